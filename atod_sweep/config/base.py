@@ -1,0 +1,225 @@
+"""What every config shares: strict records, YAML with real numbers, dotted overrides, one-line errors."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from atod_sweep.errors import UserError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Record(BaseModel):
+    """An immutable config record; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+# ---- YAML --------------------------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-4 is a number (PyYAML's YAML 1.1 reads a string) and a repeated key is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} appears twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Parse YAML; `where` names the source in the error."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read one YAML file that must hold a mapping."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    data = parse_yaml(text, str(path))
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected a mapping of keys, got {type(data).__name__}")
+    return data
+
+
+def dump_yaml(data: Any) -> str:
+    """YAML text that keeps the order of keys and reads back to the same data."""
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+
+
+def content_hash(data: Any) -> str:
+    """16 hex digits that identify JSON-able data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+# ---- walking the schema -------------------------------------------------------------------------------------------
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    """The plain types inside an annotation: Annotated and unions taken apart."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for arg in get_args(annotation):
+            yield from _members(arg)
+    else:
+        yield annotation
+
+
+def _records(annotation: Any, kind: Any = None) -> list[type[BaseModel]]:
+    """Record classes an annotation admits; narrowed to the one tagged `kind` where there is such a one."""
+    found = [m for m in _members(annotation) if isinstance(m, type) and issubclass(m, BaseModel)]
+    tagged = [m for m in found if "kind" in m.model_fields and m.model_fields["kind"].default == kind]
+    return tagged or found
+
+
+def _is_free_form(annotation: Any) -> bool:
+    return any(get_origin(m) in (dict, Mapping) or m in (dict, Any) for m in _members(annotation))
+
+
+def check_key(model: type[BaseModel], key: str) -> Any:
+    """The annotation of the dotted key in `model`; every member of a union is searched.
+
+    Raises UserError naming the nearest valid key.
+    """
+    classes: list[type[BaseModel]] = [model]
+    parts = key.split(".")
+    annotation: Any = model
+    for i, part in enumerate(parts):
+        fields = {name: field.annotation for cls in classes for name, field in cls.model_fields.items()}
+        if part not in fields:
+            near = difflib.get_close_matches(part, fields, n=1, cutoff=0.5)
+            hint = (
+                f"did you mean {'.'.join([*parts[:i], near[0], *parts[i + 1 :]])!r}?"
+                if near
+                else (f"known here: {', '.join(sorted(fields))}" if fields else "nothing lies below it")
+            )
+            raise UserError(f"unknown key {key!r}; {hint}")
+        annotation = fields[part]
+        owners = [cls.model_fields[part].annotation for cls in classes if part in cls.model_fields]
+        if any(_is_free_form(owner) for owner in owners):
+            return Any
+        classes = list({cls: None for owner in owners for cls in _records(owner)})
+    return annotation
+
+
+# ---- overrides ----------------------------------------------------------------------------------------------------
+
+
+def with_overrides(model: type[BaseModel], data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A deep copy of `data` with dotted keys set, every key checked against `model`.
+
+    Setting a `kind` keeps the sibling fields that the new kind also has and drops the others, so that one override
+    is enough to change a decay's shape. Kinds are set first, whatever the order of the mapping.
+    """
+    result: dict[str, Any] = json.loads(json.dumps(data))
+    for key in sorted(overrides, key=lambda k: (not k.endswith(".kind"), k.count("."))):
+        check_key(model, key)
+        *path, last = key.split(".")
+        node, annotation = result, model
+        for part in path:
+            annotation = _field(annotation, part, node)
+            child = node.get(part)
+            if not isinstance(child, dict):
+                # A number in the place of a schedule is short for a constant: make room for its fields.
+                child = {} if child is None else {"kind": "constant", "start": child}
+                node[part] = child
+            node = child
+        if last == "kind" and node.get("kind") != overrides[key]:
+            for cls in _records(annotation, overrides[key]):
+                if "kind" in cls.model_fields and cls.model_fields["kind"].default == overrides[key]:
+                    for stale in set(node) - set(cls.model_fields):
+                        del node[stale]
+        node[last] = overrides[key]
+    return result
+
+
+def _field(annotation: Any, name: str, node: Mapping[str, Any]) -> Any:
+    for cls in _records(annotation, node.get("kind")):
+        if name in cls.model_fields:
+            return cls.model_fields[name].annotation
+    for cls in _records(annotation):
+        if name in cls.model_fields:
+            return cls.model_fields[name].annotation
+    return Any
+
+
+def parse_assignments(words: list[str]) -> dict[str, Any]:
+    """Command-line overrides `a.b=value`, the value read as YAML."""
+    result = {}
+    for word in words:
+        key, sep, value = word.partition("=")
+        if not sep or not key:
+            raise UserError(f"{word!r}: an override has the form key=value, for example optimiser.lr=3e-4")
+        result[key] = parse_yaml(value, word)
+    return result
+
+
+# ---- validation ---------------------------------------------------------------------------------------------------
+
+
+def validate(model: type[M], data: Any, where: str) -> M:
+    """Build `model` from plain data; the first problem becomes a one-line UserError that starts with `where`."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_describe(model, data, error)}") from None
+
+
+def _describe(model: type[BaseModel], data: Any, error: ValidationError) -> str:
+    first = error.errors()[0]
+    path: list[str] = []
+    node = data
+    for i, part in enumerate(first["loc"]):  # union tags are in `loc` but not in the data: leave them out
+        if (isinstance(node, Mapping) and part in node) or (isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)):
+            node = node[part]
+        elif i < len(first["loc"]) - 1 or first["type"] != "missing":
+            continue
+        path.append(str(part))
+    key = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        try:
+            check_key(model, key)
+        except UserError as unknown:
+            return str(unknown)
+        return f"{key}: not a field of this kind"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "union_tag_invalid":
+        tags = re.findall(r"'([^']+)'", str(first["ctx"]["expected_tags"]))
+        near = difflib.get_close_matches(str(first["ctx"]["tag"]), tags, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"{key}.kind: unknown kind {first['ctx']['tag']!r}; {hint}known: {', '.join(tags)}"
+    if first["type"] == "value_error":
+        joiner = "." if re.match(r"^[a-z_.]+: ", message) and key else ": "
+        return f"{key}{joiner}{message}" if key else message
+    value = "" if first["type"] == "missing" else f", got {first['input']!r}"
+    return f"{key}: {message[0].lower()}{message[1:]}{value}"

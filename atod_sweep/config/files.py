@@ -1,0 +1,75 @@
+"""From a name on the command line to a validated record: presets, YAML files, overrides."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.config.base import load_yaml, parse_yaml, validate, with_overrides
+from atod_sweep.config.study import Study
+from atod_sweep.config.train import Train
+from atod_sweep.errors import UserError
+
+PRESET_PREFIX = "presets/"
+
+
+def preset_names() -> list[str]:
+    """Names of the trainer configs that ship inside the package."""
+    folder = resources.files("atod_sweep") / "presets"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def train_data(source: str | Mapping[str, Any], folder: Path, where: str) -> dict[str, Any]:
+    """The full plain data of a trainer config: defaults, then its `base` if it has one, then its own keys.
+
+    `source` is 'presets/NAME', a YAML file (looked up beside `folder`, then from here), or a mapping. Keys may be
+    nested or dotted. Raises UserError.
+    """
+    if isinstance(source, str):
+        if source.startswith(PRESET_PREFIX):
+            name = source.removeprefix(PRESET_PREFIX)
+            if name not in preset_names():
+                near = difflib.get_close_matches(name, preset_names(), n=1)
+                hint = f"did you mean {PRESET_PREFIX + near[0]!r}?" if near else f"known: {', '.join(preset_names())}"
+                raise UserError(f"{where}: unknown preset {source!r}; {hint}")
+            text = (resources.files("atod_sweep") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+            return train_data(parse_yaml(text, source) or {}, folder, source)
+        path = next((p for p in (folder / source, Path(source)) if p.is_file()), None)
+        if path is None:
+            raise UserError(f"{where}: no such trainer config: {source!r}; give a YAML file or presets/NAME")
+        return train_data(load_yaml(path), path.parent, str(path))
+    data = dict(source)
+    base = data.pop("base", None)
+    start = train_data(base, folder, where) if base is not None else Train().model_dump(mode="json")
+    try:
+        return with_overrides(Train, start, flatten(data))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys; lists and scalars are leaves. Free-form mappings stay addressable key by key."""
+    result: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            result.update(flatten(value, f"{prefix}{key}."))
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def load_train(
+    source: str | Mapping[str, Any], overrides: Mapping[str, Any] | None = None, folder: Path = Path()
+) -> Train:
+    """One validated trainer config from a preset, file or mapping, with dotted overrides applied last."""
+    where = source if isinstance(source, str) else "config"
+    data = train_data(source, folder, where)
+    return validate(Train, with_overrides(Train, data, overrides or {}), where)
+
+
+def load_study(path: Path) -> Study:
+    """One validated study file (its arms are resolved by `sweep.study`)."""
+    return validate(Study, load_yaml(path), str(path))

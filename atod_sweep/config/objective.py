@@ -1,0 +1,291 @@
+"""What the student learns from: the mix of teacher and reward, over training and over turns (see `objective/`)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from atod_sweep.config.base import Record
+from atod_sweep.config.schedules import (
+    ClosedForm,
+    ClosedFormSchedule,
+    Constant,
+    Cosine,
+    Linear,
+    Schedule,
+    number_is_constant,
+)
+
+# ---- turn profiles g(k): how the teacher's weight depends on the turn -------------------------------------------
+
+
+class Uniform(Record):
+    """Every turn has the same weight."""
+
+    kind: Literal["uniform"] = "uniform"
+    value: float = Field(1.0, ge=0, le=1, description="Weight of every turn, in [0, 1].")
+
+
+class _Thresholds(Record):
+    early: float = Field(0.9, ge=0, le=1, description="Weight of the early turns, in [0, 1].")
+    late: float = Field(0.1, ge=0, le=1, description="Weight of the late turns, in [0, 1].")
+    early_turns: int | None = Field(
+        None, ge=0, description="Number of leading turns at `early`; takes the place of early_fraction."
+    )
+    early_fraction: float = Field(0.2, ge=0, le=1, description="Leading part of the horizon at `early`, in [0, 1].")
+    late_turns: int | None = Field(
+        None, ge=0, description="Number of trailing turns of the horizon at `late`; takes the place of late_fraction."
+    )
+    late_fraction: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="Point of the horizon from which turns are `late`, in [0, 1], after early_fraction.",
+    )
+    shape: Literal["linear", "cosine", "exponential", "step"] = Field(
+        "linear",
+        description="Decay from `early` to `late` between the two thresholds (step: early up to late's start).",
+    )
+
+    def bounds(self, horizon: int) -> tuple[float, float]:
+        """(end of the early part, start of the late part) in turns, for episodes of `horizon` turns."""
+        early = float(self.early_turns) if self.early_turns is not None else self.early_fraction * horizon
+        late = float(horizon - self.late_turns) if self.late_turns is not None else self.late_fraction * horizon
+        return early, late
+
+    def check(self, horizon: int, where: str) -> None:
+        """Raise ValueError if the thresholds do not fit into `horizon` turns in order."""
+        for name in ("early_turns", "late_turns"):
+            turns = getattr(self, name)
+            if turns is not None and turns > horizon:
+                raise ValueError(
+                    f"{where}.{name}: {turns} turns lie beyond the horizon of {horizon}; use at most {horizon}, "
+                    f"or {name.replace('turns', 'fraction')}"
+                )
+        early, late = self.bounds(horizon)
+        if late < early:
+            raise ValueError(
+                f"{where}: the late part starts at turn {late:g}, before the early part ends at {early:g} "
+                f"(horizon {horizon}); raise late_fraction or lower early_fraction"
+            )
+
+    @model_validator(mode="after")
+    def _exponential_is_positive(self) -> _Thresholds:
+        if self.shape == "exponential" and min(self.early, self.late) <= 0:
+            raise ValueError(
+                f"late: an exponential shape needs early, late > 0, got {self.early}, {self.late}; use shape: linear"
+            )
+        return self
+
+
+class Thresholds(_Thresholds):
+    """`early` on the first turns, `late` on the last ones, a decay between them."""
+
+    kind: Literal["thresholds"] = "thresholds"
+
+
+class TDur(Record):
+    """Weights from the trajectory itself: turns where the student disagrees or is unsure count more (T-DUR)."""
+
+    kind: Literal["t_dur"] = "t_dur"
+
+
+class Product(_Thresholds):
+    """thresholds x t_dur."""
+
+    kind: Literal["product"] = "product"
+
+
+class TokenLevel(Record):
+    """T-DUR's formula on single tokens instead of turns: the published ablation's arm."""
+
+    kind: Literal["token_level"] = "token_level"
+
+
+TurnProfile = Annotated[Uniform | Thresholds | TDur | Product | TokenLevel, Field(discriminator="kind")]
+
+# ---- distillation signals ----------------------------------------------------------------------------------------
+
+
+class SampledReverseKL(Record):
+    """Policy gradient on log p_teacher - log p_student of the sampled token."""
+
+    kind: Literal["sampled_reverse_kl"] = "sampled_reverse_kl"
+
+
+class _FullDistribution(Record):
+    temperature: float = Field(1.0, gt=0, description="Distillation temperature of both distributions.")
+    top_k: int | None = Field(
+        None, ge=1, description="Compare the teacher's k likeliest tokens plus one tail mass; null: whole vocabulary."
+    )
+
+
+class ForwardKL(_FullDistribution):
+    """KL(teacher || student): mass-covering."""
+
+    kind: Literal["forward_kl"] = "forward_kl"
+
+
+class ReverseKL(_FullDistribution):
+    """KL(student || teacher): mode-seeking."""
+
+    kind: Literal["reverse_kl"] = "reverse_kl"
+
+
+class JSD(_FullDistribution):
+    """Generalised Jensen-Shannon divergence: beta KL(T || M) + (1 - beta) KL(S || M), M = beta T + (1 - beta) S."""
+
+    kind: Literal["jsd"] = "jsd"
+    beta: float = Field(0.5, gt=0, lt=1, description="Teacher's share in the mixture, in (0, 1).")
+
+
+Distill = Annotated[SampledReverseKL | ForwardKL | ReverseKL | JSD, Field(discriminator="kind")]
+
+# ---- reward signals ----------------------------------------------------------------------------------------------
+
+
+class GroupRelative(Record):
+    """(r - mean) / (std + 1e-4) over the G rollouts of one task; needs no value head."""
+
+    kind: Literal["group_relative"] = "group_relative"
+
+
+class GAE(Record):
+    """PPO with a value head on the student's backbone and generalised advantage estimation."""
+
+    kind: Literal["gae"] = "gae"
+    level: Literal["turn", "token"] = Field("turn", description="What one step of the estimator is.")
+    gamma: float = Field(1.0, gt=0, le=1, description="Discount per step of the estimator.")
+    lam: float = Field(0.95, ge=0, le=1, description="GAE lambda per step of the estimator.")
+    value_coef: float = Field(0.5, ge=0, description="Weight c_v of the value loss.")
+    value_clip: float = Field(0.2, gt=0, description="Clip range of the value loss around the old value.")
+    whiten: bool = Field(True, description="Scale advantages to mean 0 and variance 1 over the batch.")
+
+
+Advantage = Annotated[GroupRelative | GAE, Field(discriminator="kind")]
+
+# ---- KL penalty against the frozen initial student ----------------------------------------------------------------
+
+
+class TargetKL(Record):
+    """A coefficient that is raised while the measured KL is above `target` and lowered while it is below."""
+
+    kind: Literal["target_kl"] = "target_kl"
+    start: float = Field(0.01, gt=0, description="Coefficient at step 0.")
+    target: float = Field(0.05, gt=0, description="KL to the initial student to hold, in nats per generated token.")
+    rate: float = Field(0.1, gt=0, le=1, description="Largest relative change of the coefficient per step.")
+
+
+Coefficient = Annotated[ClosedForm | TargetKL, Field(discriminator="kind"), BeforeValidator(number_is_constant)]
+
+
+class NoKL(Record):
+    """No penalty: the reference model is not even loaded."""
+
+    kind: Literal["none"] = "none"
+
+
+class _KLPenalty(Record):
+    coef: Coefficient = Field(
+        default_factory=lambda: Constant(start=0.01), description="Coefficient beta_kl: a number or a schedule."
+    )
+
+
+class K1(_KLPenalty):
+    """log p_theta - log p_ref on sampled tokens, in the reward (in the loss its expected gradient is zero)."""
+
+    kind: Literal["k1"] = "k1"
+
+
+class K2(_KLPenalty):
+    """(log p_theta - log p_ref)^2 / 2 on sampled tokens, in the loss: the gradient of the reverse KL."""
+
+    kind: Literal["k2"] = "k2"
+
+
+class K3(_KLPenalty):
+    """exp(d) - 1 - d with d = log p_ref - log p_theta on sampled tokens, in the loss."""
+
+    kind: Literal["k3"] = "k3"
+
+
+class FullKL(_KLPenalty):
+    """KL(p_theta || p_ref) over the whole vocabulary, in the loss."""
+
+    kind: Literal["full"] = "full"
+
+
+KLPenalty = Annotated[NoKL | K1 | K2 | K3 | FullKL, Field(discriminator="kind")]
+
+# ---- the objectives ----------------------------------------------------------------------------------------------
+
+
+class _Mixed(Record):
+    distill_weight: Schedule = Field(
+        default_factory=Cosine,
+        description="Teacher's weight over training: lambda_time (interpolated) or kappa (hybrid).",
+    )
+    turns: TurnProfile = Field(default_factory=Uniform, description="Teacher's weight over turns, g(k).")
+    kl_penalty: KLPenalty = Field(default_factory=NoKL, description="Penalty against the frozen initial student.")
+    entropy_coef: float = Field(0.0, ge=0, description="Weight c_e of the entropy bonus.")
+    clip_ratio: float = Field(0.2, gt=0, description="PPO clip range of the probability ratio.")
+
+
+class Interpolated(_Mixed):
+    """L = lambda L_distill + (1 - lambda) L_RL + beta_kl KL + c_v L_value - c_e H, with lambda = lambda_time(p) g(k)."""
+
+    kind: Literal["interpolated"] = "interpolated"
+    distill: Distill = Field(default_factory=ForwardKL, description="The distillation term.")
+    advantage: Advantage = Field(default_factory=GroupRelative, description="The reward term's advantage.")
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> Interpolated:
+        if self.kl_penalty.kind == "k1" and self.advantage.kind != "gae":
+            raise ValueError(
+                "kl_penalty.kind: 'k1' goes into per-step rewards and needs advantage.kind: gae, "
+                f"got {self.advantage.kind!r}; use k2 (in the loss) instead"
+            )
+        return self
+
+
+class Hybrid(_Mixed):
+    """A_t = kappa(s) w_k (log p_T - log p_theta) + rho(s) A_i, one clipped surrogate (arXiv 2606.27814)."""
+
+    kind: Literal["hybrid"] = "hybrid"
+    reward_weight: ClosedFormSchedule = Field(
+        default_factory=lambda: Linear(start=1.0, end=2.0), description="Weight rho(s) of the group-relative advantage."
+    )
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> Hybrid:
+        if self.kl_penalty.kind == "k1":
+            raise ValueError(
+                "kl_penalty.kind: 'k1' needs per-step rewards (kind: interpolated, advantage.kind: gae), and in the "
+                "loss its expected gradient is zero; use k2"
+            )
+        return self
+
+
+class SFT(Record):
+    """Baseline: cross-entropy on the teacher's own episodes, no reward."""
+
+    kind: Literal["sft"] = "sft"
+
+
+class DPO(Record):
+    """Baseline: direct preference optimisation on the student's own better and worse episode of one task."""
+
+    kind: Literal["dpo"] = "dpo"
+    beta: float = Field(0.1, gt=0, description="Inverse temperature of the implicit reward.")
+
+
+class SPIN(Record):
+    """Baseline: teacher episodes preferred to the student's own on the same task, reference renewed at intervals."""
+
+    kind: Literal["spin"] = "spin"
+    beta: float = Field(0.1, gt=0, description="Inverse temperature of the implicit reward.")
+    refresh_steps: int = Field(50, ge=1, description="Optimiser steps between renewals of the opponent (an iteration).")
+
+
+Objective = Annotated[Interpolated | Hybrid | SFT | DPO | SPIN, Field(discriminator="kind")]

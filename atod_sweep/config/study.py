@@ -1,0 +1,140 @@
+"""A study file: one question, arms that differ in what they override, the same seeds for every arm."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from atod_sweep.config.base import Record
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+CONTROLS = ("teacher", "opd", "rl", "fixed_mix")
+
+_HYPOTHESIS = re.compile(
+    r"^\s*(?P<arm>\S+)\s+(?P<relation>>=|>|=)\s+(?P<other>\S+)"
+    r"(?:\s+on\s+(?P<metric>\S+))?"
+    r"(?:\s+at\s+(?P<at>\S+=\S+?(?:\s*,\s*\S+=\S+?)*))?"
+    r"(?:\s+(?:by|within)\s+(?P<margin>[0-9.eE+-]+))?\s*$"
+)
+
+
+class Hypothesis(Record):
+    """A claim that is decided by data: `arm > other on metric at factor=level by margin`."""
+
+    arm: str = Field(description="Arm that the claim is about.")
+    relation: Literal[">", ">=", "="] = Field(
+        description="'>' better by more than margin; '>=' no worse than margin; '=' equal within margin."
+    )
+    other: str = Field(description="Arm or control that it is compared with.")
+    metric: str = Field("eval/success", description="Metric of the comparison, larger is better.")
+    at: dict[str, str] = Field(
+        default_factory=dict, description="Factor levels it is restricted to; empty: all of them."
+    )
+    margin: float = Field(0.0, ge=0, description="Margin, in units of the metric.")
+
+    def __str__(self) -> str:
+        at = f" at {', '.join(f'{k}={v}' for k, v in self.at.items())}" if self.at else ""
+        margin = f" {'by' if self.relation == '>' else 'within'} {self.margin:g}" if self.margin else ""
+        return f"{self.arm} {self.relation} {self.other} on {self.metric}{at}{margin}"
+
+
+def _parse_hypothesis(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = _HYPOTHESIS.match(value)
+    if match is None:
+        raise ValueError(
+            f"cannot read {value!r}; write for example 'cosine > linear on eval/success at horizon=long by 0.0'"
+        )
+    parts = {k: v for k, v in match.groupdict().items() if v is not None}
+    at = dict(pair.strip().split("=", 1) for pair in parts.pop("at").split(",")) if "at" in parts else {}
+    return {**parts, "at": at}
+
+
+class Metric(Record):
+    """The number that a trial is judged by."""
+
+    name: str = Field("eval/success", description="Name of an evaluation metric, larger is better.")
+    last: int = Field(1, ge=1, description="Mean over this many last evaluations.")
+
+
+class Resources(Record):
+    """What one trial needs."""
+
+    cpu: float = Field(1.0, gt=0, description="CPU cores per trial.")
+    gpu: float = Field(0.0, ge=0, description="GPUs per trial; fractions share one.")
+
+
+class Study(Record):
+    """An ablation study: arms x factor levels x seeds."""
+
+    name: str = Field(description="Name of the run's folder: letters, digits, '_', '-', '.'.")
+    question: str = Field(description="What the study asks, as one sentence.")
+    base: str | dict[str, Any] = Field(description="Trainer config: 'presets/NAME', a YAML file, or an inline mapping.")
+    arms: dict[str, dict[str, Any]] = Field(
+        description="Arm name -> dotted overrides of the base config.", min_length=1
+    )
+    reference: str | None = Field(None, description="Arm that the others are compared with; null: the first one.")
+    factors: dict[str, dict[str, dict[str, Any]]] = Field(
+        default_factory=dict, description="Factor -> level -> dotted overrides; every arm runs at every level."
+    )
+    controls: list[Literal["teacher", "opd", "rl", "fixed_mix"]] = Field(
+        default_factory=list, description="Baselines run beside the arms."
+    )
+    seeds: int | list[int] = Field(3, description="Number of seeds (0 .. n-1) or the list of them; shared by all arms.")
+    metric: Metric = Field(default_factory=Metric, description="What trials are judged by.")
+    hypotheses: list[Annotated[Hypothesis, BeforeValidator(_parse_hypothesis)]] = Field(
+        default_factory=list, description="Claims to decide, as records or sentences."
+    )
+    resources: Resources = Field(default_factory=Resources, description="Needs of one trial.")
+    concurrency: int | None = Field(None, ge=1, description="Trials at a time; null: as many as the resources hold.")
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds that every arm runs."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    @property
+    def reference_arm(self) -> str:
+        """The arm that the others are compared with."""
+        return self.reference or next(iter(self.arms))
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not NAME.match(name):
+            raise ValueError(f"{name!r} cannot name a folder; use letters, digits, '_', '-' and '.'")
+        return name
+
+    @field_validator("seeds")
+    @classmethod
+    def _some_seeds(cls, seeds: int | list[int]) -> int | list[int]:
+        values = range(seeds) if isinstance(seeds, int) else seeds
+        if len(values) == 0 or min(values) < 0:
+            raise ValueError(f"a study needs at least one seed, none below 0, got {seeds!r}; use seeds: 3")
+        if len(set(values)) != len(values):
+            raise ValueError(f"each seed counts once, got {seeds!r}")
+        return seeds
+
+    @model_validator(mode="after")
+    def _known_names(self) -> Study:
+        arms = [*self.arms, *self.controls]
+        for name in arms:
+            if not NAME.match(name):
+                raise ValueError(f"arms: {name!r} cannot name an arm; use letters, digits, '_', '-' and '.'")
+        for name in self.arms:
+            if name in CONTROLS and name in self.controls:
+                raise ValueError(f"arms.{name}: is also a control; rename the arm or drop the control")
+        if self.reference is not None and self.reference not in arms:
+            raise ValueError(f"reference: {self.reference!r} is not an arm; known: {', '.join(arms)}")
+        for i, claim in enumerate(self.hypotheses):
+            for name in (claim.arm, claim.other):
+                if name not in arms:
+                    raise ValueError(f"hypotheses.{i}: {name!r} is not an arm; known: {', '.join(arms)}")
+            for factor, level in claim.at.items():
+                if level not in self.factors.get(factor, {}):
+                    known = [f"{f}={v}" for f, levels in self.factors.items() for v in levels] or ["no factors"]
+                    raise ValueError(f"hypotheses.{i}: {factor}={level} is not a level; known: {', '.join(known)}")
+        return self

@@ -1,0 +1,230 @@
+"""The trainer's config: everything one trial needs, resolved and immutable."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from atod_sweep.config.base import Record
+from atod_sweep.config.objective import Hybrid, Interpolated, Objective, Product, Thresholds
+from atod_sweep.config.schedules import ClosedFormSchedule, Constant
+
+
+class Env(Record):
+    """Where episodes are played: a shipped family, a Gymnasium id, or your own `module:Class`."""
+
+    id: str = Field("support_desk", description="Shipped family, registered Gymnasium id, or `package.module:Class`.")
+    horizon: int = Field(8, ge=1, description="Longest episode, in turns; longer ones are truncated.")
+    kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Further arguments of the environment's constructor."
+    )
+
+
+# ---- models ------------------------------------------------------------------------------------------------------
+
+
+class TeacherRecipe(Record):
+    """How a compact teacher is trained: on perturbed demonstrations, labelled with the demonstrator's choice."""
+
+    steps: int = Field(600, ge=1, description="Optimiser steps of supervised training.")
+    episodes: int = Field(128, ge=1, description="Episodes per optimiser step.")
+    lr: float = Field(2e-3, gt=0, description="Peak AdamW learning rate (linear warm-up over 5 %, cosine to 0).")
+    perturb: float = Field(
+        0.3,
+        ge=0,
+        lt=1,
+        description="Chance per turn that a random action is played while the demonstrator's is the label.",
+    )
+    horizons: list[int] = Field(
+        default_factory=list, description="Horizons in the training mix, in turns; empty: the environment's own."
+    )
+    seed: int = Field(0, ge=0, description="Seed of initialisation, tasks and perturbations.")
+
+
+class StudentRecipe(TeacherRecipe):
+    """How a compact student gets a prior: as the teacher, stopped as soon as its success is inside a band."""
+
+    success: tuple[float, float] = Field(
+        (0.12, 0.25), description="Band of evaluation success (0 to 1) in which pretraining stops."
+    )
+
+
+class _Compact(Record):
+    hidden: int = Field(64, ge=8, description="Width of the residual stream.")
+    layers: int = Field(2, ge=1, description="Number of transformer blocks.")
+    heads: int = Field(4, ge=1, description="Number of attention heads; divides hidden.")
+    intermediate: int | None = Field(None, ge=8, description="Width of the MLP; null: 3 x hidden.")
+
+    @model_validator(mode="after")
+    def _divides(self) -> _Compact:
+        if self.hidden % self.heads or (self.hidden // self.heads) % 2:
+            raise ValueError(f"heads: hidden / heads must be an even integer, got {self.hidden} / {self.heads}")
+        return self
+
+
+class CompactTeacher(_Compact):
+    """A Llama of a few hundred thousand parameters, trained here on the environment's demonstrator, and cached."""
+
+    kind: Literal["compact"] = "compact"
+    hidden: int = Field(128, ge=8, description="Width of the residual stream.")
+    recipe: TeacherRecipe = Field(default_factory=TeacherRecipe, description="How it is trained.")
+
+
+class CompactStudent(_Compact):
+    """A smaller Llama, pretrained here until it has a usable prior, and cached."""
+
+    kind: Literal["compact"] = "compact"
+    recipe: StudentRecipe = Field(default_factory=StudentRecipe, description="How it is pretrained.")
+
+
+class Lora(Record):
+    """Low-rank adapters (needs the `lora` extra)."""
+
+    rank: int = Field(16, ge=1, description="Rank of the adapters.")
+    alpha: float = Field(32.0, gt=0, description="Scale of the adapters.")
+    target_modules: list[str] | Literal["all-linear"] = Field("all-linear", description="Modules that get an adapter.")
+
+
+class Pretrained(Record):
+    """Any Hugging Face causal LM."""
+
+    kind: Literal["pretrained"] = "pretrained"
+    path: str = Field(description="Model directory or hub id.")
+    gguf_file: str | None = Field(None, description="File inside `path` to load if the weights are GGUF.")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Precision of the loaded weights.")
+    chat_template: bool = Field(
+        True, description="Talk through the tokenizer's chat template if it has one; false: plain text."
+    )
+    lora: Lora | None = Field(None, description="Train low-rank adapters instead of all weights.")
+
+
+class NoTeacher(Record):
+    """Reward only."""
+
+    kind: Literal["none"] = "none"
+
+
+Student = Annotated[CompactStudent | Pretrained, Field(discriminator="kind")]
+Teacher = Annotated[CompactTeacher | Pretrained | NoTeacher, Field(discriminator="kind")]
+
+# ---- the loop ----------------------------------------------------------------------------------------------------
+
+
+class Rollout(Record):
+    """How episodes are sampled."""
+
+    tasks: int = Field(8, ge=1, description="Different tasks per optimiser step.")
+    group_size: int = Field(8, ge=1, description="Rollouts per task (G); group-relative advantages need at least 2.")
+    temperature: ClosedFormSchedule = Field(
+        default_factory=lambda: Constant(start=1.0), description="Sampling temperature: a number or a schedule."
+    )
+    max_action_tokens: int = Field(4, ge=1, description="Longest action, in tokens, the stop token included.")
+    max_context_tokens: int | None = Field(
+        None,
+        ge=16,
+        description="Longest conversation in tokens; older turns are dropped and counted. null: the model's.",
+    )
+    stop: list[str] = Field(default_factory=list, description="Strings that end an action, beside the stop token.")
+    step_timeout: float | None = Field(None, gt=0, description="Seconds one environment step may take; null: no limit.")
+
+
+class Update(Record):
+    """What happens to one batch of rollouts."""
+
+    epochs: int = Field(1, ge=1, description="Passes over one batch of rollouts.")
+    minibatches: int = Field(1, ge=1, description="Optimiser steps per pass.")
+    target_kl: float | None = Field(
+        None, gt=0, description="Stop the passes once the approximate KL to the rollout policy exceeds this, in nats."
+    )
+    micro_batch_tokens: int | None = Field(
+        None, ge=64, description="Padded tokens per forward and backward pass; more are accumulated. null: all at once."
+    )
+
+
+class Optimiser(Record):
+    """AdamW with a linear warm-up and a constant rate after it."""
+
+    lr: float = Field(1e-3, gt=0, description="Learning rate after the warm-up.")
+    warmup_steps: int = Field(20, ge=0, description="Optimiser steps of linear warm-up from 0.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
+    betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW moment decays.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
+
+
+class Evaluation(Record):
+    """Success on a fixed set of held-out tasks, with a generator of its own."""
+
+    every: int = Field(
+        25, ge=1, description="Optimiser steps between evaluations; steps 0 and the last are always evaluated."
+    )
+    tasks: int = Field(256, ge=1, description="Held-out tasks per evaluation, one episode each.")
+    temperature: float = Field(0.4, ge=0, description="Sampling temperature; 0 is greedy.")
+    seed: int = Field(1, ge=0, description="Seed of the held-out task set and of sampling on it.")
+
+
+class Runtime(Record):
+    """Where and in which precision: must not change what is learned beyond rounding."""
+
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    threads: int = Field(1, ge=1, description="CPU threads of torch.")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast in the student's update.")
+    teacher_dtype: Literal["fp32", "bf16", "auto"] = Field(
+        "fp32", description="Precision of teacher and reference; auto: bf16 where the device computes in it."
+    )
+    gradient_checkpointing: bool = Field(False, description="Trade compute for memory in the student's backward pass.")
+    compile: bool = Field(False, description="CUDA only: capture decoding steps in CUDA graphs.")
+    gpu_memory_fraction: float | None = Field(
+        None, gt=0, le=1, description="Cap on this process's share of GPU memory."
+    )
+
+
+class Train(Record):
+    """One trial."""
+
+    env: Env = Field(default_factory=Env, description="Environment.")
+    student: Student = Field(default_factory=CompactStudent, description="The model that learns.")
+    teacher: Teacher = Field(default_factory=CompactTeacher, description="The frozen model that it imitates.")
+    objective: Objective = Field(default_factory=Interpolated, description="What is optimised.")
+    rollout: Rollout = Field(default_factory=Rollout, description="How episodes are sampled.")
+    update: Update = Field(default_factory=Update, description="What happens to one batch of rollouts.")
+    optimiser: Optimiser = Field(default_factory=Optimiser, description="AdamW and its warm-up.")
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="Held-out evaluation.")
+    runtime: Runtime = Field(default_factory=Runtime, description="Device, threads, precision.")
+    steps: int = Field(300, ge=1, description="Optimiser steps S (batches of rollouts).")
+    checkpoint_every: int | None = Field(
+        None, ge=1, description="Optimiser steps between checkpoints; null: one tenth of the run."
+    )
+    diagnostics_every: int = Field(
+        25, ge=1, description="Optimiser steps between gradient norms per term (each costs one backward pass per term)."
+    )
+    seed: int = Field(0, ge=0, description="Seed of tasks, sampling and order; never of the initial student.")
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Train:
+        objective = self.objective
+        if isinstance(objective, Interpolated | Hybrid):
+            if isinstance(objective.turns, Thresholds | Product):
+                objective.turns.check(self.env.horizon, "objective.turns")
+            uses_groups = isinstance(objective, Hybrid) or objective.advantage.kind == "group_relative"
+            if uses_groups and self.rollout.group_size < 2:
+                raise ValueError(
+                    f"rollout.group_size: a group-relative advantage needs at least 2 rollouts per task, "
+                    f"got {self.rollout.group_size}; use 8, or objective.advantage.kind: gae"
+                )
+            if self.teacher.kind == "none" and not _is_zero(objective.distill_weight):
+                raise ValueError(
+                    "teacher.kind: 'none' leaves nothing to distil, but objective.distill_weight is not 0; "
+                    "set objective.distill_weight: 0"
+                )
+        elif self.teacher.kind == "none" and objective.kind in ("sft", "spin"):
+            raise ValueError(f"teacher.kind: objective {objective.kind!r} learns from teacher episodes, got 'none'")
+        elif objective.kind == "dpo" and self.rollout.group_size < 2:
+            raise ValueError(
+                f"rollout.group_size: dpo pairs rollouts of one task, needs 2, got {self.rollout.group_size}"
+            )
+        return self
+
+
+def _is_zero(schedule: Any) -> bool:
+    return isinstance(schedule, Constant) and schedule.start == 0.0
