@@ -1,0 +1,88 @@
+"""Environments: the registry. Families are imported when one is made."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from atod_sweep.errors import UserError
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from atod_sweep.config.train import Env
+
+FAMILIES = {
+    "support_desk": "atod_sweep.envs.support_desk:SupportDesk",
+}
+
+
+def names() -> list[str]:
+    """Ids of the shipped families."""
+    return sorted(FAMILIES)
+
+
+def make(config: Env) -> gymnasium.Env[str, str]:
+    """The environment that `config` names: a shipped family, `package.module:Class`, or a registered Gymnasium id.
+
+    `horizon` is passed to the constructor if it takes one; otherwise episodes are cut off after that many turns.
+    Optional methods (see `contract`) are found on `.unwrapped`. Raises UserError for an unknown id or an argument that
+    the constructor does not take.
+    """
+    import gymnasium
+
+    module_name, colon, name = FAMILIES.get(config.id, config.id).partition(":")
+    by_class = bool(colon) and name.isidentifier()
+    constructor = _attribute(config.id, module_name, name) if by_class else _entry_point(config.id)
+    parameters = inspect.signature(constructor).parameters
+    _check_arguments(config, parameters)
+    takes_horizon = "horizon" in parameters
+    kwargs = {**config.kwargs, "horizon": config.horizon} if takes_horizon else config.kwargs
+    if not by_class:
+        turns = -1 if takes_horizon else config.horizon  # -1: no TimeLimit wrapper
+        return gymnasium.make(config.id, max_episode_steps=turns, disable_env_checker=True, **kwargs)
+    env = constructor(**kwargs)
+    return env if takes_horizon else gymnasium.wrappers.TimeLimit(env, config.horizon)
+
+
+def _check_arguments(config: Env, parameters: Mapping[str, inspect.Parameter]) -> None:
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for key in config.kwargs:
+        if key not in parameters:
+            near = difflib.get_close_matches(key, parameters, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes: {', '.join(parameters) or 'nothing'}"
+            raise UserError(f"env.kwargs: {config.id} takes no argument {key!r}; {hint}")
+
+
+def _entry_point(env_id: str) -> Any:
+    """The constructor behind a Gymnasium id; `module:Name-v0` imports the module first, as Gymnasium does."""
+    import gymnasium
+
+    module_name, _, name = env_id.rpartition(":")
+    try:
+        if module_name:
+            importlib.import_module(module_name)
+        entry_point = gymnasium.spec(name).entry_point
+    except (gymnasium.error.Error, ImportError):
+        near = difflib.get_close_matches(env_id, names(), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"shipped: {', '.join(names())}"
+        raise UserError(
+            f"env.id: unknown environment {env_id!r}; {hint} (or package.module:Class, or a registered Gymnasium id)"
+        ) from None
+    return _attribute(env_id, *entry_point.split(":", 1)) if isinstance(entry_point, str) else entry_point
+
+
+def _attribute(env_id: str, module_name: str, name: str) -> Any:
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"env.id: {env_id!r} needs the module {error.name!r}, which is not installed here") from None
+    if not hasattr(module, name):
+        near = difflib.get_close_matches(name, vars(module), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UserError(f"env.id: {env_id!r}: module {module_name!r} has no {name!r}{hint}")
+    return getattr(module, name)

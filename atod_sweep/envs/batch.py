@@ -1,0 +1,51 @@
+"""Many environments stepped together."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium
+
+from atod_sweep import envs
+from atod_sweep.config.train import Env
+from atod_sweep.envs.contract import Split
+
+
+class Step(NamedTuple):
+    """What one environment answered. `info` of a finished episode holds "success" and "metrics"."""
+
+    observation: str
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+
+
+def step(env: gymnasium.Env[str, str], action: str) -> Step:
+    """One step; "success" and "metrics" of a finished episode are filled in where the environment is silent.
+
+    An environment that reports no success succeeds if its last reward is positive.
+    """
+    observation, reward, terminated, truncated, info = env.step(action)
+    if (terminated or truncated) and not ("success" in info and "metrics" in info):
+        info = {"success": float(reward > 0), "metrics": {}, **info}
+    return Step(observation, float(reward), bool(terminated), bool(truncated), info)
+
+
+class Batch:
+    """`size` environments in this process."""
+
+    def __init__(self, config: Env, size: int) -> None:
+        self.envs = [envs.make(config) for _ in range(size)]
+
+    def reset(self, seeds: list[int], split: Split) -> list[str]:
+        """First observations of the tasks of `seeds`: slot i plays seeds[i]; fewer seeds than slots are fine."""
+        return [env.reset(seed=s, options={"split": split})[0] for env, s in zip(self.envs, seeds, strict=False)]
+
+    def step(self, actions: list[str | None]) -> list[Step | None]:
+        """One step of every slot that has an action; None marks a slot whose episode is over."""
+        return [None if a is None else step(env, a) for env, a in zip(self.envs, actions, strict=False)]
+
+    def close(self) -> None:
+        for env in self.envs:
+            env.close()

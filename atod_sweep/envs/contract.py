@@ -1,0 +1,56 @@
+"""What an environment is here: a `gymnasium.Env[str, str]` and, beside it, a few optional methods.
+
+`reset(seed=..., options={"split": "train" | "eval"})` starts one task; the same seed and split give the same task in
+every process. `step(text)` never raises on bad text: the environment answers it in words. When an episode ends, `info`
+holds `"success"` (0.0 to 1.0) and `"metrics"` (name -> float).
+
+The optional methods below are looked up on `env.unwrapped`. An environment without a demonstrator can still be trained
+by reward, or with a teacher from a directory.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, runtime_checkable
+
+Split = Literal["train", "eval"]
+
+# Task seeds of the two splits never meet.
+TRAIN_SEEDS = range(0, 2**30)
+EVAL_SEEDS = range(2**30, 2**31)
+
+
+def split_of_seed(seed: int) -> Split:
+    """The split that a task seed belongs to."""
+    return "eval" if seed >= EVAL_SEEDS.start else "train"
+
+
+@runtime_checkable
+class HasDemonstrator(Protocol):
+    """Teachers are trained on it."""
+
+    def demonstrator_action(self) -> str:
+        """What the demonstrator does in the current state, also after somebody else's mistakes."""
+
+
+@runtime_checkable
+class HasActions(Protocol):
+    """Demonstrations are perturbed with these."""
+
+    def actions(self) -> list[str]:
+        """Action texts of the family, whatever the state."""
+
+
+@runtime_checkable
+class HasVocabulary(Protocol):
+    """Compact models get a word-level tokenizer made of these."""
+
+    def vocabulary(self) -> list[str]:
+        """Every word that observations and actions can hold, at any horizon; words are split at white space."""
+
+
+@runtime_checkable
+class HasCard(Protocol):
+    """Shown by the command line and copied into reports."""
+
+    def card(self) -> str:
+        """Markdown: the rules, the demonstrator's flaw, the limits."""
