@@ -236,8 +236,8 @@ the pending step stays. Spare turns: {self.horizon - self.n_protocol - self.n_de
 performed actions.
 
 **Demonstrator.** Plays the protocol without fault and decides by a manual that is out of date: it is wrong for
-{wrong:.0%} of the (intent, fact) pairs, and repeats a wrong decision until time is up. It succeeds about
-{1 - wrong:.2f}^{self.n_decisions} = {(1 - wrong) ** self.n_decisions:.2f} of the time. The reward knows the right decision.
+{wrong:.0%} of the (intent, fact) pairs, and repeats a wrong decision until time is up. Expected success: about
+{1 - wrong:.2f}^{self.n_decisions} = {(1 - wrong) ** self.n_decisions:.2f}. The reward knows the right decision.
 
 **Limits.** The policy is small enough to be learned by heart, facts are drawn independently of each other, and a
 customer never lies or changes the subject. Train and evaluation calls differ in content; the (intent, fact) pairs that
