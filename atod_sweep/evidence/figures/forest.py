@@ -1,0 +1,82 @@
+"""The opening picture: every arm's difference to the reference arm, with its interval."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+from atod_sweep.evidence.comparisons import ArmSummary, Comparison
+from atod_sweep.evidence.figures.style import Figure, panels, save, short, styles
+from atod_sweep.evidence.results import Results
+from atod_sweep.evidence.text import plural
+
+
+def differences(results: Results, comparisons: list[Comparison], folder: Path) -> Figure | None:
+    """Arm minus reference: the mean with its 95 % interval, and every seed as a dot."""
+    found = [c for c in comparisons if c.values]
+    if not found:
+        return None
+    arms = [arm for arm in results.arms if any(c.arm == arm for c in found)]
+    canvas, axes = panels(results.conditions, height=0.5 + 0.32 * len(arms))
+    looks = styles(results)
+    for axis, levels in zip(axes, results.conditions, strict=True):
+        axis.axvline(0, color="black", lw=1)
+        for c in found:
+            if c.levels == levels:
+                _difference(axis, arms.index(c.arm), c, looks[c.arm].color)
+        _names(axis, arms)
+    canvas.supxlabel(
+        f"difference in {_metric(results)} to {short(results.study.reference)} (right is better)", fontsize=10
+    )
+    caption = (
+        f"Each arm against {results.study.reference} on the same seeds. Small dots: single seeds; large dot and bar: "
+        f"mean and its 95 % interval (Student t, {plural(len(results.seeds), 'seed')}). A bar that crosses the line at "
+        "0 leaves open which one is better."
+    )
+    if any(c.missing for c in found):
+        caption += " Diamonds mark arms with missing seeds."
+    return save(canvas, folder, "differences", f"Difference to {short(results.study.reference, 40)}", caption)
+
+
+def _difference(axis: Axes, row: int, c: Comparison, color: str) -> None:
+    axis.scatter(c.values, [row + 0.24] * len(c.values), s=12, color=color, alpha=0.6, lw=0)
+    if not math.isnan(c.interval.low):
+        axis.plot([c.interval.low, c.interval.high], [row, row], color=color, lw=2.2, solid_capstyle="butt")
+    axis.scatter([c.interval.estimate], [row], s=40, color=color, zorder=3, marker="D" if c.missing else "o")
+
+
+def scores(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | None:
+    """Every arm's result with its interval: the opening picture where there is nothing to compare with."""
+    found = [s for s in arms if s.scores]
+    if not found:
+        return None
+    names = [arm for arm in results.arms if any(s.arm == arm for s in found)]
+    canvas, axes = panels(results.conditions, height=0.5 + 0.32 * len(names))
+    looks = styles(results)
+    for axis, levels in zip(axes, results.conditions, strict=True):
+        _scores(axis, [s for s in found if s.levels == levels], names, {n: looks[n].color for n in names})
+    canvas.supxlabel(_metric(results), fontsize=10)
+    seeds = plural(len(results.seeds), "seed")
+    caption = f"Every arm. Small dots: single seeds; large dot and bar: mean and its 95 % interval ({seeds})."
+    return save(canvas, folder, "scores", "Results", caption)
+
+
+def _scores(axis: Axes, found: list[ArmSummary], names: list[str], colors: dict[str, str]) -> None:
+    for s in found:
+        row = names.index(s.arm)
+        axis.scatter(list(s.scores.values()), [row + 0.24] * len(s.scores), s=12, color=colors[s.arm], alpha=0.6, lw=0)
+        axis.plot([s.interval.low, s.interval.high], [row, row], color=colors[s.arm], lw=2.2)
+        axis.scatter([s.interval.estimate], [row], s=40, color=colors[s.arm], zorder=3)
+    _names(axis, names)
+
+
+def _names(axis: Axes, names: list[str]) -> None:
+    axis.set_yticks(range(len(names)), [short(name) for name in names])
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.grid(axis="y", visible=False)
+
+
+def _metric(results: Results) -> str:
+    return results.study.metric.name.removeprefix("eval/")

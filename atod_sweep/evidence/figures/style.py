@@ -1,0 +1,138 @@
+"""What all figures share: colours that colour-blind readers can tell apart, panels, and files."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+
+from atod_sweep.evidence.results import Levels, Results, label
+
+# Okabe and Ito's palette without its yellow, which is lost on white paper. Shades repeat with another dash.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
+GREY = "#9A9A9A"
+WIDTH = 6.4  # inches: text stays readable when a phone shrinks the picture to its width
+LINES = 8  # arms that a line chart can carry; the others become grey
+CJK = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Droid Sans Fallback")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A finished picture: its files and the words that go with it."""
+
+    name: str
+    title: str
+    caption: str
+    svg: Path
+    png: Path
+
+
+@dataclass(frozen=True)
+class Style:
+    """How an arm looks in every figure of a report."""
+
+    color: str
+    dash: Any
+    shown: bool
+
+
+def styles(results: Results) -> dict[str, Style]:
+    """A style per arm, the same in every figure; arms beyond `LINES` are grey, the claims' arms never are."""
+    claimed = [name for c in results.study.claims for name in (c.hypothesis.arm, c.hypothesis.other)]
+    arms = results.arms
+    first = dict.fromkeys([results.study.reference, *claimed, *arms])
+    shown = [arm for arm in first if arm in arms][:LINES]
+    order = [arm for arm in arms if arm in shown]
+    looks = {
+        arm: Style(PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)], True)
+        for i, arm in enumerate(order)
+    }
+    return {arm: looks.get(arm, Style(GREY, "-", False)) for arm in arms}
+
+
+def short(name: str, most: int = 26) -> str:
+    """The name, or its two ends around an ellipsis."""
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+
+
+def rc() -> dict[str, Any]:
+    """matplotlib settings of every figure; SVG text stays text, so that a reader can select and search it."""
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    return {
+        "font.family": ["DejaVu Sans", *(name for name in CJK if name in known)],
+        "font.size": 10,
+        "axes.titlesize": 10,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": "#555555",
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#E6E6E6",
+        "legend.frameon": False,
+        "lines.linewidth": 1.8,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "atod-sweep",
+    }
+
+
+def panels(conditions: list[Levels], height: float = 2.7, width: float = WIDTH) -> tuple[Canvas, list[Axes]]:
+    """One panel per condition, two in a row, with shared axes; each titled by its levels."""
+    columns = min(2, len(conditions))
+    rows = -(-len(conditions) // columns)
+    canvas = Canvas(figsize=(width, height * rows + 0.6), layout="constrained")
+    grid = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    axes = list(grid.flat)
+    for spare in axes[len(conditions) :]:
+        spare.set_visible(False)
+    for axis, levels in zip(axes, conditions, strict=False):
+        axis.set_title(short(label(levels), 40))
+    return canvas, axes[: len(conditions)]
+
+
+def label_axes(axes: list[Axes], x: str, y: str) -> None:
+    """Name x under the lowest panel of each column and y on the left ones."""
+    columns = min(2, len(axes))
+    for i, axis in enumerate(axes):
+        if i + columns >= len(axes):
+            axis.set_xlabel(x)
+            axis.tick_params(labelbottom=True)
+        if i % columns == 0:
+            axis.set_ylabel(y)
+
+
+def legend_below(canvas: Canvas, axes: list[Axes]) -> None:
+    """One legend under all panels, every entry once."""
+    entries = {name: handle for axis in axes for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+    if entries:
+        longest = max(len(name) for name in entries)
+        columns = max(1, min(4, len(entries), int(70 / (longest + 8))))
+        canvas.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, fontsize=9)
+
+
+def save(canvas: Canvas, folder: Path, name: str, title: str, caption: str) -> Figure:
+    """Write NAME.svg and NAME.png; the same data give the same bytes."""
+    FigureCanvasAgg(canvas)
+    folder.mkdir(parents=True, exist_ok=True)
+    svg, png = folder / f"{name}.svg", folder / f"{name}.png"
+    with warnings.catch_warnings():
+        # A glyph that no installed font has is a box in the PNG; the SVG leaves the choice of font to the reader.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        canvas.savefig(svg, metadata={"Date": None})
+        canvas.savefig(png, dpi=160)
+    return Figure(name, title, caption, svg, png)
+
+
+def context() -> Any:
+    """The context in which figures are drawn and saved."""
+    return matplotlib.rc_context(rc())

@@ -1,0 +1,172 @@
+"""The report of a run: `report.md` and one self-contained `report.html`, from the run's files alone."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from atod_sweep.config.base import dump_yaml
+from atod_sweep.evidence import csv_files, tables
+from atod_sweep.evidence.comparisons import Best, against_reference, best_arm, summaries
+from atod_sweep.evidence.figures import curves, forest, style
+from atod_sweep.evidence.figures.style import Figure
+from atod_sweep.evidence.headline import answers, warnings
+from atod_sweep.evidence.results import Results, load
+from atod_sweep.evidence.tables import Table
+from atod_sweep.evidence.text import estimate, number, plural
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """What `write` left behind."""
+
+    html: Path
+    markdown: Path
+    figures: tuple[Path, ...]
+    tables: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report below the fold."""
+
+    title: str
+    text: str
+    tables: list[Table]
+    figures: list[Figure]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of the appendix."""
+
+    name: str
+    value: str
+
+
+def write(run_dir: Path) -> ReportPaths:
+    """Build the report of `runs/<study>` inside it. UserError if the folder holds no run."""
+    results = load(run_dir)
+    with style.context():
+        sections, hero = _sections(results, run_dir / "figures")
+    context = {
+        "study": results.study,
+        "answers": answers(results),
+        "warnings": warnings(results),
+        "hero": hero,
+        "sections": sections,
+        "facts": _facts(results),
+        "study_file": _study_file(results),
+        "trials": plural(sum(t.state == "COMPLETE" and t.role != "teacher" for t in results.trials), "complete trial"),
+    }
+    markdown, html = run_dir / "report.md", run_dir / "report.html"
+    markdown.write_text(_render("report.md.j2", context), encoding="utf-8")
+    html.write_text(_render("report.html.j2", context), encoding="utf-8")
+    pictures = [figure for section in sections for figure in section.figures] + ([hero] if hero else [])
+    return ReportPaths(
+        html=html,
+        markdown=markdown,
+        figures=tuple(path for figure in pictures for path in (figure.svg, figure.png)),
+        tables=csv_files.write(results, run_dir / "tables"),
+    )
+
+
+def _sections(results: Results, folder: Path) -> tuple[list[Section], Figure | None]:
+    """Everything below the fold, and the opening picture."""
+    table, versus = summaries(results), against_reference(results)
+    hero = forest.differences(results, versus, folder) or forest.scores(results, table, folder)
+    gaps = tables.missing(results)
+    sections = [
+        Section("Arms", "", [tables.arms(results, table, versus)], []),
+        Section("Learning", "", [], _some(curves.learning(results, folder))),
+        Section("What was applied", "", [], _some(curves.applied_weight(results, folder))),
+        Section("Cost", "", [tables.costs(results, table)], []),
+        Section(
+            "Failures and gaps",
+            "" if gaps.rows else "None: every cell of the design has a result.",
+            [gaps] if gaps.rows else [],
+            [],
+        ),
+        Section("The best arm", _selection(best_arm(results)), [], []),
+    ]
+    return [s for s in sections if s.text or s.tables or s.figures], hero
+
+
+def _some(*figures: Figure | None) -> list[Figure]:
+    return [figure for figure in figures if figure is not None]
+
+
+def _selection(best: Best | None) -> str:
+    if best is None:
+        return "No arm has a result, so none is best."
+    text = f"{best.arm} has the best mean: {estimate(best.interval, 3)} over {plural(best.interval.n, 'seed')}."
+    if best.candidates > 1:
+        text += f" It is the best of {best.candidates}, and the best of several looks better than it is."
+        if best.interval.n > 1:
+            text += (
+                " Chosen on all seeds but one and scored on the one left out, in turn, the best arm reaches "
+                f"{number(best.left_out, 3)}."
+            )
+    if best.incomplete:
+        text += " Every arm lacks some seeds: the choice is provisional."
+    return text
+
+
+def _facts(results: Results) -> list[Fact]:
+    row = results.study.latest
+    hardware = row["hardware"]
+    memory = f"{hardware['memory_gb']:g} GB memory"
+    machine = ", ".join(
+        [hardware["cpu"], plural(hardware["cores"], "core"), memory, f"GPU: {hardware['gpu'] or 'none'}"]
+    )
+    commands = dict.fromkeys(" ".join(r["argv"]) for r in results.study.rows)
+    facts = [
+        Fact("Seeds", ", ".join(map(str, results.seeds))),
+        Fact("Started", results.study.rows[0]["time"]),
+        Fact("Command", "; ".join(commands)),
+        Fact("Hardware", machine),
+        Fact("Versions", ", ".join(f"{name} {version}" for name, version in row["versions"].items())),
+        Fact("Numerics version", str(row["numerics"])),
+        Fact("Code", f"git {row['git']}" if row["git"] else "not from a git checkout"),
+        Fact("Definition", row["definition_hash"]),
+    ]
+    models = [Fact(f"{name.capitalize()} model", _model(model)) for name, model in row["models"].items() if model]
+    return facts + models
+
+
+def _model(model: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {number(v, 3) if isinstance(v, float) else v}" for k, v in model.items() if v is not None)
+
+
+def _study_file(results: Results) -> str:
+    path = results.folder / "study.yaml"
+    return path.read_text(encoding="utf-8") if path.is_file() else dump_yaml(results.study.latest["definition"])
+
+
+def _render(template: str, context: dict[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("atod_sweep.evidence"),
+        autoescape=template.endswith(".html.j2"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["data_uri"] = _data_uri
+    environment.filters["md"] = _markdown_cell
+    return environment.get_template(template).render(context)
+
+
+def _data_uri(figure: Figure) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(figure.svg.read_bytes()).decode()
+
+
+def _markdown_cell(text: str) -> str:
+    """Text that stays inside its table cell and is not read as markup."""
+    for sign in "\\|*<`":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())

@@ -1,0 +1,153 @@
+"""From a hypothesis and data to a verdict: supported, refuted, equivalent or undecided.
+
+With d the mean paired difference arm - other, its 95 % interval [low, high], and the margin m of the claim:
+
+| claim | supported | refuted | equivalent |
+|---|---|---|---|
+| arm > other by m | low > m | high < m | m > 0 and d within (-m, m) by two one-sided tests |
+| arm >= other within m | low > -m | high < -m | |
+| arm = other within m | | low > m or high < -m | d within (-m, m) by two one-sided tests at 5 % each |
+
+Everything else is undecided. Fewer than two common seeds decide nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from atod_sweep.config.study import Hypothesis
+from atod_sweep.evidence.comparisons import Comparison, compare
+from atod_sweep.evidence.results import Claim, Results
+from atod_sweep.evidence.stats import power, significance
+from atod_sweep.evidence.stats.intervals import Interval, t_interval
+from atod_sweep.evidence.text import estimate, number, plural
+
+Outcome = Literal["supported", "refuted", "equivalent", "undecided"]
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, the data that bear on it, and what they say."""
+
+    hypothesis: Hypothesis
+    registered: bool
+    comparison: Comparison
+    interval: Interval
+    outcome: Outcome
+    seeds_needed: int | None
+
+    @property
+    def n(self) -> int:
+        """Common seeds that the verdict rests on."""
+        return len(self.comparison.differences)
+
+    @property
+    def claim(self) -> str:
+        """The claim, without what goes without saying."""
+        h = self.hypothesis
+        at = f" at {', '.join(f'{k}={v}' for k, v in h.at.items())}" if h.at else ""
+        margin = f" {'by' if h.relation == '>' else 'within'} {h.margin:g}" if h.margin else ""
+        metric = f" on {h.metric}" if h.metric != "eval/success" else ""
+        return f"{h.arm} {h.relation} {h.other}{metric}{at}{margin}"
+
+    @property
+    def holds(self) -> bool | None:
+        """True if the data bear the claim out, False if they contradict it, None if they do not decide it."""
+        if self.outcome == "undecided":
+            return None
+        return self.outcome == "supported" or (self.outcome == "equivalent" and self.hypothesis.relation == "=")
+
+    @property
+    def marks(self) -> list[str]:
+        """What a reader must know about the verdict: exploratory, incomplete, without spread."""
+        marks = [] if self.registered else ["exploratory: the claim was added after the run had started"]
+        if self.comparison.missing:
+            cells = plural(len(self.comparison.missing), "cell")
+            marks.append(f"incomplete: {cells} missing, so not every seed counts")
+        if self.n > 1 and self.comparison.spread == 0:
+            marks.append("no spread: the difference is the same on every seed, the interval has no width")
+        return marks
+
+    @property
+    def shortfall(self) -> str:
+        """What would decide an undecided claim; empty for a decided one."""
+        if self.outcome != "undecided":
+            return ""
+        if self.n < 2:
+            return "at least 2 common seeds are needed"
+        if self.seeds_needed is None:
+            return f"even {power.MOST_SEEDS:,} seeds would not decide a difference this size"
+        return f"about {self.seeds_needed} seeds would decide a difference this size"
+
+    def line(self) -> str:
+        """`cosine > linear: undecided at n = 3 (about 19 seeds would decide a difference this size)`."""
+        reason = self.shortfall or f"{estimate(self.interval, signed=True)}"
+        marks = "".join(f"; {mark.split(':')[0]}" for mark in self.marks)
+        return f"{self.claim}: {self.outcome} at n = {self.n} ({reason}{marks})"
+
+    def sentence(self) -> str:
+        """The answer in one sentence, with its uncertainty."""
+        c, d = self.comparison, self.interval
+        if self.n == 0:
+            return f"{c.arm} and {c.other} have no seed in common, so nothing can be said."
+        direction = "above" if d.estimate >= 0 else "below"
+        level = f"{100 * d.level:.0f} % interval" if self.n > 1 else "no interval from one seed"
+        size = f"{c.arm} ends {number(abs(d.estimate), 3)} {direction} {c.other}"
+        bounds = f" {number(d.low, 3, True)} to {number(d.high, 3, True)}" if self.n > 1 else ""
+        rest = f"; {self.shortfall}" if self.shortfall else ""
+        return f"{size} ({level}{bounds}, {plural(self.n, 'common seed')}){rest}."
+
+
+def judge(results: Results) -> list[Verdict]:
+    """The verdict on every claim of the study, in its order."""
+    return [judge_claim(results, claim) for claim in results.study.claims]
+
+
+def judge_claim(results: Results, claim: Claim) -> Verdict:
+    """The verdict on one claim."""
+    h = claim.hypothesis
+    metric = results.study.metric.model_copy(update={"name": h.metric})
+    comparison = compare(results, h.arm, h.other, h.at, metric)
+    values = comparison.values
+    level = 1 - 2 * ALPHA if h.relation == "=" else 1 - ALPHA
+    return Verdict(
+        hypothesis=h,
+        registered=claim.registered,
+        comparison=comparison,
+        interval=t_interval(values, level),
+        outcome=decide(h.relation, h.margin, values),
+        seeds_needed=_seeds_needed(h, comparison),
+    )
+
+
+def decide(relation: str, margin: float, differences_N: list[float]) -> Outcome:
+    """The table at the top of this file, on paired differences (units of the metric, larger is better)."""
+    if len(differences_N) < 2:
+        return "undecided"
+    interval = t_interval(differences_N, 1 - ALPHA)
+    inside = margin > 0 and significance.equivalence(differences_N, margin) < ALPHA
+    if relation == "=":
+        outside = interval.low > margin or interval.high < -margin
+        return "equivalent" if inside else "refuted" if outside else "undecided"
+    bound = margin if relation == ">" else -margin
+    if interval.low > bound:
+        return "supported"
+    if relation == ">" and inside:
+        return "equivalent"
+    return "refuted" if interval.high < bound else "undecided"
+
+
+def _seeds_needed(h: Hypothesis, comparison: Comparison) -> int | None:
+    """Seeds for 80 % power if difference and spread are as observed."""
+    effect, spread = comparison.interval.estimate, comparison.spread
+    if math.isnan(spread):
+        return None
+    if h.relation == "=":
+        if abs(effect) < h.margin:
+            return power.equivalence_seeds_needed(effect, spread, h.margin, ALPHA)
+        return power.seeds_needed(abs(effect) - h.margin, spread, ALPHA)
+    bound = h.margin if h.relation == ">" else -h.margin
+    return power.seeds_needed(effect - bound, spread, ALPHA)

@@ -1,0 +1,231 @@
+"""A seeded generator of synthetic runs: the files of `runs/<study>/` without any training."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from atod_sweep.config.base import content_hash, dump_yaml, with_overrides
+from atod_sweep.config.train import Train
+
+SHAPES = {
+    "cosine": lambda p: 0.1 + 0.9 * (1 + math.cos(math.pi * p)) / 2,
+    "linear": lambda p: 1 - 0.9 * p,
+    "exponential": lambda p: 0.1**p,
+    "constant": lambda p: 0.55,
+}
+VERSIONS = {"atod-sweep": "0.1.0", "torch": "2.11.0", "ray": "2.60.0", "numpy": "2.4.6"}
+HARDWARE = {"cpu": "Synthetic CPU", "cores": 2, "memory_gb": 16.0, "gpu": None}
+
+
+def write_run(
+    folder: Path,
+    arms: Mapping[str, float],
+    *,
+    controls: Mapping[str, float] | None = None,
+    factors: Mapping[str, Mapping[str, float]] | None = None,
+    seeds: int = 3,
+    hypotheses: Sequence[dict[str, Any]] = (),
+    late_hypotheses: Sequence[dict[str, Any]] = (),
+    failed: Sequence[tuple[str, int]] = (),
+    question: str = "Does a cosine decay of the teacher's weight beat linear and exponential decay?",
+    reference: str | None = None,
+    teacher: float | None = 0.6,
+    steps: int = 60,
+    noise: float = 0.02,
+    turns: int = 6,
+    t_dur: bool = False,
+    seed: int = 0,
+    **study_row: Any,
+) -> Path:
+    """Write a run whose arms reach the given final success plus the level's shift, and return its folder.
+
+    `controls` and `arms`: name -> success; `factors`: factor -> level -> shift of success; `failed`: (arm, seed) cells.
+    """
+    rng = np.random.default_rng(seed)
+    controls = dict(controls or {})
+    factors = {f: dict(levels) for f, levels in (factors or {}).items()}
+    folder.mkdir(parents=True)
+    claims = [_claim(h) for h in hypotheses]
+    study = {
+        "event": "study",
+        "time": "2026-11-20T10:00:00+00:00",
+        "name": folder.name,
+        "question": question,
+        "reference": reference or next(iter(arms)),
+        "metric": {"name": "eval/success", "last": 1},
+        "hypotheses": claims,
+        "arms": list(arms),
+        "controls": [*controls, *(["teacher"] if teacher is not None else [])],
+        "factors": {f: list(levels) for f, levels in factors.items()},
+        "seeds": list(range(seeds)),
+        "definition": {"name": folder.name, "arms": list(arms)},
+        "definition_hash": "0123456789abcdef",
+        "argv": ["atod-sweep", "run", f"studies/{folder.name}.yaml"],
+        "versions": VERSIONS,
+        "numerics": 1,
+        "git": "319a3db",
+        "hardware": HARDWARE,
+        "models": {"teacher": {"digest": "aaaa", "success": teacher}, "student": {"digest": "bbbb", "success": 0.16}},
+        **study_row,
+    }
+    ledger = [study]
+    if late_hypotheses:
+        later = {**study, "time": "2026-11-21T10:00:00+00:00", "hypotheses": claims + [_claim(h) for h in late_hypotheses]}
+        ledger.append(later)
+    shared = rng.normal(0, noise, seeds)  # what a seed's tasks do to every arm
+    for levels in _conditions(factors):
+        shift = sum(factors[f][level] for f, level in levels.items())
+        if teacher is not None:
+            ledger += _teacher(folder, levels, teacher + shift)
+        for name, final in {**arms, **controls}.items():
+            for s in range(seeds):
+                rate = 1.5 if name == next(iter(arms)) else 1.0
+                target = final + shift + shared[s] + rng.normal(0, noise / 2)
+                role = "control" if name in controls else "arm"
+                ledger += _trial(folder, name, role, levels, s, target, rate, steps, turns, t_dur, (name, s) in failed, rng)
+    (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ledger), encoding="utf-8")
+    (folder / "study.yaml").write_text(
+        dump_yaml({"name": folder.name, "question": question, "base": "presets/support_desk_compact"}), encoding="utf-8"
+    )
+    return folder
+
+
+def _claim(hypothesis: dict[str, Any]) -> dict[str, Any]:
+    full = {"relation": ">", "metric": "eval/success", "at": {}, "margin": 0.0, **hypothesis}
+    return {**full, "sentence": f"{full['arm']} {full['relation']} {full['other']}"}
+
+
+def _conditions(factors: Mapping[str, Mapping[str, float]]) -> list[dict[str, str]]:
+    conditions: list[dict[str, str]] = [{}]
+    for factor, levels in factors.items():
+        conditions = [{**c, factor: level} for c in conditions for level in levels]
+    return conditions
+
+
+def _row(name: str, role: str, levels: Mapping[str, str], seed: int, config: Any) -> dict[str, Any]:
+    trial = "~".join([name, *levels.values()]) + f"-s{seed}"
+    return {
+        "event": "trial",
+        "time": "2026-11-20T10:01:00+00:00",
+        "trial": trial,
+        "arm": name,
+        "role": role,
+        "levels": dict(levels),
+        "seed": seed,
+        "config_hash": content_hash(config),
+        "attempt": 1,
+        "worker": "local",
+        "error": None,
+    }
+
+
+def _teacher(folder: Path, levels: Mapping[str, str], success: float) -> list[dict[str, Any]]:
+    row = _row("teacher", "teacher", levels, 0, {})
+    return [{**row, "state": "COMPLETE", "metrics": {"eval/success": success, "eval/f1": success}, "seconds": 1.0}]
+
+
+def _trial(
+    folder: Path,
+    name: str,
+    role: str,
+    levels: Mapping[str, str],
+    seed: int,
+    final: float,
+    rate: float,
+    steps: int,
+    turns: int,
+    t_dur: bool,
+    fails: bool,
+    rng: np.random.Generator,
+) -> list[dict[str, Any]]:
+    kind = name if name in SHAPES else "linear"
+    overrides: dict[str, Any] = {"objective.distill_weight.kind": kind, "seed": seed, "steps": steps}
+    config = with_overrides(Train, Train().model_dump(mode="json"), overrides)
+    row = _row(name, role, levels, seed, config)
+    target = folder / "trials" / row["trial"]
+    target.mkdir(parents=True)
+    (target / "config.yaml").write_text(dump_yaml(config), encoding="utf-8")
+    rows: list[dict[str, Any]] = []
+    last = steps // 2 if fails else steps
+    for step in range(last + 1):
+        grown = (1 - math.exp(-4 * rate * step / steps)) / (1 - math.exp(-4 * rate))
+        success = float(np.clip(0.16 + (final - 0.16) * grown + rng.normal(0, 0.01), 0, 1))
+        if step % 10 == 0:
+            rows.append(_eval_row(step, success, turns, rng))
+        if step < last:
+            rows.append(_train_row(step, step / steps, success, kind, turns, t_dur, rng))
+    (target / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    evals = [r for r in rows if r["phase"] == "eval"]
+    result = {"start_metrics": _metrics(evals[0]), "seconds": 50.0 + seed}
+    cost = {k: v for k, v in rows[-2].items() if k.startswith("cost/")} | {"seconds": 50.0 + seed}
+    done = {"state": "COMPLETE", "metrics": _metrics(evals[-1]), "cost": cost}
+    error = {"status": "diverged", "type": "DivergedError", "message": "loss is nan at step 30", "traceback": "Traceback …"}
+    ending = {"state": "FAILED", "error": error, "cost": cost} if fails else done
+    return [{**row, "state": "RUNNING"}, {**row, **result, **ending}]
+
+
+def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
+    return {k: v for k, v in row.items() if k.startswith("eval/") and isinstance(v, float)}
+
+
+def _eval_row(step: int, success: float, turns: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Episodes end at a turn: successes late, failures spread out and piling up at the horizon."""
+    ended = np.zeros(turns)
+    ended[turns // 2 :] += success * 256 / (turns - turns // 2)
+    won = ended.copy()
+    ended[-1] += (1 - success) * 256 * 0.7
+    ended[turns // 2] += (1 - success) * 256 * 0.3
+    return {
+        "phase": "eval",
+        "step": step,
+        "eval/success": success,
+        "eval/f1": min(1.0, success + 0.2),
+        "eval/turns": turns - success,
+        "eval/reward": success,
+        "eval/ended_by_turn": [round(x) for x in ended],
+        "eval/success_by_turn": [round(x) for x in won],
+    }
+
+
+def _train_row(
+    step: int, p: float, success: float, kind: str, turns: int, t_dur: bool, rng: np.random.Generator
+) -> dict[str, Any]:
+    weight = SHAPES[kind](p)
+    profile = [0.9 - 0.8 * k / (turns - 1) for k in range(turns)]
+    if t_dur:
+        profile = [float(np.clip(0.6 + 0.3 * math.sin(k + 3 * p) + rng.normal(0, 0.02), 0, 1)) for k in range(turns)]
+    return {
+        "phase": "train",
+        "step": step,
+        "loss": 1.0 - p,
+        "weight/distill": weight,
+        "weight/reward": 1 - weight,
+        "weight/applied_teacher": weight * sum(profile) / turns,
+        "turn_weight": profile,
+        "kl/teacher": 0.8 * math.exp(-2 * p) + rng.normal(0, 0.01),
+        "entropy": 1.0 - 0.5 * p,
+        "rollout/success": success,
+        "grad_norm/distill": weight * (1.2 - p),
+        "grad_norm/reward": (1 - weight) * 0.8,
+        "cost/env_steps": (step + 1) * 64 * turns,
+        "cost/tokens": (step + 1) * 64 * 60,
+        "cost/generated_tokens": (step + 1) * 64 * 20,
+        "cost/teacher_tokens": (step + 1) * 64 * 60,
+        "cost/episodes": (step + 1) * 64,
+        "cost/updates": step + 1,
+        "seconds/rollout": 0.1,
+        "seconds/update": 0.05,
+    }
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """`make_run(name, arms, ...)`: a synthetic run under a temporary folder."""
+    return lambda name, arms, **options: write_run(tmp_path / name, arms, **options)
