@@ -6,10 +6,13 @@ import random
 from functools import cache
 from typing import NamedTuple
 
-from atod_sweep.envs.game import Game, Turn, words
-from atod_sweep.envs.game import f1 as multiset_f1
+from atod_sweep.envs.game import Game, Turn, f1, words
 from atod_sweep.errors import UserError
 
+PROTOCOL = ("greet", "identify", "verify", "consent", "notify", "open")
+DECISIONS = ("repay", "credit", "replace", "trace", "renew", "hold", "unlock", "bill", "escalate", "decline")
+
+# Intent -> the customer's sentence.
 INTENTS = {
     "refund": "I would like my money back.",
     "exchange": "I would like to exchange my order.",
@@ -23,72 +26,76 @@ INTENTS = {
     "warranty": "I have a warranty claim.",
 }
 
-# Account fact -> (the usual decision, the customer's sentence).
+# Account fact -> the customer's sentence, and the usual decision.
 CUES = {
-    "sealed": ("repay", "The box is still sealed."),
-    "opened": ("credit", "I have opened the box."),
-    "lost": ("replace", "The carrier says that the parcel is lost."),
-    "transit": ("trace", "The parcel is still in transit."),
-    "expired": ("renew", "My contract has expired."),
-    "active": ("hold", "My contract is still active."),
-    "locked": ("unlock", "My account is locked."),
-    "paid": ("trace", "I have already paid."),
-    "overdue": ("bill", "My last payment is overdue."),
-    "duplicate": ("repay", "I was charged twice."),
-    "premium": ("credit", "I am a premium member."),
-    "fraud": ("escalate", "Somebody else has used my account."),
+    "sealed": ("The box is still sealed.", "repay"),
+    "opened": ("I have opened the box.", "credit"),
+    "lost": ("The carrier says that the parcel is lost.", "replace"),
+    "transit": ("The parcel is still in transit.", "trace"),
+    "expired": ("My contract has expired.", "renew"),
+    "active": ("My contract is still active.", "hold"),
+    "locked": ("My account is locked.", "unlock"),
+    "paid": ("I have already paid.", "trace"),
+    "overdue": ("My last payment is overdue.", "bill"),
+    "duplicate": ("I was charged twice.", "repay"),
+    "premium": ("I am a premium member.", "credit"),
+    "fraud": ("Somebody else has used my account.", "escalate"),
 }
-DECISIONS = ("repay", "credit", "replace", "trace", "renew", "hold", "unlock", "bill", "escalate", "decline")
+EXCEPTIONS = 3  # intents per fact for which the usual decision does not hold
 
-NAMES = [
-    "ana",
-    "ben",
-    "carl",
-    "dina",
-    "emil",
-    "fay",
-    "gus",
-    "hana",
-    "ivan",
-    "jana",
-    "kurt",
-    "lena",
-    "mia",
-    "nils",
-    "olga",
-    "paul",
-]
-CODES = ("red", "blue", "green", "gold", "grey", "pink", "black", "white")
+# fmt: off
+NAMES = ("ana", "ben", "carl", "dina", "emil", "fay", "gus", "hana",
+         "ivan", "jana", "kurt", "lena", "mia", "nils", "olga", "paul")
+# fmt: on
 
 
-class Step(NamedTuple):
-    """One protocol step: the action that does it, and what the customer says before it in either style."""
+class Wording(NamedTuple):
+    """How a style says things. `protocol`: what the customer says before each protocol step."""
 
-    action: str
-    compact: str
-    natural: str
+    introduction: str
+    protocol: tuple[str, ...]
+    names: dict[str, str]
+    intents: dict[str, str]
+    cues: dict[str, str]
+    refused: str
+    unknown: str
+    solved: str
 
 
-PROTOCOL = (
-    Step("greet", "hello {name}", "Hello, this is {name}."),
-    Step("identify", "want {intent}", "{sentence}"),
-    Step("verify {code}", "code {code}", "My security word is {code}."),
-    Step("consent", "may record", "Is this call recorded?"),
-    Step("notify", "team asks", "Does your team know about it?"),
-    Step("open", "case next", "Then please start on my case."),
-)
-INTRODUCTION = (
-    "You work at a support desk. Answer every message with one action and nothing else. First follow the protocol, one "
-    "step per message: greet, identify, verify and the customer's security word, consent, notify, open (short calls "
-    "leave the last ones out). Then decide on each fact that the customer reports, as our policy for the customer's "
-    f"request demands. Decisions: {', '.join(DECISIONS)}. A wrong action costs a turn."
-)
-REFUSED = {"compact": "no", "natural": "No, that is not the right action here."}
-UNKNOWN = {"compact": "what", "natural": "That is not an action of this desk."}
-SOLVED = {"compact": "thank you", "natural": "Thank you, that is all I needed."}
-
-# Share of the intents for which a cue's usual decision does not hold.
-_EXCEPTIONS = 0.3
+WORDINGS = {
+    "compact": Wording(
+        introduction="",
+        protocol=("hello {name}", "want {intent}", "check me", "may record", "team asks", "case next"),
+        names={name: name for name in NAMES},
+        intents={intent: intent for intent in INTENTS},
+        cues={cue: f"status {cue}" for cue in CUES},
+        refused="no ",
+        unknown="what ",
+        solved="thank you",
+    ),
+    "natural": Wording(
+        introduction=(
+            "You work at a support desk. Answer every message with one action and nothing else. First follow the "
+            f"protocol, one step per message, in this order: {', '.join(PROTOCOL)} (short calls leave the last ones "
+            "out). Then decide on each fact that the customer reports, as our policy for the customer's request "
+            f"demands. Decisions: {', '.join(DECISIONS)}. A wrong action costs a turn. "
+        ),
+        protocol=(
+            "Hello, this is {name}.",
+            "{intent}",
+            "Do you need to check who I am?",
+            "Is this call recorded?",
+            "Does your team know about it?",
+            "Then please start on my case.",
+        ),
+        names={name: name.capitalize() for name in NAMES},
+        intents=INTENTS,
+        cues={cue: sentence for cue, (sentence, _) in CUES.items()},
+        refused="No, that is not the right action here. ",
+        unknown="That is not an action of this desk. ",
+        solved="Thank you, that is all I needed.",
+    ),
+}
 
 Policy = dict[tuple[str, str], str]
 
@@ -108,27 +115,25 @@ def policies(table_seed: int, outdated: float) -> Policies:
     exceptions, and still lists some that were withdrawn. A larger `outdated` keeps the differences of a smaller one.
     """
     rng = random.Random(f"support_desk {table_seed}")
-    intents = list(INTENTS)
-    right = {(intent, cue): usual for cue, (usual, _) in CUES.items() for intent in intents}
-    for cue, (usual, _) in CUES.items():
-        for intent in rng.sample(intents, round(_EXCEPTIONS * len(intents))):
-            right[intent, cue] = rng.choice([d for d in DECISIONS if d != usual])
+    right = {(intent, cue): usual for cue, (_, usual) in CUES.items() for intent in INTENTS}
+    for cue, (_, usual) in CUES.items():
+        for intent in rng.sample(list(INTENTS), EXCEPTIONS):
+            right[intent, cue] = rng.choice([decision for decision in DECISIONS if decision != usual])
     manual = dict(right)
-    order = {intent: rng.sample(list(CUES), len(CUES)) for intent in rng.sample(intents, len(intents))}
+    order = {intent: rng.sample(list(CUES), len(CUES)) for intent in rng.sample(list(INTENTS), len(INTENTS))}
     pairs = [(intent, cues[rank]) for rank in range(len(CUES)) for intent, cues in order.items()]
     for intent, cue in pairs[: round(outdated * len(pairs))]:
-        usual = CUES[cue][0]
-        withdrawn = rng.choice([d for d in DECISIONS if d != usual])
+        usual = CUES[cue][1]
+        withdrawn = rng.choice([decision for decision in DECISIONS if decision != usual])
         manual[intent, cue] = usual if right[intent, cue] != usual else withdrawn
     return Policies(right, manual)
 
 
 class Task(NamedTuple):
-    """One call. `code` is empty where the protocol is too short to ask for it."""
+    """One call."""
 
     name: str
     intent: str
-    code: str
     cues: tuple[str, ...]
 
 
@@ -136,7 +141,7 @@ class SupportDesk(Game):
     """Support calls of 4 to 16 turns; see `card`.
 
     `outdated`: share of (intent, cue) pairs, 0 to 1, that the demonstrator's manual gets wrong. `table_seed`: which
-    company's policy. `style`: "compact" (1 to 3 words an observation) or "natural" (English sentences).
+    company's policy. `style`: "compact" (2 or 3 words an observation) or "natural" (English sentences).
     """
 
     name = "support_desk"
@@ -146,77 +151,64 @@ class SupportDesk(Game):
         super().__init__(horizon, style)
         if not 0 <= outdated <= 1:
             raise UserError(f"env.kwargs.outdated: a share from 0 to 1, got {outdated!r}")
-        self.outdated = outdated
         self.n_protocol = max(2, 3 * horizon // 8)
         self.n_decisions = max(1, 3 * horizon // 8)
         self.policies = policies(table_seed, outdated)
+        self.wording = WORDINGS[style]
         self._legal = frozenset(self.actions())
-        self._cues = list(CUES)
-        self._intents = list(INTENTS)
+        self._intents, self._cues = tuple(INTENTS), tuple(CUES)
 
     # ---- the game ----------------------------------------------------------------------------------------------
 
     def draw(self, rng: random.Random) -> Task:
-        code = rng.choice(CODES) if self.n_protocol > 2 else ""
-        return Task(
-            rng.choice(NAMES), rng.choice(self._intents), code, tuple(rng.choices(self._cues, k=self.n_decisions))
-        )
+        cues = tuple(rng.choices(self._cues, k=self.n_decisions))
+        return Task(rng.choice(NAMES), rng.choice(self._intents), cues)
 
     def deal(self, task: Task) -> str:
         self._task = task
-        self._required = [step.action.format(code=task.code) for step in PROTOCOL[: self.n_protocol]]
-        self._required += [self.policies.right[task.intent, cue] for cue in task.cues]
+        self._required = [*PROTOCOL[: self.n_protocol], *(self.policies.right[task.intent, cue] for cue in task.cues)]
         self._performed: list[str] = []
         self._done = 0
-        first = self._prompt()
-        return first if self.style == "compact" else f"{INTRODUCTION} {first}"
+        return self.wording.introduction + self._prompt()
 
     def play(self, action: str) -> Turn:
         self._performed.append(action)
-        if action == self._required[self._done]:
-            self._done += 1
-            if self._done == len(self._required):
-                return Turn(SOLVED[self.style], solved=True)
-            return Turn(self._prompt())
-        refusal = REFUSED if action in self._legal else UNKNOWN
-        return Turn(f"{refusal[self.style]} {self._prompt()}")
+        if action != self._required[self._done]:
+            return Turn((self.wording.refused if action in self._legal else self.wording.unknown) + self._prompt())
+        self._done += 1
+        if self._done == len(self._required):
+            return Turn(self.wording.solved, solved=True)
+        return Turn(self._prompt())
 
     def metrics(self, solved: bool) -> dict[str, float]:
         """`f1` of required against performed actions."""
-        return {"f1": multiset_f1(self._required, self._performed)}
+        return {"f1": f1(self._required, self._performed)}
 
     def _prompt(self) -> str:
-        task, compact = self._task, self.style == "compact"
+        """What the customer says before the pending step."""
         if self._done >= self.n_protocol:
-            cue = task.cues[self._done - self.n_protocol]
-            return f"status {cue}" if compact else CUES[cue][1]
-        step = PROTOCOL[self._done]
-        if compact:
-            return step.compact.format(name=task.name, intent=task.intent, code=task.code)
-        return step.natural.format(name=task.name.capitalize(), sentence=INTENTS[task.intent], code=task.code)
+            return self.wording.cues[self._cue()]
+        said = self.wording.protocol[self._done]
+        return said.format(name=self.wording.names[self._task.name], intent=self.wording.intents[self._task.intent])
+
+    def _cue(self) -> str:
+        return self._task.cues[self._done - self.n_protocol]
 
     # ---- for teachers and reports ------------------------------------------------------------------------------
 
     def demonstrator_action(self) -> str:
-        """What the manual says; right in the protocol, out of date for some decisions."""
+        """What the manual says: right in the protocol, out of date for some decisions."""
         if self._done < self.n_protocol:
-            return self._required[self._done]
-        return self.policies.manual[self._task.intent, self._task.cues[self._done - self.n_protocol]]
+            return PROTOCOL[self._done]
+        return self.policies.manual[self._task.intent, self._cue()]
 
     def actions(self) -> list[str]:
-        verify = [f"verify {code}" for code in CODES]
-        return [step.action for step in PROTOCOL if "{" not in step.action] + verify + list(DECISIONS)
+        return [*PROTOCOL, *DECISIONS]
 
     def vocabulary(self) -> list[str]:
-        said = [REFUSED[self.style], UNKNOWN[self.style], SOLVED[self.style]]
-        if self.style == "compact":
-            said += [*NAMES, *INTENTS, *CODES, "status", *CUES]
-            said += [step.compact.split()[0] for step in PROTOCOL] + ["record", "asks", "next"]
-        else:
-            said += [INTRODUCTION, *INTENTS.values(), *(sentence for _, sentence in CUES.values())]
-            said += [PROTOCOL[0].natural.format(name=name.capitalize()) for name in NAMES]
-            said += [PROTOCOL[2].natural.format(code=code) for code in CODES]
-            said += [PROTOCOL[i].natural for i in (3, 4, 5)]
+        w = self.wording
+        said = [w.introduction, *w.intents.values(), *w.cues.values(), w.refused, w.unknown, w.solved]
+        said += [prompt.format(name=name, intent="") for prompt in w.protocol for name in w.names.values()]
         return words([*said, *self.actions()])
 
     def card(self) -> str:
@@ -226,10 +218,10 @@ class SupportDesk(Game):
 
 A customer calls; the agent answers each message with one action. Horizon {self.horizon} (4 to 16 turns).
 
-**Rules.** {self.n_protocol} protocol steps in fixed order ({", ".join(s.action for s in PROTOCOL[: self.n_protocol])}),
-then {self.n_decisions} decisions. The customer states an intent (10 of them) before the second step and one account
-fact (12) before each decision; the right decision (10) is a function of the intent and the current fact. Each fact has
-a usual decision, and 3 of the 10 intents make an exception to it. A wrong action costs a turn and is refused in words;
+**Rules.** {self.n_protocol} protocol steps in fixed order ({", ".join(PROTOCOL[: self.n_protocol])}), then
+{self.n_decisions} decisions. The customer states an intent (10 of them) before the second step and one account fact
+(12) before each decision; the right decision (10) is a function of the intent and the current fact. Each fact has a
+usual decision, and 3 of the 10 intents make an exception to it. A wrong action costs a turn and is refused in words;
 the pending step stays. Spare turns: {self.horizon - self.n_protocol - self.n_decisions}.
 
 **Reward.** 1 if all steps are done within the horizon, else 0, at the end only. `f1`: multiset F1 of required against

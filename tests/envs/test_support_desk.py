@@ -1,5 +1,7 @@
 """support_desk: rules, flaw, length, wording."""
 
+import random
+
 import pytest
 
 from atod_sweep.envs.support_desk import CUES, DECISIONS, INTENTS, SupportDesk, policies
@@ -20,7 +22,7 @@ def one_call() -> tuple[SupportDesk, list[str]]:
     _, info = env.reset(seed=5)
     task = info["task"]
     right = [env.policies.right[task.intent, cue] for cue in task.cues]
-    return env, ["greet", "identify", f"verify {task.code}", *right]
+    return env, ["greet", "identify", "verify", *right]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_rule_table_has_three_exceptions_a_cue_and_a_manual_wrong_in_18_pairs() 
     right, manual = policies(0, 0.15)
     assert set(right) == {(intent, cue) for intent in INTENTS for cue in CUES}
     assert set(right.values()) <= set(DECISIONS)
-    for cue, (usual, _) in CUES.items():
+    for cue, (_, usual) in CUES.items():
         assert sum(right[intent, cue] != usual for intent in INTENTS) == 3
     wrong = {pair for pair in right if right[pair] != manual[pair]}
     assert len(wrong) == 18
@@ -97,7 +99,7 @@ def test_a_refusal_repeats_the_pending_fact() -> None:
     assert pending.startswith("status ")
     wrong = next(d for d in DECISIONS if d != right[3])
     assert env.step(wrong)[0] == f"no {pending}"
-    assert env.step("verify")[0] == f"what {pending}"
+    assert env.step("verify me")[0] == f"what {pending}"
     assert env.step(f" {right[3].upper()}!\n")[0].startswith("status ")
 
 
@@ -117,18 +119,17 @@ def test_the_current_observation_and_the_intent_decide() -> None:
 
 
 def test_compact_turns_fit_into_eight_tokens() -> None:
-    """Marker, observation, marker, action, end: 64 tokens at horizon 8, whatever is played."""
-    env = SupportDesk(16)
+    """Marker, observation, marker, action, end: at most 64 tokens at horizon 8."""
+    env, rng = SupportDesk(16), random.Random(0)
     for seed in range(50):
         observation, _ = env.reset(seed=seed)
         over = False
         while not over:
-            longest_here = 2 if "code" in observation else 1
-            assert len(observation.split()) + longest_here + 3 <= 8
-            action = "decline" if seed % 2 and env.turn < 4 else env._required[env._done]
+            assert len(observation.split()) + 1 + 3 <= 8
+            action = rng.choice([*env.actions(), "verify me", env._required[env._done]])
             observation, _, terminated, truncated, _ = env.step(action)
             over = terminated or truncated
-    assert max(len(action.split()) for action in env.actions()) == 2
+    assert all(len(action.split()) == 1 for action in env.actions())
 
 
 def test_natural_style_explains_the_role_once_and_plays_the_same_game() -> None:
