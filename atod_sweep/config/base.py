@@ -20,32 +20,46 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Record(BaseModel):
-    """An immutable config record; unknown keys are errors."""
+    """An immutable config record; unknown keys, NaN and infinite numbers are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 # ---- YAML --------------------------------------------------------------------------------------------------------
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-4 is a number (PyYAML's YAML 1.1 reads a string) and a repeated key is an error."""
+    """YAML in which 1e-4 is a number, on, off, yes and no are words, and a repeated key is an error.
+
+    PyYAML reads YAML 1.1: there 1e-4 is a string, and a factor level called `off` is a boolean.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} appears twice", key_node.start_mark)
-            seen.add(key)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
+            if key_node.value in seen:
+                problem = f"key {key_node.value!r} appears twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes the strings that `_Loader` would read as numbers."""
+
+
+for _yaml in (_Loader, _Dumper):
+    _yaml.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+        list("-+0123456789."),
+    )
+for _letter in "yYnNoO":
+    _Loader.yaml_implicit_resolvers[_letter] = [
+        (tag, pattern) for tag, pattern in _Loader.yaml_implicit_resolvers[_letter] if not tag.endswith(":bool")
+    ]
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -72,7 +86,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 def dump_yaml(data: Any) -> str:
     """YAML text that keeps the order of keys and reads back to the same data."""
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 def content_hash(data: Any) -> str:
@@ -198,9 +212,10 @@ def validate(model: type[M], data: Any, where: str) -> M:
 def _describe(model: type[BaseModel], data: Any, error: ValidationError) -> str:
     first = error.errors()[0]
     path: list[str] = []
-    node = data
+    node: Any = data
     for i, part in enumerate(first["loc"]):  # union tags are in `loc` but not in the data: leave them out
-        if (isinstance(node, Mapping) and part in node) or (isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)):
+        is_list = isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)
+        if is_list or (isinstance(node, Mapping) and part in node):
             node = node[part]
         elif i < len(first["loc"]) - 1 or first["type"] != "missing":
             continue
@@ -211,7 +226,7 @@ def _describe(model: type[BaseModel], data: Any, error: ValidationError) -> str:
             check_key(model, key)
         except UserError as unknown:
             return str(unknown)
-        return f"{key}: not a field of this kind"
+        return f"{key}: not a field of kind {first['loc'][-2]!r}; choose another {'.'.join([*path[:-1], 'kind'])}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "union_tag_invalid":
         tags = re.findall(r"'([^']+)'", str(first["ctx"]["expected_tags"]))

@@ -22,11 +22,13 @@ def preset_names() -> list[str]:
     return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
 
 
-def train_data(source: str | Mapping[str, Any], folder: Path, where: str) -> dict[str, Any]:
+def train_data(
+    source: str | Mapping[str, Any], folder: Path, where: str, within: tuple[Path, ...] = ()
+) -> dict[str, Any]:
     """The full plain data of a trainer config: defaults, then its `base` if it has one, then its own keys.
 
     `source` is 'presets/NAME', a YAML file (looked up beside `folder`, then from here), or a mapping. Keys may be
-    nested or dotted. Raises UserError.
+    nested or dotted. `within` holds the files whose `base` led here. Raises UserError.
     """
     if isinstance(source, str):
         if source.startswith(PRESET_PREFIX):
@@ -40,10 +42,14 @@ def train_data(source: str | Mapping[str, Any], folder: Path, where: str) -> dic
         path = next((p for p in (folder / source, Path(source)) if p.is_file()), None)
         if path is None:
             raise UserError(f"{where}: no such trainer config: {source!r}; give a YAML file or presets/NAME")
-        return train_data(load_yaml(path), path.parent, str(path))
+        if path.resolve() in within:
+            raise UserError(f"{where}: base {source!r} leads back to itself; name another file, or drop it")
+        return train_data(load_yaml(path), path.parent, str(path), (*within, path.resolve()))
+    if not isinstance(source, Mapping):
+        raise UserError(f"{where}: base: expected a preset, a YAML file or a mapping, got {source!r}")
     data = dict(source)
     base = data.pop("base", None)
-    start = train_data(base, folder, where) if base is not None else Train().model_dump(mode="json")
+    start = train_data(base, folder, where, within) if base is not None else Train().model_dump(mode="json")
     try:
         return with_overrides(Train, start, flatten(data))
     except UserError as error:
@@ -67,7 +73,7 @@ def load_train(
     """One validated trainer config from a preset, file or mapping, with dotted overrides applied last."""
     where = source if isinstance(source, str) else "config"
     data = train_data(source, folder, where)
-    return validate(Train, with_overrides(Train, data, overrides or {}), where)
+    return validate(Train, with_overrides(Train, data, flatten(overrides or {})), where)
 
 
 def load_study(path: Path) -> Study:

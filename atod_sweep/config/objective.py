@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -14,6 +15,7 @@ from atod_sweep.config.schedules import (
     Cosine,
     Linear,
     Schedule,
+    extremes,
     number_is_constant,
 )
 
@@ -67,7 +69,7 @@ class _Thresholds(Record):
         if late < early:
             raise ValueError(
                 f"{where}: the late part starts at turn {late:g}, before the early part ends at {early:g} "
-                f"(horizon {horizon}); raise late_fraction or lower early_fraction"
+                f"(horizon {horizon}); shorten the early or the late part"
             )
 
     @model_validator(mode="after")
@@ -180,6 +182,13 @@ class TargetKL(Record):
 Coefficient = Annotated[ClosedForm | TargetKL, Field(discriminator="kind"), BeforeValidator(number_is_constant)]
 
 
+def _check_weight(name: str, schedule: Record, most: float = math.inf) -> None:
+    low, high = extremes(schedule)
+    if low < 0 or high > most:
+        bounds = "at least 0" if math.isinf(most) else f"from 0 to {most:g}"
+        raise ValueError(f"{name}: must be {bounds} at every step, got {low if low < 0 else high}")
+
+
 class NoKL(Record):
     """No penalty: the reference model is not even loaded."""
 
@@ -190,6 +199,11 @@ class _KLPenalty(Record):
     coef: Coefficient = Field(
         default_factory=lambda: Constant(start=0.01), description="Coefficient beta_kl: a number or a schedule."
     )
+
+    @model_validator(mode="after")
+    def _not_negative(self) -> _KLPenalty:
+        _check_weight("coef", self.coef)
+        return self
 
 
 class K1(_KLPenalty):
@@ -233,7 +247,7 @@ class _Mixed(Record):
 
 
 class Interpolated(_Mixed):
-    """L = lambda L_distill + (1 - lambda) L_RL + beta_kl KL + c_v L_value - c_e H, with lambda = lambda_time(p) g(k)."""
+    """L = lambda L_distill + (1 - lambda) L_RL + beta_kl KL + c_v L_value - c_e H; lambda = lambda_time(p) g(k)."""
 
     kind: Literal["interpolated"] = "interpolated"
     distill: Distill = Field(default_factory=ForwardKL, description="The distillation term.")
@@ -241,6 +255,7 @@ class Interpolated(_Mixed):
 
     @model_validator(mode="after")
     def _meaningful(self) -> Interpolated:
+        _check_weight("distill_weight", self.distill_weight, most=1.0)
         if self.kl_penalty.kind == "k1" and self.advantage.kind != "gae":
             raise ValueError(
                 "kl_penalty.kind: 'k1' goes into per-step rewards and needs advantage.kind: gae, "
@@ -259,6 +274,8 @@ class Hybrid(_Mixed):
 
     @model_validator(mode="after")
     def _meaningful(self) -> Hybrid:
+        _check_weight("distill_weight", self.distill_weight)
+        _check_weight("reward_weight", self.reward_weight)
         if self.kl_penalty.kind == "k1":
             raise ValueError(
                 "kl_penalty.kind: 'k1' needs per-step rewards (kind: interpolated, advantage.kind: gae), and in the "

@@ -109,6 +109,13 @@ def number_is_constant(value: Any) -> Any:
     return value
 
 
+def extremes(schedule: Record) -> tuple[float, float]:
+    """Smallest and largest value of a schedule: every kind stays between the values that its config names."""
+    named = schedule.model_dump(include={"start", "end", "values"})
+    values: list[float] = named.pop("values", []) + list(named.values())
+    return min(values), max(values)
+
+
 ClosedForm = Constant | Linear | Cosine | Exponential | Step | Piecewise
 Schedule = Annotated[
     Constant | Linear | Cosine | Exponential | Step | Piecewise | Adaptive,

@@ -127,12 +127,22 @@ class Study(Record):
         for name in self.arms:
             if name in CONTROLS and name in self.controls:
                 raise ValueError(f"arms.{name}: is also a control; rename the arm or drop the control")
+        if len(set(self.controls)) != len(self.controls):
+            raise ValueError(f"controls: each control runs once, got {self.controls}")
+        for factor, levels in self.factors.items():
+            if not levels:
+                raise ValueError(f"factors.{factor}: has no levels, so nothing would run; give it one, or drop it")
+            for name in (factor, *levels):
+                if not NAME.match(name):
+                    raise ValueError(f"factors: {name!r} cannot be a name; use letters, digits, '_', '-' and '.'")
         if self.reference is not None and self.reference not in arms:
             raise ValueError(f"reference: {self.reference!r} is not an arm; known: {', '.join(arms)}")
         for i, claim in enumerate(self.hypotheses):
             for name in (claim.arm, claim.other):
                 if name not in arms:
                     raise ValueError(f"hypotheses.{i}: {name!r} is not an arm; known: {', '.join(arms)}")
+            if claim.arm == claim.other:
+                raise ValueError(f"hypotheses.{i}: compares {claim.arm!r} with itself; name two different arms")
             for factor, level in claim.at.items():
                 if level not in self.factors.get(factor, {}):
                     known = [f"{f}={v}" for f, levels in self.factors.items() for v in levels] or ["no factors"]

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from atod_sweep.config.base import Record
 from atod_sweep.config.objective import Hybrid, Interpolated, Objective, Product, Thresholds
-from atod_sweep.config.schedules import ClosedFormSchedule, Constant
+from atod_sweep.config.schedules import ClosedFormSchedule, Constant, extremes
 
 
 class Env(Record):
@@ -36,7 +36,7 @@ class TeacherRecipe(Record):
         lt=1,
         description="Chance per turn that a random action is played while the demonstrator's is the label.",
     )
-    horizons: list[int] = Field(
+    horizons: list[Annotated[int, Field(ge=1)]] = Field(
         default_factory=list, description="Horizons in the training mix, in turns; empty: the environment's own."
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, tasks and perturbations.")
@@ -48,6 +48,13 @@ class StudentRecipe(TeacherRecipe):
     success: tuple[float, float] = Field(
         (0.12, 0.25), description="Band of evaluation success (0 to 1) in which pretraining stops."
     )
+
+    @model_validator(mode="after")
+    def _band(self) -> StudentRecipe:
+        low, high = self.success
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"success: a band needs 0 <= low < high <= 1, got {[low, high]}; use [0.12, 0.25]")
+        return self
 
 
 class _Compact(Record):
@@ -128,6 +135,15 @@ class Rollout(Record):
     stop: list[str] = Field(default_factory=list, description="Strings that end an action, beside the stop token.")
     step_timeout: float | None = Field(None, gt=0, description="Seconds one environment step may take; null: no limit.")
 
+    @model_validator(mode="after")
+    def _samples(self) -> Rollout:
+        coldest = extremes(self.temperature)[0]
+        if coldest <= 0:
+            raise ValueError(
+                f"temperature: rollouts are sampled, must be above 0 at every step, got {coldest}; use 1.0"
+            )
+        return self
+
 
 class Update(Record):
     """What happens to one batch of rollouts."""
@@ -148,7 +164,9 @@ class Optimiser(Record):
     lr: float = Field(1e-3, gt=0, description="Learning rate after the warm-up.")
     warmup_steps: int = Field(20, ge=0, description="Optimiser steps of linear warm-up from 0.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
-    betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW moment decays.")
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        (0.9, 0.95), description="AdamW moment decays, each in [0, 1)."
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
 
 
@@ -166,7 +184,7 @@ class Evaluation(Record):
 class Runtime(Record):
     """Where and in which precision: must not change what is learned beyond rounding."""
 
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu, cuda or cuda:N.")
     threads: int = Field(1, ge=1, description="CPU threads of torch.")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast in the student's update.")
     teacher_dtype: Literal["fp32", "bf16", "auto"] = Field(
