@@ -59,11 +59,13 @@ def _description(results: Results) -> Answer:
 def warnings(results: Results) -> list[str]:
     """What speaks against taking the numbers at face value."""
     found = []
-    gaps = results.missing()
+    gaps = len(results.missing())
+    cells = len(results.arms) * len(results.conditions) * len(results.seeds)
+    if gaps == cells:
+        return ["No trial has a result: see failures and gaps below."]
     if gaps:
-        cells = len(results.arms) * len(results.conditions) * len(results.seeds)
-        found.append(f"{len(gaps)} of {cells} cells have no result; comparisons that miss some are marked *.")
-    if 0 < len(results.seeds) < 2:
+        found.append(f"{gaps} of {cells} cells have no result; comparisons that miss some are marked *.")
+    if len(results.seeds) == 1:
         found.append("One seed: there is no interval, and nothing can be decided.")
     found += [text for text in (_not_learning(results), _extended(results)) if text]
     return found

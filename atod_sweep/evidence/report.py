@@ -87,7 +87,7 @@ def _sections(results: Results, folder: Path) -> tuple[list[Section], Figure | N
         Section("Cost", "", [tables.costs(results, table)], []),
         Section(
             "Failures and gaps",
-            "" if gaps.rows else "None: every cell of the design has a result.",
+            "" if gaps.rows else "Every cell of the design has a result.",
             [gaps] if gaps.rows else [],
             [],
         ),

@@ -40,10 +40,20 @@ def arms(results: Results, summaries: list[ArmSummary], comparisons: list[Compar
     """n, result, difference to the reference with interval, wins and losses, p; arms with gaps say `2 of 3`."""
     by_cell = {(c.arm, label(c.levels)): c for c in comparisons}
     metric = results.study.metric.name.removeprefix("eval/")
-    header = ["arm", "seeds", "at step 0", metric, f"minus {results.study.reference}", "wins : losses", "p", "p (Holm)"]
+    header = [
+        "arm",
+        *results.study.factors,
+        "seeds",
+        "at step 0",
+        metric,
+        f"minus {results.study.reference}",
+        "wins : losses",
+        "p",
+        "p (Holm)",
+    ]
     rows = [
         [
-            _name(results, s),
+            *_cell_name(s),
             _seeds(s),
             _number(s.start),
             Cell(estimate(s.interval, 3), s.interval.estimate),
@@ -75,9 +85,9 @@ def _versus(s: ArmSummary, reference: str, c: Comparison | None) -> list[Cell]:
 def costs(results: Results, summaries: list[ArmSummary]) -> Table:
     """Mean cost of one complete trial, and the mean teacher weight that it applied."""
     keys = [key for key in COSTS if any(key in s.cost for s in summaries)]
-    header = ["arm", "teacher weight", *(COSTS[key] for key in keys), "time"]
+    header = ["arm", *results.study.factors, "teacher weight", *(COSTS[key] for key in keys), "time"]
     rows = [
-        [_name(results, s), _number(s.applied_teacher)]
+        [*_cell_name(s), _number(s.applied_teacher)]
         + [Cell(count(value), value) for value in (s.cost.get(key, math.nan) for key in keys)]
         + [Cell(duration(s.seconds), s.seconds)]
         for s in summaries
@@ -95,15 +105,16 @@ def missing(results: Results) -> Table:
         trial = results.find(gap.arm, gap.levels, gap.seed)
         error = (trial.error if trial else None) or {}
         message = f"{error['type']}: {error['message']}" if error else NOTHING
-        name = f"{gap.arm} ({label(gap.levels)})" if gap.levels else gap.arm
-        rows.append([Cell(name), Cell(str(gap.seed), gap.seed), Cell(gap.reason), Cell(message)])
-    return Table("Cells without a result; no average above includes them.", ["arm", "seed", "state", "error"], rows)
+        levels = [Cell(level) for level in gap.levels.values()]
+        rows.append([Cell(gap.arm), *levels, Cell(str(gap.seed), gap.seed), Cell(gap.reason), Cell(message)])
+    header = ["arm", *results.study.factors, "seed", "state", "error"]
+    return Table("Cells without a result; no average above includes them.", header, rows)
 
 
-def _name(results: Results, s: ArmSummary) -> Cell:
-    where = label(s.levels)
-    role = " · control" if s.role == "control" else ""
-    return Cell(f"{s.arm}{' · ' + where if where else ''}{role}")
+def _cell_name(s: ArmSummary) -> list[Cell]:
+    """The arm, and its level of every factor."""
+    name = f"{s.arm} (control)" if s.role == "control" else s.arm
+    return [Cell(name), *(Cell(level) for level in s.levels.values())]
 
 
 def _seeds(s: ArmSummary) -> Cell:

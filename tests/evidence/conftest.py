@@ -77,7 +77,11 @@ def write_run(
     }
     ledger = [study]
     if late_hypotheses:
-        later = {**study, "time": "2026-11-21T10:00:00+00:00", "hypotheses": claims + [_claim(h) for h in late_hypotheses]}
+        later = {
+            **study,
+            "time": "2026-11-21T10:00:00+00:00",
+            "hypotheses": claims + [_claim(h) for h in late_hypotheses],
+        }
         ledger.append(later)
     shared = rng.normal(0, noise, seeds)  # what a seed's tasks do to every arm
     for levels in _conditions(factors):
@@ -89,7 +93,9 @@ def write_run(
                 rate = 1.5 if name == next(iter(arms)) else 1.0
                 target = final + shift + shared[s] + rng.normal(0, noise / 2)
                 role = "control" if name in controls else "arm"
-                ledger += _trial(folder, name, role, levels, s, target, rate, steps, turns, t_dur, (name, s) in failed, rng)
+                ledger += _trial(
+                    folder, name, role, levels, s, target, rate, steps, turns, t_dur, (name, s) in failed, rng
+                )
     (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ledger), encoding="utf-8")
     (folder / "study.yaml").write_text(
         dump_yaml({"name": folder.name, "question": question, "base": "presets/support_desk_compact"}), encoding="utf-8"
@@ -166,7 +172,12 @@ def _trial(
     result = {"start_metrics": _metrics(evals[0]), "seconds": 50.0 + seed}
     cost = {k: v for k, v in rows[-2].items() if k.startswith("cost/")} | {"seconds": 50.0 + seed}
     done = {"state": "COMPLETE", "metrics": _metrics(evals[-1]), "cost": cost}
-    error = {"status": "diverged", "type": "DivergedError", "message": "loss is nan at step 30", "traceback": "Traceback …"}
+    error = {
+        "status": "diverged",
+        "type": "DivergedError",
+        "message": "the loss is not a number at step 30",
+        "traceback": "Traceback …",
+    }
     ending = {"state": "FAILED", "error": error, "cost": cost} if fails else done
     return [{**row, "state": "RUNNING"}, {**row, **result, **ending}]
 

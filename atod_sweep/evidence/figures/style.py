@@ -21,6 +21,7 @@ DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
 GREY = "#9A9A9A"
 WIDTH = 6.4  # inches: text stays readable when a phone shrinks the picture to its width
 LINES = 8  # arms that a line chart can carry; the others become grey
+FALLBACK = "'DejaVu Sans', Verdana, sans-serif"
 CJK = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Droid Sans Fallback")
 
 
@@ -129,6 +130,8 @@ def save(canvas: Canvas, folder: Path, name: str, title: str, caption: str) -> F
         # A glyph that no installed font has is a box in the PNG; the SVG leaves the choice of font to the reader.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         canvas.savefig(svg, metadata={"Date": None})
+        # Verdana has DejaVu's widths and is there where DejaVu is not.
+        svg.write_text(svg.read_text(encoding="utf-8").replace("'DejaVu Sans'", FALLBACK), encoding="utf-8")
         canvas.savefig(png, dpi=160)
     return Figure(name, title, caption, svg, png)
 

@@ -1,0 +1,139 @@
+"""The report of ordinary and of awkward runs, from files alone."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from atod_sweep.evidence.report import write
+
+MakeRun = Callable[..., Path]
+VOID = {"meta", "img", "br", "hr", "input", "link"}
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed in the wrong order, and collects sources and text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def check(run: Path) -> tuple[str, str]:
+    """Write the report; it must be well-formed, self-contained, and free of numbers gone wrong."""
+    paths = write(run)
+    html, markdown = paths.html.read_text(encoding="utf-8"), paths.markdown.read_text(encoding="utf-8")
+    page = Balanced()
+    page.feed(html)
+    assert page.open == []
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+    for text in (re.sub(r"base64,[^\"]*", "", html), markdown):
+        assert not re.search(r"\b(nan|None|inf)\b", text)
+    pictures = re.findall(r"\]\((figures/[^)]+)\)", markdown)
+    assert pictures or "No trial has a result" in markdown
+    assert all((run / name).stat().st_size > 2000 for name in pictures)
+    return html, markdown
+
+
+def test_answers_come_before_tables(make_run: MakeRun) -> None:
+    claim = {"arm": "cosine", "other": "linear"}
+    run = make_run("quick", {"cosine": 0.66, "linear": 0.6}, reference="linear", hypotheses=[claim], t_dur=True)
+    html, markdown = check(run)
+    order = ["Does a cosine", "cosine > linear", "figures/differences.png", "## Arms", "## Cost", "## Appendix"]
+    places = [markdown.index(part) for part in order]
+    assert places == sorted(places)
+    assert "cosine &gt; linear" in html
+    assert "torch 2.11.0" in markdown
+    assert "base: presets/support_desk_compact" in markdown
+
+
+def test_tables_hold_the_unrounded_numbers(make_run: MakeRun) -> None:
+    run = make_run("quick", {"cosine": 0.66, "linear": 0.6}, reference="linear")
+    write(run)
+    with (run / "tables/comparisons.csv").open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    final = {(r["arm"], r["seed"]): r["metrics"]["eval/success"] for r in rows if r.get("state") == "COMPLETE"}
+    mean = sum(final["cosine", s] - final["linear", s] for s in range(3)) / 3
+    assert float(row["difference"]) == pytest.approx(mean, rel=1e-12)
+    assert int(row["n"]) == 3
+
+
+def test_one_seed_one_arm(make_run: MakeRun) -> None:
+    _, markdown = check(make_run("tiny", {"only": 0.5}, seeds=1, teacher=None))
+    assert "One seed: there is no interval" in markdown
+    assert "only reaches success" in markdown
+
+
+def test_all_failed(make_run: MakeRun) -> None:
+    arms = {"a": 0.5, "b": 0.4}
+    failed = [(arm, s) for arm in arms for s in range(3)]
+    _, markdown = check(make_run("broken", arms, failed=failed, hypotheses=[{"arm": "a", "other": "b"}]))
+    assert "no seed in common" in markdown
+    assert markdown.count("the loss is not a number at step 30") == 6
+
+
+def test_sixty_arms(make_run: MakeRun) -> None:
+    arms = {f"arm_{i:02d}_with_a_rather_long_name_of_{i}": 0.4 + i / 300 for i in range(60)}
+    _, markdown = check(make_run("wide", arms, seeds=2, steps=20))
+    assert "52 further arms are grey" in markdown
+
+
+def test_unicode_markup_and_long_names(make_run: MakeRun) -> None:
+    arms = {"余弦": 0.6, "<b>bold|pipe</b>": 0.5, "x" * 200: 0.4}
+    html, markdown = check(make_run("odd", arms, question="Lernt „余弦“ schneller als <script>alert(1)</script>?"))
+    assert "<script>alert" not in html
+    assert "<b>bold" not in html
+    assert "bold\\|pipe" in markdown
+    assert "余弦" in html
+
+
+def test_missing_cells_are_marked_everywhere(make_run: MakeRun) -> None:
+    run = make_run("gap", {"a": 0.6, "b": 0.5}, seeds=4, failed=[("a", 1)], reference="b")
+    html, markdown = check(run)
+    assert "3 of 4" in markdown
+    assert re.search(r"\| a \|.* \\\* \|", markdown)
+    assert "1 of 8 cells have no result" in markdown
+    assert "DivergedError" in html
+
+
+def test_a_setting_that_does_not_learn_is_called_so(make_run: MakeRun) -> None:
+    _, markdown = check(make_run("flat", {"a": 0.2, "b": 0.19}))
+    assert "barely learns" in markdown
+
+
+def test_seeds_added_on_the_way_are_confessed(make_run: MakeRun) -> None:
+    run = make_run("grown", {"a": 0.6, "b": 0.5}, seeds=4)
+    lines = (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
+    first = {**json.loads(lines[0]), "seeds": [0, 1]}
+    (run / "ledger.jsonl").write_text("\n".join([json.dumps(first), *lines]), encoding="utf-8")
+    assert "Seeds were added after the run had started (2, then 4)" in check(run)[1]
+
+
+def test_the_same_run_gives_the_same_report(make_run: MakeRun) -> None:
+    run = make_run("same", {"a": 0.6, "b": 0.5})
+    assert check(run) == check(run)
+
+
+def test_needs_no_training_stack() -> None:
+    heavy = ("torch", "ray", "mlflow", "optuna", "transformers", "matplotlib.pyplot")
+    code = (
+        "import sys; import atod_sweep.evidence.report, atod_sweep.evidence.summary; "
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
