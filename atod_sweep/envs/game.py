@@ -1,4 +1,4 @@
-"""What the native families share: splits by task content, the turn limit, reading actions, F1."""
+"""What the native families share: splits by task content, the turn limit, reading actions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import random
 import string
 import zlib
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Hashable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
@@ -48,15 +47,16 @@ def split_of_task(task: Hashable) -> Split:
     return "train" if zlib.crc32(repr(task).encode()) % _EVAL_SHARE else "eval"
 
 
-def f1(required: Iterable[str], performed: Iterable[str]) -> float:
-    """F1 of two multisets of actions: 2 |required & performed| / (|required| + |performed|)."""
-    wanted, done = Counter(required), Counter(performed)
-    return 2 * (wanted & done).total() / (wanted.total() + done.total())
-
-
 def words(texts: Iterable[str]) -> list[str]:
     """The distinct words of some texts, sorted."""
     return sorted({word for text in texts for word in text.split()})
+
+
+def share(name: str, value: float) -> float:
+    """`value` itself, if it is a share; else UserError."""
+    if not 0 <= value <= 1:
+        raise UserError(f"env.kwargs.{name}: a share from 0 to 1, got {value!r}")
+    return value
 
 
 class Game(gymnasium.Env[str, str]):

@@ -6,8 +6,9 @@ import random
 from functools import cache
 from typing import NamedTuple
 
-from atod_sweep.envs.game import Game, Turn, f1, words
-from atod_sweep.errors import UserError
+from atod_sweep.envs.game import Game, Turn, share, words
+from atod_sweep.envs.metrics import f1
+from atod_sweep.envs.rules import Rules, draw_rules
 
 PROTOCOL = ("greet", "identify", "verify", "consent", "notify", "open")
 DECISIONS = ("repay", "credit", "replace", "trace", "renew", "hold", "unlock", "bill", "escalate", "decline")
@@ -97,36 +98,13 @@ WORDINGS = {
     ),
 }
 
-Policy = dict[tuple[str, str], str]
-
-
-class Policies(NamedTuple):
-    """Decision by (intent, cue): the one in force, and the one in the demonstrator's manual."""
-
-    right: Policy
-    manual: Policy
-
 
 @cache
-def policies(table_seed: int, outdated: float) -> Policies:
-    """The rule table of `table_seed`: each cue has a usual decision, three of the ten intents make an exception.
-
-    The manual differs from it in round(outdated x 120) pairs, spread evenly over the intents: it does not know some
-    exceptions, and still lists some that were withdrawn. A larger `outdated` keeps the differences of a smaller one.
-    """
-    rng = random.Random(f"support_desk {table_seed}")
-    right = {(intent, cue): usual for cue, (_, usual) in CUES.items() for intent in INTENTS}
-    for cue, (_, usual) in CUES.items():
-        for intent in rng.sample(list(INTENTS), EXCEPTIONS):
-            right[intent, cue] = rng.choice([decision for decision in DECISIONS if decision != usual])
-    manual = dict(right)
-    order = {intent: rng.sample(list(CUES), len(CUES)) for intent in rng.sample(list(INTENTS), len(INTENTS))}
-    pairs = [(intent, cues[rank]) for rank in range(len(CUES)) for intent, cues in order.items()]
-    for intent, cue in pairs[: round(outdated * len(pairs))]:
-        usual = CUES[cue][1]
-        withdrawn = rng.choice([decision for decision in DECISIONS if decision != usual])
-        manual[intent, cue] = usual if right[intent, cue] != usual else withdrawn
-    return Policies(right, manual)
+def rules(table_seed: int, outdated: float) -> Rules:
+    """Decision by (intent, cue), 10 x 12 pairs: the policy in force and the demonstrator's manual."""
+    usual = {cue: decision for cue, (_, decision) in CUES.items()}
+    alternatives = dict.fromkeys(CUES, DECISIONS)
+    return draw_rules(f"support_desk {table_seed}", tuple(INTENTS), usual, alternatives, EXCEPTIONS, outdated)
 
 
 class Task(NamedTuple):
@@ -149,11 +127,9 @@ class SupportDesk(Game):
 
     def __init__(self, horizon: int = 8, style: str = "compact", outdated: float = 0.15, table_seed: int = 0) -> None:
         super().__init__(horizon, style)
-        if not 0 <= outdated <= 1:
-            raise UserError(f"env.kwargs.outdated: a share from 0 to 1, got {outdated!r}")
         self.n_protocol = max(2, 3 * horizon // 8)
         self.n_decisions = max(1, 3 * horizon // 8)
-        self.policies = policies(table_seed, outdated)
+        self.rules = rules(table_seed, share("outdated", outdated))
         self.wording = WORDINGS[style]
         self._legal = frozenset(self.actions())
         self._intents, self._cues = tuple(INTENTS), tuple(CUES)
@@ -166,7 +142,7 @@ class SupportDesk(Game):
 
     def deal(self, task: Task) -> str:
         self._task = task
-        self._required = [*PROTOCOL[: self.n_protocol], *(self.policies.right[task.intent, cue] for cue in task.cues)]
+        self._required = [*PROTOCOL[: self.n_protocol], *(self.rules.right[task.intent, cue] for cue in task.cues)]
         self._performed: list[str] = []
         self._done = 0
         return self.wording.introduction + self._prompt()
@@ -200,7 +176,7 @@ class SupportDesk(Game):
         """What the manual says: right in the protocol, out of date for some decisions."""
         if self._done < self.n_protocol:
             return PROTOCOL[self._done]
-        return self.policies.manual[self._task.intent, self._cue()]
+        return self.rules.manual[self._task.intent, self._cue()]
 
     def actions(self) -> list[str]:
         return [*PROTOCOL, *DECISIONS]
@@ -212,8 +188,7 @@ class SupportDesk(Game):
         return words([*said, *self.actions()])
 
     def card(self) -> str:
-        right, manual = self.policies
-        wrong = sum(manual[pair] != right[pair] for pair in right) / len(right)
+        wrong = self.rules.wrong_share()
         return f"""# support_desk
 
 A customer calls; the agent answers each message with one action. Horizon {self.horizon} (4 to 16 turns).

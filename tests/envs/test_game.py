@@ -1,11 +1,11 @@
-"""What the native families share: reading actions, F1, splits."""
+"""What the native families share: reading actions, splits."""
 
 import subprocess
 import sys
 
 import pytest
 
-from atod_sweep.envs.game import f1, read_action, split_of_task
+from atod_sweep.envs.game import read_action, split_of_task
 
 
 @pytest.mark.parametrize(
@@ -24,20 +24,6 @@ from atod_sweep.envs.game import f1, read_action, split_of_task
 )
 def test_read_action(text: str, action: str) -> None:
     assert read_action(text) == action
-
-
-@pytest.mark.parametrize(
-    ("required", "performed", "expected"),
-    [
-        (["a", "b"], ["a", "b"], 1.0),
-        (["a", "b"], ["a", "x"], 0.5),
-        (["a", "a", "b"], ["a", "b", "b", "c"], 4 / 7),  # one a, one b in common: 2 * 2 / (3 + 4)
-        (["a"], [], 0.0),
-        (["a"], ["b"], 0.0),
-    ],
-)
-def test_f1_counts_repeated_actions(required: list[str], performed: list[str], expected: float) -> None:
-    assert f1(required, performed) == pytest.approx(expected)
 
 
 def test_split_of_a_task_is_the_same_in_every_process_and_holds_out_a_quarter() -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from atod_sweep.envs.support_desk import CUES, DECISIONS, INTENTS, SupportDesk, policies
+from atod_sweep.envs.support_desk import CUES, DECISIONS, INTENTS, SupportDesk, rules
 from atod_sweep.errors import UserError
 
 
@@ -21,7 +21,7 @@ def one_call() -> tuple[SupportDesk, list[str]]:
     env = SupportDesk(8)
     _, info = env.reset(seed=5)
     task = info["task"]
-    right = [env.policies.right[task.intent, cue] for cue in task.cues]
+    right = [env.rules.right[task.intent, cue] for cue in task.cues]
     return env, ["greet", "identify", "verify", *right]
 
 
@@ -47,7 +47,7 @@ def test_bad_arguments_are_quoted(kwargs: dict, quoted: str) -> None:
 
 
 def test_rule_table_has_three_exceptions_a_cue_and_a_manual_wrong_in_18_pairs() -> None:
-    right, manual = policies(0, 0.15)
+    right, manual = rules(0, 0.15)
     assert set(right) == {(intent, cue) for intent in INTENTS for cue in CUES}
     assert set(right.values()) <= set(DECISIONS)
     for cue, (_, usual) in CUES.items():
@@ -60,13 +60,13 @@ def test_rule_table_has_three_exceptions_a_cue_and_a_manual_wrong_in_18_pairs() 
 
 
 def test_a_more_outdated_manual_keeps_the_older_errors_and_rules_stay() -> None:
-    some, more = policies(0, 0.15), policies(0, 0.4)
+    some, more = rules(0, 0.15), rules(0, 0.4)
     assert some.right == more.right
     wrong = [{pair for pair in p.right if p.right[pair] != p.manual[pair]} for p in (some, more)]
     assert wrong[0] < wrong[1]
     assert len(wrong[1]) == 48
-    assert policies(0, 0.0).manual == policies(0, 0.0).right
-    assert policies(1, 0.15).right != some.right
+    assert rules(0, 0.0).manual == rules(0, 0.0).right
+    assert rules(1, 0.15).right != some.right
 
 
 @pytest.mark.parametrize(("horizon", "n_decisions"), [(4, 1), (6, 2), (8, 3), (14, 5), (16, 6)])
