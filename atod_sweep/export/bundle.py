@@ -1,0 +1,57 @@
+"""The portable bundle of a run's best schedule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.evidence.results import load
+from atod_sweep.export import generate, schedule_file, table, trace
+from atod_sweep.export.best import BestSchedule, choose
+from atod_sweep.export.card import card
+from atod_sweep.export.provenance import FILE_NAME as PROVENANCE
+from atod_sweep.export.provenance import digest, provenance
+from atod_sweep.export.schedule_file import ScheduleFile
+from atod_sweep.export.trace import Trace
+
+
+def write(
+    run_dir: Path, out: Path, steps: int | None = None, horizon: int | None = None, at: Mapping[str, str] | None = None
+) -> Path:
+    """Write the bundle of a run's best schedule into folder `out`, rescaled if asked, and return `out`."""
+    results = load(run_dir)
+    best = choose(results, at)
+    schedule = best.schedule.rescaled(steps or best.schedule.steps, horizon or best.schedule.horizon)
+    recorded = recorded_trace(best)
+    record = provenance(results, best, schedule)
+    record["inputs"] = {name: digest(text) for name, text in _inputs(schedule, recorded).items()}
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in files(schedule, recorded, record).items():
+        (out / name).write_text(text, encoding="utf-8")
+    return out
+
+
+def recorded_trace(best: BestSchedule) -> Trace:
+    """What the best arm's trials applied where their schedule has no closed form; empty if it has one."""
+    return trace.record(best.trials, best.schedule.measured, best.schedule.steps, best.schedule.horizon)
+
+
+def _inputs(schedule: ScheduleFile, recorded: Trace) -> dict[str, str]:
+    inputs = {schedule_file.FILE_NAME: schedule_file.dump(schedule)}
+    return {**inputs, trace.FILE_NAME: trace.to_csv(recorded)} if schedule.measured else inputs
+
+
+def files(schedule: ScheduleFile, recorded: Trace, record: dict[str, Any]) -> dict[str, str]:
+    """Name -> text of every file of a bundle: a function of schedule, trace and provenance alone."""
+    rows = table.rows(schedule, recorded)
+    return {
+        **_inputs(schedule, recorded),
+        "schedule.json": table.to_json(schedule, rows),
+        "schedule.csv": table.to_csv(rows),
+        "schedule.py": generate.schedule_module(schedule, recorded),
+        **generate.rule_modules(schedule),
+        PROVENANCE: json.dumps(record, indent=2, ensure_ascii=False) + "\n",
+        "README.md": card(schedule, record),
+    }

@@ -1,0 +1,1 @@
+"""Sources that are copied into exported bundles: they import nothing of this package."""

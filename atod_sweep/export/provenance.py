@@ -1,0 +1,79 @@
+"""Where a schedule comes from, as data: the study, its evidence, and what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from atod_sweep import __version__
+from atod_sweep.evidence.results import Results
+from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.evidence.verdicts import judge
+from atod_sweep.export.best import BestSchedule
+from atod_sweep.export.schedule_file import ScheduleFile
+
+FILE_NAME = "provenance.json"
+LICENCE = "MIT (schedule and generated code)"
+
+
+def provenance(results: Results, best: BestSchedule, exported: ScheduleFile) -> dict[str, Any]:
+    """Plain JSON data; numbers that do not exist (an interval from one seed) are null."""
+    study, rival = results.study, best.runner_up
+    latest = study.latest
+    return {
+        "format": "atod-sweep/provenance/1",
+        "study": study.name,
+        "question": study.question,
+        "verdicts": [{"claim": v.claim, "outcome": v.outcome, "sentence": v.sentence()} for v in judge(results)],
+        "arm": best.arm,
+        "compared_at": best.at,
+        "config_of": best.levels,
+        "metric": study.metric.model_dump(mode="json"),
+        "scores": {str(seed): score for seed, score in best.scores.items()},
+        "result": _interval(best.interval),
+        "start": _start(results, best),
+        "runner_up": {"arm": rival.other, "paired_difference": _interval(rival.interval)} if rival else None,
+        "notes": best.notes(),
+        "trials": [{"id": t.id, "seed": t.seed, "config_hash": t.config_hash} for t in best.trials],
+        "env": best.config.env.model_dump(mode="json"),
+        "run": {"steps": best.schedule.steps, "horizon": best.schedule.horizon},
+        "exported": {"steps": exported.steps, "horizon": exported.horizon},
+        "models": latest["models"],
+        "versions": latest["versions"],
+        "numerics": latest["numerics"],
+        "git": latest["git"],
+        "hardware": latest["hardware"],
+        "definition_hash": latest["definition_hash"],
+        "run_date": latest["time"][:10],
+        "export_date": datetime.now(UTC).date().isoformat(),
+        "exported_by": f"atod-sweep {__version__}",
+        "licence": LICENCE,
+    }
+
+
+def _interval(interval: Interval) -> dict[str, float | int | None]:
+    return {
+        "mean": _number(interval.estimate),
+        "low": _number(interval.low),
+        "high": _number(interval.high),
+        "level": interval.level,
+        "n": interval.n,
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _start(results: Results, best: BestSchedule) -> float | None:
+    """Mean of the metric before training."""
+    name = results.study.metric.name
+    found = [trial.start_metrics[name] for trial in best.trials if name in trial.start_metrics]
+    return sum(found) / len(found) if found else None
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a file's text."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,133 @@
+"""schedule.yaml: the part of a trial's config that another trainer needs, in a versioned schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from atod_sweep.config.base import Record, dump_yaml, load_yaml, validate
+from atod_sweep.config.objective import Hybrid, Interpolated, Product, TargetKL, Thresholds
+from atod_sweep.config.schedules import Adaptive, ClosedForm, ClosedFormSchedule, Constant
+from atod_sweep.config.train import Train
+from atod_sweep.errors import UserError
+
+FILE_NAME = "schedule.yaml"
+Mixed = Annotated[Interpolated | Hybrid, Field(discriminator="kind")]
+
+
+class ScheduleFile(Record):
+    """A schedule with the run length and horizon that its absolute steps and turns belong to."""
+
+    format: Literal["atod-sweep/schedule/1"] = Field("atod-sweep/schedule/1", description="Schema and its version.")
+    study: str = Field("", description="Study that it comes from.")
+    arm: str = Field("", description="Arm of that study.")
+    steps: int = Field(ge=1, description="Optimiser steps S of the run.")
+    horizon: int = Field(ge=1, description="Longest episode, in turns.")
+    objective: Mixed = Field(description="Objective with its weights over training and over turns.")
+    temperature: ClosedFormSchedule = Field(
+        default_factory=lambda: Constant(start=1.0), description="Sampling temperature of the rollouts."
+    )
+
+    @property
+    def reward_weight(self) -> ClosedForm | None:
+        """Schedule of the reward's weight; None where it is 1 minus the teacher's."""
+        return self.objective.reward_weight if isinstance(self.objective, Hybrid) else None
+
+    @property
+    def beta_kl(self) -> ClosedForm | TargetKL:
+        """Schedule of the KL penalty's coefficient; constant 0 without a penalty."""
+        penalty = self.objective.kl_penalty
+        return Constant(start=0.0) if penalty.kind == "none" else penalty.coef
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Parts that are no function of step and turn: of "distill", "beta_kl", "turns"."""
+        parts = {
+            "distill": isinstance(self.objective.distill_weight, Adaptive),
+            "beta_kl": isinstance(self.beta_kl, TargetKL),
+            "turns": self.objective.turns.kind in ("t_dur", "product", "token_level"),
+        }
+        return tuple(name for name, is_measured in parts.items() if is_measured)
+
+    def rescaled(self, steps: int, horizon: int) -> ScheduleFile:
+        """The same schedule for another run length and horizon: what was absolute keeps its fraction."""
+        data = self.model_dump(mode="json")
+        objective = data["objective"]
+        schedules = [objective["distill_weight"], objective.get("reward_weight"), data["temperature"]]
+        for schedule in [*schedules, objective["kl_penalty"].get("coef")]:
+            if schedule and schedule.get("anneal_steps") is not None:
+                _rescale_steps(schedule, self.steps, steps)
+        if isinstance(self.objective.turns, Thresholds | Product):
+            _rescale_turns(objective["turns"], self.horizon, horizon)
+            rescaled = validate(ScheduleFile, {**data, "steps": steps, "horizon": horizon}, FILE_NAME)
+            assert isinstance(rescaled.objective.turns, Thresholds | Product)
+            try:
+                rescaled.objective.turns.check(horizon, "objective.turns")
+            except ValueError as error:
+                raise UserError(f"horizon {horizon}: {error}") from None
+            return rescaled
+        return validate(ScheduleFile, {**data, "steps": steps, "horizon": horizon}, FILE_NAME)
+
+
+def _rescale_steps(schedule: dict[str, Any], old: int, new: int) -> None:
+    """Whole steps stay whole where they can: a fraction that was divided out may round across a step's boundary."""
+    scaled = schedule["anneal_steps"] * new
+    if scaled % old == 0 or scaled > old * new:
+        schedule["anneal_steps"] = max(1, round(scaled / old))
+    else:
+        schedule["anneal_fraction"], schedule["anneal_steps"] = scaled / old / new, None
+
+
+def _rescale_turns(turns: dict[str, Any], old: int, new: int) -> None:
+    for end in ("early", "late"):
+        count = turns[f"{end}_turns"]
+        if count is None:
+            continue
+        if count * new % old == 0:
+            turns[f"{end}_turns"] = count * new // old
+        else:
+            turns[f"{end}_turns"] = None
+            turns[f"{end}_fraction"] = (count if end == "early" else old - count) / old
+
+
+def from_train(config: Train, study: str = "", arm: str = "") -> ScheduleFile:
+    """The schedule of a trial's config; UserError for an objective that has none."""
+    if not isinstance(config.objective, Interpolated | Hybrid):
+        raise UserError(
+            f"objective.kind: {config.objective.kind!r} has no schedule to export; "
+            "pick an arm whose objective is interpolated or hybrid"
+        )
+    return ScheduleFile(
+        study=study,
+        arm=arm,
+        steps=config.steps,
+        horizon=config.env.horizon,
+        objective=config.objective,
+        temperature=config.rollout.temperature,
+    )
+
+
+def load(source: Path) -> ScheduleFile:
+    """A schedule from a bundle's folder or from a schedule file; UserError otherwise."""
+    path = source / FILE_NAME if source.is_dir() else source
+    return validate(ScheduleFile, load_yaml(path), str(path))
+
+
+def dump(schedule: ScheduleFile) -> str:
+    """The YAML text that `load` reads back to the same schedule."""
+    return dump_yaml(schedule.model_dump(mode="json"))
+
+
+def train_overrides(source: Path, steps: int | None = None, horizon: int | None = None) -> dict[str, Any]:
+    """Dotted overrides that make any trainer config run this schedule, at another length or horizon if given."""
+    schedule = load(source)
+    schedule = schedule.rescaled(steps or schedule.steps, horizon or schedule.horizon)
+    data = schedule.model_dump(mode="json")
+    return {
+        "objective": data["objective"],
+        "rollout.temperature": data["temperature"],
+        "steps": schedule.steps,
+        "env.horizon": schedule.horizon,
+    }
