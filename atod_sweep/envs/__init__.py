@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FAMILIES = {
     "support_desk": "atod_sweep.envs.support_desk:SupportDesk",
+    "tool_use": "atod_sweep.envs.tool_use:ToolUse",
 }
 
 

@@ -20,6 +20,7 @@ from atod_sweep.errors import UserError
 # Family -> (horizons to try, the right action in the current state: the oracle knows what the reward knows).
 ORACLES: dict[str, tuple[list[int], Callable[[Any], str]]] = {
     "support_desk": ([4, 8, 16], lambda env: env._required[env._done]),
+    "tool_use": ([4, 8, 16], lambda env: " ".join(env._right_call())),
 }
 STYLES = ("compact", "natural")
 CASES = [(family, horizon, style) for family, (hs, _) in ORACLES.items() for horizon in hs for style in STYLES]
