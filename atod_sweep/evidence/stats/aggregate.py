@@ -1,0 +1,81 @@
+"""Numbers that sum up scores over seeds and tasks. `_S` seeds, `_T` tasks (conditions), `_P` thresholds. Pure.
+
+After Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from atod_sweep.evidence.stats.intervals import Array
+
+TRIM = 0.25
+
+
+def as_table(scores_ST: ArrayLike) -> Array:
+    """A finite float64 table [seeds, tasks]. ValueError if it has holes: missing cells are never averaged away."""
+    table_ST = np.asarray(scores_ST, dtype=np.float64)
+    if table_ST.ndim != 2 or table_ST.size == 0:
+        raise ValueError(f"expected scores[seeds, tasks], got shape {table_ST.shape}")
+    if not np.isfinite(table_ST).all():
+        raise ValueError(f"scores must be finite, got {table_ST[~np.isfinite(table_ST)][0]}; leave missing seeds out")
+    return table_ST
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A summary of pooled scores along the last axis, and how much each score moves it.
+
+    `influence` (up to a constant) gives the standard error that the studentised bootstrap needs; None: there is none.
+    """
+
+    name: str
+    of: Callable[[Array], Array]
+    influence: Callable[[Array], Array] | None
+
+    def __call__(self, scores_ST: ArrayLike) -> float:
+        """The statistic of all runs of all tasks together."""
+        return float(self.of(as_table(scores_ST).reshape(-1)))
+
+
+def _trimmed(pool_M: Array) -> Array:
+    cut = int(TRIM * pool_M.shape[-1])
+    return np.sort(pool_M, axis=-1)[..., cut : pool_M.shape[-1] - cut].mean(axis=-1)
+
+
+def _winsorised(pool_M: Array) -> Array:
+    """Influence of each score on the trimmed mean (Tukey and McLaughlin 1963)."""
+    m = pool_M.shape[-1]
+    cut = int(TRIM * m)
+    ordered = np.sort(pool_M, axis=-1)
+    clipped = np.clip(pool_M, ordered[..., cut, None], ordered[..., m - 1 - cut, None])
+    return clipped / (1 - 2 * cut / m)
+
+
+MEAN = Statistic("mean", lambda pool: pool.mean(axis=-1), lambda pool: pool)
+MEDIAN = Statistic("median", lambda pool: np.median(pool, axis=-1), None)
+# Mean of the middle half of all runs; below four runs nothing is cut.
+IQM = Statistic("interquartile mean", _trimmed, _winsorised)
+
+
+def performance_profile(scores_ST: ArrayLike, thresholds_P: ArrayLike) -> Array:
+    """`fraction_P`: share of all runs, every task counting the same, with a score above each threshold."""
+    table_ST = as_table(scores_ST)
+    return (table_ST[..., None] > np.asarray(thresholds_P, dtype=np.float64)).mean(axis=(0, 1))
+
+
+def probability_of_improvement(a_ST: ArrayLike, b_RT: ArrayLike) -> float:
+    """Chance that a random run of `a` beats a random run of `b` on a random task; ties count half.
+
+    The mean over tasks of the Mann-Whitney statistic U / (S R).
+    """
+    a, b = as_table(a_ST), as_table(b_RT)
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"both sides need the same tasks, got {a.shape[1]} and {b.shape[1]}")
+    u_T = stats.mannwhitneyu(a, b, axis=0, method="asymptotic").statistic
+    return float(np.mean(u_T) / (len(a) * len(b)))

@@ -1,0 +1,44 @@
+"""Aggregates by hand, where mean, median and interquartile mean all differ, and against scipy."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from atod_sweep.evidence.stats.aggregate import IQM, MEAN, MEDIAN, performance_profile, probability_of_improvement
+
+SCORES = [[0.0, 1.0], [2.0, 3.0], [10.0, 100.0]]
+
+
+def test_mean_median_and_iqm_are_told_apart() -> None:
+    assert MEAN(SCORES) == pytest.approx(116 / 6)
+    assert MEDIAN(SCORES) == 2.5
+    assert IQM(SCORES) == 4.0  # of six runs the lowest and the highest go: (1 + 2 + 3 + 10) / 4
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 1), (3, 2), (5, 3), (10, 4)])
+def test_iqm_agrees_with_scipys_trimmed_mean(shape: tuple[int, int]) -> None:
+    scores = np.random.default_rng(sum(shape)).exponential(1, shape)
+    assert IQM(scores) == pytest.approx(stats.trim_mean(scores, 0.25, axis=None))
+
+
+def test_a_hole_is_refused() -> None:
+    with pytest.raises(ValueError, match="nan"):
+        IQM([[0.1, math.nan]])
+    with pytest.raises(ValueError, match=r"got shape \(2,\)"):
+        MEAN([0.1, 0.2])
+
+
+def test_performance_profile_by_hand() -> None:
+    profile = performance_profile(SCORES, [-1.0, 0.0, 2.5, 10.0, 99.0, 100.0])
+    assert profile.tolist() == pytest.approx([1, 5 / 6, 3 / 6, 1 / 6, 1 / 6, 0])
+
+
+def test_probability_of_improvement_by_hand() -> None:
+    a, b = [[1.0, 5.0], [3.0, 5.0]], [[2.0, 5.0], [0.0, 6.0], [1.0, 4.0]]
+    # Task 1: 1 beats 0 and ties 1, 3 beats all: 4.5 of 6. Task 2: each 5 ties 5, loses to 6, beats 4: 3 of 6.
+    assert probability_of_improvement(a, b) == pytest.approx((4.5 / 6 + 3 / 6) / 2)
+    assert probability_of_improvement(b, a) == pytest.approx(1 - (4.5 / 6 + 3 / 6) / 2)
+    with pytest.raises(ValueError, match="got 2 and 1"):
+        probability_of_improvement(a, [[1.0]])
