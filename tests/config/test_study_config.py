@@ -1,0 +1,148 @@
+"""Study files: hypotheses as sentences, and every refusal with its one-line message."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atod_sweep.config.base import validate
+from atod_sweep.config.files import load_study
+from atod_sweep.config.study import Hypothesis, Study
+from atod_sweep.errors import UserError
+
+FACTORS = {"horizon": {"short": {}, "long": {}}, "env": {"desk": {}}}
+
+
+def study(**fields: Any) -> Study:
+    base = {"name": "s", "question": "q?", "base": "presets/x", "arms": {"cosine": {}, "linear": {}}}
+    return validate(Study, base | fields, "study.yaml")
+
+
+# ---- hypotheses --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("cosine > linear", {}),
+        ("cosine >= linear", {"relation": ">="}),
+        ("cosine = linear", {"relation": "="}),
+        ("  cosine   >   linear  ", {}),
+        ("cosine > linear on eval/f1", {"metric": "eval/f1"}),
+        ("cosine > linear by 0.05", {"margin": 0.05}),
+        ("cosine = linear within 3e-2", {"relation": "=", "margin": 0.03}),
+        ("cosine > linear at horizon=long", {"at": {"horizon": "long"}}),
+        ("cosine > linear at horizon=long,env=desk", {"at": {"horizon": "long", "env": "desk"}}),
+        (
+            "cosine > linear at horizon=long , env=desk by 0.1",
+            {"at": {"horizon": "long", "env": "desk"}, "margin": 0.1},
+        ),
+        (
+            "cosine >= linear on eval/f1 at horizon=short within 0.5",
+            {"relation": ">=", "metric": "eval/f1", "at": {"horizon": "short"}, "margin": 0.5},
+        ),
+    ],
+)
+def test_sentences(sentence: str, expected: dict[str, Any]) -> None:
+    (claim,) = study(hypotheses=[sentence], factors=FACTORS).hypotheses
+    assert claim == Hypothesis(**{"arm": "cosine", "relation": ">", "other": "linear"} | expected)
+
+
+def test_sentences_and_records_are_the_same_and_read_back() -> None:
+    record = {"arm": "cosine", "relation": "=", "other": "opd", "at": {"horizon": "long"}, "margin": 0.03}
+    sentence = "cosine = opd on eval/success at horizon=long within 0.03"
+    from_record, from_sentence = study(hypotheses=[record, sentence], factors=FACTORS, controls=["opd"]).hypotheses
+    assert from_record == from_sentence
+    assert str(from_record) == sentence
+    assert str(Hypothesis(arm="a", relation=">", other="b", margin=0.1)) == "a > b on eval/success by 0.1"
+
+
+# ---- refusals ----------------------------------------------------------------------------------------------------
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"arm": {}}, "unknown key 'arm'; did you mean 'arms'?"),
+    ({"metric": {"nme": "x"}}, "unknown key 'metric.nme'; did you mean 'metric.name'?"),
+    ({"resources": {"cpus": 2}}, "unknown key 'resources.cpus'; did you mean 'resources.cpu'?"),
+    ({"resources": {"cpu": 0}}, "resources.cpu: input should be greater than 0, got 0"),
+    ({"resources": {"gpu": math.nan}}, "resources.gpu: input should be "),
+    ({"concurrency": 0}, "concurrency: input should be greater than or equal to 1, got 0"),
+    ({"name": "a/b"}, "name: 'a/b' cannot name a folder; use letters, digits, '_', '-' and '.'"),
+    ({"name": "../up"}, "name: '../up' cannot name a folder"),
+    ({"name": ""}, "name: '' cannot name a folder"),
+    # arms, controls, factors
+    ({"arms": {}}, "arms: dictionary should have at least 1 item"),
+    ({"arms": {"a b": {}}}, "arms: 'a b' cannot name an arm; use letters,"),
+    ({"arms": {"a~b": {}}}, "arms: 'a~b' cannot name an arm"),
+    ({"arms": {"a": None}}, "arms.a: input should be a valid dictionary, got None"),
+    ({"reference": "sine"}, "reference: 'sine' is not an arm; known: cosine, linear"),
+    ({"controls": ["opdx"]}, "controls.0: input should be 'teacher', 'opd', 'rl' or 'fixed_mix', got 'opdx'"),
+    ({"controls": ["rl", "rl"]}, "controls: each control runs once, got ['rl', 'rl']"),
+    ({"controls": ["opd"], "arms": {"opd": {}}}, "arms.opd: is also a control; rename the arm or drop the control"),
+    ({"factors": {"horizon": {}}}, "factors.horizon: has no levels, so nothing would run"),
+    ({"factors": {"horizon": {"a/b": {}}}}, "factors: 'a/b' cannot be a name"),
+    ({"factors": {"a b": {"x": {}}}}, "factors: 'a b' cannot be a name"),
+    # seeds
+    ({"seeds": 0}, "seeds: a study needs at least one seed, none below 0, got 0; use seeds: 3"),
+    ({"seeds": []}, "seeds: a study needs at least one seed, none below 0, got []"),
+    ({"seeds": -1}, "seeds: a study needs at least one seed, none below 0, got -1"),
+    ({"seeds": [3, -1]}, "seeds: a study needs at least one seed, none below 0, got [3, -1]"),
+    ({"seeds": [1, 1]}, "seeds: each seed counts once, got [1, 1]"),
+    ({"seeds": "some"}, "seeds: input should be a valid integer"),
+    # hypotheses
+    ({"hypotheses": ["cosine beats linear"]}, "hypotheses.0: cannot read 'cosine beats linear'; write for example"),
+    ({"hypotheses": ["cosine > linear", "cosine < linear"]}, "hypotheses.1: cannot read 'cosine < linear'"),
+    ({"hypotheses": ["cosine > linear by lots"]}, "hypotheses.0: cannot read"),
+    ({"hypotheses": ["cosine > linear by ."]}, "hypotheses.0: input should be a valid number"),
+    ({"hypotheses": ["cosine > linear by -0.1"]}, "hypotheses.0: input should be greater than or equal to 0"),
+    ({"hypotheses": ["cosine > sine"]}, "hypotheses.0: 'sine' is not an arm; known: cosine, linear"),
+    ({"hypotheses": ["opd > cosine"]}, "hypotheses.0: 'opd' is not an arm; known: cosine, linear"),
+    ({"hypotheses": ["cosine > cosine"]}, "hypotheses.0: compares 'cosine' with itself"),
+    (
+        {"hypotheses": ["cosine > linear at horizon=long"]},
+        "hypotheses.0: horizon=long is not a level; known: no factors",
+    ),
+    (
+        {"hypotheses": ["cosine > linear at horizon=tall"], "factors": FACTORS},
+        "hypotheses.0: horizon=tall is not a level; known: horizon=short, horizon=long, env=desk",
+    ),
+    ({"hypotheses": [3]}, "hypotheses.0: input should be a valid dictionary or instance of Hypothesis, got 3"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), REFUSED, ids=[message[:60] for _, message in REFUSED])
+def test_refused_on_one_line(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        study(**fields)
+    assert str(caught.value).startswith(f"study.yaml: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(UserError, match=r"^study\.yaml: question: field required$"):
+        validate(Study, {"name": "s"}, "study.yaml")
+
+
+# ---- the study itself --------------------------------------------------------------------------------------------
+
+
+def test_seeds_and_reference() -> None:
+    assert study().seed_list == [0, 1, 2]
+    assert study(seeds=2).seed_list == [0, 1]
+    assert study(seeds=[7, 3]).seed_list == [7, 3]
+    assert study().reference_arm == "cosine"
+    assert study(reference="linear").reference_arm == "linear"
+    assert study(reference="opd", controls=["opd"]).reference_arm == "opd"
+
+
+def test_a_study_file(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "name: s\nquestion: q?\nbase: presets/x\nseeds: 1\n"
+        "arms:\n  off: {objective.distill_weight: 0}\n  on: {objective.distill_weight: 1e-1}\n"
+    )
+    loaded = load_study(path)
+    assert loaded.arms == {"off": {"objective.distill_weight": 0}, "on": {"objective.distill_weight": 0.1}}
+    path.write_text("name: s\nquestion: q?\nbase: presets/x\narms: {a: {}}\nseedz: 1\n")
+    with pytest.raises(UserError, match=r"s\.yaml: unknown key 'seedz'; did you mean 'seeds'\?$"):
+        load_study(path)
