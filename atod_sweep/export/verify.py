@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -115,8 +114,8 @@ def _csv_rows(bundle: Path, horizon: int) -> list[StepWeights]:
 
 def _csv_row(line: dict[str, str], horizon: int) -> StepWeights:
     teacher, reward = (tuple(float(line[f"{name}_turn_{k}"]) for k in range(horizon)) for name in ("distill", "reward"))
-    scalars = (float(line[name]) for name in ("progress", "temperature", "beta_kl"))
-    return StepWeights(int(line["step"]), *scalars, teacher, reward)
+    progress, temperature, beta_kl = (float(line[name]) for name in ("progress", "temperature", "beta_kl"))
+    return StepWeights(int(line["step"]), progress, temperature, beta_kl, teacher, reward)
 
 
 def _check_numbers(path: Path, found: Sequence[StepWeights], expected: Sequence[StepWeights]) -> None:
