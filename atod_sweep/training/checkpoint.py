@@ -1,0 +1,100 @@
+"""Checkpoints that are either whole or not there: weights as safetensors, everything else without pickled code.
+
+A checkpoint is a folder `step-000123/` with `model.safetensors`, `optimiser.pt` (tensors and plain numbers, loaded with
+`weights_only=True`), `state.json`, and `manifest.json` with the size and SHA-256 of each. The two newest are kept, so
+that one torn by a crash or a full disk leaves its predecessor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from atod_sweep.training.failures import BadCheckpoint
+
+KEEP = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a trial between two optimiser steps."""
+
+    step: int
+    weights: dict[str, Tensor]
+    tensors: dict[str, Any]  # optimiser and torch generators: nested containers of tensors and numbers
+    state: dict[str, Any]  # JSON-able: generators, controllers, costs, rows not yet reported
+
+
+def save(folder: Path, checkpoint: Checkpoint, digest: str) -> None:
+    """Write `checkpoint` under `folder`; `digest` identifies the config that it belongs to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"step-{checkpoint.step:06d}"
+    staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    try:
+        save_file({k: v.contiguous() for k, v in checkpoint.weights.items()}, staging / "model.safetensors")
+        torch.save(checkpoint.tensors, staging / "optimiser.pt")
+        (staging / "state.json").write_text(json.dumps(checkpoint.state))
+        files = {p.name: _fingerprint(p) for p in sorted(staging.iterdir())}
+        manifest = {"step": checkpoint.step, "config": digest, "files": files}
+        (staging / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        if final.exists():
+            shutil.rmtree(final)
+        staging.rename(final)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    for old in _found(folder)[KEEP:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load_newest(folder: Path, digest: str, device: torch.device, note: Callable[[str], None]) -> Checkpoint | None:
+    """The newest whole checkpoint of this config, or None if there is none at all.
+
+    Torn ones are skipped with a note. Raises BadCheckpoint if checkpoints exist but none can be used.
+    """
+    found = _found(folder)
+    problems = []
+    for path in found:
+        try:
+            return _load(path, digest, device)
+        except BadCheckpoint as problem:
+            problems.append(str(problem))
+            note(f"{problem}; trying the one before it")
+    if problems:
+        raise BadCheckpoint(f"no usable checkpoint in {folder}: {'; '.join(problems)}; remove it to start over")
+    return None
+
+
+def _load(path: Path, digest: str, device: torch.device) -> Checkpoint:
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        torn = [name for name, mark in manifest["files"].items() if _fingerprint(path / name) != mark]
+    except (OSError, ValueError, KeyError) as error:
+        raise BadCheckpoint(f"{path}: torn ({type(error).__name__})") from None
+    if torn:
+        raise BadCheckpoint(f"{path}: torn ({', '.join(torn)} does not match its checksum)")
+    if manifest["config"] != digest:
+        raise BadCheckpoint(f"{path}: written by another config ({manifest['config']}, this one is {digest})")
+    return Checkpoint(
+        step=manifest["step"],
+        weights=load_file(path / "model.safetensors", device=str(device)),
+        tensors=torch.load(path / "optimiser.pt", weights_only=True, map_location=device),
+        state=json.loads((path / "state.json").read_text()),
+    )
+
+
+def _found(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _fingerprint(path: Path) -> list[Any]:
+    return [path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()]

@@ -1,0 +1,359 @@
+"""Playing many conversations at once, and what remains of them: token sequences with a loss mask, and outcomes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atod_sweep.envs.batch import Batch, Step
+from atod_sweep.envs.contract import Split
+from atod_sweep.errors import UserError
+from atod_sweep.training.conversation import Conversation
+from atod_sweep.training.decoder import Decoder
+from atod_sweep.training.failures import EnvironmentFailed, EnvironmentTimeout
+from atod_sweep.training.policy import Policy
+
+
+@dataclass
+class Outcome:
+    """What one episode came to."""
+
+    seed: int
+    rewards: list[float] = field(default_factory=list)
+    success: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    truncated: bool = False
+    dropped_turns: int = 0
+    transcript: list[tuple[str, str]] = field(default_factory=list)  # (observation, action) per turn
+
+    @property
+    def turns(self) -> int:
+        return len(self.rewards)
+
+    @property
+    def total(self) -> float:
+        """Undiscounted sum of rewards."""
+        return float(sum(self.rewards))
+
+
+@dataclass
+class TokenSequence:
+    """One token sequence of an episode; an episode has several only if its context overflowed."""
+
+    episode: int
+    ids: list[int] = field(default_factory=list)
+    spans: list[tuple[int, int, int]] = field(default_factory=list)  # (first column, tokens, turn) of each action
+    logp: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """S right-padded token sequences without gaps, their N generated tokens, and the outcomes of the episodes.
+
+    `column_N` is where a generated token stands; the logits that predict it are one column earlier. `logp_N` is its
+    log-probability under the policy and temperature that sampled it. `final` holds, for every truncated episode played
+    with `bootstrap`, the (sequence, column) after which the next action would have begun.
+    """
+
+    ids_ST: Tensor
+    length_S: Tensor
+    episode_S: Tensor
+    sequence_N: Tensor
+    column_N: Tensor
+    turn_N: Tensor
+    logp_N: Tensor
+    outcomes: list[Outcome]
+    final: dict[int, tuple[int, int]]
+
+    @property
+    def env_steps(self) -> int:
+        return sum(o.turns for o in self.outcomes)
+
+    @property
+    def tokens(self) -> int:
+        return int(self.length_S.sum())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on one episode. `context` counts tokens, prompt and action included."""
+
+    action_tokens: int
+    context: int
+    step_timeout: float | None = None
+
+
+def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Sampled ids (B) and their log-probabilities (B) at `temperature`; temperature 0 takes the likeliest."""
+    if temperature == 0:
+        logp_BV = logits_BV.log_softmax(-1)
+        token_B = logp_BV.argmax(-1)
+    else:
+        logp_BV = (logits_BV if temperature == 1.0 else logits_BV / temperature).log_softmax(-1)
+        cumulative = logp_BV.exp().cumsum(-1)
+        u = torch.rand((len(logp_BV), 1), generator=generator, device=logits_BV.device) * cumulative[:, -1:]
+        token_B = torch.searchsorted(cumulative, u, right=True)[:, 0].clamp_(max=logp_BV.shape[-1] - 1)
+    return token_B, logp_BV.gather(1, token_B[:, None])[:, 0]
+
+
+class Player:
+    """Plays tasks with a policy. One instance serves a whole run: environments and text caches are reused."""
+
+    def __init__(self, batch: Batch, conversation: Conversation, limits: Limits) -> None:
+        self.batch, self.conversation, self.limits = batch, conversation, limits
+        self.stop_ids = torch.tensor(sorted(conversation.stop_ids))
+
+    def play(
+        self,
+        policy: Policy,
+        seeds: list[int],
+        split: Split,
+        temperature: float,
+        generator: torch.Generator,
+        bootstrap: bool = False,
+    ) -> Episodes:
+        """One episode per seed. Raises EnvironmentFailed, EnvironmentTimeout, UserError (an observation too long)."""
+        training = policy.training
+        policy.eval()
+        with torch.inference_mode():
+            table = self._play(policy, seeds, split, temperature, generator, bootstrap)
+        policy.train(training)
+        return table.episodes(policy.device)  # outside inference mode: losses save these tensors for backward
+
+    def _play(
+        self,
+        policy: Policy,
+        seeds: list[int],
+        split: Split,
+        temperature: float,
+        generator: torch.Generator,
+        bootstrap: bool,
+    ) -> _Table:
+        table = _Table(self.conversation, self.limits, seeds)
+        rows = list(range(len(seeds)))  # episode played by each row of the decoder
+        observations = self._guard(lambda: self.batch.reset(seeds, split))
+        decoder = Decoder(policy, len(seeds), slots=128)
+        while rows:
+            chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
+            for i, chunk in enumerate(chunks):
+                if chunk.restart:
+                    decoder.length_B[i] = 0
+            logits = _feed(decoder, [chunk.ids for chunk in chunks], table.pad)
+            actions = self._act(decoder, logits, temperature, generator, table, rows)
+            texts: list[str | None] = [None] * len(seeds)
+            for episode, ids in zip(rows, actions, strict=True):
+                text = texts[episode] = self.conversation.decode_action(ids)
+                table.outcomes[episode].transcript.append((observations[episode], text))
+            steps = self._guard(lambda texts=texts: self.batch.step(texts))
+            going = [i for i, episode in enumerate(rows) if not table.record(episode, steps[episode])]
+            for episode in rows:
+                observations[episode] = steps[episode].observation
+            if bootstrap:
+                for episode in rows:
+                    if table.outcomes[episode].truncated:
+                        table.mark_final(episode, observations[episode])
+            if 0 < len(going) < len(rows):
+                keep = torch.tensor(going, device=decoder.length_B.device)
+                decoder.select(keep, max(len(table.current[rows[i]].ids) for i in going))
+            rows = [rows[i] for i in going]
+        return table
+
+    def _act(
+        self,
+        decoder: Decoder,
+        logits: Tensor,
+        temperature: float,
+        generator: torch.Generator,
+        table: _Table,
+        rows: list[int],
+    ) -> list[tuple[int, ...]]:
+        """Sample one action per row; the last token of each is left to the next turn's chunk."""
+        device = logits.device
+        stop_ids = self.stop_ids = self.stop_ids.to(device)
+        done = torch.zeros(len(logits), dtype=torch.bool, device=device)
+        count = torch.zeros(len(logits), dtype=torch.long, device=device)
+        tokens, logps = [], []
+        for i in range(self.limits.action_tokens):
+            token_B, logp_B = sample(logits, temperature, generator)
+            tokens.append(token_B)
+            logps.append(logp_B)
+            count += ~done
+            done = done | torch.isin(token_B, stop_ids)
+            if self.conversation.stop_strings:
+                done = done | self._stopped(torch.stack(tokens, 1), done)
+            if i + 1 == self.limits.action_tokens or bool(done.all()):
+                break
+            logits = decoder.feed(token_B[:, None], (~done).long(), 1)
+        token_rows, logp_rows = torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist()
+        actions = []
+        for episode, n, token, logp in zip(rows, count.tolist(), token_rows, logp_rows, strict=True):
+            actions.append(tuple(token[:n]))
+            table.append_action(episode, token[:n], logp[:n])
+        return actions
+
+    def _stopped(self, tokens_BJ: Tensor, done: Tensor) -> Tensor:
+        texts = [
+            over or self.conversation.is_stopped(ids)
+            for over, ids in zip(done.tolist(), tokens_BJ.tolist(), strict=True)
+        ]
+        return torch.tensor(texts, device=done.device)
+
+    def _guard(self, call: Any) -> Any:
+        """Run an environment call under the step timeout, its exceptions turned into EnvironmentFailed."""
+        try:
+            if self.limits.step_timeout is None:
+                return call()
+            return _with_timeout(call, self.limits.step_timeout)
+        except (EnvironmentTimeout, UserError):
+            raise
+        except Exception as error:
+            raise EnvironmentFailed(f"the environment raised {type(error).__name__}: {error}") from error
+
+
+def _with_timeout(call: Any, seconds: float) -> Any:
+    # A thread, not a signal: trials may run outside the main thread, and a hung environment cannot be stopped anyway.
+    box: dict[str, Any] = {}
+
+    def work() -> None:
+        try:
+            box["value"] = call()
+        except BaseException as error:  # handed to the caller below
+            box["error"] = error
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise EnvironmentTimeout(f"an environment step took longer than rollout.step_timeout = {seconds:g} s")
+    if "error" in box:
+        raise box["error"]
+    return box["value"]
+
+
+def _feed(decoder: Decoder, chunks: Sequence[Sequence[int]], pad: int) -> Tensor:
+    width = max(map(len, chunks))
+    device = decoder.length_B.device
+    ids = torch.tensor([[*chunk, *([pad] * (width - len(chunk)))] for chunk in chunks], device=device)
+    return decoder.feed(ids, torch.tensor([len(chunk) for chunk in chunks], device=device), width)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Ids to feed for one row before its next action; `restart` forgets the row's cached prefix."""
+
+    ids: list[int]
+    restart: bool
+
+
+class _Table:
+    """The book-keeping of `Player.play`: one current sequence per episode, finished sequences, outcomes."""
+
+    def __init__(self, conversation: Conversation, limits: Limits, seeds: list[int]) -> None:
+        self.conversation, self.limits = conversation, limits
+        self.pad = conversation.tokenizer.pad_token_id or 0
+        self.outcomes = [Outcome(seed) for seed in seeds]
+        self.current = [TokenSequence(i) for i in range(len(seeds))]
+        self.finished: list[TokenSequence] = []
+        self.final: dict[int, tuple[TokenSequence, int]] = {}
+        # (observation, action ids) of the turns in the current context, to rebuild it after an overflow
+        self.context: list[list[tuple[str, list[int]]]] = [[] for _ in seeds]
+        self.fed = [0] * len(seeds)  # ids of the current sequence that are in the decoder's cache
+
+    def append_turn(self, episode: int, observation: str) -> _Chunk:
+        """Add an observation's ids to the episode's sequence, dropping its oldest turns if they no longer fit."""
+        sequence, context = self.current[episode], self.context[episode]
+        ids = self.conversation.encode_turn(observation, first=not sequence.ids)
+        restart = len(sequence.ids) + len(ids) + self.limits.action_tokens > self.limits.context
+        if restart:
+            if sequence.spans:
+                self.finished.append(sequence)
+            sequence = self.current[episode] = TokenSequence(episode)
+            sequence.ids, kept = self._shortened(context, observation)
+            self.outcomes[episode].dropped_turns += len(context) - kept
+            self.context[episode] = context[len(context) - kept :]
+            self.fed[episode] = 0
+        else:
+            sequence.ids.extend(ids)
+        chunk = sequence.ids[self.fed[episode] :]
+        self.fed[episode] = len(sequence.ids)
+        self.context[episode].append((observation, []))
+        return _Chunk(chunk, restart)
+
+    def _shortened(self, context: list[tuple[str, list[int]]], observation: str) -> tuple[list[int], int]:
+        """Ids of the longest suffix of turns that fits before `observation`, and how many turns it keeps."""
+        for kept in range(len(context) - 1, -1, -1):
+            ids: list[int] = []
+            for past, action in context[len(context) - kept :]:
+                ids += self.conversation.encode_turn(past, first=not ids)
+                ids += action
+            ids += self.conversation.encode_turn(observation, first=not ids)
+            if len(ids) + self.limits.action_tokens <= self.limits.context:
+                return ids, kept
+        raise UserError(
+            f"an observation needs {len(ids)} tokens, which with rollout.max_action_tokens = "
+            f"{self.limits.action_tokens} exceeds the context of {self.limits.context}; raise rollout.max_context_tokens"
+        )
+
+    def append_action(self, episode: int, ids: list[int], logp: list[float]) -> None:
+        """Add a generated action; an action that was cut off gets its end, which carries no loss."""
+        sequence = self.current[episode]
+        sequence.spans.append((len(sequence.ids), len(ids), self.outcomes[episode].turns))
+        sequence.ids.extend(ids)
+        sequence.logp.extend(logp)
+        self.fed[episode] += len(ids) - 1
+        if ids[-1] not in self.conversation.stop_ids:
+            sequence.ids.extend(self.conversation.end_ids)
+        start = sequence.spans[-1][0]
+        self.context[episode][-1] = (self.context[episode][-1][0], sequence.ids[start:])
+
+    def record(self, episode: int, step: Step) -> bool:
+        """File an environment's answer; True if the episode is over."""
+        outcome = self.outcomes[episode]
+        if not np.isfinite(step.reward):
+            raise EnvironmentFailed(f"the environment returned the reward {step.reward} for task seed {outcome.seed}")
+        outcome.rewards.append(step.reward)
+        if not (step.terminated or step.truncated):
+            return False
+        outcome.success = float(step.info["success"])
+        outcome.metrics = {k: float(v) for k, v in step.info["metrics"].items()}
+        outcome.truncated = step.truncated and not step.terminated
+        return True
+
+    def mark_final(self, episode: int, observation: str) -> None:
+        """Append the state that a truncated episode stopped in, without loss, to read its value off."""
+        if episode not in self.final:
+            self.append_turn(episode, observation)
+            self.final[episode] = (self.current[episode], len(self.current[episode].ids) - 1)
+
+    def episodes(self, device: torch.device) -> Episodes:
+        """Everything played, as tensors on `device`."""
+        sequences = sorted([*self.finished, *self.current], key=lambda s: s.episode)
+        position = {id(s): i for i, s in enumerate(sequences)}
+        length = [len(s.ids) for s in sequences]
+        ids = np.full((len(sequences), max(length)), self.pad, dtype=np.int64)
+        for row, s in zip(ids, sequences, strict=True):
+            row[: len(s.ids)] = s.ids
+        spans = np.array([(i, *span) for i, s in enumerate(sequences) for span in s.spans], dtype=np.int64)
+        count = spans[:, 2]
+        offset = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count)
+
+        def tensor(x: Any) -> Tensor:
+            return torch.as_tensor(x, device=device)
+
+        return Episodes(
+            ids_ST=tensor(ids),
+            length_S=tensor(length),
+            episode_S=tensor([s.episode for s in sequences]),
+            sequence_N=tensor(np.repeat(spans[:, 0], count)),
+            column_N=tensor(np.repeat(spans[:, 1], count) + offset),
+            turn_N=tensor(np.repeat(spans[:, 3], count)),
+            logp_N=tensor(np.array([x for s in sequences for x in s.logp], dtype=np.float32)),
+            outcomes=self.outcomes,
+            final={e: (position[id(s)], column) for e, (s, column) in self.final.items()},
+        )

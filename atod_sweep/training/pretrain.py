@@ -1,0 +1,120 @@
+"""Supervised training of compact models on demonstrations: the teacher, and the base student's prior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from atod_sweep.config.train import Env, Evaluation, StudentRecipe, TeacherRecipe
+from atod_sweep.envs.batch import Batch
+from atod_sweep.envs.contract import TRAIN_SEEDS
+from atod_sweep.errors import UserError
+from atod_sweep.training.batch import TokenBatch
+from atod_sweep.training.conversation import Conversation
+from atod_sweep.training.demonstrations import demonstrate, encode
+from atod_sweep.training.episodes import Limits, Player
+from atod_sweep.training.evaluate import evaluate
+from atod_sweep.training.policy import Policy
+from atod_sweep.training.randomness import numpy_generator
+
+CHECK_EVERY = 10  # steps between looks at the student's success
+CHECK = Evaluation(tasks=512, temperature=0.4)
+
+
+def cross_entropy(policy: Policy, batch: TokenBatch) -> torch.Tensor:
+    """Mean negative log-likelihood of the batch's tokens, in nats."""
+    return F.cross_entropy(policy(batch.ids_ST, batch.index_N).logits_NV, batch.target_N)
+
+
+def success_over(policy: Policy, env: Env, horizons: list[int], conversation: Conversation, limits: Limits) -> float:
+    """Mean evaluation success over the horizons of a recipe."""
+    scores = []
+    for horizon in horizons:
+        player = Player(Batch(env.model_copy(update={"horizon": horizon}), CHECK.tasks), conversation, limits)
+        scores.append(evaluate(policy, player, CHECK)["eval/success"])
+    return sum(scores) / len(scores)
+
+
+class Pretraining:
+    """A stream of demonstration batches and AdamW steps on them."""
+
+    def __init__(self, policy: Policy, env: Env, recipe: TeacherRecipe, conversation: Conversation) -> None:
+        self.policy, self.recipe, self.conversation = policy, recipe, conversation
+        self.horizons = recipe.horizons or [env.horizon]
+        self.batches = [Batch(env.model_copy(update={"horizon": h}), recipe.episodes) for h in self.horizons]
+        self.rng = numpy_generator(recipe.seed, "demonstrations")
+        self.optimiser = torch.optim.AdamW(policy.parameters(), lr=recipe.lr, betas=(0.9, 0.95), weight_decay=0.01)
+
+    def step(self, lr: float) -> float:
+        """One step on fresh demonstrations of one horizon; returns the loss."""
+        batch = self.batches[int(self.rng.integers(len(self.batches)))]
+        seeds = self.rng.integers(TRAIN_SEEDS.start, TRAIN_SEEDS.stop, size=self.recipe.episodes).tolist()
+        episodes = demonstrate(batch, seeds, "train", self.recipe.perturb, self.rng)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        loss = cross_entropy(self.policy, encode(episodes, self.conversation, self.policy.device))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
+        self.optimiser.step()
+        return float(loss.detach())
+
+
+def train_teacher(training: Pretraining, note: Callable[[str], None]) -> None:
+    """All steps of the recipe: linear warm-up over 5 %, then cosine to 0."""
+    steps = training.recipe.steps
+    warmup = max(1, steps // 20)
+    for step in range(steps):
+        decay = (1 + math.cos(math.pi * max(0, step - warmup) / max(1, steps - warmup))) / 2
+        loss = training.step(training.recipe.lr * min(1.0, (step + 1) / warmup) * decay)
+        if step % 50 == 0:
+            note(f"step {step}/{steps}, loss {loss:.3f}")
+
+
+def train_student(
+    training: Pretraining, success: Callable[[], float], where: str, note: Callable[[str], None]
+) -> float:
+    """Train until `success()` lies inside the recipe's band; steps that jump over the band are taken back and retried
+    at half the rate. Returns the success reached; raises UserError if the steps run out.
+    """
+    recipe = training.recipe
+    assert isinstance(recipe, StudentRecipe)
+    low, high = recipe.success
+    lr, kept = recipe.lr, _snapshot(training)
+    reached = 0.0
+    for step in range(recipe.steps):
+        training.step(lr * min(1.0, (step + 1) / 20))
+        if (step + 1) % CHECK_EVERY:
+            continue
+        reached = success()
+        note(f"step {step + 1}, success {reached:.3f}")
+        if low <= reached <= high:
+            return reached
+        if reached > high:
+            _restore(training, kept)
+            lr /= 2
+        else:
+            kept = _snapshot(training)
+    raise UserError(
+        f"{where}: success {reached:.3f} after {recipe.steps} steps is outside the band [{low}, {high}]; "
+        "change student.recipe.steps, lr or success"
+    )
+
+
+def _snapshot(training: Pretraining) -> tuple[dict[str, Any], dict[str, Any]]:
+    weights = {name: tensor.detach().clone() for name, tensor in training.policy.state_dict().items()}
+    optimiser = training.optimiser.state_dict()
+    optimiser["state"] = {
+        i: {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
+        for i, state in optimiser["state"].items()
+    }
+    return weights, optimiser
+
+
+def _restore(training: Pretraining, kept: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    training.policy.load_state_dict(kept[0])
+    training.optimiser.load_state_dict(kept[1])

@@ -1,0 +1,287 @@
+"""Everything one trial consists of: built from its config, saved to and restored from checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object, set_seed
+
+from atod_sweep.config.base import content_hash
+from atod_sweep.config.objective import DPO as DPOConfig
+from atod_sweep.config.objective import SFT as SFTConfig
+from atod_sweep.config.objective import SPIN as SPINConfig
+from atod_sweep.config.objective import Hybrid, Interpolated
+from atod_sweep.config.train import Pretrained, Train
+from atod_sweep.envs.batch import Batch
+from atod_sweep.errors import UserError
+from atod_sweep.training import checkpoint, models
+from atod_sweep.training.baselines import DPO, SFT, SPIN
+from atod_sweep.training.checkpoint import Checkpoint
+from atod_sweep.training.conversation import conversation_for
+from atod_sweep.training.episodes import Limits, Player
+from atod_sweep.training.evaluate import evaluate
+from atod_sweep.training.mixed import Mixed
+from atod_sweep.training.policy import Policy, load_model, load_tokenizer
+from atod_sweep.training.randomness import numpy_generator, torch_generator
+from atod_sweep.training.runtime import frozen_dtype, keep_freed_memory
+from atod_sweep.training.scoring import SCORING_TOKENS
+from atod_sweep.training.stage import Algorithm, Stage
+from atod_sweep.training.update import Updater
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """A trial between two steps. `step` is the next optimiser step, `unreported` the rows not yet handed over."""
+
+    config: Train
+    directory: Path
+    accelerator: Accelerator
+    stage: Stage
+    evaluation_player: Player
+    algorithm: Algorithm
+    updater: Updater
+    tokenizer: Any
+    step: int = 0
+    unreported: list[dict[str, Any]] = field(default_factory=list)
+
+    @staticmethod
+    def start(config: Train, directory: Path, resume: bool) -> Run:
+        """Build a trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none)."""
+        accelerator = _accelerator(config)
+        refs = models.ensure(config)
+        student_config = (
+            config.student if isinstance(config.student, Pretrained) else Pretrained(path=refs.student.path)
+        )
+        tokenizer = load_tokenizer(student_config.path, student_config.gguf_file)
+        objective = config.objective
+        uses_gae = isinstance(objective, Interpolated) and objective.advantage.kind == "gae"
+        set_seed(config.seed)  # only LoRA's initialisation draws from the global generators
+        model = load_model(student_config)
+        if config.runtime.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
+            model.enable_input_require_grads()
+        policy = Policy(model, value_head=uses_gae).to(accelerator.device)
+        dtype = frozen_dtype(config.runtime.teacher_dtype, accelerator.device)
+        player = _player(config, tokenizer, student_config, model, _batch(config, accelerator))
+        teacher, teacher_player = _teacher(config, refs, tokenizer, player, dtype, accelerator.device)
+        needs_reference = isinstance(objective, DPOConfig | SPINConfig) or (
+            isinstance(objective, Interpolated | Hybrid) and objective.kl_penalty.kind != "none"
+        )
+        # SPIN's reference also plays and is renewed from the student, so it stays in the student's precision.
+        reference = (
+            _frozen(policy, torch.float32 if isinstance(objective, SPINConfig) else dtype) if needs_reference else None
+        )
+        parameters = [p for p in policy.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(
+            parameters,
+            lr=config.optimiser.lr,
+            betas=config.optimiser.betas,
+            weight_decay=config.optimiser.weight_decay,
+            fused=True,
+        )
+        rank = accelerator.process_index
+        stage = Stage(
+            config=config,
+            policy=policy,
+            player=player,
+            teacher=teacher,
+            teacher_player=teacher_player,
+            tasks=numpy_generator(config.seed, "tasks"),
+            sampling=torch_generator(config.seed, f"sampling {rank}", accelerator.device),
+            score_tokens=SCORING_TOKENS if accelerator.device.type == "cpu" else 16 * SCORING_TOKENS,
+            rank=rank,
+            world=accelerator.num_processes,
+        )
+        wrapped, wrapped_optimiser = accelerator.prepare(policy, optimiser)
+        run = Run(
+            config=config,
+            directory=directory,
+            accelerator=accelerator,
+            stage=stage,
+            evaluation_player=player,
+            algorithm=_algorithm(config, teacher, reference),
+            updater=Updater(
+                accelerator, wrapped, wrapped_optimiser, config, numpy_generator(config.seed, f"minibatches {rank}")
+            ),
+            tokenizer=tokenizer,
+        )
+        if resume:
+            run._restore()
+        return run
+
+    # ---- metrics and costs -----------------------------------------------------------------------------------------
+
+    def row(self, step: int, metrics: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """One training row; moves what was counted into the trial's costs."""
+        self.stage.cost["teacher_tokens"] += metrics.pop("teacher_tokens", 0)
+        self.stage.cost["updates"] += 1
+        extra = {"lr": self.updater.optimiser.param_groups[0]["lr"], "temperature": self.stage.temperature(step)}
+        return {"phase": "train", "step": step, **metrics, **extra, **self.bill(seconds)}
+
+    def bill(self, seconds: float, what: str | None = None) -> dict[str, float]:
+        """Add seconds to the trial's costs; return all costs so far as `cost/*` (and `seconds/<what>`)."""
+        self.stage.cost["seconds"] += seconds  # type: ignore[assignment]  # a Counter adds floats as well
+        row = {f"cost/{name}": value for name, value in self.stage.cost.items()}
+        return row | ({f"seconds/{what}": seconds} if what else {})
+
+    def cost(self) -> dict[str, float]:
+        """Total costs so far."""
+        return dict(self.stage.cost)
+
+    # ---- checkpoints -----------------------------------------------------------------------------------------------
+
+    @property
+    def digest(self) -> str:
+        """Identifies what must not differ between a checkpoint and the run that continues from it."""
+        return content_hash(self.config.model_dump(mode="json", exclude={"runtime", "checkpoint_every"}))
+
+    def is_checkpoint(self, step: int) -> bool:
+        every = self.config.checkpoint_every or max(1, self.config.steps // 10)
+        return step % every == 0 and step < self.config.steps
+
+    def save(self, step: int, rows: list[dict[str, Any]]) -> None:
+        """Checkpoint the state before optimiser step `step`; `rows` are those not yet reported."""
+        mine = {
+            "tasks": self.stage.tasks.bit_generator.state,
+            "order": self.updater.order.bit_generator.state,
+            "cost": dict(self.stage.cost),
+        }
+        ranks = gather_object([mine])
+        samplers = gather_object([self.stage.sampling.get_state()])
+        if self.accelerator.is_main_process:
+            checkpoint.save(
+                self.directory / "checkpoint",
+                Checkpoint(
+                    step=step,
+                    weights=self._weights(),
+                    tensors={
+                        "optimiser": self.updater.optimiser.state_dict(),
+                        "sampling": samplers,
+                        "algorithm": self.algorithm.state_dict(),
+                    },
+                    state={"ranks": ranks, "rows": rows},
+                ),
+                self.digest,
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _restore(self) -> None:
+        found = checkpoint.load_newest(self.directory / "checkpoint", self.digest, self.accelerator.device, log.warning)
+        if found is None:
+            return
+        with torch.no_grad():
+            for name, parameter in self._weights().items():
+                parameter.copy_(found.weights[name])
+        self.updater.optimiser.load_state_dict(found.tensors["optimiser"])
+        self.algorithm.load_state_dict(found.tensors["algorithm"])
+        rank = self.accelerator.process_index
+        self.stage.sampling.set_state(found.tensors["sampling"][rank].cpu())
+        mine = found.state["ranks"][rank]
+        self.stage.tasks.bit_generator.state = mine["tasks"]
+        self.updater.order.bit_generator.state = mine["order"]
+        self.stage.cost.update(mine["cost"])
+        self.step, self.unreported = found.step, found.state["rows"]
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """What training changes, by name; shared tensors once."""
+        return {name: p.detach() for name, p in self.stage.policy.named_parameters() if p.requires_grad}
+
+    def finish(self) -> None:
+        """Save the trained student as a Hugging Face directory; its checkpoints have served their purpose."""
+        if self.accelerator.is_main_process:
+            target = self.directory / "student"
+            if target.exists():
+                shutil.rmtree(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            models.save(target, self.stage.policy.model, self.tokenizer, {})
+            shutil.rmtree(self.directory / "checkpoint", ignore_errors=True)
+        self.evaluation_player.batch.close()
+        self.accelerator.wait_for_everyone()
+
+    @staticmethod
+    def evaluate_only(config: Train, path: str) -> dict[str, float]:
+        """`eval/*` of a saved model on the config's held-out tasks."""
+        accelerator = _accelerator(config)
+        source = Pretrained(path=path)
+        model = load_model(source)
+        batch = Batch(config.env, config.evaluation.tasks)
+        player = _player(config, load_tokenizer(path), source, model, batch)
+        found = evaluate(Policy(model).to(accelerator.device), player, config.evaluation)
+        batch.close()
+        return found
+
+
+def _accelerator(config: Train) -> Accelerator:
+    torch.set_num_threads(config.runtime.threads)
+    keep_freed_memory()
+    wanted = config.runtime.device
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"runtime.device: {wanted!r}, but this machine has no CUDA device; use auto or cpu")
+    accelerator = Accelerator(cpu=wanted == "cpu")
+    if config.runtime.gpu_memory_fraction is not None and accelerator.device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(config.runtime.gpu_memory_fraction, accelerator.device)
+    return accelerator
+
+
+def _batch(config: Train, accelerator: Accelerator) -> Batch:
+    episodes = config.rollout.tasks * config.rollout.group_size
+    return Batch(config.env, max(episodes, config.evaluation.tasks))
+
+
+def _player(config: Train, tokenizer: Any, source: Pretrained, model: Any, batch: Batch) -> Player:
+    room = getattr(model.config, "max_position_embeddings", None) or 2048
+    context = min(room, config.rollout.max_context_tokens or room)
+    conversation = conversation_for(tokenizer, source.chat_template, config.rollout.stop)
+    return Player(batch, conversation, Limits(config.rollout.max_action_tokens, context, config.rollout.step_timeout))
+
+
+def _teacher(
+    config: Train, refs: models.Models, tokenizer: Any, player: Player, dtype: torch.dtype, device: torch.device
+) -> tuple[Policy | None, Player | None]:
+    """The frozen teacher and, for objectives that let it play, its player. Raises UserError on other vocabularies."""
+    if refs.teacher is None:
+        return None, None
+    source = config.teacher if isinstance(config.teacher, Pretrained) else Pretrained(path=refs.teacher.path)
+    teacher_tokenizer = load_tokenizer(source.path, source.gguf_file)
+    same_vocabulary = teacher_tokenizer.get_vocab() == tokenizer.get_vocab()
+    if not same_vocabulary and not isinstance(config.objective, SFTConfig):
+        raise UserError(
+            f"teacher.path: {source.path!r} has another vocabulary ({len(teacher_tokenizer)} tokens, the student "
+            f"{len(tokenizer)}), so their token probabilities cannot be compared; use a teacher of the same family, or "
+            "objective.kind: sft, which learns from the teacher's text"
+        )
+    model = load_model(source, dtype).to(device)
+    teacher = Policy(model).requires_grad_(False).eval()
+    if same_vocabulary:
+        return teacher, player
+    return teacher, _player(config, teacher_tokenizer, source, model, player.batch)
+
+
+def _frozen(policy: Policy, dtype: torch.dtype) -> Policy:
+    """A copy of the student as it is now, that never learns."""
+    copied = copy.deepcopy(policy)
+    copied.value_head = None
+    return copied.to(dtype).requires_grad_(False).eval()
+
+
+def _algorithm(config: Train, teacher: Policy | None, reference: Policy | None) -> Algorithm:
+    match config.objective:
+        case SFTConfig():
+            return SFT()
+        case SPINConfig():
+            assert reference is not None
+            return SPIN(config, reference)
+        case DPOConfig():
+            assert reference is not None
+            return DPO(config, reference)
+        case _:
+            return Mixed(config, teacher, reference)

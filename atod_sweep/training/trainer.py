@@ -1,0 +1,75 @@
+"""The training loop: evaluate, roll out, score, update, report. Runs on one CPU core, one GPU or several."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.config.train import Train
+from atod_sweep.training.evaluate import evaluate, summary
+from atod_sweep.training.run import Run
+
+Row = dict[str, Any]
+Report = Callable[[list[Row]], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a trial ended: its last evaluation, and what it cost in total."""
+
+    final: dict[str, float]
+    cost: dict[str, float]
+
+
+def train(config: Train, directory: Path, report: Report = lambda _: None, resume: bool = False) -> Result:
+    """Train one student.
+
+    `report` gets every row of metrics, evaluation by evaluation: the first call holds the evaluation at step 0.
+    Checkpoints go to `directory/checkpoint`, the trained student to `directory/student`; with `resume`, training goes
+    on from the newest whole checkpoint there, and every later row is what an uninterrupted run would have reported.
+    Raises UserError for a config that cannot run here, and TrialError for a trial that cannot go on.
+    """
+    run = Run.start(config, directory, resume)
+    rows = run.unreported
+    for step in range(run.step, config.steps):
+        if step % config.evaluation.every == 0:
+            rows.append(_evaluation(run, step))
+            report(rows)
+            rows = []
+        started = time.perf_counter()
+        collected = run.algorithm.collect(run.stage, step)
+        rolled_out = time.perf_counter() - collected.score_seconds
+        metrics = collected.metrics
+        if step % config.diagnostics_every == 0:
+            metrics |= run.updater.gradient_norms(collected.batch, run.algorithm.terms)
+        updating = time.perf_counter()
+        metrics |= run.updater.apply(collected.batch, run.algorithm.terms, step)
+        run.algorithm.measured(metrics)
+        metrics |= {f"rollout/{name}": value for name, value in summary(collected.outcomes).items()}
+        metrics |= {
+            "seconds/rollout": rolled_out - started,
+            "seconds/score": collected.score_seconds,
+            "seconds/update": time.perf_counter() - updating,
+        }
+        rows.append(run.row(step, metrics, seconds=time.perf_counter() - started))
+        if run.is_checkpoint(step + 1):
+            run.save(step + 1, rows)
+    last = _evaluation(run, config.steps)
+    rows.append(last)
+    report(rows)
+    run.finish()
+    return Result({k: v for k, v in last.items() if k.startswith("eval/")}, run.cost())
+
+
+def _evaluation(run: Run, step: int) -> Row:
+    started = time.perf_counter()
+    found = evaluate(run.stage.policy, run.evaluation_player, run.config.evaluation)
+    return {"phase": "eval", "step": step, **found, **run.bill(time.perf_counter() - started, "eval")}
+
+
+def evaluate_model(config: Train, path: str) -> dict[str, float]:
+    """`eval/*` of the model at `path` on the config's held-out tasks; used for the teacher."""
+    return Run.evaluate_only(config, path)
