@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from atod_sweep.config.train import Env
 
 FAMILIES = {
+    "code_debug": "atod_sweep.envs.code_debug:CodeDebug",
     "support_desk": "atod_sweep.envs.support_desk:SupportDesk",
     "tool_use": "atod_sweep.envs.tool_use:ToolUse",
 }

@@ -193,9 +193,9 @@ A person asks {n} questions; the agent answers each with two tool calls. Horizon
 
 **Rules.** A question names an attribute (8 of them) and a person (4). `{FIND} PERSON` returns a record: its kind (6)
 and its number (4). `TOOL NUMBER` then answers, if it is the right tool: a function of the attribute asked for and the
-kind found, from {len(TOOLS)} tools, beside {len(DISTRACTORS)} distractors that never answer. Each kind has a usual tool,
-and for 3 of the 8 attributes another one. A wrong tool, a wrong argument and an unknown call each cost a turn and are
-told apart in words; the pending call stays. Spare turns: {self.horizon - 2 * n}.
+kind found, from {len(TOOLS)} tools, beside {len(DISTRACTORS)} distractors that never answer. Each kind has a usual
+tool, and for 3 of the 8 attributes another one. A wrong tool, a wrong argument and an unknown call each cost a turn and
+are told apart in words; the pending call stays. Spare turns: {self.horizon - 2 * n}.
 
 **Reward.** 1 if all questions are answered within the horizon, else 0, at the end only. `tool_accuracy`: share of the
 calls that named the right tool. The number of calls is the number of turns.

@@ -17,9 +17,17 @@ from atod_sweep.envs import make
 from atod_sweep.envs.contract import EVAL_SEEDS, HasActions, HasCard, HasDemonstrator, HasVocabulary
 from atod_sweep.errors import UserError
 
+
+def repaired(env: Any) -> str:
+    if env._failure is None or env._prompt == env.wording.edited:
+        return "run"
+    return env._task.intended[env._failure.line].op
+
+
 # Family -> (horizons to try, the right action in the current state: the oracle knows what the reward knows).
 ORACLES: dict[str, tuple[list[int], Callable[[Any], str]]] = {
     "support_desk": ([4, 8, 16], lambda env: env._required[env._done]),
+    "code_debug": ([4, 8, 24], repaired),
     "tool_use": ([4, 8, 16], lambda env: " ".join(env._right_call())),
 }
 STYLES = ("compact", "natural")
