@@ -91,9 +91,8 @@ class SFT:
 class DPO:
     """The student's own best against its own worst rollout of each task; reference: the initial student."""
 
-    def __init__(self, config: Train, reference: Policy) -> None:
-        assert isinstance(config.objective, DPOConfig | SPINConfig)
-        self.config, self.objective, self.reference = config, config.objective, reference
+    def __init__(self, config: Train, objective: DPOConfig | SPINConfig, reference: Policy) -> None:
+        self.config, self.objective, self.reference = config, objective, reference
 
     def collect(self, stage: Stage, step: int) -> Collected:
         episodes = stage.play(stage.policy, step)

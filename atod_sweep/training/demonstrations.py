@@ -50,10 +50,13 @@ def demonstrate(
         for i, episode in enumerate(alive):
             actions[episode] = choices[picks[i]] if swerve[i] else envs[episode].demonstrator_action()
             episodes[episode].append(Turn(observations[episode], str(actions[episode]), learn=not swerve[i]))
-        steps = batch.step(actions)
-        for episode in alive:
-            observations[episode] = steps[episode].observation
-        alive = [e for e in alive if not (steps[e].terminated or steps[e].truncated)]
+        going = []
+        for episode, step in enumerate(batch.step(actions)):
+            if step is not None:
+                observations[episode] = step.observation
+                if not (step.terminated or step.truncated):
+                    going.append(episode)
+        alive = going
     return episodes
 
 

@@ -297,7 +297,7 @@ class _Table:
                 return ids, kept
         raise UserError(
             f"an observation needs {len(ids)} tokens, which with rollout.max_action_tokens = "
-            f"{self.limits.action_tokens} exceeds the context of {self.limits.context}; raise rollout.max_context_tokens"
+            f"{self.limits.action_tokens} exceeds the context of {self.limits.context}; raise max_context_tokens"
         )
 
     def append_action(self, episode: int, ids: list[int], logp: list[float]) -> None:

@@ -1,8 +1,8 @@
 """The Llama forward pass with a fraction of the per-call overhead, on the weights of a `LlamaForCausalLM`.
 
-Compact students spend most of a CPU step in module calls and memory traffic, not in arithmetic. This is the same
-function as `transformers`' (tests compare them), with merged projections, fused rotary and SwiGLU autograd functions that
-save only what their backward needs, and no mask where the layout makes one unnecessary.
+Compact students spend much of a CPU step in module calls and memory traffic, not in arithmetic. This is the same
+function as that of `transformers` (tests compare them), with merged projections, fused rotary and SwiGLU autograd
+functions that save only what their backward needs, and no mask where the layout makes one unnecessary.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class _Rotate(torch.autograd.Function):
         return _rotate(x, cos, sin, 1.0)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
         return _rotate(grad, cos, sin, -1.0), None, None
 
@@ -140,7 +140,7 @@ class _SwiGLU(torch.autograd.Function):
         return F.silu(gate).mul_(up)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         (gate_up,) = ctx.saved_tensors
         gate, up = gate_up.chunk(2, -1)
         out = torch.empty_like(gate_up)

@@ -1,4 +1,4 @@
-"""The ATOD objectives: teacher and reward on the student's own episodes, in the interpolated and the hybrid form.
+"""What both forms of the ATOD objective share: weights in force, scoring, advantages, KL penalty, entropy.
 
 `OPD`, `RL only` and `fixed mix` are settings of the weights, not code paths. Every term is a sum over generated tokens
 that the caller divides by their unweighted number. Shapes: _N generated tokens, _E episodes, _K turns, _V vocabulary.
@@ -7,13 +7,14 @@ that the caller divides by their unweighted number. Shapes: _N generated tokens,
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from atod_sweep.config.objective import GAE, Hybrid, Interpolated
+from atod_sweep.config.objective import GAE, K1, Hybrid, Interpolated, NoKL
 from atod_sweep.config.train import Train
 from atod_sweep.objective import divergences, losses, turn_weights
 from atod_sweep.objective.advantages import group_relative
@@ -23,7 +24,7 @@ from atod_sweep.training import ppo
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.episodes import Episodes
 from atod_sweep.training.policy import Output, Policy
-from atod_sweep.training.scoring import FullDistribution, needs_distribution, score
+from atod_sweep.training.scoring import FullDistribution, score
 from atod_sweep.training.stage import Collected, Metrics, Stage
 
 
@@ -52,6 +53,16 @@ class Weight:
 
 
 @dataclass(frozen=True)
+class View:
+    """The student's side of a batch: logits, log-probs at the sampling temperature, and the ratio's denominator."""
+
+    logits_NV: Tensor
+    logp_NV: Tensor
+    logp_N: Tensor
+    old_logp_N: Tensor
+
+
+@dataclass(frozen=True)
 class InForce:
     """The weights of one optimiser step."""
 
@@ -61,34 +72,36 @@ class InForce:
     temperature: float = 1.0
 
 
-class Mixed:
-    """Prepares batches for, and evaluates, the interpolated or hybrid objective."""
+class Mixed(ABC):
+    """Prepares batches for, and evaluates, an objective that mixes teacher and reward on the student's own episodes."""
+
+    objective: Interpolated | Hybrid
 
     def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
-        assert isinstance(config.objective, Interpolated | Hybrid)
-        self.config, self.objective = config, config.objective
-        self.teacher, self.reference = teacher, reference
+        self.config, self.teacher, self.reference = config, teacher, reference
         self.on_policy = config.update.epochs == 1 and config.update.minibatches == 1
         self.distill_weight = Weight(self.objective.distill_weight, config.steps)
-        self.reward_weight = Weight(self.objective.reward_weight, config.steps) if self.hybrid else None
-        self.kl_weight = (
-            None if self.objective.kl_penalty.kind == "none" else Weight(self.objective.kl_penalty.coef, config.steps)
-        )
+        penalty = self.objective.kl_penalty
+        self.kl_weight = None if isinstance(penalty, NoKL) else Weight(penalty.coef, config.steps)
         self.profile_K = torch.tensor(profile(self.objective.turns, config.env.horizon))
         self.in_force = InForce()
 
-    @property
-    def hybrid(self) -> bool:
-        return isinstance(self.objective, Hybrid)
+    # ---- what the two forms differ in --------------------------------------------------------------------------------
 
-    @property
-    def gae(self) -> GAE | None:
-        advantage = getattr(self.objective, "advantage", None)
-        return advantage if isinstance(advantage, GAE) else None
+    @abstractmethod
+    def reward_weight(self, step: int, distill: float) -> float:
+        """Weight of the reward at `step`, on a turn where the turn profile is 1."""
 
-    @property
-    def full(self) -> FullDistribution | None:
-        return None if self.hybrid else needs_distribution(self.objective.distill)
+    @abstractmethod
+    def reward_weight_N(self, g_N: Tensor) -> Tensor:
+        """Weight of the reward per token, given the closed-form turn profile there."""
+
+    @abstractmethod
+    def policy_terms(self, view: View, batch: TokenBatch, split: bool) -> dict[str, Tensor]:
+        """The distillation and reward terms, each summed over tokens; `split` shows them apart for diagnostics."""
+
+    gae: GAE | None = None
+    full: FullDistribution | None = None
 
     # ---- before the update -----------------------------------------------------------------------------------------
 
@@ -105,7 +118,7 @@ class Mixed:
         """Score the episodes, and put every weight and advantage beside the token that it belongs to."""
         kl = self.kl_weight.at(step) if self.kl_weight else 0.0
         distill = self.distill_weight.at(step)
-        reward = self.reward_weight.at(step) if self.reward_weight else 1.0 - distill
+        reward = self.reward_weight(step, distill)
         self.in_force = InForce(distill, reward, kl, temperature)
         batch = TokenBatch.of(episodes)
         metrics: Metrics = {"weight/distill": distill, "weight/reward": reward, "weight/kl": kl}
@@ -136,14 +149,13 @@ class Mixed:
         sums_K = torch.zeros_like(self.profile_K).index_add_(0, batch["turn"], g_N * w_N)
         counts_K = torch.bincount(batch["turn"], minlength=len(self.profile_K))
         metrics["turn_weight"] = [s / n if n else None for s, n in zip(sums_K.tolist(), counts_K.tolist(), strict=True)]
-        reward_N = torch.full_like(g_N, self.in_force.reward) if self.hybrid else 1.0 - self.in_force.distill * g_N
-        return batch.having(distill_weight=applied_N, reward_weight=reward_N)
+        return batch.having(distill_weight=applied_N, reward_weight=self.reward_weight_N(g_N))
 
     def _reward(self, policy: Policy, episodes: Episodes, batch: TokenBatch, score_tokens: int) -> TokenBatch:
         """Field `advantage`, and for PPO what the value loss needs."""
         if self.gae is not None:
             penalty_N = torch.zeros_like(batch["old_logp"])
-            if self.objective.kl_penalty.kind == "k1" and self.in_force.kl > 0:
+            if isinstance(self.objective.kl_penalty, K1) and self.in_force.kl > 0:
                 penalty_N = self.in_force.kl * divergences.k1(batch["old_logp"], batch["reference_logp"])
             return ppo.with_advantages(policy, episodes, batch, penalty_N, self.gae, score_tokens)
         rewards_E = torch.tensor([o.total for o in episodes.outcomes], dtype=torch.float64)
@@ -153,58 +165,20 @@ class Mixed:
     # ---- the loss --------------------------------------------------------------------------------------------------
 
     def terms(self, output: Output, batch: TokenBatch, split: bool = False) -> dict[str, Tensor]:
-        """Weighted terms of the loss, each summed over the batch's tokens.
-
-        The hybrid form has one clipped surrogate, `policy`; `split` shows its two parts instead, which add up to it on
-        the first on-policy update only.
-        """
-        objective, clip = self.objective, self.objective.clip_ratio
+        """Weighted terms of the loss, each summed over the batch's tokens."""
         logp_NV = divergences.tempered(output.logits_NV, self.in_force.temperature)
         logp_N = logp_NV.gather(1, batch.target_N[:, None])[:, 0]
         old_N = logp_N.detach() if self.on_policy else batch["old_logp"]
-        distill_N, reward_N = batch["distill_weight"], batch["reward_weight"]
-        has_teacher = "teacher_logp" in batch.fields
-        terms: dict[str, Tensor] = {}
-        if self.hybrid:
-            pull_N = distill_N * (batch["teacher_logp"] - batch["old_logp"]) if has_teacher else torch.zeros_like(old_N)
-            push_N = reward_N * batch["advantage"]
-            if split:
-                terms["distill"] = losses.clipped_surrogate(logp_N, old_N, pull_N, clip).sum()
-                terms["reward"] = losses.clipped_surrogate(logp_N, old_N, push_N, clip).sum()
-            else:
-                terms["policy"] = losses.clipped_surrogate(logp_N, old_N, pull_N + push_N, clip).sum()
-        else:
-            if has_teacher:
-                terms["distill"] = (distill_N * self._distill(output, logp_NV, logp_N, old_N, batch)).sum()
-            terms["reward"] = (reward_N * losses.clipped_surrogate(logp_N, old_N, batch["advantage"], clip)).sum()
-        if "reference_logp" in batch.fields and objective.kl_penalty.kind != "k1":
+        terms = self.policy_terms(View(output.logits_NV, logp_NV, logp_N, old_N), batch, split)
+        if "reference_logp" in batch.fields and not isinstance(self.objective.kl_penalty, K1):
             terms["kl"] = self.in_force.kl * self._penalty(logp_NV, logp_N, batch).sum()
         if self.gae is not None:
             assert output.value_N is not None
             error_N = losses.clipped_value(output.value_N, batch["old_value"], batch["return"], self.gae.value_clip)
             terms["value"] = self.gae.value_coef * (batch["value_weight"] * error_N).sum()
-        if objective.entropy_coef > 0:
-            terms["entropy"] = -objective.entropy_coef * divergences.entropy(logp_NV).sum()
+        if self.objective.entropy_coef > 0:
+            terms["entropy"] = -self.objective.entropy_coef * divergences.entropy(logp_NV).sum()
         return terms
-
-    def _distill(self, output: Output, logp_NV: Tensor, logp_N: Tensor, old_N: Tensor, batch: TokenBatch) -> Tensor:
-        signal = self.objective.distill  # type: ignore[union-attr]  # interpolated form only
-        if signal.kind == "sampled_reverse_kl":
-            gap_N = batch["teacher_logp"] - batch["old_logp"]
-            return losses.clipped_surrogate(logp_N, old_N, gap_N, self.objective.clip_ratio)
-        student = logp_NV
-        if signal.temperature != self.in_force.temperature:
-            student = divergences.tempered(output.logits_NV, signal.temperature)
-        if signal.top_k is not None:
-            student = divergences.top_k_with_tail(student, batch["teacher_index"])
-        teacher = batch["teacher_full"]
-        match signal.kind:
-            case "forward_kl":
-                return divergences.forward_kl(student, teacher)
-            case "reverse_kl":
-                return divergences.reverse_kl(student, teacher)
-            case _:
-                return divergences.jsd(student, teacher, signal.beta)
 
     def _penalty(self, logp_NV: Tensor, logp_N: Tensor, batch: TokenBatch) -> Tensor:
         match self.objective.kl_penalty.kind:

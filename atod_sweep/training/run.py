@@ -27,7 +27,8 @@ from atod_sweep.training.checkpoint import Checkpoint
 from atod_sweep.training.conversation import conversation_for
 from atod_sweep.training.episodes import Limits, Player
 from atod_sweep.training.evaluate import evaluate
-from atod_sweep.training.mixed import Mixed
+from atod_sweep.training.hybrid import HybridMix
+from atod_sweep.training.interpolated import InterpolatedMix
 from atod_sweep.training.policy import Policy, load_model, load_tokenizer
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import frozen_dtype, keep_freed_memory
@@ -275,13 +276,15 @@ def _frozen(policy: Policy, dtype: torch.dtype) -> Policy:
 
 def _algorithm(config: Train, teacher: Policy | None, reference: Policy | None) -> Algorithm:
     match config.objective:
+        case Interpolated() as objective:
+            return InterpolatedMix(config, objective, teacher, reference)
+        case Hybrid() as objective:
+            return HybridMix(config, objective, teacher, reference)
         case SFTConfig():
             return SFT()
-        case SPINConfig():
+        case SPINConfig() as objective:
             assert reference is not None
-            return SPIN(config, reference)
-        case DPOConfig():
+            return SPIN(config, objective, reference)
+        case DPOConfig() as objective:
             assert reference is not None
-            return DPO(config, reference)
-        case _:
-            return Mixed(config, teacher, reference)
+            return DPO(config, objective, reference)

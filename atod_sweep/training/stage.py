@@ -88,7 +88,8 @@ class Stage:
 
     def teacher_episodes(self, tasks: list[int], step: int) -> tuple[TokenBatch, list[Outcome]]:
         """Episodes that the teacher plays, as tokens of the student's vocabulary; billed."""
-        assert self.teacher is not None and self.teacher_player is not None
+        assert self.teacher is not None
+        assert self.teacher_player is not None
         played = self.teacher_player.play(self.teacher, tasks, "train", self.temperature(step), self.sampling)
         self._bill(played)
         self.cost["teacher_tokens"] += played.tokens

@@ -1,0 +1,224 @@
+"""The command line: verbs only. Every heavy import happens inside a verb, so that --help answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from atod_sweep.errors import UserError
+
+app = typer.Typer(
+    help="Hyperparameter search and ablation studies for annealed, turn-aware on-policy distillation (ATOD).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder that holds one subfolder per study.")]
+Backend = Annotated[str, typer.Option(help="ray, or local: the same trials in this process, one after another.")]
+Concurrency = Annotated[int | None, typer.Option(help="Trials at a time; default: as many as the resources hold.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to use, for example auto; default: this machine.")]
+TrackingUri = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: sqlite under --out.")]
+JsonEvents = Annotated[bool, typer.Option("--json", help="One JSON object per event instead of text.")]
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="Study file (YAML).")],
+    out: Out = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the study's name.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds, in the place of the study's.")] = None,
+    backend: Backend = "ray",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    extend: Annotated[bool, typer.Option("--extend", help="Add arms or seeds to a finished run.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Move an existing run to .trash and start over.")
+    ] = False,
+    concurrency: Concurrency = None,
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    json_output: JsonEvents = False,
+) -> None:
+    """Run an ablation study: train every arm x seed, record, report, export the best schedule."""
+    from atod_sweep.sweep.run import run_study
+
+    outcome = run_study(
+        study,
+        out=out,
+        name=name,
+        seeds=seeds,
+        backend=backend,
+        resume=resume,
+        extend=extend,
+        overwrite=overwrite,
+        concurrency=concurrency,
+        address=address,
+        tracking_uri=tracking_uri,
+        json_output=json_output,
+        after=_conclude,
+    )
+    if not json_output:
+        _print_summary(outcome.run_dir)
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def resume(
+    run_dir: Annotated[Path, typer.Argument(help="Folder of an interrupted run, for example runs/quickstart.")],
+    backend: Backend = "ray",
+    concurrency: Concurrency = None,
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    json_output: JsonEvents = False,
+) -> None:
+    """Go on with an interrupted run: short for `run runs/X/study.yaml --resume`."""
+    if not (run_dir / "study.yaml").is_file():
+        raise UserError(f"{run_dir}: not a study's run folder (no study.yaml in it)")
+    run(
+        run_dir / "study.yaml",
+        out=run_dir.parent,
+        name=run_dir.name,
+        resume=True,
+        backend=backend,
+        concurrency=concurrency,
+        address=address,
+        tracking_uri=tracking_uri,
+        json_output=json_output,
+    )
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="Trainer config: presets/NAME or a YAML file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Dotted overrides, for example steps=100.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, metrics and the student.")] = Path(
+        "runs/train"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    schedule: Annotated[Path | None, typer.Option(help="Exported schedule bundle to train with.")] = None,
+    json_output: JsonEvents = False,
+) -> None:
+    """Train one student, without Ray and MLflow."""
+    from atod_sweep.config.base import dump_yaml, parse_assignments
+    from atod_sweep.config.files import load_train
+
+    changes: dict[str, Any] = {}
+    if schedule is not None:
+        from atod_sweep.export.schedule_file import train_overrides
+
+        changes |= train_overrides(schedule)
+    resolved = load_train(config, changes | parse_assignments(overrides or []))
+
+    from atod_sweep.training import models, trainer
+
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume and (out / "metrics.jsonl").exists():
+        raise UserError(f"{out}: holds a finished or interrupted training; use --resume, or another --out")
+    (out / "config.yaml").write_text(dump_yaml(resolved.model_dump(mode="json")), encoding="utf-8")
+    models.ensure(resolved, lambda line: typer.echo(line, err=True))
+
+    def report(rows: list[dict[str, Any]]) -> None:
+        with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+        last = rows[-1]
+        if json_output:
+            typer.echo(json.dumps(last))
+        else:
+            typer.echo(
+                f"step {last['step']:>5}/{resolved.steps}  success {last['eval/success']:.3f}  "
+                f"turns {last['eval/turns']:.1f}  {last['cost/seconds']:.0f} s"
+            )
+
+    result = trainer.train(resolved, out, report, resume=resume)
+    if not json_output:
+        typer.echo(f"student  {out / 'student'}\nsuccess  {result.final['eval/success']:.3f}")
+
+
+@app.command()
+def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")]) -> None:
+    """Rebuild a run's report from its files alone."""
+    from atod_sweep.evidence.report import write
+
+    paths = write(run_dir)
+    typer.echo(f"report    {paths.html}\n          {paths.markdown}")
+
+
+@app.command()
+def export(
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the bundle; default: RUN/export.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps of the target run; default: the study's.")] = None,
+    horizon: Annotated[
+        int | None, typer.Option(help="Horizon of the target run, in turns; default: the study's.")
+    ] = None,
+) -> None:
+    """Write the best schedule as a bundle that other trainers can run."""
+    from atod_sweep.export.bundle import write
+
+    typer.echo(f"bundle    {write(run_dir, out or run_dir / 'export', steps=steps, horizon=horizon)}")
+
+
+@app.command()
+def verify(bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle.")]) -> None:
+    """Re-derive everything in a bundle; fail on any difference."""
+    from atod_sweep.export.verify import verify as check
+
+    for line in check(bundle):
+        typer.echo(line)
+
+
+@app.command()
+def schema(
+    what: Annotated[str, typer.Argument(help="study, or train for a trainer config.")] = "study",
+) -> None:
+    """Print the JSON schema of a file, so that an editor can complete and check it."""
+    from atod_sweep.config.study import Study
+    from atod_sweep.config.train import Train
+
+    known = {"study": Study, "train": Train}
+    if what not in known:
+        raise UserError(f"unknown schema {what!r}; known: {', '.join(known)}")
+    typer.echo(json.dumps(known[what].model_json_schema(), indent=2))
+
+
+def _conclude(run_dir: Path) -> list[Path]:
+    """Report and best schedule of a finished run; returns the files to record with it."""
+    from atod_sweep.evidence.report import write
+    from atod_sweep.export.best import write_best
+
+    paths = write(run_dir)
+    files = [paths.html, paths.markdown]
+    try:
+        files.append(write_best(run_dir))
+    except UserError as nothing_to_export:  # for example: every trial failed, which the report states
+        typer.echo(f"no schedule exported: {nothing_to_export}", err=True)
+    return files
+
+
+def _print_summary(run_dir: Path) -> None:
+    from atod_sweep.evidence.results import load
+    from atod_sweep.evidence.summary import lines
+
+    for line in lines(load(run_dir)):
+        typer.echo(line)
+    typer.echo(f"\n report    {run_dir / 'report.html'}")
+    if (run_dir / "best_schedule.yaml").exists():
+        typer.echo(f" schedule  {run_dir / 'best_schedule.yaml'}")
+    typer.echo(f" next      atod-sweep run {run_dir / 'study.yaml'} --extend --seeds 20")
+
+
+def main() -> None:
+    """Entry point: UserError becomes one line on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
