@@ -1,0 +1,145 @@
+"""Ray Tune's side of the driver: a searcher that hands out attempts, a callback that brings back what happens.
+
+Tune schedules, places and retires actors; which trial runs next, what is retried and what is written stays ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from atod_sweep.sweep.jobs import Attempt, Failure, Job, interrupted
+from atod_sweep.sweep.queue import Source
+from atod_sweep.sweep.trainable import pack
+
+
+@dataclass
+class _Live:
+    """An attempt that Tune has, and the time when its worker began (None: still waiting for one)."""
+
+    job: Job
+    began: float | None = None
+
+
+class Bridge(tune.Callback):
+    """Keeps the attempts that Tune has by Tune's own trial ids."""
+
+    def __init__(self, source: Source, sink: Any) -> None:
+        self._source, self._sink = source, sink
+        self._live: dict[str, _Live] = {}
+
+    # -- what the searcher asks for
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next attempt as a Tune config; None: nothing right now."""
+        job = self._source.next()
+        if job is None:
+            return Searcher.FINISHED if self._source.finished else None
+        self._live[trial_id] = _Live(job)
+        return {"job": pack(job)}
+
+    # -- what Tune reports
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A worker has the attempt."""
+        live = self._live[trial.trial_id]
+        live.began = time.monotonic()
+        self._sink.started(live.job)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Rows, or the end of the attempt."""
+        live = self._live[trial.trial_id]
+        if "attempt" in result:
+            data = result.pop("attempt")
+            error = Failure(**data.pop("error")) if data["error"] else data.pop("error")
+            self._end(trial.trial_id, Attempt(**data, error=error))
+        else:
+            self._sink.rows(live.job, result.pop("rows"))  # popped: Tune keeps the last result of every trial
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The worker died, or Tune could not run the attempt."""
+        live = self._live.get(trial.trial_id)
+        if live is None:
+            return
+        if live.began is None:
+            self._sink.started(live.job)
+        reason = str(trial.get_pickled_error() or "the worker ended without a word")
+        seconds = time.monotonic() - live.began if live.began is not None else 0.0
+        status = "out_of_memory" if "memory" in reason.lower() and "OOM" in reason else "worker_died"
+        failure = Failure(status, type(trial.get_pickled_error()).__name__, " ".join(reason.split())[:1000], reason)
+        self._end(trial.trial_id, Attempt(seconds, "", error=failure))
+
+    def _end(self, trial_id: str, attempt: Attempt) -> None:
+        job = self._live.pop(trial_id).job
+        self._sink.ended(job, attempt)
+        self._source.ended(job, attempt)
+
+    # -- the end of Tune
+
+    def interrupt(self) -> None:
+        """The driver was told to stop: file what was under way."""
+        for live in self._live.values():
+            if live.began is not None:
+                self._sink.ended(live.job, interrupted())
+
+    def check(self) -> None:
+        """Raise if Tune stopped before the source was empty: never pass over work in silence."""
+        if self._live or not self._source.finished:
+            raise RuntimeError(f"Ray Tune stopped with {len(self._live)} attempts under way")
+
+
+class _Searcher(Searcher):
+    """Tune's searcher interface to a bridge. Tune snapshots searchers; this one has nothing to restore."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__(metric=None, mode=None)
+        self._bridge = bridge
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        return self._bridge.suggest(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pass
+
+    def save(self, checkpoint_path: str) -> None:
+        pass
+
+    def restore(self, checkpoint_path: str) -> None:
+        pass
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_Searcher, (None,))
+
+
+def searcher(bridge: Bridge) -> Searcher:
+    """A Tune searcher that hands out the attempts of the bridge's source."""
+    return _Searcher(bridge)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Ray's loggers and warnings below an error stay off the console while Tune runs."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train", "ray.data", "ray._private")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

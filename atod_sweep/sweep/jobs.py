@@ -1,0 +1,81 @@
+"""What travels between the driver and a worker: one attempt at a trial out, rows and one result back."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from atod_sweep.errors import UserError
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Dotted paths of the code that trials run; workers import it, so it is named and not passed."""
+
+    train: str = "atod_sweep.training.trainer:train"
+    evaluate: str = "atod_sweep.training.trainer:evaluate_model"
+    ensure: str = "atod_sweep.training.models:ensure"
+
+
+def load(path: str) -> Callable[..., Any]:
+    """The object at `module:name`."""
+    module, _, name = path.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{path!r}: cannot be imported: {error}; write module:function") from None
+    return found
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at one trial. Paths are absolute."""
+
+    trial: str
+    attempt: int
+    config: dict[str, Any]
+    directory: str
+    metric: str
+    trainer: Trainer
+    teacher_path: str | None = None
+    """Set for a teacher trial: evaluate this model in place of training."""
+    seconds: float | None = None
+    """Wall-clock limit of one attempt."""
+
+    @property
+    def resume(self) -> bool:
+        """Whether there may be a checkpoint to continue from."""
+        return self.attempt > 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt ended badly. `status` is one word."""
+
+    status: str
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How an attempt ended: with final metrics, or with a failure."""
+
+    seconds: float
+    worker: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
+    error: Failure | None = None
+    pruned: bool = False
+
+
+def interrupted() -> Attempt:
+    """What becomes of an attempt when the driver is told to stop."""
+    return Attempt(
+        0.0, "", error=Failure("interrupted", "KeyboardInterrupt", "stopped from outside; --resume continues")
+    )

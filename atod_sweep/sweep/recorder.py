@@ -1,0 +1,117 @@
+"""The one place where both backends put what happens: ledger, metric files, MLflow and the console."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from atod_sweep.config.base import dump_yaml
+from atod_sweep.config.study import Metric
+from atod_sweep.sweep.jobs import Attempt, Job, Row
+from atod_sweep.sweep.ledger import Ledger
+from atod_sweep.sweep.study import Trial
+
+METRICS = "metrics.jsonl"
+
+
+class Recorder:
+    """Writes rows in the order in which they come. `listeners` get every ledger row of a trial after it is on disk."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        ledger: Ledger,
+        metric: Metric,
+        trials: Mapping[str, Trial],
+        listeners: list[Callable[[Row], None]],
+    ) -> None:
+        self._run_dir, self._ledger, self._metric, self._trials = run_dir, ledger, metric, trials
+        self._listeners = listeners
+        self._silent: set[tuple[str, int]] = set()  # attempts that have not reported yet
+
+    def started(self, job: Job) -> None:
+        """An attempt has begun."""
+        folder = Path(job.directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(dump_yaml(job.config), encoding="utf-8")
+        self._silent.add((job.trial, job.attempt))
+        self._write(job, {"state": "RUNNING"})
+
+    def rows(self, job: Job, rows: list[Row]) -> None:
+        """Rows of an attempt; the first ones of a resumed attempt replace what lies past its checkpoint."""
+        path = Path(job.directory) / METRICS
+        if (job.trial, job.attempt) in self._silent:
+            self._silent.remove((job.trial, job.attempt))
+            _rewind(path, rows)
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+    def ended(self, job: Job, attempt: Attempt) -> None:
+        """An attempt is over."""
+        evaluations = [row for row in read_rows(Path(job.directory) / METRICS) if row["phase"] == "eval"]
+        row: Row = {
+            "state": "FAILED" if attempt.error else "PRUNED" if attempt.pruned else "COMPLETE",
+            "start_metrics": _numbers(evaluations[0]) if evaluations else {},
+            "cost": attempt.cost,
+            "seconds": attempt.seconds,
+            "worker": attempt.worker,
+            "error": asdict(attempt.error) if attempt.error else None,
+        }
+        if not attempt.error:
+            row["metrics"] = attempt.metrics
+            row["score"] = _score(self._metric, attempt.metrics, evaluations)
+        self._silent.discard((job.trial, job.attempt))
+        self._write(job, row)
+
+    def _write(self, job: Job, more: Row) -> None:
+        trial = self._trials[job.trial]
+        row: Row = {
+            "event": "trial",
+            "time": time.time(),
+            "trial": trial.id,
+            "arm": trial.arm,
+            "role": trial.role,
+            "levels": trial.levels,
+            "seed": trial.seed,
+            "config_hash": trial.config_hash,
+            "attempt": job.attempt,
+            **more,
+        }
+        self._ledger.append(row)
+        for listener in self._listeners:
+            listener(row)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Rows of a metrics file, none if there is no file; a torn last line is left out."""
+    if not path.is_file():
+        return []
+    *lines, _torn = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines]
+
+
+def _rewind(path: Path, coming: list[Row]) -> None:
+    """Keep only the rows that lie before the first ones of `coming`."""
+    first = min(row["step"] for row in coming)
+    again = {(row["phase"], row["step"]) for row in coming}
+    kept = [row for row in read_rows(path) if row["step"] <= first and (row["phase"], row["step"]) not in again]
+    staging = path.with_suffix(".tmp")
+    staging.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
+    os.replace(staging, path)
+
+
+def _numbers(row: Row) -> dict[str, float]:
+    return {key: value for key, value in row.items() if key not in ("phase", "step") and isinstance(value, int | float)}
+
+
+def _score(metric: Metric, final: Mapping[str, float], evaluations: list[Row]) -> float | None:
+    """What the trial is judged by: the mean over the last `metric.last` evaluations; None if there are fewer."""
+    if metric.last == 1 or not evaluations:
+        return final.get(metric.name)
+    last = [row[metric.name] for row in evaluations[-metric.last :]]
+    return math.fsum(last) / len(last) if len(last) == metric.last else None

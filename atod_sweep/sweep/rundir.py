@@ -1,0 +1,93 @@
+"""The folder of a run: made, continued, extended or moved aside, and never deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from atod_sweep.errors import UserError
+from atod_sweep.sweep import ledger
+from atod_sweep.sweep.definition import beyond_extension, differences
+from atod_sweep.sweep.ledger import History, Ledger
+from atod_sweep.sweep.study import Plan
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What the user said should happen if the folder holds a run already."""
+
+    resume: bool = False
+    extend: bool = False
+    overwrite: bool = False
+
+
+@contextlib.contextmanager
+def opened(run_dir: Path, plan: Plan, intent: Intent) -> Iterator[tuple[Ledger, History]]:
+    """The run's ledger, locked for writing, and what it holds so far. UserError if the folder is not this study's."""
+    try:
+        if intent.overwrite and run_dir.exists():
+            _move_aside(run_dir)
+        if run_dir.exists() and not (run_dir / ledger.NAME).exists() and any(run_dir.iterdir()):
+            raise UserError(f"{run_dir}: exists and is not the folder of a run; use --name to choose another")
+        (run_dir / "trials").mkdir(parents=True, exist_ok=True)
+        writer = Ledger(run_dir)
+        writer.__enter__()
+    except OSError as error:
+        raise UserError(
+            f"{run_dir}: cannot be written: {error.strerror or error}; choose a folder with --out"
+        ) from None
+    try:
+        history = ledger.fold(ledger.read(run_dir))
+        _check(run_dir, history, plan, intent)
+        yield writer, history
+    finally:
+        writer.__exit__(None, None, None)
+
+
+def _move_aside(run_dir: Path) -> None:
+    with Ledger(run_dir):  # nobody else is writing it
+        target = (
+            run_dir.parent / ".trash" / f"{run_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06d}"
+        )
+        target.parent.mkdir(exist_ok=True)
+        run_dir.rename(target)
+
+
+def _check(run_dir: Path, history: History, plan: Plan, intent: Intent) -> None:
+    study = history.study
+    if study is None:
+        return
+    other = f"use --name {run_dir.name}-2, or --overwrite to move the old run to {run_dir.parent / '.trash'}"
+    changes = differences(study["definition"], plan.definition)
+    if not changes and not (intent.resume or intent.extend):
+        raise UserError(
+            f"{run_dir} holds this study already ({history.count('COMPLETE')} of {len(plan.trials)} trials complete); "
+            f"--resume finishes it; otherwise {other}"
+        )
+    if intent.extend:
+        changes = beyond_extension(study["definition"], plan.definition)
+        if changes:
+            raise UserError(
+                f"{run_dir}: --extend adds arms, levels, controls, seeds or hypotheses, but this changes what ran "
+                f"({_listed(changes)}); {other}"
+            )
+    elif changes:
+        raise UserError(
+            f"{run_dir} exists and was made by a different definition ({_listed(changes)}); "
+            f"--resume needs the same definition, --extend adds to it; otherwise {other}"
+        )
+    for trial in plan.trials:
+        row = history.trials.get(trial.id)
+        if row is not None and row["config_hash"] != trial.config_hash:
+            raise UserError(
+                f"{run_dir}: {trial.id} ran with another resolved config ({row['config_hash']}, now "
+                f"{trial.config_hash}): this version of the package resolves it differently; {other}"
+            )
+
+
+def _listed(changes: list[str]) -> str:
+    shown = ", ".join(changes[:4])
+    return shown if len(changes) <= 4 else f"{shown} and {len(changes) - 4} more"

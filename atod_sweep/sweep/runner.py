@@ -1,0 +1,161 @@
+"""Where trials run: in this process, or on Ray. Both take attempts from one source and tell one recorder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from atod_sweep.config.study import Resources
+from atod_sweep.errors import UserError
+from atod_sweep.sweep.jobs import Attempt, Job, Row, interrupted
+from atod_sweep.sweep.queue import Source
+from atod_sweep.sweep.trainable import execute, ray_trainable
+
+# Ray must be told before it is imported. What a user has set stays.
+_RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",  # a cluster of our own on this machine
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the ledger is what a run resumes from
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+}
+
+
+class Sink(Protocol):
+    """Who is told what happens (the recorder)."""
+
+    def started(self, job: Job) -> None:
+        """An attempt has begun."""
+
+    def rows(self, job: Job, rows: list[Row]) -> None:
+        """An attempt reported."""
+
+    def ended(self, job: Job, attempt: Attempt) -> None:
+        """An attempt is over."""
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """Where Ray is and where it may write. `storage` is a folder, or any URI that Ray accepts."""
+
+    storage: str
+    address: str | None = None
+
+
+def capacity(resources: Resources, cores: int) -> int:
+    """Trials that fit on `cores` at a time."""
+    return max(1, int(cores // resources.cpu))
+
+
+def cpu_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_local(source: Source, sink: Sink) -> None:
+    """One attempt after the other, in this process."""
+    while (job := source.next()) is not None:
+        sink.started(job)
+        try:
+            attempt = execute(job, lambda rows, job=job: sink.rows(job, rows))  # type: ignore[misc]
+        except KeyboardInterrupt:
+            sink.ended(job, interrupted())
+            raise
+        sink.ended(job, attempt)
+        source.ended(job, attempt)
+
+
+# ---- Ray ----------------------------------------------------------------------------------------------------------
+
+
+def run_ray(source: Source, sink: Sink, resources: Resources, concurrency: int | None, options: RayOptions) -> None:
+    """Attempts as Ray Tune trials: on this machine, or on the cluster at `options.address`."""
+    for name, value in _RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    started_here = not ray.is_initialized()
+    if started_here:
+        _connect(options.address)
+    try:
+        cluster = ray.cluster_resources()
+        for kind, need in (("CPU", resources.cpu), ("GPU", resources.gpu)):
+            if need > cluster.get(kind, 0):
+                raise UserError(
+                    f"resources.{kind.lower()}: a trial needs {need:g} but Ray has {cluster.get(kind, 0):g}; "
+                    "ask for less, or join a larger cluster with --address"
+                )
+        concurrency = concurrency or capacity(resources, int(cluster["CPU"]))
+        _tune(source, sink, resources, concurrency, options.storage)
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            configure_logging=True,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"--address {address!r}: no Ray cluster answers there: {reason}") from None
+
+
+def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, storage: str) -> None:
+    from ray import tune
+
+    from atod_sweep.sweep.bridge import Bridge, quiet, searcher
+
+    bridge = Bridge(source, sink)
+    experiment = f"tune-{time.time_ns()}"
+    tuner = tune.Tuner(
+        tune.with_resources(ray_trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
+        param_space={"cwd": os.getcwd(), "sys_path": [entry or os.getcwd() for entry in sys.path]},
+        tune_config=tune.TuneConfig(
+            search_alg=searcher(bridge),
+            num_samples=-1,
+            max_concurrent_trials=concurrency,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name=experiment,
+            storage_path=storage,
+            verbose=0,
+            callbacks=[bridge],
+            failure_config=tune.FailureConfig(max_failures=0),
+        ),
+    )
+    try:
+        with quiet():
+            tuner.fit()
+    except KeyboardInterrupt:
+        bridge.interrupt()
+        raise
+    finally:
+        if "://" not in storage:  # Tune's own state; nothing is read from it again
+            shutil.rmtree(Path(storage) / experiment, ignore_errors=True)
+    bridge.check()
+
+
+def _name(trial: Any) -> str:
+    return f"trial-{trial.trial_id}"

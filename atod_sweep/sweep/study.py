@@ -1,0 +1,237 @@
+"""From a study file to its trials: arms x factor levels x controls x seeds, each with a resolved trainer config."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any, Literal
+
+from atod_sweep.config.base import content_hash, validate, with_overrides
+from atod_sweep.config.files import flatten, train_data
+from atod_sweep.config.study import Study
+from atod_sweep.config.train import Train
+from atod_sweep.errors import UserError
+from atod_sweep.objective import schedules
+
+MATCH = ".match_mean_of"
+Role = Literal["arm", "control", "teacher"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm at one combination of factor levels with one seed. `config` is the plain form of a resolved Train."""
+
+    id: str
+    arm: str
+    role: Role
+    levels: dict[str, str]
+    seed: int
+    config: dict[str, Any]
+    config_hash: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study runs, in order, and the definition that decides its results."""
+
+    study: Study
+    trials: tuple[Trial, ...]
+    definition: dict[str, Any]
+
+    @property
+    def definition_hash(self) -> str:
+        """Identity of the definition."""
+        return content_hash(self.definition)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One combination of factor levels: their names, and the base config with their overrides."""
+
+    levels: dict[str, str]
+    keys: frozenset[str]
+    data: dict[str, Any]
+
+
+def resolve(study: Study, folder: Path, where: str) -> Plan:
+    """Every trial of a study. `folder` is where relative base configs are looked up; `where` names the file in errors.
+
+    The seed is the outermost loop, so that a study that stops early holds whole rounds of paired trials. All horizons
+    of the study enter the training mix of compact models, so that one teacher and one base student serve it.
+    """
+    base = validate(Train, train_data(study.base, folder, f"{where}: base"), f"{where}: base").model_dump(mode="json")
+    cells = _cells(study, base, where)
+    variants: list[tuple[_Cell, str, Role, dict[str, Any]]] = []
+    for cell, arm in itertools.product(cells, [*study.controls, *study.arms]):
+        role: Role = "teacher" if arm == "teacher" else "control" if arm in study.controls else "arm"
+        variants.append((cell, arm, role, _variant(study, cell, arm, where)))
+    horizons = sorted({data["env"]["horizon"] for _, _, _, data in variants})
+    trials = []
+    for seed, (cell, arm, role, data) in itertools.product(study.seed_list, variants):
+        if role == "teacher" and seed != study.seed_list[0]:
+            continue  # an evaluation on the fixed held-out tasks: the seed plays no part in it
+        name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
+        config = validate(Train, _with_horizons(data, horizons) | {"seed": seed}, name).model_dump(mode="json")
+        trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
+        trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
+    return Plan(study, tuple(trials), _definition(study, _with_horizons(base, horizons)))
+
+
+def _definition(study: Study, base: dict[str, Any]) -> dict[str, Any]:
+    """Everything that decides results and verdicts; where and how fast trials run is not in it."""
+    return {
+        "base": base,
+        "arms": {name: flatten(overrides) for name, overrides in study.arms.items()},
+        "controls": list(study.controls),
+        "factors": {f: {v: flatten(o) for v, o in levels.items()} for f, levels in study.factors.items()},
+        "seeds": study.seed_list,
+        "metric": study.metric.model_dump(mode="json"),
+        "hypotheses": [str(claim) for claim in study.hypotheses],
+    }
+
+
+# ---- factors ------------------------------------------------------------------------------------------------------
+
+
+def _cells(study: Study, base: dict[str, Any], where: str) -> list[_Cell]:
+    options = [[(f, level, flatten(o)) for level, o in levels.items()] for f, levels in study.factors.items()]
+    cells = []
+    for chosen in itertools.product(*options):
+        data, keys = base, frozenset[str]()
+        for factor, level, overrides in chosen:
+            name = f"{where}: factors.{factor}.{level}"
+            _refuse_twice(name, overrides, keys)
+            data, keys = _override(data, overrides, name), keys | overrides.keys()
+        cells.append(_Cell({factor: level for factor, level, _ in chosen}, keys, data))
+    return cells
+
+
+def _refuse_twice(name: str, overrides: Mapping[str, Any], taken: frozenset[str]) -> None:
+    if twice := sorted(overrides.keys() & taken):
+        raise UserError(f"{name}: {twice[0]!r} is already set by a factor; leave it to one of them")
+
+
+def _override(data: dict[str, Any], overrides: Mapping[str, Any], name: str) -> dict[str, Any]:
+    try:
+        return with_overrides(Train, data, overrides)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+
+
+def _with_horizons(data: dict[str, Any], horizons: list[int]) -> dict[str, Any]:
+    """`data` with the study's horizons in the training mix of compact models that name none themselves."""
+    filled = dict(data)
+    for role in ("teacher", "student"):
+        model = data[role]
+        if model["kind"] == "compact" and not model["recipe"]["horizons"]:
+            filled[role] = {**model, "recipe": {**model["recipe"], "horizons": horizons}}
+    return filled
+
+
+# ---- arms and controls ----------------------------------------------------------------------------------------------
+
+
+def _variant(study: Study, cell: _Cell, arm: str, where: str, pending: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The config data of an arm or control in one cell, `{match_mean_of: ARM}` values solved."""
+    if arm in study.controls:
+        return _CONTROLS[arm](cell.data, f"{where}: controls.{arm}")
+    name = f"{where}: arms.{arm}"
+    overrides = flatten(study.arms[arm])
+    matches = {key.removesuffix(MATCH): other for key, other in overrides.items() if key.endswith(MATCH)}
+    plain = {key: value for key, value in overrides.items() if not key.endswith(MATCH)}
+    _refuse_twice(name, plain | matches, cell.keys)
+    data = _override(cell.data, plain, name)
+    for key, other in matches.items():
+        known = [*study.arms, *study.controls]
+        if other not in known:
+            near = difflib.get_close_matches(str(other), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise UserError(f"{name}: {key}: match_mean_of {other!r} is not an arm; {hint}")
+        if other in (arm, *pending):
+            raise UserError(f"{name}: {key}: match_mean_of {other!r} leads back to itself; match an arm with numbers")
+        target = _variant(study, cell, other, where, (*pending, arm))
+        data = _matched(data, key, target, name)
+    return data
+
+
+def _matched(data: dict[str, Any], key: str, target: dict[str, Any], name: str) -> dict[str, Any]:
+    """`data` with `key` (the `start` or `end` of a schedule) solved so that the schedule's mean equals the target's."""
+    path, _, field = key.rpartition(".")
+    if field not in ("start", "end"):
+        raise UserError(f"{name}: {key}: match_mean_of can solve the start or the end of a schedule, got {field!r}")
+    trial = validate(Train, _override(data, {key: 1.0}, name), name)  # any value: it is replaced below
+    other = validate(Train, target, name)
+    try:
+        mean = _mean_weight(_at(other, path), other.steps)
+        value = schedules.match_mean(_at(trial, path), field, mean, trial.steps)  # type: ignore[arg-type]
+    except UserError as error:
+        raise UserError(f"{name}: {key}: {error}") from None
+    return _override(data, {key: value}, name)
+
+
+def _mean_weight(schedule: Any, steps: int) -> float:
+    return sum(schedules.weights(schedule, steps)) / steps
+
+
+def _at(config: Train, path: str) -> Any:
+    return reduce(getattr, path.split("."), config)
+
+
+def _constant(key: str, value: float) -> dict[str, Any]:
+    return {f"{key}.kind": "constant", f"{key}.start": value}
+
+
+def _mixed(data: dict[str, Any], name: str) -> str:
+    """The base objective's form; baselines without a teacher-reward mix have no such controls."""
+    kind: str = data["objective"]["kind"]
+    if kind not in ("interpolated", "hybrid"):
+        raise UserError(f"{name}: is made from the base objective's weights, and {kind!r} has none; use interpolated")
+    return kind
+
+
+def _opd(data: dict[str, Any], name: str) -> dict[str, Any]:
+    """Distillation alone, on every turn and to the end: a turn profile below 1 would let reward in again."""
+    hybrid = _mixed(data, name) == "hybrid"
+    overrides = {
+        **_constant("objective.distill_weight", 1.0),
+        "objective.turns.kind": "uniform",
+        "objective.turns.value": 1.0,
+        **(_constant("objective.reward_weight", 0.0) if hybrid else {}),
+    }
+    return _override(data, overrides, name)
+
+
+def _rl(data: dict[str, Any], name: str) -> dict[str, Any]:
+    """Reward alone. The uniform profile spares the teacher's forward pass that turn weights would need."""
+    _mixed(data, name)
+    return _override(data, {**_constant("objective.distill_weight", 0.0), "objective.turns.kind": "uniform"}, name)
+
+
+def _fixed_mix(data: dict[str, Any], name: str) -> dict[str, Any]:
+    """Both signals, never annealed; the turn profile stays the base's."""
+    weight = 0.5
+    if _mixed(data, name) == "hybrid":
+        base = validate(Train, data, name)
+        try:
+            weight = _mean_weight(_at(base, "objective.distill_weight"), base.steps)
+        except UserError as error:
+            raise UserError(f"{name}: takes the mean of the base's distill_weight: {error}") from None
+    return _override(data, _constant("objective.distill_weight", weight), name)
+
+
+def _teacher(data: dict[str, Any], name: str) -> dict[str, Any]:
+    if data["teacher"]["kind"] == "none":
+        raise UserError(f"{name}: the base config has teacher.kind 'none'; name a teacher, or drop this control")
+    return data
+
+
+_CONTROLS: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
+    "opd": _opd,
+    "rl": _rl,
+    "fixed_mix": _fixed_mix,
+    "teacher": _teacher,
+}

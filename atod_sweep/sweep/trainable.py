@@ -1,0 +1,116 @@
+"""One attempt at a trial, on whatever machine it lands: the only code of this package that runs in workers."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.config.base import validate
+from atod_sweep.config.train import Train
+from atod_sweep.sweep.jobs import Attempt, Failure, Job, Row, Trainer, load
+
+
+class _StoppedError(Exception):
+    """An attempt that must not go on, for a reason the trainer knows nothing about."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def execute(job: Job, report: Callable[[list[Row]], None]) -> Attempt:
+    """Run one attempt. Whatever the trainer raises comes back as a recorded failure.
+
+    `report` gets the rows after every evaluation; what it raises is not the trial's fault and propagates.
+    """
+    started = time.monotonic()
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    relay = _Relay(job, report, started)
+    try:
+        config = validate(Train, job.config, job.trial)
+        os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))  # before anything imports numpy or torch
+        if job.teacher_path is not None:
+            metrics, cost = load(job.trainer.evaluate)(config, Path(job.teacher_path)), {}
+        else:
+            result = load(job.trainer.train)(config, Path(job.directory), relay, resume=job.resume)
+            metrics, cost = dict(result.final), dict(result.cost)
+        _check_metric(job.metric, metrics)
+    except Exception as error:
+        if error is relay.error:
+            raise
+        seconds = time.monotonic() - started
+        return Attempt(seconds, worker, error=_failure(error))
+    return Attempt(time.monotonic() - started, worker, metrics, cost)
+
+
+class _Relay:
+    """Passes rows on, and tells an error of the receiving side from one of the trainer."""
+
+    def __init__(self, job: Job, report: Callable[[list[Row]], None], started: float) -> None:
+        self._job, self._report, self._started = job, report, started
+        self.error: BaseException | None = None
+
+    def __call__(self, rows: list[Row]) -> None:
+        for row in rows:
+            if row["phase"] == "eval" and self._job.metric not in row:
+                _check_metric(self._job.metric, row)
+        try:
+            self._report(rows)
+        except BaseException as error:
+            self.error = error
+            raise
+        limit = self._job.seconds
+        if limit is not None and time.monotonic() - self._started > limit:
+            raise _StoppedError("timeout", f"took longer than resources.seconds = {limit:g}")
+
+
+def _check_metric(name: str, metrics: Row) -> None:
+    if name not in metrics:
+        known = ", ".join(sorted(key for key in metrics if key.startswith("eval/")))
+        raise _StoppedError("missing_metric", f"metric.name: the trial reports no {name!r}; it reports {known}")
+    if not math.isfinite(metrics[name]):
+        raise _StoppedError("nan_metric", f"the trial ended with {name} = {metrics[name]}")
+
+
+def _failure(error: Exception) -> Failure:
+    out_of_memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+    status = getattr(error, "status", None) or ("out_of_memory" if out_of_memory else "exception")
+    return Failure(status, type(error).__name__.lstrip("_"), str(error), traceback.format_exc())
+
+
+# ---- Ray ----------------------------------------------------------------------------------------------------------
+
+
+def pack(job: Job) -> dict[str, Any]:
+    """A job as plain data."""
+    return asdict(job)
+
+
+def unpack(data: dict[str, Any]) -> Job:
+    """The job of `pack`."""
+    return Job(**{**data, "trainer": Trainer(**data["trainer"])})
+
+
+def ray_trainable(config: dict[str, Any]) -> None:
+    """Ray Tune's function trainable: rows as they come, then the attempt, in one message each."""
+    from ray import tune
+
+    _prepare(config["cwd"], config["sys_path"])
+    attempt = execute(unpack(config["job"]), lambda rows: tune.report({"rows": rows}))
+    tune.report({"attempt": asdict(attempt), "done": True})
+
+
+def _prepare(cwd: str, sys_path: list[str]) -> None:
+    """Import and resolve paths as the driver does: Ray starts workers in a folder of its own."""
+    import sys
+
+    if Path(cwd).is_dir():
+        os.chdir(cwd)
+    sys.path[:] = [*sys_path, *(entry for entry in sys.path if entry not in sys_path)]
