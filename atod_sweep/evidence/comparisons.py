@@ -41,7 +41,7 @@ class Comparison:
     other: str
     levels: Levels
     metric: str
-    differences: dict[int, float]
+    pairs: dict[int, tuple[float, float]]
     interval: Interval
     p: float
     p_is_exact: bool
@@ -49,8 +49,13 @@ class Comparison:
     p_holm: float = np.nan
 
     @property
+    def differences(self) -> dict[int, float]:
+        """arm - other, by seed."""
+        return {seed: a - b for seed, (a, b) in self.pairs.items()}
+
+    @property
     def values(self) -> list[float]:
-        """The differences, by seed."""
+        """The differences alone."""
         return list(self.differences.values())
 
     @property
@@ -140,21 +145,21 @@ def _teacher_score(
 
 def compare(results: Results, arm: str, other: str, at: Levels, metric: Metric) -> Comparison:
     """Paired differences arm - other on common seeds, at the given levels (averaged over factors left open)."""
-    differences, missing = {}, []
+    pairs, missing = {}, []
     for seed in results.seeds:
         a = seed_score(results, arm, at, seed, metric)
         b = seed_score(results, other, at, seed, metric)
         if isinstance(a, float) and isinstance(b, float):
-            differences[seed] = a - b
+            pairs[seed] = (a, b)
         missing += [gap for side in (a, b) if isinstance(side, list) for gap in side]
-    values = list(differences.values())
+    values = [a - b for a, b in pairs.values()]
     exact = len(values) <= significance.EXACT_LIMIT
     return Comparison(
         arm=arm,
         other=other,
         levels=at,
         metric=metric.name,
-        differences=differences,
+        pairs=pairs,
         interval=t_interval(values),
         p=significance.sign_flip(values) if exact else significance.t_test(values),
         p_is_exact=exact,

@@ -49,7 +49,7 @@ def _trials(results: Results) -> list[Record]:
         | {"config_hash": t.config_hash, "seconds": t.seconds, "applied_teacher": applied_teacher(t)}
         | {f"start/{k}": v for k, v in t.start_metrics.items()}
         | t.metrics
-        | t.cost
+        | {f"cost/{k}": v for k, v in t.cost.items()}
         | {"error": (t.error or {}).get("message", "")}
         for t in results.trials
     ]
@@ -60,7 +60,7 @@ def _arms(results: Results) -> list[Record]:
         {"arm": s.arm, "role": s.role, **s.levels, "n": len(s.scores), "expected": s.expected, "start": s.start}
         | {"mean": s.interval.estimate, "low": s.interval.low, "high": s.interval.high}
         | {"applied_teacher": s.applied_teacher, "seconds": s.seconds}
-        | s.cost
+        | {f"cost/{k}": v for k, v in s.cost.items()}
         for s in summaries(results)
     ]
 

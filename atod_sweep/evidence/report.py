@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -120,26 +121,25 @@ def _facts(results: Results) -> list[Fact]:
     row = results.study.latest
     hardware = row["hardware"]
     memory = f"{hardware['memory_gb']:g} GB memory"
-    machine = ", ".join(
-        [hardware["cpu"], plural(hardware["cores"], "core"), memory, f"GPU: {hardware['gpu'] or 'none'}"]
-    )
-    commands = dict.fromkeys(" ".join(r["argv"]) for r in results.study.rows)
+    machine = [hardware["cpu"], plural(hardware["cores"], "core"), memory, f"GPU: {hardware['gpu'] or 'none'}"]
+    commands = dict.fromkeys(" ".join([Path(r["argv"][0]).name, *r["argv"][1:]]) for r in results.study.rows)
+    started = datetime.fromtimestamp(results.study.rows[0]["time"], UTC)
     facts = [
         Fact("Seeds", ", ".join(map(str, results.seeds))),
-        Fact("Started", results.study.rows[0]["time"]),
+        Fact("Started", f"{started:%Y-%m-%d %H:%M} UTC"),
         Fact("Command", "; ".join(commands)),
-        Fact("Hardware", machine),
+        Fact("Hardware", ", ".join(machine)),
         Fact("Versions", ", ".join(f"{name} {version}" for name, version in row["versions"].items())),
         Fact("Numerics version", str(row["numerics"])),
         Fact("Code", f"git {row['git']}" if row["git"] else "not from a git checkout"),
         Fact("Definition", row["definition_hash"]),
     ]
-    models = [Fact(f"{name.capitalize()} model", _model(model)) for name, model in row["models"].items() if model]
-    return facts + models
+    return facts + [Fact(f"{role.capitalize()} model", _model(ref)) for role, ref in row["models"].items() if ref]
 
 
-def _model(model: dict[str, Any]) -> str:
-    return ", ".join(f"{k} {number(v, 3) if isinstance(v, float) else v}" for k, v in model.items() if v is not None)
+def _model(ref: dict[str, Any]) -> str:
+    success = ref.get("success")
+    return f"digest {ref['digest']}" + ("" if success is None else f", success {number(success, 3)}")
 
 
 def _study_file(results: Results) -> str:

@@ -106,6 +106,7 @@ class Study:
     controls: tuple[str, ...]
     factors: dict[str, list[str]]
     seeds: tuple[int, ...]
+    sequential: bool  # seeds were added by the sequential rule until the claims were decided
     rows: tuple[Row, ...]
 
     @property
@@ -226,6 +227,7 @@ def _study(rows: tuple[Row, ...]) -> Study:
         controls=tuple(latest["controls"]),
         factors={factor: list(levels) for factor, levels in latest["factors"].items()},
         seeds=tuple(latest["seeds"]),
+        sequential=any(row.get("sequential") for row in rows),
         rows=rows,
     )
 

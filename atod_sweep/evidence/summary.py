@@ -59,7 +59,7 @@ def _row(summary: ArmSummary, comparison: Comparison | None) -> ArmRow:
         difference=comparison.interval if comparison else None,
         wins=comparison.wins if comparison else 0,
         losses=comparison.losses if comparison else 0,
-        env_steps=summary.cost.get("cost/env_steps", float("nan")),
+        env_steps=summary.cost.get("env_steps", float("nan")),
         seconds=summary.seconds,
     )
 

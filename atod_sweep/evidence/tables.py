@@ -10,12 +10,12 @@ from atod_sweep.evidence.results import Results, label
 from atod_sweep.evidence.text import NOTHING, count, duration, estimate, number, p_value
 
 COSTS = {
-    "cost/updates": "updates",
-    "cost/episodes": "episodes",
-    "cost/env_steps": "env steps",
-    "cost/tokens": "tokens",
-    "cost/generated_tokens": "generated tokens",
-    "cost/teacher_tokens": "teacher tokens",
+    "updates": "updates",
+    "episodes": "episodes",
+    "env_steps": "env steps",
+    "tokens": "tokens",
+    "generated_tokens": "generated tokens",
+    "teacher_tokens": "teacher tokens",
 }
 
 

@@ -4,11 +4,13 @@ With d the mean paired difference arm - other, its 95 % interval [low, high], an
 
 | claim | supported | refuted | equivalent |
 |---|---|---|---|
-| arm > other by m | low > m | high < m | m > 0 and d within (-m, m) by two one-sided tests |
+| arm > other by m | low > m | high < m | d within (-m, m) |
 | arm >= other within m | low > -m | high < -m | |
-| arm = other within m | | low > m or high < -m | d within (-m, m) by two one-sided tests at 5 % each |
+| arm = other within m | | low > m or high < -m | d within (-m, m) |
 
-Everything else is undecided. Fewer than two common seeds decide nothing.
+"Within (-m, m)" is judged by the 90 % interval, which is what two one-sided tests at 5 % each amount to (Schuirmann
+1987). Everything else is undecided, and fewer than two common seeds decide nothing. Where seeds were added until the
+claims were decided, both intervals are confidence sequences, which stay honest under that (see `stats.sequential`).
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from typing import Literal
 from atod_sweep.config.study import Hypothesis
 from atod_sweep.evidence.comparisons import Comparison, compare
 from atod_sweep.evidence.results import Claim, Results
-from atod_sweep.evidence.stats import power, significance
+from atod_sweep.evidence.stats import power
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
+from atod_sweep.evidence.stats.sequential import confidence_sequence
 from atod_sweep.evidence.text import estimate, number, plural
 
 Outcome = Literal["supported", "refuted", "equivalent", "undecided"]
@@ -36,6 +39,7 @@ class Verdict:
     registered: bool
     comparison: Comparison
     interval: Interval
+    sequential: bool
     outcome: Outcome
     seeds_needed: int | None
 
@@ -94,7 +98,8 @@ class Verdict:
         if self.n == 0:
             return f"{c.arm} and {c.other} have no seed in common, so nothing can be said."
         direction = "above" if d.estimate >= 0 else "below"
-        level = f"{100 * d.level:.0f} % interval" if self.n > 1 else "no interval from one seed"
+        kind = "anytime-valid interval" if self.sequential else "interval"
+        level = f"{100 * d.level:.0f} % {kind}" if self.n > 1 else "no interval from one seed"
         size = f"{c.arm} ends {number(abs(d.estimate), 3)} {direction} {c.other}"
         bounds = f" {number(d.low, 3, True)} to {number(d.high, 3, True)}" if self.n > 1 else ""
         rest = f"; {self.shortfall}" if self.shortfall else ""
@@ -111,33 +116,34 @@ def judge_claim(results: Results, claim: Claim) -> Verdict:
     h = claim.hypothesis
     metric = results.study.metric.model_copy(update={"name": h.metric})
     comparison = compare(results, h.arm, h.other, h.at, metric)
-    values = comparison.values
-    level = 1 - 2 * ALPHA if h.relation == "=" else 1 - ALPHA
+    interval_of = confidence_sequence if results.study.sequential else t_interval
+    wide = interval_of(comparison.values, 1 - ALPHA)
+    narrow = interval_of(comparison.values, 1 - 2 * ALPHA)
     return Verdict(
         hypothesis=h,
         registered=claim.registered,
         comparison=comparison,
-        interval=t_interval(values, level),
-        outcome=decide(h.relation, h.margin, values),
+        interval=narrow if h.relation == "=" else wide,
+        sequential=results.study.sequential,
+        outcome=decide(h.relation, h.margin, wide, narrow),
         seeds_needed=_seeds_needed(h, comparison),
     )
 
 
-def decide(relation: str, margin: float, differences_N: list[float]) -> Outcome:
-    """The table at the top of this file, on paired differences (units of the metric, larger is better)."""
-    if len(differences_N) < 2:
+def decide(relation: str, margin: float, wide: Interval, narrow: Interval) -> Outcome:
+    """The table at the top of this file; `wide` is the 95 % interval of the mean difference, `narrow` the 90 % one."""
+    if wide.n < 2:
         return "undecided"
-    interval = t_interval(differences_N, 1 - ALPHA)
-    inside = margin > 0 and significance.equivalence(differences_N, margin) < ALPHA
+    inside = -margin < narrow.low and narrow.high < margin
     if relation == "=":
-        outside = interval.low > margin or interval.high < -margin
+        outside = wide.low > margin or wide.high < -margin
         return "equivalent" if inside else "refuted" if outside else "undecided"
     bound = margin if relation == ">" else -margin
-    if interval.low > bound:
+    if wide.low > bound:
         return "supported"
     if relation == ">" and inside:
         return "equivalent"
-    return "refuted" if interval.high < bound else "undecided"
+    return "refuted" if wide.high < bound else "undecided"
 
 
 def _seeds_needed(h: Hypothesis, comparison: Comparison) -> int | None:

@@ -55,7 +55,7 @@ def write_run(
     claims = [_claim(h) for h in hypotheses]
     study = {
         "event": "study",
-        "time": "2026-11-20T10:00:00+00:00",
+        "time": 1795168800.0,
         "name": folder.name,
         "question": question,
         "reference": reference or next(iter(arms)),
@@ -67,19 +67,19 @@ def write_run(
         "seeds": list(range(seeds)),
         "definition": {"name": folder.name, "arms": list(arms)},
         "definition_hash": "0123456789abcdef",
-        "argv": ["atod-sweep", "run", f"studies/{folder.name}.yaml"],
+        "argv": ["/usr/bin/atod-sweep", "run", f"studies/{folder.name}.yaml"],
         "versions": VERSIONS,
         "numerics": 1,
         "git": "319a3db",
         "hardware": HARDWARE,
-        "models": {"teacher": {"digest": "aaaa", "success": teacher}, "student": {"digest": "bbbb", "success": 0.16}},
+        "models": {"teacher": _model("aaaa", teacher), "student": _model("bbbb", 0.16)},
         **study_row,
     }
     ledger = [study]
     if late_hypotheses:
         later = {
             **study,
-            "time": "2026-11-21T10:00:00+00:00",
+            "time": 1795255200.0,
             "hypotheses": claims + [_claim(h) for h in late_hypotheses],
         }
         ledger.append(later)
@@ -103,6 +103,12 @@ def write_run(
     return folder
 
 
+def _model(digest: str, success: float | None) -> dict[str, Any] | None:
+    if success is None:
+        return None
+    return {"path": f"/cache/{digest}", "digest": digest, "success": success, "built": True, "seconds": 60.0}
+
+
 def _claim(hypothesis: dict[str, Any]) -> dict[str, Any]:
     full = {"relation": ">", "metric": "eval/success", "at": {}, "margin": 0.0, **hypothesis}
     return {**full, "sentence": f"{full['arm']} {full['relation']} {full['other']}"}
@@ -119,7 +125,7 @@ def _row(name: str, role: str, levels: Mapping[str, str], seed: int, config: Any
     trial = "~".join([name, *levels.values()]) + f"-s{seed}"
     return {
         "event": "trial",
-        "time": "2026-11-20T10:01:00+00:00",
+        "time": 1795168860.0,
         "trial": trial,
         "arm": name,
         "role": role,
@@ -159,26 +165,28 @@ def _trial(
     target.mkdir(parents=True)
     (target / "config.yaml").write_text(dump_yaml(config), encoding="utf-8")
     rows: list[dict[str, Any]] = []
+    cost: dict[str, float] = {}
     last = steps // 2 if fails else steps
     for step in range(last + 1):
         grown = (1 - math.exp(-4 * rate * step / steps)) / (1 - math.exp(-4 * rate))
         success = float(np.clip(0.16 + (final - 0.16) * grown + rng.normal(0, 0.01), 0, 1))
         if step % 10 == 0:
-            rows.append(_eval_row(step, success, turns, rng))
+            rows.append({**_eval_row(step, success, turns), **cost})
         if step < last:
-            rows.append(_train_row(step, step / steps, success, kind, turns, t_dur, rng))
+            cost = _cost(step, turns)
+            rows.append({**_train_row(step, step / steps, success, kind, turns, t_dur, rng), **cost})
     (target / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
     evals = [r for r in rows if r["phase"] == "eval"]
     result = {"start_metrics": _metrics(evals[0]), "seconds": 50.0 + seed}
-    cost = {k: v for k, v in rows[-2].items() if k.startswith("cost/")} | {"seconds": 50.0 + seed}
-    done = {"state": "COMPLETE", "metrics": _metrics(evals[-1]), "cost": cost}
+    bill = {k.removeprefix("cost/"): v for k, v in cost.items()}
+    done = {"state": "COMPLETE", "metrics": _metrics(evals[-1]), "cost": bill}
     error = {
         "status": "diverged",
         "type": "DivergedError",
         "message": "the loss is not a number at step 30",
         "traceback": "Traceback …",
     }
-    ending = {"state": "FAILED", "error": error, "cost": cost} if fails else done
+    ending = {"state": "FAILED", "error": error, "cost": bill} if fails else done
     return [{**row, "state": "RUNNING"}, {**row, **result, **ending}]
 
 
@@ -186,7 +194,7 @@ def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
     return {k: v for k, v in row.items() if k.startswith("eval/") and isinstance(v, float)}
 
 
-def _eval_row(step: int, success: float, turns: int, rng: np.random.Generator) -> dict[str, Any]:
+def _eval_row(step: int, success: float, turns: int) -> dict[str, Any]:
     """Episodes end at a turn: successes late, failures spread out and piling up at the horizon."""
     ended = np.zeros(turns)
     ended[turns // 2 :] += success * 256 / (turns - turns // 2)
@@ -219,20 +227,27 @@ def _train_row(
         "weight/distill": weight,
         "weight/reward": 1 - weight,
         "weight/applied_teacher": weight * sum(profile) / turns,
-        "turn_weight": profile,
+        "turn_weight": [*profile[:-1], None if step % 7 == 3 else profile[-1]],  # no episode reached the last turn
         "kl/teacher": 0.8 * math.exp(-2 * p) + rng.normal(0, 0.01),
         "entropy": 1.0 - 0.5 * p,
         "rollout/success": success,
         "grad_norm/distill": weight * (1.2 - p),
         "grad_norm/reward": (1 - weight) * 0.8,
+        "seconds/rollout": 0.1,
+        "seconds/update": 0.05,
+    }
+
+
+def _cost(step: int, turns: int) -> dict[str, float]:
+    """Everything spent up to and with this step."""
+    return {
         "cost/env_steps": (step + 1) * 64 * turns,
         "cost/tokens": (step + 1) * 64 * 60,
         "cost/generated_tokens": (step + 1) * 64 * 20,
         "cost/teacher_tokens": (step + 1) * 64 * 60,
         "cost/episodes": (step + 1) * 64,
         "cost/updates": step + 1,
-        "seconds/rollout": 0.1,
-        "seconds/update": 0.05,
+        "cost/seconds": 0.5 * (step + 1),
     }
 
 

@@ -68,7 +68,7 @@ def test_linearised_takes_seeds_and_not_runs_for_evidence() -> None:
 
 
 def test_linearised_trimmed_mean_by_hand() -> None:
-    """1 .. 8: two are cut at each end, mean 4.5; winsorised 3,3,3,4,5,6,6,6 has sd 1.41421; error 1.41421 / 0.5 / sqrt 8."""
+    """1 .. 8 without two at each end: 4.5. Winsorised 3,3,3,4,5,6,6,6: sd sqrt 2, error sqrt 2 / 0.5 / sqrt 8 = 1."""
     interval = linearised(np.arange(1.0, 9.0)[:, None], IQM)
     assert interval.estimate == 4.5
     assert interval.half_width == pytest.approx(stats.t.ppf(0.975, 7) * 1.0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from atod_sweep.evidence.results import load
+from atod_sweep.evidence.stats.intervals import t_interval
 from atod_sweep.evidence.summary import arm_table, lines, verdict_lines
 from atod_sweep.evidence.verdicts import decide, judge
 
@@ -45,7 +46,7 @@ DOWN = [-d for d in UP]
     ],
 )
 def test_decide(relation: str, margin: float, differences: list[float], outcome: str) -> None:
-    assert decide(relation, margin, differences) == outcome
+    assert decide(relation, margin, t_interval(differences, 0.95), t_interval(differences, 0.9)) == outcome
 
 
 def test_a_real_difference_is_found_and_its_line_reads_well(make_run: MakeRun) -> None:
@@ -85,6 +86,17 @@ def test_equivalence_shows_the_interval_it_was_judged_by(make_run: MakeRun) -> N
     assert verdict.outcome == "equivalent"
     assert verdict.holds is True
     assert "90 % interval" in verdict.sentence()
+
+
+def test_seeds_added_until_decided_are_judged_by_the_sequential_interval(make_run: MakeRun) -> None:
+    """Student's interval of six seeds leaves out 0; the anytime-valid one is 2.1 times as long and does not."""
+    options = {"seeds": 6, "hypotheses": [{"arm": "a", "other": "b"}], "noise": 0.1, "seed": 5}
+    (fixed,) = judge(load(make_run("x", {"a": 0.62, "b": 0.52}, **options)))
+    (sequential,) = judge(load(make_run("y", {"a": 0.62, "b": 0.52}, sequential=True, **options)))
+    assert fixed.outcome == "supported"
+    assert sequential.outcome == "undecided"
+    assert sequential.comparison.values == fixed.comparison.values
+    assert "95 % anytime-valid interval" in sequential.sentence()
 
 
 def test_a_claim_about_another_metric_at_one_level(make_run: MakeRun) -> None:
