@@ -81,6 +81,13 @@ def test_kinds_are_set_before_the_fields_that_need_them() -> None:
         assert objective.kl_penalty == K2(coef=TargetKL(target=0.2))
 
 
+def test_a_field_that_the_new_kind_lacks_is_refused_in_either_order() -> None:
+    overrides = {"objective.distill_weight.end": 0.05, "objective.distill_weight.kind": "constant"}
+    for ordered in (overrides, dict(reversed(overrides.items()))):
+        with pytest.raises(UserError, match=r"objective\.distill_weight\.end: not a field of kind 'constant'"):
+            load_train({}, ordered)
+
+
 def test_a_number_is_a_constant_schedule() -> None:
     config = load_train({"objective.distill_weight": 0.5, "rollout": {"temperature": 1}})
     assert isinstance(config.objective, Interpolated)

@@ -76,7 +76,7 @@ def test_each_trajectory_is_scaled_on_its_own() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_equal_turns_of_different_length(dtype: torch.dtype) -> None:
     """Means of 1, 3 and 7 equal numbers differ in float32, which min-max scaling would blow up to 0 and 1."""
-    tokens = [(turn, -0.1, -0.7) for turn, count in enumerate((1, 3, 7)) for _ in range(count)]
+    tokens = [(turn, -1.7, -4.6) for turn, count in enumerate((1, 3, 7)) for _ in range(count)]
     weight_BK = t_dur(*batch(tokens, dtype=dtype))
     assert weight_BK.dtype == dtype
     assert weight_BK.tolist() == [[0.75, 0.75, 0.75]]
