@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from atod_sweep.config.base import check_key, content_hash, dump_yaml, parse_assignments, validate, with_overrides
-from atod_sweep.config.files import load_train, train_data
+from atod_sweep.config.files import load_train, preset_names, train_data
 from atod_sweep.config.objective import GAE, K2, Hybrid, Interpolated, TargetKL
 from atod_sweep.config.schedules import Constant, Cosine, Linear
 from atod_sweep.config.train import Train
@@ -361,6 +361,16 @@ def test_advantage_defaults_are_those_of_its_kind() -> None:
 
 
 # ---- files and bases ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_shipped_presets_load_and_have_only_real_keys(name: str) -> None:
+    config = load_train(f"presets/{name}")
+    assert config == validate(Train, config.model_dump(mode="json"), name)
+
+
+def test_there_are_presets() -> None:
+    assert "support_desk_compact" in preset_names()
 
 
 def test_a_base_is_overridden_by_the_file_that_names_it(tmp_path: Path) -> None:
