@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FAMILIES = {
     "code_debug": "atod_sweep.envs.code_debug:CodeDebug",
+    "planner": "atod_sweep.envs.planner:Planner",
     "support_desk": "atod_sweep.envs.support_desk:SupportDesk",
     "tool_use": "atod_sweep.envs.tool_use:ToolUse",
 }

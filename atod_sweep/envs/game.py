@@ -25,11 +25,10 @@ _AROUND = string.punctuation + string.whitespace
 
 
 class Turn(NamedTuple):
-    """What one action led to. `solved` ends the episode with success, `lost` without."""
+    """What one action led to; `solved` ends the episode with success."""
 
     observation: str
     solved: bool = False
-    lost: bool = False
 
 
 def read_action(text: str) -> str:
@@ -120,13 +119,12 @@ class Game(gymnasium.Env[str, str]):
         return self.deal(task), {"task": task}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Play one action. The episode ends when the task is solved or lost (terminated) or time is up (truncated)."""
+        """Play one action. The episode ends when the task is solved (terminated) or time is up (truncated)."""
         if self._over:
             raise ResetNeeded(f"{self.name}: the episode is over or was never started; call reset() first")
         self.turn += 1
-        observation, solved, lost = self.play(read_action(action))
-        terminated = solved or lost
-        truncated = self.turn == self.horizon and not terminated
-        self._over = terminated or truncated
+        observation, solved = self.play(read_action(action))
+        truncated = self.turn == self.horizon and not solved
+        self._over = solved or truncated
         info = {"success": float(solved), "metrics": self.metrics(solved)} if self._over else {}
-        return observation, float(solved), terminated, truncated, info
+        return observation, float(solved), solved, truncated, info

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from atod_sweep.config.train import Env
 from atod_sweep.envs import make
 from atod_sweep.envs.contract import EVAL_SEEDS, HasActions, HasCard, HasDemonstrator, HasVocabulary
+from atod_sweep.envs.planner import next_action
 from atod_sweep.errors import UserError
 
 
@@ -24,10 +25,16 @@ def repaired(env: Any) -> str:
     return env._task.intended[env._failure.line].op
 
 
+def planned(env: Any) -> str:
+    recipes = [env._recipe(order) for order in env._task.orders[env._delivered :]]
+    return next_action(recipes, env._tool, env._energy, frozenset(env._held))
+
+
 # Family -> (horizons to try, the right action in the current state: the oracle knows what the reward knows).
 ORACLES: dict[str, tuple[list[int], Callable[[Any], str]]] = {
     "support_desk": ([4, 8, 16], lambda env: env._required[env._done]),
     "code_debug": ([4, 8, 24], repaired),
+    "planner": ([8, 16, 40], planned),
     "tool_use": ([4, 8, 16], lambda env: " ".join(env._right_call())),
 }
 STYLES = ("compact", "natural")
