@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from atod_sweep.errors import UserError
+
+if TYPE_CHECKING:
+    from atod_sweep.sweep.run import Outcome
 
 app = typer.Typer(
     help="Hyperparameter search and ablation studies for annealed, turn-aware on-policy distillation (ATOD).",
@@ -51,19 +54,17 @@ def run(
         out=out,
         name=name,
         seeds=seeds,
-        backend=backend,
         resume=resume,
         extend=extend,
         overwrite=overwrite,
+        backend=backend,
         concurrency=concurrency,
         address=address,
         tracking_uri=tracking_uri,
         json_output=json_output,
         after=_conclude,
     )
-    if not json_output:
-        _print_summary(outcome.run_dir)
-    raise typer.Exit(outcome.exit_code)
+    _close(outcome, json_output)
 
 
 @app.command()
@@ -75,20 +76,19 @@ def resume(
     tracking_uri: TrackingUri = None,
     json_output: JsonEvents = False,
 ) -> None:
-    """Go on with an interrupted run: short for `run runs/X/study.yaml --resume`."""
-    if not (run_dir / "study.yaml").is_file():
-        raise UserError(f"{run_dir}: not a study's run folder (no study.yaml in it)")
-    run(
-        run_dir / "study.yaml",
-        out=run_dir.parent,
-        name=run_dir.name,
-        resume=True,
+    """Go on with an interrupted run, from what its folder holds."""
+    from atod_sweep.sweep.run import resume_run
+
+    outcome = resume_run(
+        run_dir,
         backend=backend,
         concurrency=concurrency,
         address=address,
         tracking_uri=tracking_uri,
         json_output=json_output,
+        after=_conclude,
     )
+    _close(outcome, json_output)
 
 
 @app.command()
@@ -176,39 +176,46 @@ def schema(
     what: Annotated[str, typer.Argument(help="study, or train for a trainer config.")] = "study",
 ) -> None:
     """Print the JSON schema of a file, so that an editor can complete and check it."""
+    from atod_sweep.config.base import Record
     from atod_sweep.config.study import Study
     from atod_sweep.config.train import Train
 
-    known = {"study": Study, "train": Train}
+    known: dict[str, type[Record]] = {"study": Study, "train": Train}
     if what not in known:
         raise UserError(f"unknown schema {what!r}; known: {', '.join(known)}")
     typer.echo(json.dumps(known[what].model_json_schema(), indent=2))
 
 
-def _conclude(run_dir: Path) -> list[Path]:
-    """Report and best schedule of a finished run; returns the files to record with it."""
+def _conclude(run_dir: Path) -> None:
+    """Report and best schedule of a finished run, written before it is closed in MLflow."""
     from atod_sweep.evidence.report import write
     from atod_sweep.export.best import write_best
 
-    paths = write(run_dir)
-    files = [paths.html, paths.markdown]
     try:
-        files.append(write_best(run_dir))
-    except UserError as nothing_to_export:  # for example: every trial failed, which the report states
+        write_best(run_dir)
+    except UserError as nothing_to_export:  # every trial failed, say: the report states it
         typer.echo(f"no schedule exported: {nothing_to_export}", err=True)
-    return files
+    write(run_dir)
 
 
-def _print_summary(run_dir: Path) -> None:
+def _close(outcome: Outcome, json_output: bool) -> None:
+    """Print what came of a run, and exit with 0 only if every trial completed."""
     from atod_sweep.evidence.results import load
     from atod_sweep.evidence.summary import lines
 
-    for line in lines(load(run_dir)):
-        typer.echo(line)
-    typer.echo(f"\n report    {run_dir / 'report.html'}")
-    if (run_dir / "best_schedule.yaml").exists():
-        typer.echo(f" schedule  {run_dir / 'best_schedule.yaml'}")
-    typer.echo(f" next      atod-sweep run {run_dir / 'study.yaml'} --extend --seeds 20")
+    run_dir = outcome.run_dir
+    if outcome.interrupted:
+        typer.echo(
+            f"stopped with {outcome.complete} of {outcome.total} trials done; go on: atod-sweep resume {run_dir}"
+        )
+        raise typer.Exit(130)
+    if not json_output:
+        typer.echo("\n".join(lines(load(run_dir))))
+        typer.echo(f"\n report    {run_dir / 'report.html'}")
+        if (run_dir / "best_schedule.yaml").exists():
+            typer.echo(f" schedule  {run_dir / 'best_schedule.yaml'}")
+        typer.echo(f" next      atod-sweep run {run_dir / 'study.yaml'} --extend --seeds 20")
+    raise typer.Exit(0 if outcome.failed == 0 else 1)
 
 
 def main() -> None:

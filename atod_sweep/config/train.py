@@ -226,9 +226,10 @@ class Train(Record):
                 objective.turns.check(self.env.horizon, "objective.turns")
             uses_groups = isinstance(objective, Hybrid) or objective.advantage.kind == "group_relative"
             if uses_groups and self.rollout.group_size < 2:
+                other = "" if isinstance(objective, Hybrid) else ", or objective.advantage.kind: gae"
                 raise ValueError(
                     f"rollout.group_size: a group-relative advantage needs at least 2 rollouts per task, "
-                    f"got {self.rollout.group_size}; use 8, or objective.advantage.kind: gae"
+                    f"got {self.rollout.group_size}; use 8{other}"
                 )
             if self.teacher.kind == "none" and not _is_zero(objective.distill_weight):
                 raise ValueError(
