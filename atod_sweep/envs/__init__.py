@@ -37,18 +37,30 @@ def make(config: Env) -> gymnasium.Env[str, str]:
     """
     import gymnasium
 
-    module_name, colon, name = FAMILIES.get(config.id, config.id).partition(":")
-    by_class = bool(colon) and name.isidentifier()
-    constructor = _attribute(config.id, module_name, name) if by_class else _entry_point(config.id)
-    parameters = inspect.signature(constructor).parameters
+    build = constructor(config.id)
+    parameters = inspect.signature(build).parameters
     _check_arguments(config, parameters)
     takes_horizon = "horizon" in parameters
     kwargs = {**config.kwargs, "horizon": config.horizon} if takes_horizon else config.kwargs
-    if not by_class:
+    if not _names_a_class(config.id):
         turns = -1 if takes_horizon else config.horizon  # -1: no TimeLimit wrapper
         return gymnasium.make(config.id, max_episode_steps=turns, disable_env_checker=True, **kwargs)
-    env = constructor(**kwargs)
+    env = build(**kwargs)
     return env if takes_horizon else gymnasium.wrappers.TimeLimit(env, config.horizon)
+
+
+def constructor(env_id: str) -> Any:
+    """The class or function that builds the environment of this id. Raises UserError if there is none."""
+    if not _names_a_class(env_id):
+        return _entry_point(env_id)
+    module_name, _, name = FAMILIES.get(env_id, env_id).partition(":")
+    return _attribute(env_id, module_name, name)
+
+
+def _names_a_class(env_id: str) -> bool:
+    """Whether the id is a shipped family or `module:Class`. Gymnasium's ids may hold a colon too, but no plain name."""
+    _, colon, name = FAMILIES.get(env_id, env_id).partition(":")
+    return bool(colon) and name.isidentifier()
 
 
 def _check_arguments(config: Env, parameters: Mapping[str, inspect.Parameter]) -> None:

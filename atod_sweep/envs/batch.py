@@ -39,13 +39,25 @@ class Batch:
         self.envs = [envs.make(config) for _ in range(size)]
 
     def reset(self, seeds: list[int], split: Split) -> list[str]:
-        """First observations of the tasks of `seeds`: slot i plays seeds[i]; fewer seeds than slots are fine."""
+        """First observations of the tasks of `seeds`: slot i plays seeds[i]; there may be fewer seeds than slots."""
+        check_fit(len(seeds), len(self.envs))
         return [env.reset(seed=s, options={"split": split})[0] for env, s in zip(self.envs, seeds, strict=False)]
 
     def step(self, actions: list[str | None]) -> list[Step | None]:
         """One step of every slot that has an action; None marks a slot whose episode is over."""
+        check_fit(len(actions), len(self.envs))
         return [None if a is None else step(env, a) for env, a in zip(self.envs, actions, strict=False)]
+
+    def demonstrator_actions(self, slots: list[int]) -> list[str]:
+        """What the demonstrator would do in these slots; only for environments that have one."""
+        return [self.envs[slot].unwrapped.demonstrator_action() for slot in slots]
 
     def close(self) -> None:
         for env in self.envs:
             env.close()
+
+
+def check_fit(wanted: int, size: int) -> None:
+    """Raises ValueError if a batch of `size` slots is asked for more."""
+    if wanted > size:
+        raise ValueError(f"a batch of {size} environments cannot play {wanted} episodes at once")

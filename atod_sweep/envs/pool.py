@@ -1,0 +1,278 @@
+"""Environments in worker processes: for those that take milliseconds a step, may hang, or may take the process down.
+
+A slot belongs to one worker for good and its episode depends on its seed alone, so the number of workers changes
+nothing but the time. When a worker dies or hangs, the episode that it was at is given up and marked; the worker is
+started anew, and the other episodes of that worker are brought back by playing their actions again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from atod_sweep import envs
+from atod_sweep.config.train import Env
+from atod_sweep.envs.batch import Batch, Step, check_fit, step
+from atod_sweep.envs.contract import Split
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
+# Building an environment and generating its first task may take much longer than a step.
+RESET_SECONDS = 120.0
+
+
+class WorkerError(RuntimeError):
+    """An environment raised in its worker, or could not start an episode there."""
+
+
+def open_batch(config: Env, size: int, workers: int | None = None, timeout: float | None = None) -> Batch | Pool:
+    """`size` environments: in this process, or in `workers` (default: one per core) if the class says `slow = True`.
+
+    A `timeout` (seconds a step may take) asks for workers too: a step in this process cannot be stopped.
+    """
+    if timeout is None and not getattr(envs.constructor(config.id), "slow", False):
+        return Batch(config, size)
+    return Pool(config, size, workers or os.cpu_count() or 1, timeout)
+
+
+class Job(NamedTuple):
+    """Work on one slot, in this order: start the task (seed, split), play actions, ask the demonstrator.
+
+    The answer is that of the last part.
+    """
+
+    slot: int
+    start: tuple[int, Split] | None = None
+    actions: tuple[str, ...] = ()
+    demonstrator: bool = False
+
+
+class Lost(NamedTuple):
+    """The answer to a job that took its worker down; `why` is "crash" or "timeout"."""
+
+    why: str
+
+    def step(self) -> Step:
+        """The end of the episode, marked."""
+        return Step("", 0.0, False, True, {"success": 0.0, "metrics": {}, "error": self.why})
+
+
+@dataclass
+class _Episode:
+    """What is needed to bring an episode back."""
+
+    seed: int
+    split: Split
+    actions: list[str] = field(default_factory=list)
+
+
+class Pool:
+    """`size` environments in `workers` processes; the interface of `Batch`.
+
+    A step that takes longer than `timeout` seconds, or kills its worker, ends its episode as truncated, with "error" in
+    info: "timeout" or "crash". Raises WorkerError if an environment raises, or fails to start an episode.
+    """
+
+    def __init__(self, config: Env, size: int, workers: int, timeout: float | None = None) -> None:
+        envs.make(config).close()  # bad arguments are reported here, on one line
+        self.size = size
+        self._timeout = timeout
+        self._workers = [_Worker(config) for _ in range(min(workers, size))]
+        self._episodes: dict[int, _Episode] = {}
+
+    def reset(self, seeds: list[int], split: Split) -> list[str]:
+        """First observations of the tasks of `seeds`: slot i plays seeds[i]; there may be fewer seeds than slots."""
+        check_fit(len(seeds), self.size)
+        answers = self._run(Job(slot, (seed, split)) for slot, seed in enumerate(seeds))
+        for slot, seed in enumerate(seeds):
+            if isinstance(answers[slot], Lost):
+                raise WorkerError(f"the task of seed {seed} could not be started: {answers[slot].why} of its worker")
+        self._episodes = {slot: _Episode(seed, split) for slot, seed in enumerate(seeds)}
+        return [answers[slot] for slot in range(len(seeds))]
+
+    def step(self, actions: list[str | None]) -> list[Step | None]:
+        """One step of every slot that has an action; None marks a slot whose episode is over."""
+        check_fit(len(actions), self.size)
+        played = {slot: action for slot, action in enumerate(actions) if action is not None}
+        answers = self._run(self._job(slot, action) for slot, action in played.items())
+        for slot, action in played.items():
+            self._episodes[slot].actions.append(action)
+        steps = {slot: answer.step() if isinstance(answer, Lost) else answer for slot, answer in answers.items()}
+        return [steps.get(slot) for slot in range(len(actions))]
+
+    def demonstrator_actions(self, slots: list[int]) -> list[str]:
+        """What the demonstrator would do in these slots; only for environments that have one."""
+        answers = self._run(self._job(slot, demonstrator=True) for slot in slots)
+        for slot in slots:
+            if isinstance(answers[slot], Lost):
+                raise WorkerError(f"the demonstrator gave no action: {answers[slot].why} of its worker")
+        return [answers[slot] for slot in slots]
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+
+    def _job(self, slot: int, action: str | None = None, demonstrator: bool = False) -> Job:
+        actions = () if action is None else (action,)
+        if slot in self._worker(slot).holds:
+            return Job(slot, None, actions, demonstrator)
+        episode = self._episodes[slot]
+        return Job(slot, (episode.seed, episode.split), (*episode.actions, *actions), demonstrator)
+
+    def _worker(self, slot: int) -> _Worker:
+        return self._workers[slot % len(self._workers)]
+
+    def _run(self, jobs: Iterable[Job]) -> dict[int, Any]:
+        """Answers by slot. Jobs of one worker are done one after the other, workers beside each other."""
+        for job in jobs:
+            self._worker(job.slot).queue.append(job)
+        busy = [worker for worker in self._workers if worker.queue]
+        for worker in busy:
+            worker.send(self._timeout)
+        answers: dict[int, Any] = {}
+        while busy:
+            seconds = min(worker.deadline for worker in busy) - time.monotonic()
+            ready = wait([worker.pipe for worker in busy], None if seconds == inf else max(0.0, seconds))
+            for worker in busy:
+                if worker.pipe in ready:
+                    lost = worker.receive(answers, self._timeout)
+                else:
+                    lost = "timeout" if time.monotonic() > worker.deadline else None
+                if lost:
+                    answers[worker.queue[0].slot] = Lost(lost)
+                    self._restart(worker)
+            busy = [worker for worker in busy if worker.queue]
+        return answers
+
+    def _restart(self, worker: _Worker) -> None:
+        """Give up the job that `worker` is at, and send the others to a new process, with what it needs to know."""
+        _, *others = worker.queue
+        worker.restart()
+        worker.queue = deque([job if job.start else self._again(job) for job in others])
+        if worker.queue:
+            worker.send(self._timeout)
+
+    def _again(self, job: Job) -> Job:
+        return self._job(job.slot, job.actions[0] if job.actions else None, job.demonstrator)
+
+
+def _context() -> SpawnContext | ForkServerContext:
+    """How processes are started: never as forks of this one, whose threads (torch, ray) may hold locks.
+
+    The fork server, where there is one, imports the common modules once, so that a worker starts in milliseconds.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+class _Worker:
+    """A process, the pipe to it, the jobs sent to it that are not answered yet, the slots whose episodes it holds."""
+
+    def __init__(self, config: Env) -> None:
+        self.config = config
+        self.queue: deque[Job] = deque()
+        self._start()
+
+    def _start(self) -> None:
+        context = _context()
+        self.holds: set[int] = set()
+        self.deadline = inf
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, self.config), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def send(self, timeout: float | None) -> None:
+        self.pipe.send(list(self.queue))
+        self._wait_for(self.queue[0], timeout)
+
+    def receive(self, answers: dict[int, Any], timeout: float | None) -> str | None:
+        """Take one message; "crash" if there is none because the process is gone."""
+        try:
+            message = self.pipe.recv()
+        except (EOFError, OSError):
+            return "crash"
+        if isinstance(message, _Raised):
+            raise WorkerError(message.traceback)
+        if message is _PROGRESS:
+            self.deadline = _deadline(timeout)
+            return None
+        job = self.queue.popleft()
+        answers[job.slot] = message
+        self.holds.add(job.slot)
+        if self.queue:
+            self._wait_for(self.queue[0], timeout)
+        return None
+
+    def _wait_for(self, job: Job, timeout: float | None) -> None:
+        self.deadline = _deadline(max(timeout, RESET_SECONDS) if timeout and job.start else timeout)
+
+    def restart(self) -> None:
+        self.stop(grace=0.0)
+        self._start()
+
+    def stop(self, grace: float = 1.0) -> None:
+        self.pipe.close()  # a living worker reads the end of the pipe and leaves
+        self.process.join(grace)
+        self.process.kill()
+        self.process.join()
+
+
+def _deadline(seconds: float | None) -> float:
+    return inf if seconds is None else time.monotonic() + seconds
+
+
+# ---- in the worker -----------------------------------------------------------------------------------------------
+
+_PROGRESS = None  # a part of a job is done, another one follows
+
+
+class _Raised(NamedTuple):
+    traceback: str
+
+
+def _serve(pipe: Connection, config: Env) -> None:
+    """Answer jobs until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    games: dict[int, Any] = {}
+    while True:
+        try:
+            jobs: list[Job] = pipe.recv()
+        except EOFError:
+            return
+        for job in jobs:
+            try:
+                if job.slot not in games:
+                    games[job.slot] = envs.make(config)
+                *parts, last = _parts(games[job.slot], job)
+                for part in parts:
+                    part()
+                    pipe.send(_PROGRESS)
+                pipe.send(last())
+            except Exception:
+                pipe.send(_Raised(traceback.format_exc()))
+
+
+def _parts(env: Any, job: Job) -> list[Callable[[], Any]]:
+    parts: list[Callable[[], Any]] = []
+    if job.start:
+        seed, split = job.start
+        parts.append(lambda: env.reset(seed=seed, options={"split": split})[0])
+    parts += [partial(step, env, action) for action in job.actions]
+    if job.demonstrator:
+        parts.append(env.unwrapped.demonstrator_action)
+    return parts
