@@ -14,18 +14,31 @@ from atod_sweep.export.card import card
 from atod_sweep.export.provenance import FILE_NAME as PROVENANCE
 from atod_sweep.export.provenance import digest, provenance
 from atod_sweep.export.schedule_file import ScheduleFile
+from atod_sweep.export.targets import registry
 from atod_sweep.export.trace import Trace
 
 
 def write(
-    run_dir: Path, out: Path, steps: int | None = None, horizon: int | None = None, at: Mapping[str, str] | None = None
+    run_dir: Path,
+    out: Path,
+    steps: int | None = None,
+    horizon: int | None = None,
+    at: Mapping[str, str] | None = None,
+    target: str = "bundle",
+    allow_lossy: bool = False,
 ) -> Path:
-    """Write the bundle of a run's best schedule into folder `out`, rescaled if asked, and return `out`."""
+    """Write the bundle of a run's best schedule into folder `out`, and what `target` needs beside it; return `out`.
+
+    The schedule is rescaled if `steps` or `horizon` is given. UserError if the target cannot carry all of it, unless
+    `allow_lossy`.
+    """
     results = load(run_dir)
     best = choose(results, at)
     schedule = best.schedule.rescaled(steps or best.schedule.steps, horizon or best.schedule.horizon)
+    if target != "bundle":
+        registry.check(registry.find(target), schedule, allow_lossy)
     recorded = recorded_trace(best)
-    record = provenance(results, best, schedule)
+    record = provenance(results, best, schedule, target)
     record["inputs"] = {name: digest(text) for name, text in _inputs(schedule, recorded).items()}
     out.mkdir(parents=True, exist_ok=True)
     for name, text in files(schedule, recorded, record).items():
@@ -54,4 +67,5 @@ def files(schedule: ScheduleFile, recorded: Trace, record: dict[str, Any]) -> di
         **generate.rule_modules(schedule),
         PROVENANCE: json.dumps(record, indent=2, ensure_ascii=False) + "\n",
         "README.md": card(schedule, record),
+        **(registry.files(registry.find(record["target"]), schedule, record) if record["target"] != "bundle" else {}),
     }

@@ -11,6 +11,9 @@ from atod_sweep.config.schedules import Adaptive, ClosedForm
 from atod_sweep.export.schedule_file import ScheduleFile
 from atod_sweep.export.trace import Trace
 
+PORTABLE = "atod_sweep.export.portable"
+SHIMS = "atod_sweep.export.shims"
+
 
 def schedule_module(schedule: ScheduleFile, trace: Trace) -> str:
     """schedule.py: the dependency-free module with `weights(step, turn, total_steps, horizon)`."""
@@ -24,7 +27,7 @@ def schedule_module(schedule: ScheduleFile, trace: Trace) -> str:
         "beta_kl": _spec(schedule.beta_kl, trace.beta_kl),
         "temperature": _spec(schedule.temperature, None),
     }
-    return _fill("schedule.py", "SPEC: dict[str, Any] = ", spec)
+    return fill(PORTABLE, "schedule.py", "SPEC: dict[str, Any] = ", spec)
 
 
 def rule_modules(schedule: ScheduleFile) -> dict[str, str]:
@@ -33,10 +36,9 @@ def rule_modules(schedule: ScheduleFile) -> dict[str, str]:
     parts = {"distill": schedule.objective.distill_weight, "beta_kl": schedule.beta_kl}
     configs = {name: parts[name].model_dump(mode="json") for name in schedule.measured if name in parts}
     if configs:
-        modules["controllers.py"] = _fill("controllers.py", "CONFIGS: dict[str, dict[str, Any]] = ", configs)
+        modules["controllers.py"] = fill(PORTABLE, "controllers.py", "CONFIGS: dict[str, dict[str, Any]] = ", configs)
     if "turns" in schedule.measured:
-        source = resources.files("atod_sweep.objective") / "turn_weights.py"
-        modules["turn_weights.py"] = source.read_text(encoding="utf-8")
+        modules["turn_weights.py"] = source("atod_sweep.objective", "turn_weights.py")
     return modules
 
 
@@ -46,7 +48,12 @@ def _spec(config: ClosedForm | Adaptive | TargetKL, recorded: tuple[float, ...] 
     return config.model_dump(mode="json")
 
 
-def _fill(name: str, assignment: str, value: dict[str, Any]) -> str:
-    source = (resources.files("atod_sweep.export.portable") / name).read_text(encoding="utf-8")
+def fill(package: str, name: str, assignment: str, value: dict[str, Any]) -> str:
+    """The text of a source file with `assignment` (ending in "= ") given a value in place of its {}."""
     literal = pprint.pformat(value, width=118, compact=True, sort_dicts=False)
-    return source.replace(f"{assignment}{{}}", f"{assignment}{literal}", 1)
+    return source(package, name).replace(f"{assignment}{{}}", f"{assignment}{literal}", 1)
+
+
+def source(package: str, name: str) -> str:
+    """The text of a source file of this package."""
+    return (resources.files(package) / name).read_text(encoding="utf-8")

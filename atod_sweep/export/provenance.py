@@ -18,7 +18,7 @@ FILE_NAME = "provenance.json"
 LICENCE = "MIT (schedule and generated code)"
 
 
-def provenance(results: Results, best: BestSchedule, exported: ScheduleFile) -> dict[str, Any]:
+def provenance(results: Results, best: BestSchedule, exported: ScheduleFile, target: str) -> dict[str, Any]:
     """Plain JSON data; numbers that do not exist (an interval from one seed) are null."""
     study, rival = results.study, best.runner_up
     latest = study.latest
@@ -39,6 +39,8 @@ def provenance(results: Results, best: BestSchedule, exported: ScheduleFile) -> 
         "trials": [{"id": t.id, "seed": t.seed, "config_hash": t.config_hash} for t in best.trials],
         "env": best.config.env.model_dump(mode="json"),
         "run": {"steps": best.schedule.steps, "horizon": best.schedule.horizon},
+        "rollout": {"tasks": best.config.rollout.tasks, "group_size": best.config.rollout.group_size},
+        "target": target,
         "exported": {"steps": exported.steps, "horizon": exported.horizon},
         "models": latest["models"],
         "versions": latest["versions"],

@@ -71,8 +71,9 @@ def _provenance(bundle: Path) -> dict[str, Any]:
         record = json.loads(_read(path))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: not valid JSON: {error}") from None
-    if not isinstance(record, dict) or not isinstance(record.get("inputs"), dict):
-        raise UserError(f"{path}: names no 'inputs'; export the bundle again")
+    for key, kind in (("inputs", dict), ("target", str)):
+        if not isinstance(record, dict) or not isinstance(record.get(key), kind):
+            raise UserError(f"{path}: names no {key!r}; export the bundle again")
     return record
 
 

@@ -1,0 +1,1 @@
+"""Sources that make one other trainer apply a schedule; copied into exports, they import nothing of this package."""

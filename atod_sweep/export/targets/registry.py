@@ -1,0 +1,82 @@
+"""The targets by name, what they can carry, and what an export to one of them consists of."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from atod_sweep.errors import UserError
+from atod_sweep.export.schedule_file import ScheduleFile
+from atod_sweep.export.targets import areal, documented, openrlhf, pytorch, tinker_cookbook, trl, verl
+from atod_sweep.export.targets.parts import PARTS, Target, needed
+
+TARGETS: dict[str, Target] = {
+    module.TARGET.name: module.TARGET for module in (pytorch, trl, verl, openrlhf, areal, tinker_cookbook)
+}
+
+
+def find(name: str) -> Target:
+    """The target of that name; UserError naming the nearest one."""
+    if name in TARGETS:
+        return TARGETS[name]
+    if name in {mapping.name for mapping in documented.DOCUMENTED}:
+        raise UserError(f"{name!r}: only a documented mapping exists, nothing to write; see the table of targets")
+    near = difflib.get_close_matches(name, TARGETS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: bundle, {', '.join(TARGETS)}"
+    raise UserError(f"unknown target {name!r}; {hint}")
+
+
+def losses(target: Target, schedule: ScheduleFile) -> list[str]:
+    """What the schedule needs and the target does not have, one phrase each."""
+    lost = [part for part in needed(schedule) if target.carries[part].how == "no"]
+    return [f"{PARTS[part]}: {target.carries[part].note}" for part in lost]
+
+
+def check(target: Target, schedule: ScheduleFile, allow_lossy: bool) -> None:
+    """UserError if the target cannot carry the schedule and nobody allowed the loss."""
+    if (lost := losses(target, schedule)) and not allow_lossy:
+        raise UserError(
+            f"{target.name} cannot carry {len(lost)} part{'s' if len(lost) > 1 else ''} of this schedule "
+            f"({'; '.join(lost)}); use another target, or --allow-lossy"
+        )
+
+
+def files(target: Target, schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, str]:
+    """Name -> text of what an export to `target` has beside the bundle."""
+    return {**target.files(schedule, record), f"README.{target.name}.md": readme(target, schedule)}
+
+
+def readme(target: Target, schedule: ScheduleFile) -> str:
+    """Markdown: how to launch, what is carried, which step counts."""
+    parts = needed(schedule)
+    rows = "\n".join(f"| {PARTS[part]} | {target.carries[part].words} |" for part in parts)
+    lost = losses(target, schedule)
+    verdict = (
+        f"**Lossy export**: {len(lost)} of {len(parts)} parts of this schedule are not carried; what runs is another "
+        "method than the one that was studied."
+        if lost
+        else "Every part of this schedule is carried."
+        if all(target.carries[part].how == "yes" for part in parts)
+        else "Parts marked `table` replay what the run recorded, open loop; the others are carried."
+    )
+    remarks = "\n".join(f"- {remark}" for remark in target.remarks)
+    return (
+        f"# This schedule in {target.title}\n\nWritten for `{target.package}`; other versions may differ. "
+        f"Names in capitals are yours to fill in.\n\n## Launch\n\n{target.launch}\n\n"
+        f"## What is carried\n\n| part of this schedule | {target.name} |\n|---|---|\n{rows}\n\n{verdict}\n\n"
+        f"## Steps\n\nStep = {target.counter}. The files are for {schedule.steps} steps and {schedule.horizon} turns; "
+        f"export again with `--steps` and `--horizon` for others.\n\n## Mind\n\n{remarks}\n"
+    )
+
+
+def capability_table() -> str:
+    """Markdown: every part against every target."""
+    names = list(TARGETS)
+    head = f"| part | {' | '.join(names)} |\n|---|{'---|' * len(names)}\n"
+    rows = [f"| {PARTS[part]} | {' | '.join(TARGETS[name].carries[part].how for name in names)} |" for part in PARTS]
+    return head + "\n".join(rows) + "\n"
+
+
+def documented_mappings() -> str:
+    """Markdown: trainers for which only the keys are known."""
+    return "\n".join(documented.markdown(mapping) for mapping in documented.DOCUMENTED)

@@ -1,0 +1,147 @@
+"""What each target can carry, what it refuses, and what an export holds: no target's own code is needed here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atod_sweep.errors import UserError
+from atod_sweep.export import bundle
+from atod_sweep.export.schedule_file import ScheduleFile
+from atod_sweep.export.targets import parts, registry
+from atod_sweep.export.targets.documented import DOCUMENTED
+from atod_sweep.export.verify import verify
+
+MakeRun = Callable[..., Path]
+HYBRID = {"objective": {"kind": "hybrid"}, "steps": 10, "env.horizon": 4}
+FULL = {"objective": {"kind": "interpolated", "distill": {"kind": "jsd", "top_k": 8}}, "steps": 10}
+
+
+def schedule_of(**objective: Any) -> ScheduleFile:
+    temperature = objective.pop("temperature", {"kind": "constant"})
+    return ScheduleFile.model_validate(
+        {"steps": 10, "horizon": 4, "objective": {"kind": "hybrid", **objective}, "temperature": temperature}
+    )
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        ({}, ["teacher", "mix", "sampled", "group_relative"]),
+        ({"reward_weight": 0.0}, ["teacher", "sampled"]),
+        ({"distill_weight": 0.0}, ["group_relative"]),
+        ({"turns": {"kind": "thresholds"}}, ["teacher", "turns", "mix", "sampled", "group_relative"]),
+        ({"turns": {"kind": "t_dur"}}, ["teacher", "mix", "t_dur", "sampled", "group_relative"]),
+        ({"turns": {"kind": "product"}}, ["teacher", "turns", "mix", "t_dur", "sampled", "group_relative"]),
+        ({"distill_weight": {"kind": "adaptive"}}, ["teacher", "mix", "gap", "sampled", "group_relative"]),
+        (
+            {"kind": "interpolated", "distill": {"kind": "reverse_kl", "top_k": 5}, "turns": {"kind": "t_dur"}},
+            ["teacher", "mix", "t_dur_full", "reverse_kl", "top_k", "group_relative"],
+        ),
+        (
+            {"kind": "interpolated", "advantage": {"kind": "gae"}, "kl_penalty": {"kind": "k1"}},
+            ["teacher", "mix", "forward_kl", "gae_turn", "k1"],
+        ),
+        (
+            {"kl_penalty": {"kind": "k3", "coef": {"kind": "target_kl"}}, "entropy_coef": 0.01},
+            ["teacher", "mix", "sampled", "group_relative", "k3", "target_kl", "entropy"],
+        ),
+        ({"temperature": {"kind": "linear"}}, ["teacher", "mix", "sampled", "group_relative", "temperature"]),
+    ],
+)
+def test_needed_parts(objective: dict[str, Any], expected: list[str]) -> None:
+    assert parts.needed(schedule_of(**objective)) == expected
+
+
+def test_every_target_answers_for_every_part() -> None:
+    for target in registry.TARGETS.values():
+        assert target.carries.keys() == parts.PARTS.keys()
+        assert all(carried.note for carried in target.carries.values() if carried.how == "no")
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "lost"),
+    [
+        ("trl", {}, []),
+        (
+            "trl",
+            {"kl_penalty": {"kind": "k2"}},
+            ["KL penalty k2 in the loss, by step: its own k3 in the loss takes its place"],
+        ),
+        ("verl", {"kl_penalty": {"kind": "k2"}, "turns": {"kind": "t_dur"}}, []),
+        ("areal", {"turns": {"kind": "product"}}, []),
+        ("tinker-cookbook", {"entropy_coef": 0.1}, ["entropy bonus: left out"]),
+        ("openrlhf", {"distill_weight": 0.0, "kl_penalty": {"kind": "k3"}}, []),
+        ("pytorch", {"distill_weight": {"kind": "adaptive"}, "temperature": {"kind": "linear"}}, []),
+    ],
+)
+def test_losses(name: str, objective: dict[str, Any], lost: list[str]) -> None:
+    assert registry.losses(registry.find(name), schedule_of(**objective)) == lost
+
+
+def test_refuses_to_pretend(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run({"best": (HYBRID, {0: 0.6})})
+    with pytest.raises(
+        UserError, match=r"openrlhf cannot carry 3 parts of this schedule .*there is no teacher.*--allow-lossy"
+    ):
+        bundle.write(run, tmp_path / "out", target="openrlhf")
+    assert not (tmp_path / "out").exists()
+    out = bundle.write(run, tmp_path / "out", target="openrlhf", allow_lossy=True)
+    text = (out / "README.openrlhf.md").read_text(encoding="utf-8")
+    assert "**Lossy export**: 3 of 4 parts" in text
+    assert "| teacher's weight by step | no: left out: there is no teacher |" in text
+
+
+@pytest.mark.parametrize("name", list(registry.TARGETS))
+@pytest.mark.parametrize("overrides", [HYBRID, FULL], ids=["hybrid", "full"])
+def test_export_is_complete_and_verifiable(
+    make_run: MakeRun, tmp_path: Path, name: str, overrides: dict[str, Any]
+) -> None:
+    run = make_run({"best": (overrides, {0: 0.6, 1: 0.7})})
+    out = bundle.write(run, tmp_path / "out", target=name, allow_lossy=True)
+    verify(out)
+    target = registry.find(name)
+    text = (out / f"README.{name}.md").read_text(encoding="utf-8")
+    assert target.package in text
+    for path in out.glob("*.py"):
+        compile(path.read_text(encoding="utf-8"), path.name, "exec")
+    shim = next(path for path in out.glob("scheduled_*.py"))
+    shim.write_text(shim.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=shim.name):
+        verify(out)
+
+
+def test_open_loop_is_said(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(
+        {"best": ({**HYBRID, "objective": {"kind": "hybrid", "distill_weight": {"kind": "adaptive"}}}, {0: 0.6})},
+        record=lambda seed, step: {"weight/distill": 1.0 - step / 10},
+    )
+    out = bundle.write(run, tmp_path / "out", target="verl")
+    text = (out / "README.verl.md").read_text(encoding="utf-8")
+    assert "| teacher's weight that follows the measured gap | table: replayed open loop |" in text
+    assert "Parts marked `table` replay what the run recorded" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tlr", "unknown target 'tlr'; did you mean 'trl'"),
+        ("zzz", "known: bundle, pytorch"),
+        ("slime", "documented mapping"),
+    ],
+)
+def test_unknown_target(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        registry.find(name)
+
+
+def test_tables_for_the_readme() -> None:
+    table = registry.capability_table().splitlines()
+    assert table[0] == "| part | pytorch | trl | verl | openrlhf | areal | tinker-cookbook |"
+    assert len(table) == 2 + len(parts.PARTS)
+    assert "| teacher's weight by turn | yes | yes | yes | no | yes | yes |" in table
+    text = registry.documented_mappings()
+    assert all(f"### {mapping.name}" in text and mapping.revision in text for mapping in DOCUMENTED)
