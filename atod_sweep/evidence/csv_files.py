@@ -1,4 +1,4 @@
-"""The report's numbers as CSV files, unrounded: one row per trial, arm, comparison, verdict."""
+"""The report's numbers as CSV files, unrounded: one row per trial, arm, comparison, verdict, point of a curve."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from atod_sweep.evidence.aggregates import aggregate, interactions, main_effects
 from atod_sweep.evidence.comparisons import Comparison, against_reference, applied_teacher, summaries
+from atod_sweep.evidence.curves import complete, reach_teacher, stacked
 from atod_sweep.evidence.results import Results
+from atod_sweep.evidence.stats.intervals import Interval, t_interval
 from atod_sweep.evidence.verdicts import judge
 
 Record = dict[str, Any]
@@ -20,18 +23,26 @@ def write(results: Results, folder: Path) -> tuple[Path, ...]:
         "arms": _arms(results),
         "comparisons": [_comparison(c) for c in against_reference(results)],
         "verdicts": _verdicts(results),
+        "summaries": _aggregates(results),
+        "interactions": [
+            {"arm": i.arm, "factor": i.factor, "level": i.level, "base": i.base} | _interval(i.interval)
+            for i in interactions(results)
+        ],
+        "main_effects": [{"factor": e.name, "level": e.value} | _interval(e.interval) for e in main_effects(results)],
+        "reaching_the_teacher": _reaching(results),
+        "curves": _curves(results),
     }
     folder.mkdir(parents=True, exist_ok=True)
     return tuple(write_rows(folder / f"{name}.csv", rows) for name, rows in content.items() if rows)
 
 
 def write_rows(path: Path, rows: list[Record]) -> Path:
-    """One CSV file; its columns are the keys of all rows, in order of appearance."""
+    """One CSV file; its columns are the keys of all rows, in order of appearance. NaN is an empty cell."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: "" if value != value else value for key, value in row.items()} for row in rows)
     return path
 
 
@@ -58,7 +69,7 @@ def _trials(results: Results) -> list[Record]:
 def _arms(results: Results) -> list[Record]:
     return [
         {"arm": s.arm, "role": s.role, **s.levels, "n": len(s.scores), "expected": s.expected, "start": s.start}
-        | {"mean": s.interval.estimate, "low": s.interval.low, "high": s.interval.high}
+        | _interval(s.interval)
         | {"applied_teacher": s.applied_teacher, "seconds": s.seconds}
         | {f"cost/{k}": v for k, v in s.cost.items()}
         for s in summaries(results)
@@ -67,24 +78,49 @@ def _arms(results: Results) -> list[Record]:
 
 def _comparison(c: Comparison) -> Record:
     return (
-        {
-            "arm": c.arm,
-            "other": c.other,
-            **c.levels,
-            "metric": c.metric,
-            "n": len(c.values),
-            "difference": c.interval.estimate,
-        }
-        | {"low": c.interval.low, "high": c.interval.high, "sd": c.spread, "wins": c.wins, "losses": c.losses}
-        | {"p": c.p, "p_holm": c.p_holm, "missing": len(c.missing)}
+        {"arm": c.arm, "other": c.other, **c.levels, "metric": c.metric}
+        | _interval(c.interval)
+        | {"sd": c.spread, "wins": c.wins, "losses": c.losses, "p": c.p, "p_holm": c.p_holm, "missing": len(c.missing)}
     )
 
 
 def _verdicts(results: Results) -> list[Record]:
     return [
-        {"claim": v.claim, "registered": v.registered, "outcome": v.outcome, "holds": v.holds, "n": v.n}
-        | {"difference": v.interval.estimate, "low": v.interval.low, "high": v.interval.high, "level": v.interval.level}
-        | {"margin": v.hypothesis.margin, "p": v.comparison.p, "missing": len(v.comparison.missing)}
+        {"claim": v.claim, "registered": v.registered, "outcome": v.outcome, "holds": v.holds}
+        | _interval(v.interval)
+        | {"margin": v.hypothesis.margin, "p": v.p, "missing": len(v.comparison.missing)}
         | {"seeds_needed": v.seeds_needed if v.outcome == "undecided" else ""}
         for v in judge(results)
     ]
+
+
+def _aggregates(results: Results) -> list[Record]:
+    return [
+        {"arm": a.arm, "seeds": a.seeds, "median": a.median, "beats_reference": a.improvement}
+        | {f"iqm_{k}": v for k, v in _interval(a.iqm).items()}
+        | {f"area_{k}": v for k, v in _interval(a.area).items()}
+        for a in aggregate(results)
+    ]
+
+
+def _reaching(results: Results) -> list[Record]:
+    return [
+        {"arm": r.arm, **r.levels, "teacher": r.level, "seeds": r.seeds, "reached": r.reached, **r.median}
+        for r in reach_teacher(results)
+    ]
+
+
+def _curves(results: Results) -> list[Record]:
+    """The learning curves' means and intervals."""
+    rows: list[Record] = []
+    for levels in results.conditions:
+        for arm in results.arms:
+            x_E, y_SE = stacked(complete(results, arm, levels), results.study.metric.name, "eval")
+            for step, y_S in zip(x_E, y_SE.T, strict=True):
+                rows.append({"arm": arm, **levels, "step": int(step)} | _interval(t_interval(y_S)))
+    return rows
+
+
+def _interval(interval: Interval) -> Record:
+    limits = {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+    return limits | {"confidence": interval.level, "n": interval.n}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,17 @@ import jinja2
 
 from atod_sweep.config.base import dump_yaml
 from atod_sweep.evidence import csv_files, tables
+from atod_sweep.evidence.aggregates import aggregate, interactions, main_effects
+from atod_sweep.evidence.cautions import warnings
 from atod_sweep.evidence.comparisons import Best, against_reference, best_arm, summaries
-from atod_sweep.evidence.figures import curves, forest, style
+from atod_sweep.evidence.curves import reach_teacher
+from atod_sweep.evidence.figures import curves, factors, forest, style, turns
 from atod_sweep.evidence.figures.style import Figure
-from atod_sweep.evidence.headline import answers, warnings
+from atod_sweep.evidence.headline import answers
 from atod_sweep.evidence.results import Results, load
 from atod_sweep.evidence.tables import Table
 from atod_sweep.evidence.text import estimate, number, plural
+from atod_sweep.evidence.verdicts import judge
 
 
 @dataclass(frozen=True)
@@ -80,21 +84,56 @@ def _sections(results: Results, folder: Path) -> tuple[list[Section], Figure | N
     """Everything below the fold, and the opening picture."""
     table, versus = summaries(results), against_reference(results)
     hero = forest.differences(results, versus, folder) or forest.scores(results, table, folder)
-    gaps = tables.missing(results)
+
+    def charts(*wanted: curves.Chart) -> list[Figure]:
+        return _some(*(curves.draw(results, chart, folder) for chart in wanted))
+
+    learning = curves.learning_charts(results.study.metric.name)
     sections = [
         Section("Arms", "", [tables.arms(results, table, versus)], []),
-        Section("Learning", "", [], _some(curves.learning(results, folder))),
-        Section("What was applied", "", [], _some(curves.applied_weight(results, folder))),
-        Section("Cost", "", [tables.costs(results, table)], []),
+        Section("The claims in numbers", "", [tables.claims(judge(results))], []),
+        Section("Learning", "", [], charts(learning[0])),
         Section(
-            "Failures and gaps",
-            "" if gaps.rows else "Every cell of the design has a result.",
-            [gaps] if gaps.rows else [],
+            "What was applied",
+            "",
             [],
+            _some(
+                *charts(curves.SCHEDULE, curves.APPLIED),
+                turns.schedule_map(results, folder),
+                turns.turn_weight_map(results, folder),
+            ),
         ),
+        Section("Teacher and reward", "", [], charts(curves.GAP, curves.PULL, curves.PUSH)),
+        Section("Turns", "", [], _some(turns.endings(results, folder))),
+        Section(
+            "Factors",
+            "",
+            [tables.interactions(interactions(results), results), tables.main_effects(main_effects(results))],
+            _some(factors.interaction(results, folder)),
+        ),
+        Section(
+            "Other summaries",
+            "",
+            [tables.summary(aggregate(results), results)],
+            _some(factors.profile(results, folder)),
+        ),
+        Section(
+            "Cost",
+            "",
+            [tables.costs(results, table), tables.reaching(reach_teacher(results), results)],
+            charts(*learning[1:]),
+        ),
+        _gaps(results),
         Section("The best arm", _selection(best_arm(results)), [], []),
     ]
-    return [s for s in sections if s.text or s.tables or s.figures], hero
+    filled = [replace(s, tables=[t for t in s.tables if t.rows]) for s in sections]
+    return [s for s in filled if s.text or s.tables or s.figures], hero
+
+
+def _gaps(results: Results) -> Section:
+    table = tables.missing(results)
+    text = "" if table.rows else "Every cell of the design has a result."
+    return Section("Failures and gaps", text, [table], [])
 
 
 def _some(*figures: Figure | None) -> list[Figure]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric of one trial against optimiser steps (or another counter): `x` increasing, `y` finite."""
+    """A metric of one trial against optimiser steps (or a cost so far): `x` increasing, `y` finite, both `_E`."""
 
     x: Array
     y: Array
@@ -65,11 +65,19 @@ class Trial:
         path = self.folder / "config.yaml"
         return load_yaml(path) if path.is_file() else {}
 
+    def points(self, key: str, phase: str = "train", x: str = "step") -> dict[int, tuple[float, float]]:
+        """Step -> (x, value) of `key` in the rows of one phase, finite ones only. Costs are 0 at step 0."""
+        found: dict[int, tuple[float, float]] = {}
+        for row in self.rows:
+            at, value = row.get(x, 0.0 if row["step"] == 0 else None), row.get(key)
+            if row["phase"] == phase and _is_finite(at) and _is_finite(value):
+                found[row["step"]] = (at, value)
+        return found
+
     def curve(self, key: str, phase: str = "train", x: str = "step") -> Curve:
-        """The finite values of `key` in the rows of one phase, against `x`; empty if it was never reported."""
-        points = [(r[x], r[key]) for r in self.rows if r["phase"] == phase and x in r and _is_finite(r.get(key))]
-        x_E, y_E = np.array(points, dtype=np.float64).reshape(-1, 2).T
-        return Curve(x_E, y_E)
+        """The points as two arrays; empty if `key` was never reported."""
+        table_E2 = np.array(list(self.points(key, phase, x).values()), dtype=np.float64).reshape(-1, 2)
+        return Curve(table_E2[:, 0], table_E2[:, 1])
 
     def score(self, metric: Metric) -> float | None:
         """Its result: the mean of the metric over the last `metric.last` evaluations; None if it has none.
@@ -80,7 +88,7 @@ class Trial:
             return None
         if metric.last == 1 or self.role == "teacher":
             value = self.metrics.get(metric.name)
-            return float(value) if value is not None and _is_finite(value) else None
+            return value if _is_finite(value) else None
         last_E = self.curve(metric.name, "eval").y[-metric.last :]
         return float(last_E.mean()) if len(last_E) == metric.last else None
 
@@ -268,5 +276,5 @@ def _json_lines(path: Path) -> Iterator[Row]:
             yield json.loads(line)
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from atod_sweep.evidence.aggregates import Aggregate, Interaction, MainEffect
 from atod_sweep.evidence.comparisons import ArmSummary, Comparison
+from atod_sweep.evidence.curves import COUNTERS, Reached
 from atod_sweep.evidence.results import Results, label
-from atod_sweep.evidence.text import NOTHING, count, duration, estimate, number, p_value
+from atod_sweep.evidence.stats import power, significance
+from atod_sweep.evidence.text import MINUS, NOTHING, count, duration, estimate, number, p_value, plural
+from atod_sweep.evidence.verdicts import Verdict
 
 COSTS = {
     "updates": "updates",
@@ -109,6 +114,118 @@ def missing(results: Results) -> Table:
         rows.append([Cell(gap.arm), *levels, Cell(str(gap.seed), gap.seed), Cell(gap.reason), Cell(message)])
     header = ["arm", *results.study.factors, "seed", "state", "error"]
     return Table("Cells without a result; no average above includes them.", header, rows)
+
+
+def claims(verdicts: list[Verdict]) -> Table:
+    """The verdicts in numbers: difference, exact and Holm-corrected p of the claim, power, gain from pairing."""
+    adjusted = significance.holm([v.p if v.registered else math.nan for v in verdicts])
+    rows = []
+    for v, p_holm in zip(verdicts, adjusted, strict=True):
+        a, b = zip(*v.comparison.pairs.values(), strict=True) if v.n else ((), ())
+        rows.append(
+            [
+                Cell(v.claim),
+                Cell(v.outcome),
+                Cell(str(v.n), v.n),
+                Cell(
+                    f"{estimate(v.interval, 3, signed=True)}{' (90 %)' if v.interval.level == 0.9 else ''}",
+                    v.interval.estimate,
+                ),
+                Cell(p_value(v.p), v.p),
+                Cell(p_value(float(p_holm)), float(p_holm)),
+                _number(significance.probability_better(v.comparison.values)),
+                _number(power.minimum_detectable(v.comparison.spread, v.n) if v.n > 1 else math.nan),
+                _percent(power.variance_removed(a, b)),
+            ]
+        )
+    header = ["claim", "verdict", "seeds", "difference", "p", "p (Holm)", "P(better)", "detectable", "pairing removes"]
+    caption = (
+        "p: exact sign-flip test of the claim's bound (two one-sided t tests for equivalence); Holm: over the claims "
+        "made beforehand. P(better): probability that the true mean difference is above 0, given these seeds and no "
+        "prior opinion. Detectable: the difference that this many seeds see with 80 % power. Pairing removes: share of "
+        "the variance of the difference that common seeds take away."
+    )
+    return Table(caption, header, rows)
+
+
+def summary(found: list[Aggregate], results: Results) -> Table:
+    """Arms over all conditions by statistics that one lucky run cannot move."""
+    header = ["arm", "seeds", "interquartile mean", "median", f"beats {results.study.reference}", "area under curve"]
+    rows = [
+        [
+            Cell(a.arm),
+            Cell(str(a.seeds), a.seeds),
+            Cell(estimate(a.iqm, 3), a.iqm.estimate),
+            _number(a.median),
+            _percent(a.improvement),
+            Cell(estimate(a.area, 3), a.area.estimate),
+        ]
+        for a in found
+    ]
+    where = f"All runs of an arm ({plural(len(results.conditions), 'condition')} × seeds) together. "
+    caption = (
+        f"{where if len(results.conditions) > 1 else ''}Interquartile mean: mean of the middle half of the runs. "
+        "Beats: chance that a random run is better than a random run of the reference. Area under curve: mean height "
+        "of the learning curve, so that early learning counts. 95 % intervals over seeds."
+    )
+    return Table(caption, header, rows)
+
+
+def interactions(found: list[Interaction], results: Results) -> Table:
+    """Differences of differences, one row per arm and level."""
+    header = ["arm", "factor", "levels", "change of its lead"]
+    rows = [
+        [
+            Cell(i.arm),
+            Cell(i.factor),
+            Cell(f"{i.level} against {i.base}"),
+            Cell(estimate(i.interval, 3, signed=True), i.interval.estimate),
+        ]
+        for i in found
+    ]
+    caption = (
+        f"An arm's difference to {results.study.reference} at one level minus the same at the other, with its 95 % "
+        "interval: above 0, the level favours the arm."
+    )
+    return Table(caption, header, rows)
+
+
+def main_effects(found: list[MainEffect]) -> Table:
+    """Deviations from the grand mean."""
+    rows = [
+        [Cell(e.name), Cell(e.value), Cell(estimate(e.interval, 3, signed=True), e.interval.estimate)] for e in found
+    ]
+    caption = "Mean over everything else minus the grand mean, with its 95 % interval over seeds that have every cell."
+    return Table(caption, ["factor", "level", "main effect"], rows)
+
+
+def reaching(found: list[Reached], results: Results) -> Table:
+    """Cost until an arm is at the teacher's level."""
+    header = ["arm", *results.study.factors, "teacher", "seeds there", "step", "env steps", "teacher tokens", "time"]
+    rows = [
+        [
+            Cell(r.arm),
+            *(Cell(level) for level in r.levels.values()),
+            _number(r.level),
+            Cell(f"{r.reached} of {r.seeds}", r.reached),
+            *(_reached(r.median[x], count) for x in COUNTERS[:-1]),
+            _reached(r.median[COUNTERS[-1]], duration),
+        ]
+        for r in found
+    ]
+    caption = (
+        "Until two evaluations in a row (or the last one) are at the teacher's own level: median over seeds; "
+        "a seed that never gets there counts as later than all others."
+    )
+    return Table(caption, header, rows)
+
+
+def _reached(value: float, words: Callable[[float], str]) -> Cell:
+    return Cell("not reached") if math.isinf(value) else Cell(words(value), value)
+
+
+def _percent(value: float) -> Cell:
+    return Cell(NOTHING if math.isnan(value) else f"{100 * value:.0f} %".replace("-", MINUS), value)
 
 
 def _cell_name(s: ArmSummary) -> list[Cell]:

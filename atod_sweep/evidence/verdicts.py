@@ -22,7 +22,7 @@ from typing import Literal
 from atod_sweep.config.study import Hypothesis
 from atod_sweep.evidence.comparisons import Comparison, compare
 from atod_sweep.evidence.results import Claim, Results
-from atod_sweep.evidence.stats import power
+from atod_sweep.evidence.stats import power, significance
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
 from atod_sweep.evidence.stats.sequential import confidence_sequence
 from atod_sweep.evidence.text import estimate, number, plural
@@ -47,6 +47,16 @@ class Verdict:
     def n(self) -> int:
         """Common seeds that the verdict rests on."""
         return len(self.comparison.differences)
+
+    @property
+    def p(self) -> float:
+        """p of the claim's bound: exact sign-flip test (t test beyond 40 seeds), two one-sided t tests for '='."""
+        h, values = self.hypothesis, self.comparison.values
+        if h.relation == "=":
+            return significance.equivalence(values, h.margin)
+        bound = h.margin if h.relation == ">" else -h.margin
+        test = significance.sign_flip if self.n <= significance.EXACT_LIMIT else significance.t_test
+        return test([value - bound for value in values])
 
     @property
     def claim(self) -> str:

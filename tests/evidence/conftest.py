@@ -159,6 +159,8 @@ def _trial(
 ) -> list[dict[str, Any]]:
     kind = name if name in SHAPES else "linear"
     overrides: dict[str, Any] = {"objective.distill_weight.kind": kind, "seed": seed, "steps": steps}
+    if t_dur:
+        overrides["objective.turns.kind"] = "t_dur"
     config = with_overrides(Train, Train().model_dump(mode="json"), overrides)
     row = _row(name, role, levels, seed, config)
     target = folder / "trials" / row["trial"]

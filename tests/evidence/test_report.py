@@ -70,7 +70,7 @@ def test_tables_hold_the_unrounded_numbers(make_run: MakeRun) -> None:
     rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
     final = {(r["arm"], r["seed"]): r["metrics"]["eval/success"] for r in rows if r.get("state") == "COMPLETE"}
     mean = sum(final["cosine", s] - final["linear", s] for s in range(3)) / 3
-    assert float(row["difference"]) == pytest.approx(mean, rel=1e-12)
+    assert float(row["estimate"]) == pytest.approx(mean, rel=1e-12)
     assert int(row["n"]) == 3
 
 

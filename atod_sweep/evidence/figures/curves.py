@@ -1,71 +1,171 @@
-"""Line charts over training: what the arms learn, what was applied, and at what cost."""
+"""Line charts over training: what the arms learn, what was applied to them, and at what cost."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
 
 from atod_sweep.evidence.comparisons import teacher_level
-from atod_sweep.evidence.figures.style import Figure, Style, label_axes, legend_below, panels, save, short, styles
-from atod_sweep.evidence.results import Levels, Results, Trial
+from atod_sweep.evidence.curves import complete, stacked
+from atod_sweep.evidence.figures.style import (
+    Figure,
+    Style,
+    condition_panels,
+    hidden,
+    label_axes,
+    legend_below,
+    save,
+    short,
+    styles,
+)
+from atod_sweep.evidence.results import Levels, Results
 from atod_sweep.evidence.stats.intervals import Array, t_interval
 
 POINTS = 200  # a line of training steps is thinned to about this many points
 
 
-def learning(results: Results, folder: Path) -> Figure | None:
-    """The metric at every evaluation, mean and 95 % band over seeds, with the teacher's own level."""
-    key = results.study.metric.name
-    canvas, axes = panels(results.conditions)
-    drawn = [
-        _arms(axis, results, levels, key, "eval", True) for axis, levels in zip(axes, results.conditions, strict=True)
+@dataclass(frozen=True)
+class Chart:
+    """One quantity against one counter, a line per arm, a panel per condition."""
+
+    name: str
+    title: str
+    key: str
+    phase: str
+    x: str
+    x_label: str
+    y_label: str
+    caption: str
+
+
+def learning_charts(metric: str) -> list[Chart]:
+    """The metric against optimiser steps, environment steps and teacher tokens."""
+    name = metric.removeprefix("eval/")
+    return [
+        Chart(
+            "learning_curves",
+            "Learning curves",
+            metric,
+            "eval",
+            "step",
+            "optimiser step",
+            name,
+            f"How {name} on held-out tasks grows with training.",
+        ),
+        Chart(
+            "learning_by_env_steps",
+            "Learning by environment steps",
+            metric,
+            "eval",
+            "cost/env_steps",
+            "environment steps",
+            name,
+            "The same against what was played: arms whose episodes are longer pay more per optimiser step.",
+        ),
+        Chart(
+            "learning_by_teacher_tokens",
+            "Learning by teacher tokens",
+            metric,
+            "eval",
+            "cost/teacher_tokens",
+            "tokens scored or written by the teacher",
+            name,
+            "The same against what the teacher was asked for; an arm that never asks it stands at 0.",
+        ),
     ]
+
+
+SCHEDULE = Chart(
+    "schedules",
+    "Schedules as applied",
+    "weight/distill",
+    "train",
+    "step",
+    "optimiser step",
+    "teacher's weight λ or κ",
+    "Weight of the distillation term as applied, from the trials' records and not from the study file.",
+)
+APPLIED = Chart(
+    "applied_teacher_weight",
+    "Teacher weight per generated token",
+    "weight/applied_teacher",
+    "train",
+    "step",
+    "optimiser step",
+    "mean weight",
+    "What is left of that weight once turn weights are applied; arms may differ in area as well as in shape.",
+)
+GAP = Chart(
+    "teacher_kl",
+    "Distance from the teacher",
+    "kl/teacher",
+    "train",
+    "step",
+    "optimiser step",
+    "KL to the teacher (nats / token)",
+    "log p(student) - log p(teacher) of the sampled tokens: 0 means that the student has become the teacher.",
+)
+PULL = Chart(
+    "gradient_distill",
+    "Strength of the distillation signal",
+    "grad_norm/distill",
+    "train",
+    "step",
+    "optimiser step",
+    "gradient norm",
+    "Norm of the distillation term's own gradient, weight included.",
+)
+PUSH = Chart(
+    "gradient_reward",
+    "Strength of the reward signal",
+    "grad_norm/reward",
+    "train",
+    "step",
+    "optimiser step",
+    "gradient norm",
+    "Norm of the reward term's own gradient, weight included; compare with the figure above.",
+)
+
+
+def draw(results: Results, chart: Chart, folder: Path) -> Figure | None:
+    """One figure; None if no complete trial reports the quantity."""
+    canvas, axes = condition_panels(results)
+    drawn = [_arms(axis, results, levels, chart) for axis, levels in axes]
     if not any(drawn):
         return None
-    lines = [_teacher(axis, results, levels) for axis, levels in zip(axes, results.conditions, strict=True)]
-    label_axes(axes, "optimiser step", key.removeprefix("eval/"))
-    legend_below(canvas, axes)
-    teacher = " The dotted line is the teacher itself." if any(lines) else ""
-    seeds = len(results.seeds)
-    band = (
-        f"bands are 95 % intervals of the mean over {seeds} seeds, step by step"
-        if seeds > 1
-        else "one seed, so no band"
-    )
-    caption = f"How {key.removeprefix('eval/')} on held-out tasks grows with training; {band}.{teacher}{_grey(results)}"
-    return save(canvas, folder, "learning_curves", "Learning curves", caption)
+    caption = chart.caption
+    if chart.phase == "eval":
+        seeds = len(results.seeds)
+        caption += (
+            f" Bands: 95 % interval of the mean over {seeds} seeds, point by point." if seeds > 1 else " One seed."
+        )
+        lines = [_teacher(axis, results, levels) for axis, levels in axes]
+        if any(lines):
+            caption += " The dotted line is the teacher itself."
+    else:
+        caption += f" Mean over {len(results.seeds)} seeds." if len(results.seeds) > 1 else " One seed."
+        for axis, _ in axes:
+            axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
+    if chart.x != "step":
+        for axis, _ in axes:
+            axis.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    label_axes([axis for axis, _ in axes], chart.x_label, chart.y_label)
+    legend_below(canvas, [axis for axis, _ in axes])
+    return save(canvas, folder, chart.name, chart.title, caption + hidden(results))
 
 
-def applied_weight(results: Results, folder: Path) -> Figure | None:
-    """The teacher's weight that was in force at every step."""
-    canvas, axes = panels(results.conditions)
-    drawn = [
-        _arms(axis, results, levels, "weight/distill", "train", False)
-        for axis, levels in zip(axes, results.conditions, strict=True)
-    ]
-    if not any(drawn):
-        return None
-    for axis in axes:
-        axis.set_ylim(bottom=0)
-    label_axes(axes, "optimiser step", "teacher's weight λ or κ")
-    legend_below(canvas, axes)
-    caption = (
-        "The weight of the distillation term as applied, read from the trials' records and not from the study file; "
-        f"arms may differ in shape and in area.{_grey(results)}"
-    )
-    return save(canvas, folder, "schedules", "Schedules as applied", caption)
-
-
-def _arms(axis: Axes, results: Results, levels: Levels, key: str, phase: str, band: bool) -> bool:
+def _arms(axis: Axes, results: Results, levels: Levels, chart: Chart) -> bool:
     """Draw every arm's mean curve, grey ones first; True if there was any."""
     drawn = False
     looks = styles(results)
     for arm in sorted(results.arms, key=lambda a: looks[a].shown):
-        x_E, y_SE = stacked([t for t in results.of(arm, levels) if t.state == "COMPLETE"], key, phase)
+        x_E, y_SE = stacked(complete(results, arm, levels), chart.key, chart.phase, chart.x)
         if len(x_E):
-            _line(axis, arm, looks[arm], x_E, y_SE, band)
+            _line(axis, arm, looks[arm], x_E, y_SE, band=chart.phase == "eval")
             drawn = True
     return drawn
 
@@ -80,25 +180,9 @@ def _line(axis: Axes, arm: str, look: Style, x_E: Array, y_SE: Array, band: bool
         axis.fill_between(x_E, [i.low for i in limits], [i.high for i in limits], color=look.color, alpha=0.15, lw=0)
 
 
-def stacked(trials: list[Trial], key: str, phase: str, x: str = "step") -> tuple[Array, Array]:
-    """Curves of several seeds on their common points: `x_E`, `y_SE`; empty if they share none."""
-    curves = [curve for t in trials if len((curve := t.curve(key, phase, x)).x)]
-    if not curves:
-        return np.empty(0), np.empty((0, 0))
-    common = curves[0].x
-    for curve in curves[1:]:
-        common = np.intersect1d(common, curve.x)
-    return common, np.array([curve.y[np.isin(curve.x, common)] for curve in curves])
-
-
 def _teacher(axis: Axes, results: Results, levels: Levels) -> bool:
     level = teacher_level(results, levels, results.study.metric)
     if np.isnan(level):
         return False
     axis.axhline(level, color="black", ls=":", lw=1.4, label="teacher")
     return True
-
-
-def _grey(results: Results) -> str:
-    hidden = sum(not look.shown for look in styles(results).values())
-    return f" {hidden} further arms are grey." if hidden else ""

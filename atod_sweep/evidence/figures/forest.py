@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from atod_sweep.evidence.comparisons import ArmSummary, Comparison
-from atod_sweep.evidence.figures.style import Figure, panels, save, short, styles
+from atod_sweep.evidence.figures.style import Figure, condition_panels, save, short, styles
 from atod_sweep.evidence.results import Results
 from atod_sweep.evidence.text import plural
 
@@ -19,9 +19,9 @@ def differences(results: Results, comparisons: list[Comparison], folder: Path) -
     if not found:
         return None
     arms = [arm for arm in results.arms if any(c.arm == arm for c in found)]
-    canvas, axes = panels(results.conditions, height=0.5 + 0.32 * len(arms))
+    canvas, axes = condition_panels(results, height=0.5 + 0.32 * len(arms))
     looks = styles(results)
-    for axis, levels in zip(axes, results.conditions, strict=True):
+    for axis, levels in axes:
         axis.axvline(0, color="black", lw=1)
         for c in found:
             if c.levels == levels:
@@ -53,9 +53,9 @@ def scores(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | N
     if not found:
         return None
     names = [arm for arm in results.arms if any(s.arm == arm for s in found)]
-    canvas, axes = panels(results.conditions, height=0.5 + 0.32 * len(names))
+    canvas, axes = condition_panels(results, height=0.5 + 0.32 * len(names))
     looks = styles(results)
-    for axis, levels in zip(axes, results.conditions, strict=True):
+    for axis, levels in axes:
         _scores(axis, [s for s in found if s.levels == levels], names, {n: looks[n].color for n in names})
     canvas.supxlabel(_metric(results), fontsize=10)
     seeds = plural(len(results.seeds), "seed")

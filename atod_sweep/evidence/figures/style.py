@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Canvas
 
 from atod_sweep.evidence.results import Levels, Results, label
 
-# Okabe and Ito's palette without its yellow, which is lost on white paper. Shades repeat with another dash.
+# Okabe and Ito's palette without its yellow, which is lost on white paper; an eighth arm repeats the first's colour.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
 GREY = "#9A9A9A"
@@ -46,14 +46,14 @@ class Style:
 
 
 def styles(results: Results) -> dict[str, Style]:
-    """A style per arm, the same in every figure; arms beyond `LINES` are grey, the claims' arms never are."""
+    """A style per arm, the same in every figure: controls are dashed, arms beyond `LINES` grey (claimed ones last)."""
     claimed = [name for c in results.study.claims for name in (c.hypothesis.arm, c.hypothesis.other)]
     arms = results.arms
     first = dict.fromkeys([results.study.reference, *claimed, *arms])
     shown = [arm for arm in first if arm in arms][:LINES]
     order = [arm for arm in arms if arm in shown]
     looks = {
-        arm: Style(PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)], True)
+        arm: Style(PALETTE[i % len(PALETTE)], DASHES[(arm in results.study.controls) + 2 * (i // len(PALETTE))], True)
         for i, arm in enumerate(order)
     }
     return {arm: looks.get(arm, Style(GREY, "-", False)) for arm in arms}
@@ -87,18 +87,31 @@ def rc() -> dict[str, Any]:
     }
 
 
-def panels(conditions: list[Levels], height: float = 2.7, width: float = WIDTH) -> tuple[Canvas, list[Axes]]:
-    """One panel per condition, two in a row, with shared axes; each titled by its levels."""
-    columns = min(2, len(conditions))
-    rows = -(-len(conditions) // columns)
+def panels(titles: list[str], height: float = 2.7, width: float = WIDTH) -> tuple[Canvas, list[Axes]]:
+    """One panel per title, two in a row, with shared axes."""
+    columns = min(2, len(titles))
+    rows = -(-len(titles) // columns)
     canvas = Canvas(figsize=(width, height * rows + 0.6), layout="constrained")
     grid = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes = list(grid.flat)
-    for spare in axes[len(conditions) :]:
+    for spare in axes[len(titles) :]:
         spare.set_visible(False)
-    for axis, levels in zip(axes, conditions, strict=False):
-        axis.set_title(short(label(levels), 40))
-    return canvas, axes[: len(conditions)]
+    for axis, title in zip(axes, titles, strict=False):
+        axis.set_title(short(title, 38))
+    return canvas, axes[: len(titles)]
+
+
+def condition_panels(results: Results, height: float = 2.7) -> tuple[Canvas, list[tuple[Axes, Levels]]]:
+    """One panel per condition, titled by its levels."""
+    conditions = results.conditions
+    canvas, axes = panels([label(levels) for levels in conditions], height)
+    return canvas, list(zip(axes, conditions, strict=True))
+
+
+def hidden(results: Results) -> str:
+    """A sentence on the arms that a line chart shows in grey; empty if there are none."""
+    grey = sum(not look.shown for look in styles(results).values())
+    return f" {grey} further arms are grey." if grey else ""
 
 
 def label_axes(axes: list[Axes], x: str, y: str) -> None:
@@ -132,6 +145,7 @@ def save(canvas: Canvas, folder: Path, name: str, title: str, caption: str) -> F
         canvas.savefig(svg, metadata={"Date": None})
         # Verdana has DejaVu's widths and is there where DejaVu is not.
         svg.write_text(svg.read_text(encoding="utf-8").replace("'DejaVu Sans'", FALLBACK), encoding="utf-8")
+        canvas.set_layout_engine("none")  # keeps the layout found for the SVG, which takes longer than drawing
         canvas.savefig(png, dpi=160)
     return Figure(name, title, caption, svg, png)
 

@@ -1,0 +1,88 @@
+"""Pictures across conditions: does a factor change who is better, and how often does an arm reach a score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from atod_sweep.evidence.aggregates import complete_table
+from atod_sweep.evidence.comparisons import seed_score
+from atod_sweep.evidence.figures.style import Figure, hidden, label_axes, legend_below, panels, save, short, styles
+from atod_sweep.evidence.results import Results
+from atod_sweep.evidence.stats.aggregate import performance_profile
+from atod_sweep.evidence.stats.intervals import t_interval
+from atod_sweep.evidence.text import plural
+
+
+def interaction(results: Results, folder: Path) -> Figure | None:
+    """Every arm's mean at every level of every factor, with intervals; parallel lines mean no interaction."""
+    factors = results.study.factors
+    if not factors:
+        return None
+    canvas, axes = panels(list(factors))
+    looks = {arm: look for arm, look in styles(results).items() if look.shown}
+    for axis, (factor, levels) in zip(axes, factors.items(), strict=True):
+        axis.set_xticks(range(len(levels)), [short(level, 14) for level in levels])
+        for i, (arm, look) in enumerate(looks.items()):
+            cells = [
+                t_interval(
+                    [x for seed in results.seeds if isinstance(x := _score(results, arm, factor, level, seed), float)]
+                )
+                for level in levels
+            ]
+            dodge = (i - (len(looks) - 1) / 2) * 0.025
+            axis.errorbar(
+                np.arange(len(levels)) + dodge,
+                [c.estimate for c in cells],
+                yerr=[np.nan_to_num(c.half_width) for c in cells],
+                color=look.color,
+                ls=look.dash,
+                marker="o",
+                ms=4,
+                label=short(arm),
+            )
+    metric = results.study.metric.name.removeprefix("eval/")
+    label_axes(axes, "level", metric)
+    for axis in axes:
+        axis.set_xlabel("level")
+    legend_below(canvas, axes)
+    caption = (
+        f"Mean {metric} and its 95 % interval at every level ({plural(len(results.seeds), 'seed')}). Lines that run "
+        "parallel: the level shifts all arms alike. Lines that cross or spread: it changes who is better."
+    )
+    return save(
+        canvas,
+        folder,
+        "interaction",
+        "Arms across levels",
+        caption + hidden(results).replace("are grey", "are left out"),
+    )
+
+
+def _score(results: Results, arm: str, factor: str, level: str, seed: int) -> object:
+    return seed_score(results, arm, {factor: level}, seed, results.study.metric)
+
+
+def profile(results: Results, folder: Path) -> Figure | None:
+    """Share of all runs (seeds and conditions) above every score."""
+    looks = {arm: look for arm, look in styles(results).items() if look.shown}
+    tables = {arm: table for arm in looks if (table := complete_table(results, arm)) is not None}
+    if not tables or max(table.size for table in tables.values()) < 3:
+        return None
+    low, high = min(t.min() for t in tables.values()), max(t.max() for t in tables.values())
+    pad = 0.02 * (high - low) + 1e-9
+    score_P = np.linspace(low - pad, high + pad, 201)
+    canvas, (axis,) = panels([""])
+    for arm, table_ST in tables.items():
+        share_P = performance_profile(table_ST, score_P)
+        axis.step(score_P, share_P, color=looks[arm].color, ls=looks[arm].dash, label=short(arm))
+    metric = results.study.metric.name.removeprefix("eval/")
+    label_axes([axis], metric, "share of runs above")
+    legend_below(canvas, [axis])
+    runs = plural(max(table.size for table in tables.values()), "run")
+    caption = (
+        f"Performance profile: the share of an arm's runs (up to {runs}: seeds × conditions) with a higher {metric}. A "
+        "line above another at every score is better throughout; lines that cross are not ordered."
+    )
+    return save(canvas, folder, "performance_profile", "Performance profile", caption)
