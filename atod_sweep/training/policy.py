@@ -31,6 +31,7 @@ class Policy(nn.Module):
     def __init__(self, model: Any, value_head: bool = False) -> None:
         super().__init__()
         self.model = model
+        _without_dropout(model)
         self.value_head = nn.Linear(model.config.hidden_size, 1) if value_head else None
         if self.value_head is not None:  # start from "every state is worth 0": no random baseline at the first step
             nn.init.zeros_(self.value_head.weight)
@@ -65,6 +66,15 @@ class Policy(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device
+
+
+def _without_dropout(model: Any) -> None:
+    """The update must see the policy that played: dropout would change its log-probs, and unrepeatably so."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
 
 
 def load_tokenizer(path: str | Path, gguf_file: str | None = None) -> Any:

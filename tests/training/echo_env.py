@@ -1,0 +1,64 @@
+"""A tiny environment for trainer tests: name the partner of the last word. Calls end at different turns."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from typing import Any
+
+import gymnasium
+
+PARTNER = {"red": "one", "green": "two", "blue": "three"}
+FILLER = ("so", "well", "and")
+FAULTS = ("none", "raise", "hang", "nan")
+
+
+class Echo(gymnasium.Env[str, str]):
+    """Observations of one to four words, of which the last is a colour; the right action is its number.
+
+    A right action earns 1 / horizon. "bye" ends the episode, and so does turn 1 + seed % 5; the horizon truncates it.
+    `fault` happens on turn `fault_turn` of every episode whose seed is even.
+    """
+
+    def __init__(self, horizon: int = 3, fault: str = "none", fault_turn: int = 1) -> None:
+        assert fault in FAULTS
+        self.horizon, self.fault, self.fault_turn = horizon, fault, fault_turn
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        self._seed = seed or 0
+        self._random = random.Random(f"{seed} {(options or {}).get('split')}")
+        self.turn = self._right = 0
+        return self._say(), {}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        reward = float(action == PARTNER[self._colour]) / self.horizon
+        if self.turn == self.fault_turn and self._seed % 2 == 0:
+            if self.fault == "raise":
+                raise RuntimeError("the server is gone")
+            if self.fault == "hang":
+                time.sleep(60)
+            if self.fault == "nan":
+                reward = math.nan
+        self.turn += 1
+        self._right += reward > 0
+        terminated = action == "bye" or self.turn == 1 + self._seed % 5
+        truncated = self.turn == self.horizon and not terminated
+        info: dict[str, Any] = {}
+        if terminated or truncated:
+            share = self._right / self.horizon
+            info = {"success": float(share == 1.0), "metrics": {"share": share}}
+        return self._say(), reward, terminated, truncated, info
+
+    def _say(self) -> str:
+        self._colour = self._random.choice(list(PARTNER))
+        return " ".join([*self._random.choices(FILLER, k=self._random.randrange(4)), self._colour])
+
+    def demonstrator_action(self) -> str:
+        return PARTNER[self._colour]
+
+    def actions(self) -> list[str]:
+        return [*PARTNER.values(), "bye"]
+
+    def vocabulary(self) -> list[str]:
+        return [*PARTNER, *FILLER, *self.actions()]
