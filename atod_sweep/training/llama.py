@@ -67,7 +67,8 @@ class FastLlama:
         return self._run(ids_BL, cos[slot_BL][:, :, None], sin[slot_BL][:, :, None], attend, self.merged)
 
     def _run(self, ids: Tensor, cos: Tensor, sin: Tensor, attend: Any, merged: list[tuple[Tensor, Tensor]]) -> Tensor:
-        x = F.embedding(ids, self.model.embed_tokens.weight)
+        table = self.model.embed_tokens
+        x = F.embedding(ids, table.weight, table.padding_idx)
         rotated = self.heads + self.kv_heads
         for i, layer in enumerate(self.model.layers):
             qkv_weight, gate_up_weight = merged[i]
