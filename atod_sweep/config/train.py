@@ -27,8 +27,8 @@ class Env(Record):
 class TeacherRecipe(Record):
     """How a compact teacher is trained: on perturbed demonstrations, labelled with the demonstrator's choice."""
 
-    steps: int = Field(600, ge=1, description="Optimiser steps of supervised training.")
-    episodes: int = Field(128, ge=1, description="Episodes per optimiser step.")
+    steps: int = Field(250, ge=1, description="Optimiser steps of supervised training.")
+    episodes: int = Field(64, ge=1, description="Episodes per optimiser step.")
     lr: float = Field(2e-3, gt=0, description="Peak AdamW learning rate (linear warm-up over 5 %, cosine to 0).")
     perturb: float = Field(
         0.3,
@@ -174,9 +174,9 @@ class Evaluation(Record):
     """Success on a fixed set of held-out tasks, with a generator of its own."""
 
     every: int = Field(
-        25, ge=1, description="Optimiser steps between evaluations; steps 0 and the last are always evaluated."
+        50, ge=1, description="Optimiser steps between evaluations; steps 0 and the last are always evaluated."
     )
-    tasks: int = Field(256, ge=1, description="Held-out tasks per evaluation, one episode each.")
+    tasks: int = Field(512, ge=1, description="Held-out tasks per evaluation, one episode each.")
     temperature: float = Field(0.4, ge=0, description="Sampling temperature; 0 is greedy.")
     seed: int = Field(1, ge=0, description="Seed of the held-out task set and of sampling on it.")
 
@@ -209,12 +209,12 @@ class Train(Record):
     optimiser: Optimiser = Field(default_factory=Optimiser, description="AdamW and its warm-up.")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="Held-out evaluation.")
     runtime: Runtime = Field(default_factory=Runtime, description="Device, threads, precision.")
-    steps: int = Field(300, ge=1, description="Optimiser steps S (batches of rollouts).")
+    steps: int = Field(400, ge=1, description="Optimiser steps S (batches of rollouts).")
     checkpoint_every: int | None = Field(
         None, ge=1, description="Optimiser steps between checkpoints; null: one tenth of the run."
     )
     diagnostics_every: int = Field(
-        25, ge=1, description="Optimiser steps between gradient norms per term (each costs one backward pass per term)."
+        50, ge=1, description="Optimiser steps between gradient norms per term (each costs one backward pass per term)."
     )
     seed: int = Field(0, ge=0, description="Seed of tasks, sampling and order; never of the initial student.")
 
