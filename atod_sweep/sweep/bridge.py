@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -35,6 +36,9 @@ class Bridge(tune.Callback):
     def __init__(self, source: Source, sink: Any) -> None:
         self._source, self._sink = source, sink
         self._live: dict[str, _Live] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Bridge, (None, None)  # Tune pickles its callbacks for a restore that we never ask for
 
     # -- what the searcher asks for
 
@@ -73,11 +77,8 @@ class Bridge(tune.Callback):
             return
         if live.began is None:
             self._sink.started(live.job)
-        reason = str(trial.get_pickled_error() or "the worker ended without a word")
         seconds = time.monotonic() - live.began if live.began is not None else 0.0
-        status = "out_of_memory" if "memory" in reason.lower() and "OOM" in reason else "worker_died"
-        failure = Failure(status, type(trial.get_pickled_error()).__name__, " ".join(reason.split())[:1000], reason)
-        self._end(trial.trial_id, Attempt(seconds, "", error=failure))
+        self._end(trial.trial_id, Attempt(seconds, "", error=_death(trial)))
 
     def _end(self, trial_id: str, attempt: Attempt) -> None:
         job = self._live.pop(trial_id).job
@@ -121,7 +122,7 @@ class _Searcher(Searcher):
         pass
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_Searcher, (None,))
+        return _Searcher, (None,)
 
 
 def searcher(bridge: Bridge) -> Searcher:
@@ -129,17 +130,34 @@ def searcher(bridge: Bridge) -> Searcher:
     return _Searcher(bridge)
 
 
+def _death(trial: Any) -> Failure:
+    """Why a worker is gone, from the file in which Tune keeps it."""
+    path = Path(trial.error_file) if trial.error_file else None
+    text = path.read_text(encoding="utf-8") if path and path.is_file() else "the worker process is gone"
+    _, _, reason = text.rpartition("Failure # ")
+    out_of_memory = "OutOfMemory" in text or "memory monitor" in text.lower()
+    line = " ".join(line.strip() for line in reason.splitlines()[1:] or [reason] if line.strip())
+    return Failure("out_of_memory" if out_of_memory else "worker_died", "WorkerDied", line.split(". ")[0][:300], text)
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Ray's loggers and warnings below an error stay off the console while Tune runs."""
-    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train", "ray.data", "ray._private")]
-    levels = [logger.level for logger in loggers]
+    """Keep Ray off the console: its loggers, its warnings, and the raylet's remarks on workers that died.
+
+    What matters of them is in the ledger, and with --json every other line would break the output.
+    """
+    from ray._private import worker
+
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train", "ray.tune.tune")]
+    levels, printed = [logger.level for logger in loggers], worker.print_to_stdstream
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
+    worker.print_to_stdstream = lambda *args, **kwargs: None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        worker.print_to_stdstream = printed
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

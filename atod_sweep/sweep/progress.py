@@ -6,7 +6,6 @@ import json
 import math
 import statistics
 import sys
-import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -76,7 +75,9 @@ def clock(seconds: float) -> str:
 
 def _result(row: Row, metric: str) -> str:
     if row["error"]:
-        return f"{row['error']['status']}: {row['error']['type']}: {' '.join(row['error']['message'].split())}"
+        error = row["error"]
+        kind = error["type"] if error["status"] == "exception" else error["status"]
+        return f"{kind}: {' '.join(error['message'].split())}"
     value = row["metrics"].get(metric)
     return f"{metric} {value:.3f}" if value is not None else ""
 
@@ -160,11 +161,11 @@ class Bar:
 
     def begin(self, board: Scoreboard) -> None:
         """Show the bar."""
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._board, self._started = board, time.monotonic()
-        columns = (BarColumn(30), TextColumn("{task.completed}/{task.total}"), TextColumn("{task.description}"))
-        self._bar = Progress(*columns, console=self._console)
+        self._board = board
+        count, words = TextColumn("{task.completed}/{task.total}"), TextColumn("{task.description}")
+        self._bar = Progress(BarColumn(26), count, words, TimeElapsedColumn(), console=self._console)
         self._task = self._bar.add_task("", total=board.total, completed=board.done)
         self._bar.start()
         self._update()
@@ -189,10 +190,9 @@ class Bar:
             parts.append(f"{pruned} pruned")
         if best := board.best:
             parts.append(f" best: [bold]{best}[/bold]")
-        parts.append(f" {clock(time.monotonic() - self._started)}")
         left = board.seconds_left
         if left is not None and board.done < board.total:
-            parts.append(f"(about {clock(left)} left)")
+            parts.append(f" about {clock(left)} left")
         self._bar.update(self._task, completed=board.done, description=" ".join(parts))
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -102,7 +99,7 @@ def resume_run(run_dir: Path, **options: Any) -> Outcome:
 def _run(plan: Plan, text: str, run_dir: Path, intent: Intent, options: Options) -> Outcome:
     started = time.monotonic()
     show = progress.choose(options.json_output)
-    with opened(run_dir, plan, intent) as (writer, history), _stoppable():
+    with opened(run_dir, plan, intent) as (writer, history):
         _announce(show, plan, options)
         row: ledger.Row = {"id": history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16]}
         row |= _study_row(plan, options)
@@ -120,6 +117,11 @@ def _run(plan: Plan, text: str, run_dir: Path, intent: Intent, options: Options)
         done = ledger.fold(ledger.read(run_dir))
         if not stopped and options.after is not None:
             options.after(run_dir)
+        if stopped:
+            finished = done.count("COMPLETE") + done.count("PRUNED")
+            show.note(
+                f"stopped with {finished} of {len(plan.trials)} trials finished; atod-sweep resume {run_dir} continues"
+            )
         _close(tracker, mirror, "KILLED" if stopped else "FINISHED", show, run_dir)
     return _outcome(plan, run_dir, done, stopped, time.monotonic() - started)
 
@@ -278,20 +280,3 @@ def _outcome(plan: Plan, run_dir: Path, history: History, stopped: bool, seconds
     return Outcome(
         run_dir, len(plan.trials), counts["COMPLETE"], len(failures), counts["PRUNED"], stopped, seconds, failures
     )
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let `kill PID` end a run as Ctrl-C does: recorded and resumable."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,16 +68,34 @@ def cpu_cores() -> int:
 
 
 def run_local(source: Source, sink: Sink) -> None:
-    """One attempt after the other, in this process."""
-    while (job := source.next()) is not None:
-        sink.started(job)
-        try:
-            attempt = execute(job, lambda rows, job=job: sink.rows(job, rows))  # type: ignore[misc]
-        except KeyboardInterrupt:
-            sink.ended(job, interrupted())
-            raise
-        sink.ended(job, attempt)
-        source.ended(job, attempt)
+    """One attempt after the other, in this process. KeyboardInterrupt, also on SIGTERM, once the ledger knows."""
+    with stoppable():
+        while (job := source.next()) is not None:
+            sink.started(job)
+            try:
+                attempt = execute(job, lambda rows, job=job: sink.rows(job, rows))  # type: ignore[misc]
+            except KeyboardInterrupt:
+                sink.ended(job, interrupted())
+                raise
+            sink.ended(job, attempt)
+            source.ended(job, attempt)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Let `kill PID` end a run as Ctrl-C does: recorded and resumable."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # ---- Ray ----------------------------------------------------------------------------------------------------------
@@ -85,35 +107,31 @@ def run_ray(source: Source, sink: Sink, resources: Resources, concurrency: int |
         os.environ.setdefault(name, value)
     import ray
 
-    started_here = not ray.is_initialized()
-    if started_here:
+    from atod_sweep.sweep.bridge import quiet
+
+    with quiet():
         _connect(options.address)
-    try:
-        cluster = ray.cluster_resources()
-        for kind, need in (("CPU", resources.cpu), ("GPU", resources.gpu)):
-            if need > cluster.get(kind, 0):
-                raise UserError(
-                    f"resources.{kind.lower()}: a trial needs {need:g} but Ray has {cluster.get(kind, 0):g}; "
-                    "ask for less, or join a larger cluster with --address"
-                )
-        concurrency = concurrency or capacity(resources, int(cluster["CPU"]))
-        _tune(source, sink, resources, concurrency, options.storage)
-    finally:
-        if started_here:
+        try:
+            cluster = ray.cluster_resources()
+            for kind, need in (("CPU", resources.cpu), ("GPU", resources.gpu)):
+                if need > cluster.get(kind, 0):
+                    raise UserError(
+                        f"resources.{kind.lower()}: a trial needs {need:g} but Ray has {cluster.get(kind, 0):g}; "
+                        "ask for less, or join a larger cluster with --address"
+                    )
+            concurrency = concurrency or capacity(resources, int(cluster["CPU"]))
+            with stoppable():  # after Ray's start, which takes the signal for itself
+                _tune(source, sink, resources, concurrency, options.storage)
+        finally:
             ray.shutdown()
 
 
 def _connect(address: str | None) -> None:
     import ray
 
+    local: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            configure_logging=True,
-        )
+        ray.init(address=address or "local", log_to_driver=False, logging_level="CRITICAL", **local)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"--address {address!r}: no Ray cluster answers there: {reason}") from None
@@ -122,7 +140,7 @@ def _connect(address: str | None) -> None:
 def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, storage: str) -> None:
     from ray import tune
 
-    from atod_sweep.sweep.bridge import Bridge, quiet, searcher
+    from atod_sweep.sweep.bridge import Bridge, searcher
 
     bridge = Bridge(source, sink)
     experiment = f"tune-{time.time_ns()}"
@@ -146,15 +164,22 @@ def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, st
         ),
     )
     try:
-        with quiet():
-            tuner.fit()
+        tuner.fit()
     except KeyboardInterrupt:
         bridge.interrupt()
         raise
     finally:
-        if "://" not in storage:  # Tune's own state; nothing is read from it again
-            shutil.rmtree(Path(storage) / experiment, ignore_errors=True)
+        _remove_scratch(storage, experiment)
     bridge.check()
+
+
+def _remove_scratch(storage: str, experiment: str) -> None:
+    """Drop Tune's own state of this call: runs resume from the ledger, and nothing reads it again."""
+    if "://" in storage:
+        return
+    shutil.rmtree(Path(storage) / experiment, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        Path(storage).rmdir()  # if nothing of the user's is in it
 
 
 def _name(trial: Any) -> str:

@@ -116,6 +116,9 @@ class Mirror:
                 # A time that follows from the step: the store drops a point that it already has.
                 metrics += [Metric(key, value, begun + step, step) for key, value in values.items()]
                 last = step
+        at = max(last, 0)
+        final = {**row.get("cost", {}), **row.get("metrics", {})}
+        metrics += [Metric(_key(key), value, begun + at, at) for key, value in final.items()]
         for start in range(0, len(metrics), _METRIC_BATCH):
             self._client.log_batch(run_id, metrics=metrics[start : start + _METRIC_BATCH])
         error = row.get("error") or {}
@@ -124,11 +127,9 @@ class Mirror:
         self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in _tags(tags).items()])
         self._logged[row["trial"]] = last
         if row["state"] == "RUNNING":
-            self._client.update_run(run_id, status="RUNNING")
+            if run.info.status != "RUNNING":  # another attempt
+                self._client.update_run(run_id, status="RUNNING")
             return
-        final = {**row.get("cost", {}), **row.get("metrics", {})}
-        at = max(last, 0)
-        self._client.log_batch(run_id, metrics=[Metric(_key(k), v, begun + at, at) for k, v in final.items()])
         path = self._run_dir / "trials" / row["trial"] / METRICS
         if path.is_file():
             self._client.log_artifact(run_id, str(path))
