@@ -41,7 +41,7 @@ def make(config: Env) -> gymnasium.Env[str, str]:
     parameters = inspect.signature(build).parameters
     _check_arguments(config, parameters)
     takes_horizon = "horizon" in parameters
-    kwargs = {**config.kwargs, "horizon": config.horizon} if takes_horizon else config.kwargs
+    kwargs = config.kwargs | {"horizon": config.horizon} if takes_horizon else config.kwargs
     if not _names_a_class(config.id):
         turns = -1 if takes_horizon else config.horizon  # -1: no TimeLimit wrapper
         return gymnasium.make(config.id, max_episode_steps=turns, disable_env_checker=True, **kwargs)
@@ -64,6 +64,8 @@ def _names_a_class(env_id: str) -> bool:
 
 
 def _check_arguments(config: Env, parameters: Mapping[str, inspect.Parameter]) -> None:
+    if "horizon" in config.kwargs:
+        raise UserError(f"env.kwargs.horizon: set env.horizon instead, got {config.kwargs['horizon']!r} here")
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     for key in config.kwargs:

@@ -60,9 +60,10 @@ class Task(NamedTuple):
     inputs: tuple[int, ...]
 
 
-def possible_fixes(before: int, constant: int, want: int) -> list[str]:
+@cache
+def possible_fixes(before: int, constant: int, want: int) -> tuple[str, ...]:
     """Operators that would meet the check."""
-    return [op for op in OPERATORS if RESULT[op][before, constant] == want]
+    return tuple(op for op in OPERATORS if RESULT[op][before, constant] == want)
 
 
 def line_failure(number: int, line: Line, due: Line, registers: Sequence[int]) -> Failure | None:
@@ -214,7 +215,7 @@ class CodeDebug(Game):
         lines = [self.wording.line.format(op=line.op, constant=line.constant) for line in task.buggy]
         return self.wording.program.format(lines=" ".join(lines))
 
-    def play(self, action: str) -> Turn:
+    def respond(self, action: str) -> Turn:
         if action == RUN:
             self._failure = first_failure(self._program, self._task.intended, self._task.inputs)
             if self._failure is None:

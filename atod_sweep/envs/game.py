@@ -1,4 +1,4 @@
-"""What the native families share: splits by task content, the turn limit, reading actions."""
+"""What the native families share: splits by task content, reading of actions, success as reward."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from abc import abstractmethod
 from collections.abc import Hashable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
-import gymnasium
-from gymnasium.error import ResetNeeded
-from gymnasium.spaces import Text
-
-from atod_sweep.envs.contract import TRAIN_SEEDS, Split, split_of_seed
+from atod_sweep.envs.benchmark import Answer, Benchmark
+from atod_sweep.envs.contract import Split
 from atod_sweep.errors import UserError
 
 STYLES = ("compact", "natural")
@@ -58,15 +55,13 @@ def share(name: str, value: float) -> float:
     return value
 
 
-class Game(gymnasium.Env[str, str]):
+class Game(Benchmark):
     """A procedurally generated text game of at most `horizon` turns, rewarded with 1 at the end if it is solved.
 
     A family draws a task (`draw`: a hashable record of everything visible in it), deals it (`deal`) and answers actions
-    (`play`); the turn limit, the splits and the reward are the same for all.
+    (`respond`); splits, reading of actions and reward are the same for all.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
-    name: ClassVar[str]
     horizons: ClassVar[range]
 
     def __init__(self, horizon: int, style: str) -> None:
@@ -75,12 +70,8 @@ class Game(gymnasium.Env[str, str]):
             raise UserError(f"env.horizon: {self.name} plays {low} to {high} turns, got {horizon!r}")
         if style not in STYLES:
             raise UserError(f"env.kwargs.style: unknown style {style!r}; known: {', '.join(STYLES)}")
-        self.horizon = horizon
+        super().__init__(horizon)
         self.style = style
-        self.turn = 0
-        self._over = True
-        self.observation_space = Text(8192, min_length=0, charset=string.printable)
-        self.action_space = Text(_LONGEST_ACTION, min_length=0, charset=string.printable)
 
     # ---- a family's part ---------------------------------------------------------------------------------------
 
@@ -93,38 +84,26 @@ class Game(gymnasium.Env[str, str]):
         """Set up the drawn task and return the first observation."""
 
     @abstractmethod
-    def play(self, action: str) -> Turn:
+    def respond(self, action: str) -> Turn:
         """Answer an action as `read_action` gives it."""
 
     @abstractmethod
     def metrics(self, solved: bool) -> dict[str, float]:
         """The finished episode's metrics beside success."""
 
-    # ---- gymnasium ---------------------------------------------------------------------------------------------
+    # ---- what every environment does -------------------------------------------------------------------------
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Start the task of `seed` in `options["split"]`; without the option the seed's range decides the split."""
-        super().reset(seed=seed)
-        if seed is None:
-            seed = int(self.np_random.integers(TRAIN_SEEDS.stop))
-        split = (options or {}).get("split") or split_of_seed(seed)
-        if split not in ("train", "eval"):
-            raise UserError(f"split: unknown split {split!r}; use 'train' or 'eval'")
+    def start(self, seed: int, split: Split) -> tuple[str, dict[str, Any]]:
+        """Draw tasks from the seed until one belongs to the split."""
         rng = random.Random(seed)
         task = self.draw(rng)
         while split_of_task(task) != split:
             task = self.draw(rng)
-        self.turn = 0
-        self._over = False
         return self.deal(task), {"task": task}
 
-    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Play one action. The episode ends when the task is solved (terminated) or time is up (truncated)."""
-        if self._over:
-            raise ResetNeeded(f"{self.name}: the episode is over or was never started; call reset() first")
-        self.turn += 1
-        observation, solved = self.play(read_action(action))
-        truncated = self.turn == self.horizon and not solved
-        self._over = solved or truncated
-        info = {"success": float(solved), "metrics": self.metrics(solved)} if self._over else {}
-        return observation, float(solved), solved, truncated, info
+    def play(self, text: str) -> Answer:
+        observation, self._solved = self.respond(read_action(text))
+        return Answer(observation, float(self._solved), self._solved)
+
+    def outcome(self) -> tuple[float, dict[str, float]]:
+        return float(self._solved), self.metrics(self._solved)

@@ -213,7 +213,7 @@ class Planner(Game):
         self._delivered = 0
         return self.wording.introduction + self._state()
 
-    def play(self, action: str) -> Turn:
+    def respond(self, action: str) -> Turn:
         problem = self._act(action)
         if self._delivered == len(self._task.orders):
             return Turn(self.wording.solved, solved=True)

@@ -147,7 +147,7 @@ class SupportDesk(Game):
         self._done = 0
         return self.wording.introduction + self._prompt()
 
-    def play(self, action: str) -> Turn:
+    def respond(self, action: str) -> Turn:
         self._performed.append(action)
         if action != self._required[self._done]:
             return Turn((self.wording.refused if action in self._legal else self.wording.unknown) + self._prompt())

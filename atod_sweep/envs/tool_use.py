@@ -129,7 +129,7 @@ class ToolUse(Game):
         self._right_tools = 0
         return self.wording.introduction + self._prompt()
 
-    def play(self, action: str) -> Turn:
+    def respond(self, action: str) -> Turn:
         self._calls += 1
         tool, _, argument = action.partition(" ")
         right_tool, right_argument = self._right_call()

@@ -151,11 +151,10 @@ def test_hostile_text_is_answered(family: str, text: str) -> None:
 
 def check_answers(env: Any, texts: list[str]) -> None:
     env.reset(seed=0)
-    before = env.observation_space.max_length
     for text in texts:
         observation, reward, terminated, truncated, _ = env.step(text)
         assert observation in env.observation_space
-        assert len(observation) <= before
+        assert len(observation) < 2000
         assert reward in (0.0, 1.0)
         if terminated or truncated:
             break

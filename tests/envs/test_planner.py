@@ -38,7 +38,7 @@ def brute_force(env: Planner) -> int:
             for action in env.actions():
                 env._tool, env._energy, held, env._delivered = state
                 env._held = set(held)
-                if env.play(action).solved:
+                if env.respond(action).solved:
                     return turns
                 after = (env._tool, env._energy, frozenset(env._held), env._delivered)
                 if after not in seen:
@@ -118,14 +118,14 @@ def test_orders_by_horizon_and_the_demonstrators_ceiling(horizon: int, orders: i
     env = Planner(horizon)
     assert env.n_orders == orders
     solved = 0.0
-    for seed in range(1000):
+    for seed in range(600):
         env.reset(seed=seed)
         over = False
         while not over:
             _, reward, terminated, truncated, _ = env.step(env.demonstrator_action())
             over = terminated or truncated
         solved += reward
-    assert solved / 1000 == pytest.approx((38 / 48) ** orders, abs=0.06)
+    assert solved / 600 == pytest.approx((38 / 48) ** orders, abs=0.07)
 
 
 def test_preconditions_are_answered_in_words() -> None:

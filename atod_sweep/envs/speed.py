@@ -1,0 +1,75 @@
+"""How fast an environment plays on this machine."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import gymnasium
+
+from atod_sweep import envs
+from atod_sweep.config.train import Env
+from atod_sweep.envs.batch import step
+from atod_sweep.envs.contract import HasActions, HasDemonstrator
+from atod_sweep.errors import UserError
+
+Player = Literal["demonstrator", "random"]
+
+
+class Speed(NamedTuple):
+    """Episodes played in this process, resets and the choice of actions included.
+
+    `seconds` is wall time, `cpu_seconds` this process's share of it, which other processes on the machine disturb less.
+    """
+
+    episodes: int
+    steps: int
+    seconds: float
+    cpu_seconds: float
+    success: float
+
+    @property
+    def steps_per_second(self) -> float:
+        return self.steps / self.seconds
+
+
+def measure(config: Env, player: Player = "demonstrator", seconds: float = 1.0) -> Speed:
+    """Play whole episodes for at least `seconds`, after one that does not count: it pays for imports and caches.
+
+    "random" chooses among `actions()`. Raises UserError if the environment lacks what the player needs.
+    """
+    env = envs.make(config)
+    choose = _chooser(env.unwrapped, player, config.id)
+    _episode(env, choose, seed=0)
+    episodes, steps, solved = 0, 0, 0.0
+    began, cpu_began = time.perf_counter(), time.process_time()
+    while not episodes or time.perf_counter() - began < seconds:
+        turns, success = _episode(env, choose, seed=episodes + 1)
+        episodes, steps, solved = episodes + 1, steps + turns, solved + success
+    elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu_began
+    env.close()
+    return Speed(episodes, steps, elapsed, cpu, solved / episodes)
+
+
+def _chooser(game: object, player: Player, env_id: str) -> Callable[[], str]:
+    if player == "demonstrator":
+        if isinstance(game, HasDemonstrator):
+            return game.demonstrator_action
+        raise UserError(f"env.id: {env_id!r} has no demonstrator_action(); measure it with the random player")
+    if isinstance(game, HasActions):
+        rng, actions = random.Random(0), game.actions
+        return lambda: rng.choice(actions())
+    raise UserError(f"env.id: {env_id!r} has no actions() for the random player")
+
+
+def _episode(env: gymnasium.Env[str, str], choose: Callable[[], str], seed: int) -> tuple[int, float]:
+    """Turns and success of one training task."""
+    env.reset(seed=seed, options={"split": "train"})
+    turns = 0
+    while True:
+        turns += 1
+        answer = step(env, choose())
+        if answer.terminated or answer.truncated:
+            return turns, answer.info["success"]
