@@ -71,7 +71,9 @@ def test_ray_gives_what_the_local_backend_gives_and_outlives_dead_workers(write_
     assert not (on_ray.run_dir / "ray").exists()
 
     arms["die"] = {"env.kwargs": {"fault": "flaky"}}  # what an in-process run can survive
-    here = run_study(write_study(arms=arms, controls=["teacher"], seeds=1), out=tmp_path / "local", trainer=FAKE, backend="local")
+    here = run_study(
+        write_study(arms=arms, controls=["teacher"], seeds=1), out=tmp_path / "local", trainer=FAKE, backend="local"
+    )
     ours, theirs = essence(here.run_dir), essence(on_ray.run_dir)
     for row in (*ours.values(), *theirs.values()):
         del row["config_hash"]
