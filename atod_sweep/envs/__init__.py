@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from atod_sweep.errors import UserError
@@ -80,11 +81,11 @@ def _entry_point(env_id: str) -> Any:
     import gymnasium
 
     module_name, _, name = env_id.rpartition(":")
+    if module_name:
+        _module(env_id, module_name)
     try:
-        if module_name:
-            importlib.import_module(module_name)
         entry_point = gymnasium.spec(name).entry_point
-    except (gymnasium.error.Error, ImportError):
+    except gymnasium.error.Error:
         near = difflib.get_close_matches(env_id, names(), n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"shipped: {', '.join(names())}"
         raise UserError(
@@ -94,12 +95,16 @@ def _entry_point(env_id: str) -> Any:
 
 
 def _attribute(env_id: str, module_name: str, name: str) -> Any:
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise UserError(f"env.id: {env_id!r} needs the module {error.name!r}, which is not installed here") from None
+    module = _module(env_id, module_name)
     if not hasattr(module, name):
         near = difflib.get_close_matches(name, vars(module), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"env.id: {env_id!r}: module {module_name!r} has no {name!r}{hint}")
     return getattr(module, name)
+
+
+def _module(env_id: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"env.id: {env_id!r} needs the module {error.name!r}, which is not installed here") from None
