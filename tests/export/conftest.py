@@ -11,6 +11,7 @@ import pytest
 
 from atod_sweep.config.base import content_hash, dump_yaml, with_overrides
 from atod_sweep.config.train import Train
+from atod_sweep.export import bundle
 
 Scores = Mapping[int, float | None]  # seed -> final success; None: the trial failed
 TrainRow = Callable[[int, int], dict[str, Any]]  # (seed, step) -> what the trial recorded at a step
@@ -101,3 +102,25 @@ def _trial(
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     """`make_run(arms, ...)`: a run in a temporary folder."""
     return lambda arms, name="study", **options: write_run(tmp_path / name, arms, **options)
+
+
+@pytest.fixture
+def export_to(make_run: Callable[..., Path], tmp_path: Path) -> Callable[..., tuple[Path, list[dict[str, Any]]]]:
+    """`export_to(target, objective, ...)`: the export of a run with that objective, and the rows of its table."""
+
+    def export(
+        target: str,
+        objective: dict[str, Any],
+        *,
+        steps: int = 8,
+        horizon: int = 3,
+        record: TrainRow | None = None,
+        allow_lossy: bool = False,
+        **more: Any,
+    ) -> tuple[Path, list[dict[str, Any]]]:
+        overrides = {"objective": objective, "steps": steps, "env.horizon": horizon, **more}
+        run = make_run({"best": (overrides, {0: 0.5})}, record=record)
+        out = bundle.write(run, tmp_path / "out", target=target, allow_lossy=allow_lossy)
+        return out, json.loads((out / "schedule.json").read_text(encoding="utf-8"))["rows"]
+
+    return export

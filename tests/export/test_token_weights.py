@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,28 +11,21 @@ import pytest
 import torch
 from shim_modules import modules_of
 
-from atod_sweep.export import bundle
 from atod_sweep.objective import turn_weights
 
-MakeRun = Callable[..., Path]
+ExportTo = Callable[..., tuple[Path, list[dict[str, Any]]]]
 # Two episodes: turns of 2, 1 and 2 tokens; one turn of 3 tokens, then padding.
 MASK = torch.tensor([[0, 1, 1, 0, 1, 0, 0, 1, 1], [1, 1, 1, 0, 0, 0, 0, 0, 0]])
 TURN = [[None, 0, 0, None, 1, None, None, 2, 2], [0, 0, 0, None, None, None, None, None, None]]
-
-
-def export(make_run: MakeRun, tmp_path: Path, objective: dict[str, Any], **options: Any) -> tuple[Path, list[Any]]:
-    run = make_run({"best": ({"objective": objective, "steps": 8, "env.horizon": 3}, {0: 0.5})}, **options)
-    out = bundle.write(run, tmp_path / "out", target="pytorch")
-    return out, json.loads((out / "schedule.json").read_text(encoding="utf-8"))["rows"]
 
 
 def on_tokens(by_turn: list[float]) -> list[list[float]]:
     return [[0.0 if k is None else by_turn[k] for k in row] for row in TURN]
 
 
-def test_weights_of_every_token_at_every_step(make_run: MakeRun, tmp_path: Path) -> None:
+def test_weights_of_every_token_at_every_step(export_to: ExportTo) -> None:
     turns = {"kind": "thresholds", "early_turns": 1, "late_turns": 1}
-    out, rows = export(make_run, tmp_path, {"kind": "interpolated", "turns": turns})
+    out, rows = export_to("pytorch", {"kind": "interpolated", "turns": turns})
     with modules_of(out, "token_weights") as (module,):
         for step in range(8):
             distill, reward = module.token_weights(step, MASK, 8, 3)
@@ -42,10 +34,10 @@ def test_weights_of_every_token_at_every_step(make_run: MakeRun, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", ["t_dur", "product", "token_level"])
-def test_turn_weights_that_follow_log_probs(make_run: MakeRun, tmp_path: Path, kind: str) -> None:
+def test_turn_weights_that_follow_log_probs(export_to: ExportTo, kind: str) -> None:
     objective = {"kind": "hybrid", "turns": {"kind": kind}}
     recorded: dict[str, Any] = {"turn_weight": [0.5, 0.25, None]}
-    out, rows = export(make_run, tmp_path, objective, record=lambda seed, step: recorded)
+    out, rows = export_to("pytorch", objective, record=lambda seed, step: recorded)
     student, teacher = -torch.rand(2, 9, generator=torch.Generator().manual_seed(1)), -torch.ones(2, 9)
     with modules_of(out, "token_weights", "schedule") as (module, schedule):
         turn = module.turns_of(MASK)
@@ -61,7 +53,7 @@ def test_turn_weights_that_follow_log_probs(make_run: MakeRun, tmp_path: Path, k
     assert torch.allclose(reward, MASK * rows[3]["reward"][0], atol=1e-7)
 
 
-def test_loss_by_hand(make_run: MakeRun, tmp_path: Path) -> None:
+def test_loss_by_hand(export_to: ExportTo) -> None:
     """Sum of weighted terms over the 8 generated tokens, divided by 8."""
     turns = {"kind": "thresholds", "early_turns": 1, "late_turns": 1, "early": 0.8, "late": 0.2}
     objective = {
@@ -70,7 +62,7 @@ def test_loss_by_hand(make_run: MakeRun, tmp_path: Path) -> None:
         "turns": turns,
         "kl_penalty": {"kind": "k3", "coef": 0.25},
     }
-    out, _ = export(make_run, tmp_path, objective)
+    out, _ = export_to("pytorch", objective)
     ones = torch.ones(2, 9)
     with modules_of(out, "scheduled_loss") as (module,):
         loss = module.scheduled_loss(5, 8, 3, MASK, 2.0 * ones, 3.0 * ones, 4.0 * ones)
@@ -79,9 +71,9 @@ def test_loss_by_hand(make_run: MakeRun, tmp_path: Path) -> None:
     assert float(loss) == pytest.approx(expected, abs=1e-6)
 
 
-def test_plain_loop_resumes_where_it_stopped(make_run: MakeRun, tmp_path: Path) -> None:
+def test_plain_loop_resumes_where_it_stopped(export_to: ExportTo) -> None:
     """Training 8 steps, or 3 and then 5 from a checkpoint: the same weights of the network."""
-    out, _ = export(make_run, tmp_path, {"kind": "interpolated"})
+    out, _ = export_to("pytorch", {"kind": "interpolated"})
 
     def run(parts: list[range]) -> torch.Tensor:
         torch.manual_seed(0)
