@@ -49,9 +49,10 @@ class Conversation:
         text = self._decoded.get(ids)
         if text is None:
             kept = ids[:-1] if ids and ids[-1] in self.stop_ids else ids
-            text = self.tokenizer.decode(kept, skip_special_tokens=True).strip()
+            text = self.tokenizer.decode(kept, skip_special_tokens=True)
             for stop in self.stop_strings:
                 text = text.split(stop, 1)[0]
+            text = text.strip()
             if len(self._decoded) < MAX_CACHED_TEXTS:
                 self._decoded[ids] = text
         return text
@@ -70,6 +71,11 @@ def conversation_for(tokenizer: Any, chat_template: bool, stop_strings: list[str
         if tokenizer.eos_token_id is None:
             raise UserError(f"tokenizer {tokenizer.name_or_path!r} has no end-of-text token; set its eos_token")
         newline = tuple(tokenizer("\n", add_special_tokens=False)["input_ids"])
+        if not newline:
+            raise UserError(
+                f"tokenizer {tokenizer.name_or_path!r} has no token for a line break, which ends plain-text actions; "
+                "use a tokenizer with a chat template and chat_template: true"
+            )
         return Conversation(
             tokenizer=tokenizer,
             opening="Observation: ",
@@ -96,7 +102,8 @@ def conversation_for(tokenizer: Any, chat_template: bool, stop_strings: list[str
             "set chat_template: false"
         )
     end = tokenizer(between.strip(), add_special_tokens=False)["input_ids"][:1]
-    if not end or (end[0] not in tokenizer.all_special_ids and end[0] != tokenizer.eos_token_id):
+    special = {*tokenizer.all_special_ids, *(i for i, t in tokenizer.added_tokens_decoder.items() if t.special)}
+    if not end or end[0] not in special:
         raise UserError(
             f"the chat template of {tokenizer.name_or_path!r} ends no action with a special token; "
             "set chat_template: false"

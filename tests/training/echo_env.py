@@ -62,3 +62,22 @@ class Echo(gymnasium.Env[str, str]):
 
     def vocabulary(self) -> list[str]:
         return [*PARTNER, *FILLER, *self.actions()]
+
+
+class Script(gymnasium.Env[str, str]):
+    """Says `observations` whatever is answered, pays `rewards`, and ends with the last of them."""
+
+    def __init__(self, observations: list[str], rewards: list[float], terminates: bool = True) -> None:
+        self.observations, self.rewards, self.terminates = observations, rewards, terminates
+        self.heard: list[str] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        self.turn = 0
+        self.heard.clear()
+        return self.observations[0], {}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self.heard.append(action)
+        self.turn += 1
+        over = self.turn == len(self.rewards)
+        return self.observations[self.turn], self.rewards[self.turn - 1], over and self.terminates, over, {}

@@ -10,7 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from atod_sweep.config.base import validate, with_overrides
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs.batch import Batch
-from atod_sweep.training import compact
+from atod_sweep.training import compact, episodes
 from atod_sweep.training.conversation import conversation_for
 from atod_sweep.training.episodes import Episodes, Limits, Player
 from atod_sweep.training.policy import Policy
@@ -59,8 +59,9 @@ def tokenizer() -> Any:
     return compact.make_tokenizer(Echo().vocabulary())
 
 
-SIZES: dict[str, Any] = {"vocab_size": 15, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
+SIZES: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
 LLAMA = SIZES | {
+    "vocab_size": 15,
     "hidden_size": 16,
     "intermediate_size": 24,
     "num_hidden_layers": 2,
@@ -72,30 +73,31 @@ LLAMA = SIZES | {
 }
 
 
-def make_model(name: str, seed: int = 0) -> Any:
+def make_model(name: str, seed: int = 0, vocabulary: int = 15) -> Any:
     """A random model of one of the architectures under test, its end token likelier than the others."""
     torch.manual_seed(seed)
+    llama, sizes = LLAMA | {"vocab_size": vocabulary}, SIZES | {"vocab_size": vocabulary}
     match name:
         case "llama":
-            model = LlamaForCausalLM(LlamaConfig(**LLAMA))
+            model = LlamaForCausalLM(LlamaConfig(**llama))
         case "llama-gqa":
-            model = LlamaForCausalLM(LlamaConfig(**LLAMA | {"num_key_value_heads": 2}))
+            model = LlamaForCausalLM(LlamaConfig(**llama | {"num_key_value_heads": 2}))
         case "llama-biased":  # no fast path
-            model = LlamaForCausalLM(LlamaConfig(**LLAMA, attention_bias=True))
+            model = LlamaForCausalLM(LlamaConfig(**llama, attention_bias=True))
         case "llama3-rope":  # no fast path
             rope = {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}
-            model = LlamaForCausalLM(LlamaConfig(**LLAMA, rope_parameters=rope))
+            model = LlamaForCausalLM(LlamaConfig(**llama, rope_parameters=rope))
         case "qwen3":
-            model = Qwen3ForCausalLM(Qwen3Config(**LLAMA | {"num_key_value_heads": 1}, head_dim=8))
+            model = Qwen3ForCausalLM(Qwen3Config(**llama | {"num_key_value_heads": 1}, head_dim=8))
         case "gpt2":
-            sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 256, "initializer_range": 0.3}
-            model = GPT2LMHeadModel(GPT2Config(**SIZES, **sizes))
+            sizes |= {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 256, "initializer_range": 0.3}
+            model = GPT2LMHeadModel(GPT2Config(**sizes))
         case _:
             raise AssertionError(name)
     for parameter in model.parameters():  # biases and norms away from their neutral start
         if parameter.dim() == 1:
             torch.nn.init.normal_(parameter, 1.0 if parameter.mean() == 1 else 0.0, 0.3)
-    head = torch.nn.Linear(16, 15)
+    head = torch.nn.Linear(16, vocabulary)
     torch.nn.init.normal_(head.weight, 0.0, 0.3)
     with torch.no_grad():
         head.bias.zero_()[1] = 2.0
@@ -130,3 +132,14 @@ def full_forward_logp(model: Any, episodes: Episodes, temperature: float = 1.0) 
         for column in episodes.column_N[episodes.sequence_N == s].tolist():
             logp.append(logp_TV[column - 1, ids[column]])
     return torch.stack(logp)
+
+
+def follow(monkeypatch: Any, tokens: list[list[int]]) -> None:
+    """Make the player sample these ids, decoding step by decoding step, row by row."""
+    script = iter(tokens)
+
+    def sample(logits_BV: torch.Tensor, temperature: float, generator: torch.Generator) -> Any:
+        token_B = torch.tensor(next(script))
+        return token_B, logits_BV.log_softmax(-1).gather(1, token_B[:, None])[:, 0]
+
+    monkeypatch.setattr(episodes, "sample", sample)
