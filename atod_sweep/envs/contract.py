@@ -4,7 +4,8 @@
 every process. `step(text)` never raises on bad text: the environment answers it in words. When an episode ends, `info`
 holds `"success"` (0.0 to 1.0) and `"metrics"` (name -> float).
 
-A class whose steps take milliseconds sets the class attribute `slow = True` and is stepped in worker processes.
+An environment whose steps take milliseconds has the attribute `slow = True` (of the class or of the instance) and is
+stepped in worker processes.
 
 The optional methods below are looked up on `env.unwrapped`. An environment without a demonstrator can still be trained
 by reward, or with a teacher from a directory.

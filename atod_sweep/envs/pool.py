@@ -37,11 +37,15 @@ class WorkerError(RuntimeError):
 
 
 def open_batch(config: Env, size: int, workers: int | None = None, timeout: float | None = None) -> Batch | Pool:
-    """`size` environments: in this process, or in `workers` (default: one per core) if the class says `slow = True`.
+    """`size` environments: in this process, or in `workers` (default: one per core) if the environment is `slow`.
 
-    A `timeout` (seconds a step may take) asks for workers too: a step in this process cannot be stopped.
+    A `timeout` (seconds a step may take) asks for workers too: a step in this process cannot be stopped. Raises
+    UserError for what `envs.make` refuses.
     """
-    if timeout is None and not getattr(envs.constructor(config.id), "slow", False):
+    probe = envs.make(config)
+    slow = getattr(probe.unwrapped, "slow", False)
+    probe.close()
+    if timeout is None and not slow:
         return Batch(config, size)
     return Pool(config, size, workers or os.cpu_count() or 1, timeout)
 
@@ -85,7 +89,6 @@ class Pool:
     """
 
     def __init__(self, config: Env, size: int, workers: int, timeout: float | None = None) -> None:
-        envs.make(config).close()  # bad arguments are reported here, on one line
         self.size = size
         self._timeout = timeout
         self._workers = [_Worker(config) for _ in range(min(workers, size))]

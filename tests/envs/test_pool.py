@@ -138,7 +138,7 @@ def test_slow_classes_and_timeouts_ask_for_workers() -> None:
 
 def test_bad_arguments_are_reported_before_a_worker_starts() -> None:
     with pytest.raises(UserError, match="got 99"):
-        Pool(Env(id="support_desk", horizon=99), 2, 1)
+        open_batch(Env(id="support_desk", horizon=99), 2, timeout=1.0)
 
 
 @pytest.mark.parametrize("make", [Batch, lambda config, size: Pool(config, size, 1)])
