@@ -18,8 +18,8 @@ SKEWED_COVERAGE = {3: 88, 5: 83, 10: 82, 20: 92}
 SKEWNESS = 0.7  # pooled skewness from which scores count as skewed (and two standard errors away from 0)
 
 
-def warnings(results: Results) -> list[str]:
-    """Every caution that applies to this run, the gravest first."""
+def warnings(results: Results, numerics: int | None = None) -> list[str]:
+    """Every caution that applies to this run, the gravest first; `numerics` is today's version of the trainer."""
     gaps = len(results.missing())
     cells = len(results.arms) * len(results.conditions) * len(results.seeds)
     if gaps == cells:
@@ -29,6 +29,9 @@ def warnings(results: Results) -> list[str]:
         found.append(f"{gaps} of {cells} cells have no result; comparisons that miss some are marked *.")
     if len(results.seeds) == 1:
         found.append("One seed: there is no interval, and nothing can be decided.")
+    made = results.study.latest["numerics"]
+    if numerics is not None and made != numerics:
+        found.append(f"Stale: made with numerics version {made} of the trainer, which is at {numerics} now.")
     checks = (_not_learning, _extended, _changed, _unreachable, _skewed)
     return found + [text for check in checks if (text := check(results))]
 

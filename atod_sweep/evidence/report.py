@@ -53,15 +53,18 @@ class Fact:
     value: str
 
 
-def write(run_dir: Path) -> ReportPaths:
-    """Build the report of `runs/<study>` inside it. UserError if the folder holds no run."""
+def write(run_dir: Path, numerics: int | None = None) -> ReportPaths:
+    """Build the report of `runs/<study>` inside it. UserError if the folder holds no run.
+
+    `numerics` is the version of today's trainer, where one is installed: a run made with another is marked stale.
+    """
     results = load(run_dir)
     with style.context():
         sections, hero = _sections(results, run_dir / "figures")
     context = {
         "study": results.study,
         "answers": answers(results),
-        "warnings": warnings(results),
+        "warnings": warnings(results, numerics),
         "hero": hero,
         "sections": sections,
         "facts": _facts(results),

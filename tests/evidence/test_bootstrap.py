@@ -36,11 +36,11 @@ def test_the_mouse_datas_bootstrap_t_interval() -> None:
 @pytest.mark.parametrize("statistic", [MEAN, IQM, MEDIAN], ids=lambda s: s.name)
 def test_agrees_with_scipy_on_one_task(ours: object, theirs: str, statistic: object) -> None:
     x_S = np.random.default_rng(3).exponential(1, 15)
-    interval = ours(draw(x_S[:, None], statistic, rng(), 20_000))  # type: ignore[operator, arg-type]
+    interval = ours(draw(x_S[:, None], statistic, rng(), 5000))  # type: ignore[operator, arg-type]
     reference = stats.bootstrap(
-        (x_S,), lambda x, axis: np.apply_along_axis(statistic.of, axis, x), method=theirs, rng=rng(), n_resamples=20_000
+        (x_S,), lambda x, axis: np.apply_along_axis(statistic.of, axis, x), method=theirs, rng=rng(), n_resamples=5000
     ).confidence_interval  # type: ignore[attr-defined]
-    assert (interval.low, interval.high) == pytest.approx((reference.low, reference.high), abs=0.03)
+    assert (interval.low, interval.high) == pytest.approx((reference.low, reference.high), abs=0.06)
 
 
 def test_resampling_stays_within_tasks() -> None:

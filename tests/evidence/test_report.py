@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from atod_sweep.evidence import csv_files, tables
+from atod_sweep.evidence.cautions import warnings
+from atod_sweep.evidence.comparisons import against_reference, summaries
 from atod_sweep.evidence.report import write
+from atod_sweep.evidence.results import load
 
 MakeRun = Callable[..., Path]
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -52,7 +56,9 @@ def check(run: Path) -> tuple[str, str]:
 
 def test_answers_come_before_tables(make_run: MakeRun) -> None:
     claim = {"arm": "cosine", "other": "linear"}
-    run = make_run("quick", {"cosine": 0.66, "linear": 0.6}, reference="linear", hypotheses=[claim], t_dur=True)
+    run = make_run(
+        "quick", {"cosine": 0.66, "linear": 0.6}, reference="linear", hypotheses=[claim], t_dur=True, steps=20
+    )
     html, markdown = check(run)
     order = ["Does a cosine", "cosine > linear", "figures/differences.png", "## Arms", "## Cost", "## Appendix"]
     places = [markdown.index(part) for part in order]
@@ -63,68 +69,66 @@ def test_answers_come_before_tables(make_run: MakeRun) -> None:
 
 
 def test_tables_hold_the_unrounded_numbers(make_run: MakeRun) -> None:
-    run = make_run("quick", {"cosine": 0.66, "linear": 0.6}, reference="linear")
-    write(run)
+    run = make_run("quick", {"cosine": 0.66, "linear": 0.6}, reference="linear", factors={"h": {"s": 0, "l": -0.1}})
+    paths = csv_files.write(load(run), run / "tables")
+    assert {path.stem for path in paths} >= {"trials", "arms", "comparisons", "interactions", "main_effects", "curves"}
     with (run / "tables/comparisons.csv").open(encoding="utf-8") as file:
-        (row,) = csv.DictReader(file)
+        row = next(csv.DictReader(file))
     rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
-    final = {(r["arm"], r["seed"]): r["metrics"]["eval/success"] for r in rows if r.get("state") == "COMPLETE"}
+    done = [r for r in rows if r.get("state") == "COMPLETE" and r["levels"] == {"h": "s"}]
+    final = {(r["arm"], r["seed"]): r["metrics"]["eval/success"] for r in done}
     mean = sum(final["cosine", s] - final["linear", s] for s in range(3)) / 3
     assert float(row["estimate"]) == pytest.approx(mean, rel=1e-12)
-    assert int(row["n"]) == 3
+    assert (row["h"], row["n"], row["confidence"]) == ("s", "3", "0.95")
 
 
+@pytest.mark.slow
 def test_one_seed_one_arm(make_run: MakeRun) -> None:
     _, markdown = check(make_run("tiny", {"only": 0.5}, seeds=1, teacher=None))
     assert "One seed: there is no interval" in markdown
     assert "only reaches success" in markdown
 
 
-def test_all_failed(make_run: MakeRun) -> None:
-    arms = {"a": 0.5, "b": 0.4}
+def test_all_failed_with_names_that_look_like_markup(make_run: MakeRun) -> None:
+    arms = {"余弦": 0.6, "<b>bold|pipe</b>": 0.5, "x" * 200: 0.4}
     failed = [(arm, s) for arm in arms for s in range(3)]
-    _, markdown = check(make_run("broken", arms, failed=failed, hypotheses=[{"arm": "a", "other": "b"}]))
+    question = "Lernt „余弦“ schneller als <script>alert(1)</script>?"
+    claim = {"arm": "余弦", "other": "x" * 200}
+    html, markdown = check(make_run("odd", arms, failed=failed, question=question, hypotheses=[claim]))
+    assert "No trial has a result" in markdown
     assert "no seed in common" in markdown
-    assert markdown.count("the loss is not a number at step 30") == 6
+    assert markdown.count("the loss is not a number") == 9
+    assert "<script>alert" not in html
+    assert "<b>bold" not in html
+    assert "bold\\|pipe" in markdown
 
 
+def test_missing_cells_are_marked_everywhere(make_run: MakeRun) -> None:
+    results = load(make_run("gap", {"a": 0.6, "b": 0.5}, seeds=4, failed=[("a", 1)], reference="b"))
+    table = tables.arms(results, summaries(results), against_reference(results))
+    texts = {row[0].text: [cell.text for cell in row] for row in table.rows}
+    assert texts["a"][1] == "3 of 4"
+    assert texts["a"][4].endswith(" *")
+    assert "1 of 8 cells have no result" in warnings(results)[0]
+    assert [row[-1].text for row in tables.missing(results).rows] == [
+        "DivergedError: the loss is not a number at step 30"
+    ]
+
+
+@pytest.mark.slow
 def test_sixty_arms(make_run: MakeRun) -> None:
     arms = {f"arm_{i:02d}_with_a_rather_long_name_of_{i}": 0.4 + i / 300 for i in range(60)}
     _, markdown = check(make_run("wide", arms, seeds=2, steps=20))
     assert "52 further arms are grey" in markdown
 
 
-def test_unicode_markup_and_long_names(make_run: MakeRun) -> None:
-    arms = {"余弦": 0.6, "<b>bold|pipe</b>": 0.5, "x" * 200: 0.4}
-    html, markdown = check(make_run("odd", arms, question="Lernt „余弦“ schneller als <script>alert(1)</script>?"))
-    assert "<script>alert" not in html
-    assert "<b>bold" not in html
-    assert "bold\\|pipe" in markdown
+@pytest.mark.slow
+def test_unicode_and_long_names_in_figures(make_run: MakeRun) -> None:
+    html, _ = check(make_run("odd", {"余弦": 0.6, "<b>bold|pipe</b>": 0.5, "x" * 200: 0.4}))
     assert "余弦" in html
 
 
-def test_missing_cells_are_marked_everywhere(make_run: MakeRun) -> None:
-    run = make_run("gap", {"a": 0.6, "b": 0.5}, seeds=4, failed=[("a", 1)], reference="b")
-    html, markdown = check(run)
-    assert "3 of 4" in markdown
-    assert re.search(r"\| a \|.* \\\* \|", markdown)
-    assert "1 of 8 cells have no result" in markdown
-    assert "DivergedError" in html
-
-
-def test_a_setting_that_does_not_learn_is_called_so(make_run: MakeRun) -> None:
-    _, markdown = check(make_run("flat", {"a": 0.2, "b": 0.19}))
-    assert "barely learns" in markdown
-
-
-def test_seeds_added_on_the_way_are_confessed(make_run: MakeRun) -> None:
-    run = make_run("grown", {"a": 0.6, "b": 0.5}, seeds=4)
-    lines = (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
-    first = {**json.loads(lines[0]), "seeds": [0, 1]}
-    (run / "ledger.jsonl").write_text("\n".join([json.dumps(first), *lines]), encoding="utf-8")
-    assert "Seeds were added after the run had started (2, then 4)" in check(run)[1]
-
-
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_report(make_run: MakeRun) -> None:
     run = make_run("same", {"a": 0.6, "b": 0.5})
     assert check(run) == check(run)

@@ -16,7 +16,7 @@ def pooled_skewness(cells_C: Sequence[ArrayLike]) -> tuple[float, float]:
 
     Unbiased third cumulants over unbiased variances to the power 1.5 (Fisher's k statistics), each averaged over cells
     with at least three seeds before dividing: few seeds per cell show no skewness by themselves, many cells do. The
-    error is sqrt(sum of 6 n / ((n-1)(n-2))) / C, from the exact variance of k3 for normal noise. NaN without cells.
+    error is sqrt(sum of 6 n / ((n-1)(n-2))) / C, from the variance of k3 alone: a little too large. NaN without cells.
     """
     cells = [x_N for values in cells_C if len(x_N := as_scores(values)) >= 3]
     if not cells:

@@ -1,0 +1,88 @@
+"""Two runs side by side: what differs in how they were made, and what differs in what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from atod_sweep.config.files import flatten
+from atod_sweep.evidence.comparisons import summarise
+from atod_sweep.evidence.results import Levels, Results, label, load
+from atod_sweep.evidence.stats.intervals import t_interval
+from atod_sweep.evidence.tables import Cell, Table
+from atod_sweep.evidence.text import NOTHING, duration, estimate
+from atod_sweep.evidence.verdicts import judge
+
+SETTINGS = ("numerics", "git", "versions", "hardware")
+
+
+def tables(a: Results, b: Results) -> list[Table]:
+    """Differences of the definitions, the arms' results, the verdicts; tables without rows are left out."""
+    names = _names(a, b)
+    return [table for table in (_made(a, b, names), _arms(a, b, names), _verdicts(a, b, names)) if table.rows]
+
+
+def lines(run_a: Path, run_b: Path) -> list[str]:
+    """The comparison as plain text, columns aligned. UserError if one of the folders holds no run."""
+    text: list[str] = []
+    for table in tables(load(run_a), load(run_b)):
+        cells = [table.header, *([cell.text for cell in row] for row in table.rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(table.header))]
+        text += ["", table.caption, ""]
+        text += ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return text[1:]
+
+
+def _names(a: Results, b: Results) -> tuple[str, str]:
+    """The studies' names, or their folders where the names are the same."""
+    return (a.study.name, b.study.name) if a.study.name != b.study.name else (str(a.folder), str(b.folder))
+
+
+def _made(a: Results, b: Results, names: tuple[str, str]) -> Table:
+    sides = [
+        flatten({key: r.study.latest[key] for key in SETTINGS} | {"study": r.study.latest["definition"]})
+        for r in (a, b)
+    ]
+    keys = [key for key in dict.fromkeys([*sides[0], *sides[1]]) if sides[0].get(key) != sides[1].get(key)]
+    rows = [[Cell(key.removeprefix("study.")), *(Cell(_short(side.get(key))) for side in sides)] for key in keys]
+    return Table("What differs in how they were made.", ["setting", *names], rows)
+
+
+def _short(value: object) -> str:
+    text = NOTHING if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _arms(a: Results, b: Results, names: tuple[str, str]) -> Table:
+    metric = a.study.metric.name.removeprefix("eval/")
+    cells = dict.fromkeys((arm, label(levels)) for r in (a, b) for levels in r.conditions for arm in r.arms)
+    levels_of: dict[str, Levels] = {label(levels): levels for r in (a, b) for levels in r.conditions}
+    rows = [_arm(a, b, arm, levels_of[where]) for arm, where in cells]
+    caption = f"Mean {metric} with its 95 % interval over seeds, and the second minus the first on common seeds."
+    header = [
+        "arm",
+        *(f"{name}: {what}" for name in names for what in ("seeds", metric)),
+        "difference",
+        "time per trial",
+    ]
+    return Table(caption, header, rows)
+
+
+def _arm(a: Results, b: Results, arm: str, levels: Levels) -> list[Cell]:
+    first, second = summarise(a, arm, levels), summarise(b, arm, levels)
+    common = [seed for seed in first.scores if seed in second.scores]
+    same_metric = a.study.metric == b.study.metric
+    change = t_interval([second.scores[s] - first.scores[s] for s in common] if same_metric else [])
+    where = label(levels)
+    return [
+        Cell(f"{arm} ({where})" if where else arm),
+        *(cell for s in (first, second) for cell in (Cell(str(len(s.scores))), Cell(estimate(s.interval, 3)))),
+        Cell(estimate(change, 3, signed=True)),
+        Cell(f"{duration(first.seconds)} / {duration(second.seconds)}"),
+    ]
+
+
+def _verdicts(a: Results, b: Results, names: tuple[str, str]) -> Table:
+    sides = [{v.claim: f"{v.outcome} at n = {v.n}" for v in judge(r)} for r in (a, b)]
+    claims = dict.fromkeys([*sides[0], *sides[1]])
+    rows = [[Cell(claim), *(Cell(side.get(claim, NOTHING)) for side in sides)] for claim in claims]
+    return Table("Verdicts.", ["claim", *names], rows)
