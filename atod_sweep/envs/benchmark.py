@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import gymnasium
@@ -12,6 +13,14 @@ from gymnasium.spaces import Text
 
 from atod_sweep.envs.contract import TRAIN_SEEDS, Split, split_of_seed
 from atod_sweep.errors import UserError
+
+
+def choice(key: str, value: str, known: Iterable[str]) -> str:
+    """`value`, one of the known ones of a constructor's argument `key`; else UserError."""
+    known = list(known)
+    if value not in known:
+        raise UserError(f"env.kwargs.{key}: unknown value {value!r}; known: {', '.join(known)}")
+    return value
 
 
 class AnyText(Text):

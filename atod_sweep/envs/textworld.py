@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.envs.benchmark import Answer, Benchmark
+from atod_sweep.envs.benchmark import Answer, Benchmark, choice
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.game import STYLES, read_action
 from atod_sweep.envs.optional import optional
@@ -54,17 +54,14 @@ class TextWorld(Benchmark):
         tracking: bool = True,
     ) -> None:
         super().__init__(horizon)
-        if style not in STYLES:
-            raise UserError(f"env.kwargs.style: unknown style {style!r}; known: {', '.join(STYLES)}")
-        if suite not in SUITES:
-            raise UserError(f"env.kwargs.suite: unknown suite {suite!r}; known: {', '.join(SUITES)}")
-        if unknown := set(settings or ()) - SUITES[suite].keys():
-            raise UserError(f"env.kwargs.settings: {suite} has no {min(unknown)!r}; known: {', '.join(SUITES[suite])}")
+        self.style = choice("style", style, STYLES)
+        self.suite = choice("suite", suite, SUITES)
+        changed = {choice("settings", key, SUITES[suite]): value for key, value in (settings or {}).items()}
+        self.settings = SUITES[suite] | changed
         for key, count in (("train_games", train_games), ("eval_games", eval_games)):
             if count < 1:
                 raise UserError(f"env.kwargs.{key}: at least 1, got {count!r}")
-        self.style, self.suite, self.games, self.tracking = style, suite, games, tracking
-        self.settings = {**SUITES[suite], **(settings or {})}
+        self.games, self.tracking = games, tracking
         self.counts: dict[Split, int] = {"train": train_games, "eval": eval_games}
         self._library = _textworld("textworld")
         self._path: Path | None = None

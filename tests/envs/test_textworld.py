@@ -93,9 +93,9 @@ def test_a_missing_package_is_one_line_with_the_command(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"style": "loud"}, "unknown style 'loud'; known: compact, natural"),
-        ({"suite": "chess"}, "unknown suite 'chess'; known: coin_collector, treasure_hunter, cooking"),
-        ({"settings": {"lvl": 3}}, "coin_collector has no 'lvl'; known: level"),
+        ({"style": "loud"}, "style: unknown value 'loud'; known: compact, natural"),
+        ({"suite": "chess"}, "suite: unknown value 'chess'; known: coin_collector, treasure_hunter, cooking"),
+        ({"settings": {"lvl": 3}}, "settings: unknown value 'lvl'; known: level"),
         ({"train_games": 0}, "train_games: at least 1, got 0"),
         ({"horizon": 0}, "at least 1 turn, got 0"),
     ],

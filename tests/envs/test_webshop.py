@@ -319,7 +319,7 @@ def test_any_text_is_answered(text: str) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"style": "loud"}, "unknown style 'loud'; known: compact, natural"),
+        ({"style": "loud"}, "style: unknown value 'loud'; known: compact, natural"),
         ({"products": 0}, "products: at least 1, got 0"),
         ({"horizon": 0}, "at least 1 turn, got 0"),
         ({"data": "/nowhere"}, "no items_shuffle.json"),

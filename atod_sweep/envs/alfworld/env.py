@@ -13,7 +13,7 @@ from atod_sweep.envs.alfworld.game import load, own_grammar, prepare
 from atod_sweep.envs.alfworld.players import Deal, Fast, Official
 from atod_sweep.envs.alfworld.wheel import TASKS, folder
 from atod_sweep.envs.alfworld.words import COMMANDS, compact, vocabulary
-from atod_sweep.envs.benchmark import Answer, Benchmark
+from atod_sweep.envs.benchmark import Answer, Benchmark, choice
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.game import STYLES, read_action
 from atod_sweep.errors import UserError
@@ -48,18 +48,15 @@ class AlfWorld(Benchmark):
         engine: str = "fast",
     ) -> None:
         super().__init__(horizon)
-        _check("style", style, STYLES)
-        _check("demonstrator", demonstrator, _DEMONSTRATORS)
-        _check("engine", engine, tuple(_PLAYERS))
-        for task in tasks or ():
-            _check("tasks", task, TASKS)
         if receptacles is not None and receptacles < _FEWEST_RECEPTACLES:
             raise UserError(f"env.kwargs.receptacles: at least {_FEWEST_RECEPTACLES}, got {receptacles!r}")
         folder()  # fail here, not at the first reset
-        self.style, self.games, self.list_commands = style, games, commands
-        self.tasks = tuple(tasks) if tasks else TASKS
+        self.style = choice("style", style, STYLES)
+        self.games, self.list_commands = games, commands
+        self.tasks = tuple(choice("tasks", task, TASKS) for task in tasks or TASKS)
         self.size = generate.Size(receptacles, (receptacles, receptacles + 2)) if receptacles else generate.Size()
-        self._player = _PLAYERS[engine](knowing=demonstrator == "knowing")
+        knowing = choice("demonstrator", demonstrator, _DEMONSTRATORS) == "knowing"
+        self._player = _PLAYERS[choice("engine", engine, _PLAYERS)](knowing)
         self._started = False
 
     def start(self, seed: int, split: Split) -> tuple[str, dict[str, Any]]:
@@ -103,11 +100,6 @@ class AlfWorld(Benchmark):
 
     def card(self) -> str:
         return _CARD
-
-
-def _check(key: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UserError(f"env.kwargs.{key}: unknown value {value!r}; known: {', '.join(known)}")
 
 
 @lru_cache(maxsize=256)  # the rollouts of a group play one game

@@ -46,11 +46,13 @@ class Game:
 
 def prepare(problem: Problem, wording: Grammar) -> Game:
     """The game of a problem, to be told in the words of `wording`, task sentence included."""
-    ids = sorted({name.lower() for fact in problem.facts for name in fact[1:]})
-    number = {name: i for i, name in enumerate(ids)}
+    names = {name for fact in problem.facts for name in fact[1:]}
+    ids = sorted({name.lower() for name in names})
+    rank = {name: i for i, name in enumerate(ids)}
+    number = {name: rank[name.lower()] for name in names}
     facts: dict[str, set[Tuple]] = defaultdict(set)
     for predicate, *arguments in problem.facts:
-        facts[predicate.lower()].add(tuple(number[argument.lower()] for argument in arguments))
+        facts[predicate.lower()].add(tuple([number[argument] for argument in arguments]))
     places = [(receptacle, location) for receptacle, location in sorted(facts["receptacleatlocation"])]
     holds: dict[str, set[str]] = defaultdict(set)
     for receptacle_type, object_type in facts["cancontain"]:

@@ -190,28 +190,29 @@ def _things(room: _Room, goal: Goal, size: Size, rng: random.Random) -> list[_Th
 def _problem(name: str, room: _Room, goal: Goal, things: list[_Thing]) -> Problem:
     tables = wheel.affordances()
     kinds = sorted({thing.kind for thing in things})
+    ids = {receptacle: mangle(receptacle) for receptacle in sorted(room.receptacles)}
     places = {receptacle: mangle("loc|{}|{}|{}|{}".format(*pose)) for receptacle, pose in room.receptacles.items()}
     start = mangle("loc|{}|{}|{}|{}".format(*_START))
     facts: list[Fact] = [("atLocation", "agent1", start)]
     for kind, receptacles in room.by_type.items():
         for receptacle in receptacles:
-            facts.append(("receptacleType", mangle(receptacle), f"{kind}Type"))
-            facts.append(("receptacleAtLocation", mangle(receptacle), places[receptacle]))
+            facts.append(("receptacleType", ids[receptacle], f"{kind}Type"))
+            facts.append(("receptacleAtLocation", ids[receptacle], places[receptacle]))
             if kind in tables.openable:
-                facts.append(("openable", mangle(receptacle)))
+                facts.append(("openable", ids[receptacle]))
         facts += [("canContain", f"{kind}Type", f"{each}Type") for each in kinds if kind in room.homes.get(each, ())]
+    declared = [("agent1", "agent"), *((receptacle, "receptacle") for receptacle in ids.values())]
     for thing in things:
-        facts.append(("objectType", mangle(thing.name), f"{thing.kind}Type"))
-        facts.append(("inReceptacle", mangle(thing.name), mangle(thing.receptacle)))
-        facts.append(("objectAtLocation", mangle(thing.name), places[thing.receptacle]))
+        thing_id = mangle(thing.name)
+        declared.append((thing_id, "object"))
+        facts.append(("objectType", thing_id, f"{thing.kind}Type"))
+        facts.append(("inReceptacle", thing_id, ids[thing.receptacle]))
+        facts.append(("objectAtLocation", thing_id, places[thing.receptacle]))
         if thing.kind not in tables.actions["Toggleable"]:
-            facts.append(("pickupable", mangle(thing.name)))
+            facts.append(("pickupable", thing_id))
         if thing.kind in tables.movable_receptacles:
-            facts.append(("isReceptacleObject", mangle(thing.name)))
-        facts += [(name.lower(), mangle(thing.name)) for name, able in tables.actions.items() if thing.kind in able]
-    declared = [("agent1", "agent")]
-    declared += [(mangle(receptacle), "receptacle") for receptacle in sorted(room.receptacles)]
-    declared += [(mangle(thing.name), "object") for thing in things]
+            facts.append(("isReceptacleObject", thing_id))
+        facts += [(name.lower(), thing_id) for name, able in tables.actions.items() if thing.kind in able]
     declared += [(place, "location") for place in sorted({*places.values(), start})]
     declared += [(f"{kind}Type", "otype") for kind in kinds] + [(f"{kind}Type", "rtype") for kind in room.by_type]
     return Problem(name, tuple(declared), tuple(facts), goal)

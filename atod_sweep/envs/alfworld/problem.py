@@ -54,12 +54,12 @@ class Problem:
     goal: Goal
 
 
-_MANGLED = {"-": "_minus_", "#": "-", "|": "_bar_", "+": "_plus_", ".": "_dot_", ",": "_comma_"}
+_MANGLED = str.maketrans({"-": "_minus_", "#": "-", "|": "_bar_", "+": "_plus_", ".": "_dot_", ",": "_comma_"})
 
 
 def mangle(text: str) -> str:
     """Names such as "Fridge|-02.10|+00.00|+01.09" as PDDL identifiers, and "#" as the typing dash."""
-    return re.sub(r"[-#|+.,]", lambda match: _MANGLED[match[0]], text)
+    return text.translate(_MANGLED)
 
 
 # ---- writing -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from atod_sweep.envs.benchmark import Answer, Benchmark
+from atod_sweep.envs.benchmark import Answer, Benchmark, choice
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.game import STYLES
 from atod_sweep.envs.webshop import buyer
@@ -34,11 +34,9 @@ class WebShop(Benchmark):
         data: str = "",
     ) -> None:
         super().__init__(horizon)
-        if style not in STYLES:
-            raise UserError(f"env.kwargs.style: unknown style {style!r}; known: {', '.join(STYLES)}")
         if products is not None and products < 1:
             raise UserError(f"env.kwargs.products: at least 1, got {products!r}")
-        self.style = style
+        self.style = choice("style", style, STYLES)
         self.catalogue = official(data, products) if data else generated(products or 1000, catalogue_seed)
 
     def start(self, seed: int, split: Split) -> tuple[str, dict[str, Any]]:
