@@ -59,13 +59,15 @@ class Reply(NamedTuple):
 
 
 class Engine:
-    """One episode of a game. `facts` is the current state."""
+    """One episode of a game. `facts` is the current state; `wanted`, `target`, `lamp`: types that the goal names."""
 
     def __init__(self, game: Game) -> None:
         self.game = game
         self.agent = game.facts["atlocation"][0][0]
         self.openable, self.pickupable = game.are("openable"), game.are("pickupable")
         self.toggleable, self.sliceable = game.are("toggleable"), game.are("sliceable")
+        goal = game.goal
+        self.wanted, self.target, self.lamp = (f"{t}type".lower() for t in (goal.object, goal.receptacle, goal.lamp))
         self._able = {needed: game.are(needed) for _, needed, _, _ in _TOOLS.values()}
         journeys = [Action("gotolocation", {"r": r, "lend": place}) for r, place in game.place.items()]
         self._journeys = {self.text(*journey): journey for journey in journeys}
@@ -208,19 +210,19 @@ class Engine:
     def _solved(self) -> bool:
         goal, kind, inside = self.game.goal, self.game.kind, self.facts["inreceptacle"]
         if goal.lamp:
-            held, lamp, here = self.held, f"{goal.lamp}type".lower(), self.here()
-            lit = any(r in here and kind[o] == lamp and (o,) in self.facts["istoggled"] for o, r in inside)
+            held, here = self.held, self.here()
+            lit = any(r in here and kind.get(o) == self.lamp and (o,) in self.facts["istoggled"] for o, r in inside)
             return lit and held is not None and self.is_wanted(held)
         found = Counter(r for o, r in inside if self.is_wanted(o) and self.is_target(r) and self.processed(o))
         return max(found.values(), default=0) >= goal.count
 
     def is_wanted(self, thing: int) -> bool:
         """Of the object type that the task names."""
-        return self.game.kind.get(thing) == f"{self.game.goal.object}type".lower()
+        return self.game.kind.get(thing) == self.wanted
 
     def is_target(self, receptacle: int) -> bool:
         """Of the receptacle type that the task names."""
-        return self.game.kind.get(receptacle) == f"{self.game.goal.receptacle}type".lower()
+        return self.game.kind.get(receptacle) == self.target
 
     def processed(self, thing: int) -> bool:
         """Clean, hot or cool, if the task asks for that."""

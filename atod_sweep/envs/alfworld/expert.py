@@ -55,18 +55,18 @@ class Expert:
         engine, destination = self.engine, self._destination()
         found = [
             (thing, receptacle)
-            for thing, receptacle in self._known(self._wanted)
+            for thing, receptacle in self._known(self.engine.wanted)
             if thing in engine.pickupable and not (receptacle == destination and engine.processed(thing))
         ]
         if not found:
-            return self._search(self._wanted)
+            return self._search(self.engine.wanted)
         thing, receptacle = min(found, key=lambda pair: (not engine.processed(pair[0]), self._far(pair[1])))
         return self._reach(receptacle) or self._say("pickupobject", o=thing, r=receptacle)
 
     def _light(self) -> str:
-        found = self._known(self._lamp)
+        found = self._known(self.engine.lamp)
         if not found:
-            return self._search(self._lamp)
+            return self._search(self.engine.lamp)
         lamp, receptacle = min(found, key=lambda pair: self._far(pair[1]))
         return self._go(receptacle) or self._say("toggleobject", o=lamp, r=receptacle)
 
@@ -94,27 +94,19 @@ class Expert:
 
     # ---- what is known -------------------------------------------------------------------------------------------
 
-    @property
-    def _wanted(self) -> str:
-        return f"{self.engine.game.goal.object}type".lower()
-
-    @property
-    def _lamp(self) -> str:
-        return f"{self.engine.game.goal.lamp}type".lower()
-
     def _known(self, kind: str) -> list[tuple[int, int]]:
         """(object, receptacle) of every object of a type whose place is known and can be reached."""
         game = self.engine.game
         return [
             (thing, receptacle)
             for thing, receptacle in self.engine.facts["inreceptacle"]
-            if game.kind[thing] == kind and receptacle in game.place and (self.knowing or thing in self._seen)
+            if game.kind.get(thing) == kind and receptacle in game.place and (self.knowing or thing in self._seen)
         ]
 
     def _destination(self) -> int:
         """The receptacle of the task's type in which most is done; the first one if none has anything."""
         engine = self.engine
-        done = Counter(r for thing, r in self._known(self._wanted) if engine.processed(thing))
+        done = Counter(r for thing, r in self._known(self.engine.wanted) if engine.processed(thing))
         return max((r for r in engine.game.place if engine.is_target(r)), key=lambda r: done[r], default=-1)
 
     # ---- commands ------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Goal:
 
     @property
     def process(self) -> str:
-        """ "clean", "heat", "cool", or "" """
+        """What must be done to the object: clean, heat or cool; "" if nothing."""
         word = self.task.split("_")[1]
         return word if word in ("clean", "heat", "cool") else ""
 
@@ -40,7 +40,7 @@ class Goal:
     def pddl(self) -> str:
         return self._fill(wheel.task_texts()[self.task].goal, str)
 
-    def _fill(self, template: str, case: Any) -> str:
+    def _fill(self, template: str, case: Callable[[str], str]) -> str:
         return template.format(obj=case(self.object), recep=case(self.receptacle), toggle=case(self.lamp), mrecep="")
 
 
@@ -73,9 +73,8 @@ def write(problem: Problem) -> str:
         f"(define (problem {problem.name})\n    (:domain alfred)\n    (:objects\n{declared}\n    )\n"
         f"    (:init\n{facts}\n    )\n{mangle(problem.goal.pddl())}"
     )
-    return text + ")" * (
-        text.count("(") - text.count(")")
-    )  # some of the wheel's goals close the whole problem, some do not
+    unclosed = text.count("(") - text.count(")")  # some of the wheel's goals close the whole problem, some do not
+    return text + ")" * unclosed
 
 
 # ---- reading -----------------------------------------------------------------------------------------------------
