@@ -6,6 +6,7 @@ because the official environment plays 5 to 35 steps a second.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections import Counter
@@ -15,12 +16,13 @@ from functools import partial
 
 import pytest
 
-from atod_sweep.envs.alfworld import files, generate, wheel
+from atod_sweep.envs.alfworld import AlfWorld, files, generate, wheel
 from atod_sweep.envs.alfworld.engine import Engine
 from atod_sweep.envs.alfworld.expert import Expert
 from atod_sweep.envs.alfworld.game import load, own_grammar, prepare
 from atod_sweep.envs.alfworld.players import Deal, Official
 from atod_sweep.envs.alfworld.problem import Problem
+from atod_sweep.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 pytest.importorskip("alfworld", reason="needs the official environment: pip install alfworld")
@@ -169,3 +171,34 @@ def test_a_written_game_is_solved_by_its_walkthrough_in_the_official_environment
             assert not won
             _, _, won = official._env.step(command)
         assert won, data.grammar.task
+
+
+def test_the_environment_plays_official_files_through_the_official_environment(tmp_path) -> None:
+    files.write_games(tmp_path, "train", 2, generate.Size(6, (6, 8)))
+    fast, official = (AlfWorld(games=str(tmp_path), style="natural", engine=engine) for engine in ("fast", "official"))
+    for seed in range(2):
+        assert fast.reset(seed=seed) == official.reset(seed=seed)
+        over = False
+        while not over:
+            assert fast.actions() == official.actions()
+            action = official.demonstrator_action()
+            assert action == fast.demonstrator_action()
+            answer = official.step(action)
+            assert fast.step(action) == answer
+            over = answer[2] or answer[3]
+        assert answer[4]["success"] == 1.0
+
+
+def test_games_by_other_rules_are_left_to_the_official_environment(tmp_path) -> None:
+    (path,) = files.write_games(tmp_path, "train", 1, generate.Size(6, (6, 8)))
+    data = json.loads(path.read_text())
+    data["pddl_domain"] = data["pddl_domain"].replace("(:predicates", "(:predicates (new ?o - object)")
+    path.write_text(json.dumps(data))
+    with pytest.raises(UserError, match="engine: official"):
+        AlfWorld(games=str(tmp_path)).reset(seed=0)
+    env = AlfWorld(games=str(tmp_path), engine="official")
+    env.reset(seed=0)
+    assert "look" in env.actions()
+    assert env.step("look")[0] == "you are in the middle of a room looking quickly around you you see nothing"
+    with pytest.raises(UserError, match="no demonstrator for this game"):
+        env.demonstrator_action()
