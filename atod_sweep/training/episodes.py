@@ -144,6 +144,7 @@ class Player:
             for i, chunk in enumerate(chunks):
                 if chunk.restart:
                     decoder.length_B[i] = 0
+            decoder.longest = max(len(table.current[e].ids) - len(c.ids) for e, c in zip(rows, chunks, strict=True))
             logits = _feed(decoder, [chunk.ids for chunk in chunks], table.pad)
             actions = self._act(decoder, logits, temperature, generator, table, rows)
             texts: list[str | None] = [None] * len(seeds)
@@ -257,6 +258,8 @@ class _Table:
     def __init__(self, conversation: Conversation, limits: Limits, seeds: list[int]) -> None:
         self.conversation, self.limits = conversation, limits
         self.pad = conversation.tokenizer.pad_token_id or 0
+        # what may follow an observation: the longest action, and the end that is appended to it when it is cut off
+        self.answer = limits.action_tokens + len(conversation.end_ids)
         self.outcomes = [Outcome(seed) for seed in seeds]
         self.current = [TokenSequence(i) for i in range(len(seeds))]
         self.finished: list[TokenSequence] = []
@@ -269,7 +272,7 @@ class _Table:
         """Add an observation's ids to the episode's sequence, dropping its oldest turns if they no longer fit."""
         sequence, context = self.current[episode], self.context[episode]
         ids = self.conversation.encode_turn(observation, first=not sequence.ids)
-        restart = len(sequence.ids) + len(ids) + self.limits.action_tokens > self.limits.context
+        restart = len(sequence.ids) + len(ids) + self.answer > self.limits.context
         if restart:
             if sequence.spans:
                 self.finished.append(sequence)
@@ -287,17 +290,18 @@ class _Table:
 
     def _shortened(self, context: list[tuple[str, list[int]]], observation: str) -> tuple[list[int], int]:
         """Ids of the longest suffix of turns that fits before `observation`, and how many turns it keeps."""
-        for kept in range(len(context) - 1, -1, -1):
+        for kept in range(max(0, len(context) - 1), -1, -1):
             ids: list[int] = []
             for past, action in context[len(context) - kept :]:
                 ids += self.conversation.encode_turn(past, first=not ids)
                 ids += action
             ids += self.conversation.encode_turn(observation, first=not ids)
-            if len(ids) + self.limits.action_tokens <= self.limits.context:
+            if len(ids) + self.answer <= self.limits.context:
                 return ids, kept
         raise UserError(
             f"an observation needs {len(ids)} tokens, which with rollout.max_action_tokens = "
-            f"{self.limits.action_tokens} exceeds the context of {self.limits.context}; raise max_context_tokens"
+            f"{self.limits.action_tokens} and the action's end exceeds the context of {self.limits.context}; "
+            "raise rollout.max_context_tokens, or take a model with more positions"
         )
 
     def append_action(self, episode: int, ids: list[int], logp: list[float]) -> None:
