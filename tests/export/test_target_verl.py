@@ -194,7 +194,8 @@ def test_loaded_as_an_external_module(export_to: ExportTo, losses: Any) -> None:
     """`import verl` in a fresh process loads the shim, as in every one of its workers."""
     out, _ = export_to("verl", {"kind": "hybrid"})
     code = (
-        "import verl; from verl.trainer.distillation import losses; from verl.trainer.ppo.v1.trainer_base import PPOTrainer;"
+        "import verl; from verl.trainer.distillation import losses;"
+        "from verl.trainer.ppo.v1.trainer_base import PPOTrainer;"
         "print(sorted(n for n in losses.DISTILLATION_LOSS_REGISTRY if n.startswith('scheduled')),"
         "PPOTrainer._update_actor.__module__, losses.ppo_loss.__module__)"
     )
