@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from atod_sweep.evidence.comparisons import ArmSummary, Comparison
 from atod_sweep.evidence.figures.style import Figure, condition_panels, save, short, styles
 from atod_sweep.evidence.results import Results
-from atod_sweep.evidence.text import plural
+
+MOST = 20  # arms in the opening picture
 
 
 def differences(results: Results, comparisons: list[Comparison], folder: Path) -> Figure | None:
@@ -18,26 +19,44 @@ def differences(results: Results, comparisons: list[Comparison], folder: Path) -
     found = [c for c in comparisons if c.values]
     if not found:
         return None
-    arms = [arm for arm in results.arms if any(c.arm == arm for c in found)]
+    arms = _worth_showing(results, found)
     canvas, axes = condition_panels(results, height=0.5 + 0.32 * len(arms))
     looks = styles(results)
     for axis, levels in axes:
         axis.axvline(0, color="black", lw=1)
         for c in found:
-            if c.levels == levels:
+            if c.levels == levels and c.arm in arms:
                 _difference(axis, arms.index(c.arm), c, looks[c.arm].color)
         _names(axis, arms)
     canvas.supxlabel(
         f"difference in {_metric(results)} to {short(results.study.reference)} (right is better)", fontsize=10
     )
     caption = (
-        f"Each arm against {results.study.reference} on the same seeds. Small dots: single seeds; large dot and bar: "
-        f"mean and its 95 % interval (Student t, {plural(len(results.seeds), 'seed')}). A bar that crosses the line at "
-        "0 leaves open which one is better."
+        f"Each arm against {results.study.reference} on the same seeds. Small dots: single seeds; {_bars(results)}. A "
+        "bar that crosses the line at 0 leaves open which one is better."
     )
+    left_out = len({c.arm for c in found}) - len(arms)
+    if left_out:
+        caption += f" The {len(arms)} arms with the best means; {left_out} more are in the table."
     if any(c.missing for c in found):
         caption += " Diamonds mark arms with missing seeds."
     return save(canvas, folder, "differences", f"Difference to {short(results.study.reference, 40)}", caption)
+
+
+def _worth_showing(results: Results, found: list[Comparison]) -> list[str]:
+    """All arms in the study's order, or the best of too many, the best first."""
+    arms = [arm for arm in results.arms if any(c.arm == arm for c in found)]
+    if len(arms) <= MOST:
+        return arms
+    means = {arm: [c.interval.estimate for c in found if c.arm == arm] for arm in arms}
+    return sorted(arms, key=lambda arm: -sum(means[arm]) / len(means[arm]))[:MOST]
+
+
+def _bars(results: Results) -> str:
+    seeds = len(results.seeds)
+    return (
+        f"large dot and bar: mean and its 95 % interval (Student t, {seeds} seeds)" if seeds > 1 else "large dot: mean"
+    )
 
 
 def _difference(axis: Axes, row: int, c: Comparison, color: str) -> None:
@@ -58,8 +77,7 @@ def scores(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | N
     for axis, levels in axes:
         _scores(axis, [s for s in found if s.levels == levels], names, {n: looks[n].color for n in names})
     canvas.supxlabel(_metric(results), fontsize=10)
-    seeds = plural(len(results.seeds), "seed")
-    caption = f"Every arm. Small dots: single seeds; large dot and bar: mean and its 95 % interval ({seeds})."
+    caption = f"Every arm. Small dots: single seeds; {_bars(results)}."
     return save(canvas, folder, "scores", "Results", caption)
 
 
