@@ -37,7 +37,7 @@ def execute(job: Job, report: Callable[[list[Row]], None]) -> Attempt:
         config = validate(Train, job.config, job.trial)
         os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))  # before anything imports numpy or torch
         if job.teacher_path is not None:
-            metrics, cost = load(job.trainer.evaluate)(config, Path(job.teacher_path)), {}
+            metrics, cost = load(job.trainer.evaluate)(config, job.teacher_path), {}
         else:
             result = load(job.trainer.train)(config, Path(job.directory), relay, resume=job.resume)
             metrics, cost = dict(result.final), dict(result.cost)
