@@ -138,7 +138,7 @@ which equivalence is judged). Made by `python benchmarks/coverage.py`, {reps:,} 
   bounded runs from three seeds on, and falls short on skewed ones; the report then says so. It fails just where the
   rare bad seed has not turned up yet: such a sample looks harmless, so the report judges skewness over all arms.
 - **percentile** is the bootstrap interval common in the field: on few seeds it misses far more often than it says. Over
-  several tasks it draws runs within tasks; where the tasks of one seed go up and down together, more seeds do not cure it.
+  several tasks it draws runs within tasks; where the tasks of one seed rise and fall together, more seeds are no cure.
 - **studentised** resamples without spread make it infinite on three seeds, which is why it covers there.
 - **sequence** is the anytime-valid interval of `run --until-decided`, at one fixed n: it is wider, because it holds at
   every n at once.

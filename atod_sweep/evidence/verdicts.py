@@ -16,7 +16,7 @@ claims were decided, both intervals are confidence sequences, which stay honest 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from atod_sweep.config.study import Hypothesis
@@ -42,6 +42,8 @@ class Verdict:
     sequential: bool
     outcome: Outcome
     seeds_needed: int | None
+    claims: int = 1  # decided together with this one, for Holm's correction
+    survives: bool = True
 
     @property
     def n(self) -> int:
@@ -76,11 +78,13 @@ class Verdict:
 
     @property
     def marks(self) -> list[str]:
-        """What a reader must know about the verdict: exploratory, incomplete, without spread."""
+        """What a reader must know about the verdict: exploratory, incomplete, one of many, without spread."""
         marks = [] if self.registered else ["exploratory: the claim was added after the run had started"]
         if self.comparison.missing:
             cells = plural(len(self.comparison.missing), "cell")
             marks.append(f"incomplete: {cells} missing, so not every seed counts")
+        if not self.survives:
+            marks.append(f"not after Holm's correction: decided by itself, but not as one of {self.claims} claims")
         if self.n > 1 and self.comparison.spread == 0:
             marks.append("no spread: the difference is the same on every seed, the interval has no width")
         return marks
@@ -117,8 +121,27 @@ class Verdict:
 
 
 def judge(results: Results) -> list[Verdict]:
-    """The verdict on every claim of the study, in its order."""
-    return [judge_claim(results, claim) for claim in results.study.claims]
+    """The verdict on every claim of the study, in its order.
+
+    A verdict that 5 % per claim allows but Holm's correction over the claims made beforehand does not is marked.
+    """
+    verdicts = [judge_claim(results, claim) for claim in results.study.claims]
+    family = sum(v.registered for v in verdicts)
+    adjusted = significance.holm([_t_p(v) if v.registered else math.nan for v in verdicts])
+    return [
+        v if v.outcome == "undecided" or v.sequential or not p > ALPHA else replace(v, claims=family, survives=False)
+        for v, p in zip(verdicts, adjusted, strict=True)
+    ]
+
+
+def _t_p(v: Verdict) -> float:
+    """p of the t test that the verdict amounts to: below 5 % exactly if the claim is decided."""
+    h, values = v.hypothesis, v.comparison.values
+    if v.outcome == "equivalent":
+        return significance.equivalence(values, h.margin)
+    if h.relation == "=":
+        return significance.t_test(values, math.copysign(h.margin, v.interval.estimate))
+    return significance.t_test(values, h.margin if h.relation == ">" else -h.margin)
 
 
 def judge_claim(results: Results, claim: Claim) -> Verdict:

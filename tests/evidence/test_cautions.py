@@ -99,6 +99,15 @@ def test_the_warnings_figures_are_the_benchmarks() -> None:
     assert worst == SKEWED_COVERAGE
 
 
+def test_the_default_interval_covers_what_it_says_on_normal_and_bounded_runs() -> None:
+    rows = re.findall(
+        r"\| ([^|]+) \| (?:normal|bounded)[^|]*\| (\d+) \| (\d+) \|", COVERAGE.read_text(encoding="utf-8")
+    )
+    covered = {(quantity, int(n)): int(percent) for quantity, n, percent in rows}
+    assert {n for _, n in covered} == {3, 5, 10, 20}
+    assert all(92 <= percent <= 97 for percent in covered.values())
+
+
 def test_pooled_skewness_by_hand() -> None:
     """[0, 0, 3]: k3 = 3/2 * (−1 − 1 + 8) = 9, variance 3; three such cells as one; a mirrored one takes away."""
     assert pooled_skewness([[0, 0, 3]])[0] == pytest.approx(9 / 3**1.5)

@@ -67,6 +67,17 @@ def test_an_undecided_claim_says_how_many_seeds_it_lacks(make_run: MakeRun) -> N
     )
 
 
+def test_a_verdict_that_many_claims_would_produce_by_chance_is_marked(make_run: MakeRun) -> None:
+    """p = 0.026 stands alone; among ten claims, nine of them about equal arms, Holm asks for 0.005."""
+    arms = {"a": 0.615} | {f"b{i}": 0.6 for i in range(10)}
+    alone = judge(load(make_run("one", arms, seeds=10, hypotheses=[{"arm": "a", "other": "b0"}])))
+    claims = [{"arm": "a" if i == 0 else f"b{i}", "other": "b0"} for i in range(10)]
+    many = judge(load(make_run("ten", arms, seeds=10, hypotheses=claims)))
+    assert alone[0].outcome == many[0].outcome == "supported"
+    assert alone[0].marks == []
+    assert many[0].marks == ["not after Holm's correction: decided by itself, but not as one of 10 claims"]
+
+
 def test_one_seed_decides_nothing(make_run: MakeRun) -> None:
     (verdict,) = judge(load(make_run("x", {"a": 0.9, "b": 0.2}, seeds=1, hypotheses=[{"arm": "a", "other": "b"}])))
     assert verdict.line() == "a > b: undecided at n = 1 (at least 2 common seeds are needed)"
