@@ -209,10 +209,10 @@ class Run:
         self.accelerator.wait_for_everyone()
 
     @staticmethod
-    def evaluate_only(config: Train, path: str) -> dict[str, float]:
+    def evaluate_only(config: Train, path: str | Path) -> dict[str, float]:
         """`eval/*` of a saved model on the config's held-out tasks."""
         accelerator = _accelerator(config)
-        source = Pretrained(path=path)
+        source = Pretrained(path=str(path))
         model = load_model(source)
         batch = Batch(config.env, config.evaluation.tasks)
         player = _player(config, load_tokenizer(path), source, model, batch)

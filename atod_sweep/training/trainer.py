@@ -46,7 +46,7 @@ def train(config: Train, directory: Path, report: Report = lambda _: None, resum
         if step % config.diagnostics_every == 0:
             metrics |= run.updater.gradient_norms(collected.batch, run.algorithm.terms)
         updating = time.perf_counter()
-        metrics |= run.updater.apply(collected.batch, run.algorithm.terms, step)
+        metrics |= run.updater.apply(collected.batch, run.algorithm.terms, step, run.stage.temperature(step))
         run.algorithm.measured(metrics)
         metrics |= {f"rollout/{name}": value for name, value in summary(collected.outcomes).items()}
         metrics |= {
@@ -70,6 +70,6 @@ def _evaluation(run: Run, step: int) -> Row:
     return {"phase": "eval", "step": step, **found, **run.bill(time.perf_counter() - started, "eval")}
 
 
-def evaluate_model(config: Train, path: str) -> dict[str, float]:
+def evaluate_model(config: Train, path: str | Path) -> dict[str, float]:
     """`eval/*` of the model at `path` on the config's held-out tasks; used for the teacher."""
     return Run.evaluate_only(config, path)

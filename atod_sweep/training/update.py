@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from atod_sweep.config.train import Train
+from atod_sweep.objective.divergences import tempered
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged
 from atod_sweep.training.policy import Output
@@ -34,21 +35,24 @@ class Updater:
     def __post_init__(self) -> None:
         self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
 
-    def apply(self, batch: TokenBatch, terms: Terms, step: int) -> dict[str, float]:
-        """All epochs and minibatches of one batch; metrics of the last minibatch. Raises Diverged."""
+    def apply(self, batch: TokenBatch, terms: Terms, step: int, temperature: float) -> dict[str, float]:
+        """All epochs and minibatches of one batch, played at `temperature`; metrics of the last minibatch.
+
+        Raises Diverged.
+        """
         config = self.config.update
         metrics: dict[str, float] = {}
         self._set_lr(step)
         for epoch in range(config.epochs):
             for rows in self._minibatches(len(batch.ids_ST)):
                 part = batch if rows is None else batch.take(rows)
-                metrics = self._step(part, terms, step)
+                metrics = self._step(part, terms, step, temperature)
                 if config.target_kl is not None and metrics["kl/update"] > config.target_kl:
                     return {**metrics, "epochs": epoch + 1}
         return {**metrics, "epochs": config.epochs}
 
-    def _step(self, batch: TokenBatch, terms: Terms, step: int) -> dict[str, float]:
-        tokens = self._all_tokens(batch)
+    def _step(self, batch: TokenBatch, terms: Terms, step: int, temperature: float) -> dict[str, float]:
+        tokens = self._sum(batch.tokens, batch)
         sums: dict[str, float] = {}
         self.optimiser.zero_grad(set_to_none=True)
         parts = list(batch.parts(self.config.update.micro_batch_tokens))
@@ -62,12 +66,13 @@ class Updater:
             for name, value in found.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
             if self.config.update.target_kl is not None:
-                drift += _approximate_kl(output, part)
+                drift += _approximate_kl(output, part, temperature)
         metrics = {f"loss/{name}": value / batch.tokens for name, value in sums.items()}
         metrics["loss"] = sum(metrics.values())
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optimiser.max_grad_norm)
         metrics["grad_norm"] = float(norm)
-        metrics["kl/update"] = drift / batch.tokens
+        if self.config.update.target_kl is not None:
+            metrics["kl/update"] = self._sum(drift, batch) / tokens  # of all processes: they must stop together
         for name in ("loss", "grad_norm"):
             if not math.isfinite(metrics[name]):
                 raise Diverged(f"{name} is {metrics[name]} at step {step}; lower optimiser.lr or check the environment")
@@ -107,19 +112,21 @@ class Updater:
             return [None]
         return [torch.as_tensor(np.sort(rows)) for rows in np.array_split(self.order.permutation(sequences), n)]
 
-    def _all_tokens(self, batch: TokenBatch) -> int:
+    def _sum(self, mine: float, batch: TokenBatch) -> float:
+        """The sum of every process's number."""
         if self.accelerator.num_processes == 1:
-            return batch.tokens
-        return int(self.accelerator.reduce(torch.tensor(batch.tokens, device=batch.ids_ST.device), reduction="sum"))
+            return mine
+        number = torch.tensor(mine, dtype=torch.float64, device=batch.ids_ST.device)
+        return float(self.accelerator.reduce(number, reduction="sum"))
 
     def _syncing(self, last: bool) -> Any:
         # Data parallelism adds gradients up over processes with the last part only.
         return torch.enable_grad() if last else self.accelerator.no_sync(self.policy)
 
 
-def _approximate_kl(output: Output, batch: TokenBatch) -> float:
-    """Sum over tokens of the k3 estimate of KL(rollout policy || policy now), at temperature 1."""
+def _approximate_kl(output: Output, batch: TokenBatch, temperature: float) -> float:
+    """Sum over tokens of the k3 estimate of KL(rollout policy || policy now), at the temperature of the rollouts."""
     with torch.no_grad():
-        logp_N = output.logits_NV.log_softmax(-1).gather(1, batch.target_N[:, None])[:, 0]
+        logp_N = tempered(output.logits_NV, temperature).gather(1, batch.target_N[:, None])[:, 0]
         d_N = logp_N - batch["old_logp"]
         return float((d_N.expm1() - d_N).sum())

@@ -113,7 +113,8 @@ def test_interpolated_values_and_gradients_by_hand():
     assert close(case.gradient("distill"), [[0.18, -0.24, 0.06], [0.15, 0.06, -0.21], [0.18, -0.24, 0.06]])
     # -(0.4 + 0.7 - 0.4) * 0.7070068
     assert close(case.terms["reward"], -0.4949048)
-    # A: -0.4 * 0.7070068 * (-0.5, 0.7, -0.2); B: -0.7 * 0.7070068 * (-0.6, -0.3, 0.9); C: +0.4 * ... * (-0.5, -0.3, 0.8)
+    # A: -0.4 * 0.7070068 * (-0.5, 0.7, -0.2); B: -0.7 * 0.7070068 * (-0.6, -0.3, 0.9)
+    # C: +0.4 * 0.7070068 * (-0.5, -0.3, 0.8)
     assert close(
         case.gradient("reward"),
         [[0.1414014, -0.1979619, 0.0565605], [0.2969429, 0.1484714, -0.4454143], [-0.1414014, -0.0848408, 0.2262422]],
@@ -292,7 +293,7 @@ def test_the_clip_sees_the_sum_after_the_first_update():
     old[0, 1], old[1, 2], old[2, 2] = 0.3 / 1.5, 0.1 / 0.5, 0.2 / 1.5
     case = Case("hybrid", played=episodes(logp=old), epochs=2, **settings)
     gradient = case.gradient("policy")
-    # A: A_t > 0 and ratio 1.5: clipped, flat. B: A_t > 0 and ratio 0.5: not clipped. C: A_t < 0, ratio 1.5: not clipped.
+    # A: A_t > 0 and ratio 1.5: clipped, flat. B: A_t > 0, ratio 0.5 and C: A_t < 0, ratio 1.5: not clipped.
     gap_b, gap_c = math.log(0.8 / 0.2), math.log(0.1 / (0.2 / 1.5))
     a_b, a_c = 0.5 * gap_b + 2 * ADVANTAGE, 0.5 * gap_c - 2 * ADVANTAGE
     onehot = torch.eye(3)[WORD]
