@@ -46,7 +46,7 @@ def _use(schedule: ScheduleFile) -> str:
 ```python
 from schedule import weights  # schedule.py needs nothing but Python
 
-for step in range(total_steps):
+for step in range({steps}):
     w = weights(step, turn, total_steps={steps}, horizon={horizon})
     loss = w["distill"] * distill_loss + w["reward"] * reward_loss + w["beta_kl"] * kl_to_initial_student
 ```

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pprint
 from importlib import resources
 from typing import Any
 
@@ -50,7 +49,7 @@ def _spec(config: ClosedForm | Adaptive | TargetKL, recorded: tuple[float, ...] 
 
 def fill(package: str, name: str, assignment: str, value: dict[str, Any]) -> str:
     """The text of a source file with `assignment` (ending in "= ") given a value in place of its {}."""
-    literal = pprint.pformat(value, width=118, compact=True, sort_dicts=False)
+    literal = "{\n" + "".join(f"    {key!r}: {item!r},\n" for key, item in value.items()) + "}"
     return source(package, name).replace(f"{assignment}{{}}", f"{assignment}{literal}", 1)
 
 

@@ -19,7 +19,7 @@ from atod_sweep.config.base import dump_yaml, load_yaml
 
 pytestmark = pytest.mark.slow
 ExportTo = Callable[..., tuple[Path, list[dict[str, Any]]]]
-TURNS = {"kind": "thresholds", "early_turns": 1, "late_turns": 1}
+TURNS = {"kind": "thresholds", "early_turns": 1, "late_turns": 1, "early": 1.0}
 
 
 @pytest.fixture
@@ -36,6 +36,7 @@ def areal() -> None:
 def test_its_dataclasses_take_the_yaml(export_to: ExportTo, areal: None, tmp_path: Path) -> None:
     """parse_cli_args, the structured merge and the dataclasses' own checks, as load_expr_config runs them."""
     from areal.api import cli_args
+    from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
     out, _ = export_to("areal", {"kind": "hybrid", "turns": TURNS})
@@ -52,6 +53,7 @@ def test_its_dataclasses_take_the_yaml(export_to: ExportTo, areal: None, tmp_pat
     exported["actor"] |= {"backend": "fsdp:d1", "path": "student", "experiment_name": "e", "trial_name": "t"}
     (tmp_path / "mine.yaml").write_text(dump_yaml({**yours, **exported}), encoding="utf-8")
     raw, _ = cli_args.parse_cli_args(["--config", str(tmp_path / "mine.yaml")])
+    GlobalHydra.instance().clear()  # which it leaves behind
     config = OmegaConf.to_object(cli_args.to_structured_cfg(raw, cli_args.PPOConfig))
     assert isinstance(config, cli_args.PPOConfig)
     assert (config.total_train_steps, config.gconfig.n_samples, config.gconfig.temperature) == (8, 8, 1.0)

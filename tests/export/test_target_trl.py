@@ -176,5 +176,5 @@ def test_full_distribution(export_to: ExportTo, tmp_path: Path, signal: str) -> 
     distill, reward = (torch.tensor(rows[1][name])[turn] * mask for name in ("distill", "reward"))
     assert torch.allclose(step["advantages"], reward * inputs["advantages"][:, None], atol=1e-6)
     term = (distill * step["divergence"]).sum() / inputs["num_items_in_batch"]
-    assert term > 1e-3
+    assert term > 1e-4  # a hundred times the tolerance
     assert step["loss"] == pytest.approx(step["own_loss"] + term.item(), abs=1e-6)

@@ -22,6 +22,12 @@ def turns_of(mask_BT: torch.Tensor) -> torch.Tensor:
     return (starts_BT.cumsum(1) - 1).clamp(min=0)
 
 
+def is_taught(step: int, total_steps: int, horizon: int) -> bool:
+    """False where the teacher's weight is exactly 0 on every turn, so that it need not be called."""
+    found = [schedule.weights(step, k, total_steps, horizon, turn_weight=1.0)["distill"] for k in range(horizon)]
+    return any(weight != 0.0 for weight in found)
+
+
 def token_weights(
     step: int,
     mask_BT: torch.Tensor,

@@ -15,7 +15,7 @@ from typing import Any
 
 import schedule  # type: ignore[import-not-found,unused-ignore]
 import torch
-from token_weights import token_weights  # type: ignore[import-not-found,unused-ignore]
+from token_weights import is_taught, token_weights  # type: ignore[import-not-found,unused-ignore]
 
 STEPS, HORIZON = schedule.SPEC["steps"], schedule.SPEC["horizon"]
 SPREAD_OFFSET = 1e-4
@@ -48,8 +48,7 @@ async def teacher_term(data_D: list[Any], *args: Any, **kwargs: Any) -> dict[str
     step = current_step.get()
     rewards = [datum.loss_fn_inputs["advantages"].to_torch() for datum in data_D]
     masks = [datum.loss_fn_inputs["mask"].to_torch().float() for datum in data_D]
-    weights = [token_weights(step, mask[None], STEPS, HORIZON) for mask in masks]
-    taught = any(bool(distill.any()) for distill, _ in weights)
+    taught = is_taught(step, STEPS, HORIZON)
     metrics: dict[str, float] = {}
     if taught:
         for datum, reward in zip(data_D, rewards, strict=True):

@@ -12,7 +12,7 @@ from typing import Any
 
 import schedule  # type: ignore[import-not-found,unused-ignore]
 import torch
-from token_weights import token_weights  # type: ignore[import-not-found,unused-ignore]
+from token_weights import is_taught, token_weights  # type: ignore[import-not-found,unused-ignore]
 from trl import GRPOTrainer
 from trl.trainer.grpo_trainer import add_fused_lm_head
 
@@ -33,13 +33,14 @@ class ScheduledGRPOTrainer(GRPOTrainer):
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         step, total = self.state.global_step, self.state.max_steps
         mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
-        student = inputs.get("old_per_token_logps")
-        student = self._logp(model, inputs) if student is None else student
-        distill, reward = token_weights(step, mask, total, self.horizon)
-        taught = bool(distill.any())
-        if taught:  # at weight 0 the teacher is not called
+        student: Any = None
+        teacher: Any = None
+        taught = is_taught(step, total, self.horizon)
+        if taught:
+            student = inputs.get("old_per_token_logps")
+            student = self._logp(model, inputs) if student is None else student
             teacher = self._logp(self.teacher, inputs)
-            distill, reward = token_weights(step, mask, total, self.horizon, student, teacher)
+        distill, reward = token_weights(step, mask, total, self.horizon, student, teacher)
         if self.beta:
             self.beta = max(schedule.weights(step, 0, total, self.horizon)["beta_kl"], TINY)
         advantages = reward * inputs["advantages"].view(len(mask), -1)

@@ -50,23 +50,27 @@ def readme(target: Target, schedule: ScheduleFile) -> str:
     """Markdown: how to launch, what is carried, which step counts."""
     parts = needed(schedule)
     rows = "\n".join(f"| {PARTS[part]} | {target.carries[part].words} |" for part in parts)
-    lost = losses(target, schedule)
-    verdict = (
-        f"**Lossy export**: {len(lost)} of {len(parts)} parts of this schedule are not carried; what runs is another "
-        "method than the one that was studied."
-        if lost
-        else "Every part of this schedule is carried."
-        if all(target.carries[part].how == "yes" for part in parts)
-        else "Parts marked `table` replay what the run recorded, open loop; the others are carried."
-    )
     remarks = "\n".join(f"- {remark}" for remark in target.remarks)
     return (
         f"# This schedule in {target.title}\n\nWritten for `{target.package}`; other versions may differ. "
         f"Names in capitals are yours to fill in.\n\n## Launch\n\n{target.launch}\n\n"
-        f"## What is carried\n\n| part of this schedule | {target.name} |\n|---|---|\n{rows}\n\n{verdict}\n\n"
+        f"## What is carried\n\n| part of this schedule | {target.name} |\n|---|---|\n{rows}\n\n"
+        f"{_verdict(target, parts)}\n\n"
         f"## Steps\n\nStep = {target.counter}. The files are for {schedule.steps} steps and {schedule.horizon} turns; "
         f"export again with `--steps` and `--horizon` for others.\n\n## Mind\n\n{remarks}\n"
     )
+
+
+def _verdict(target: Target, parts: list[str]) -> str:
+    how = [target.carries[part].how for part in parts]
+    if "no" in how:
+        return (
+            f"**Lossy export**: {how.count('no')} of {len(how)} parts of this schedule are not carried; what runs is "
+            "another method than the one that was studied."
+        )
+    if "table" in how:
+        return "Parts marked `table` replay what the run recorded, open loop; the others are carried."
+    return "Every part of this schedule is carried."
 
 
 def capability_table() -> str:
