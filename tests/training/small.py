@@ -49,7 +49,8 @@ BASE: dict[str, Any] = {
 def tiny(**overrides: Any) -> Train:
     """A config whose run takes a fraction of a second; dots in keys are written as two underscores."""
     given = {key.replace("__", "."): value for key, value in overrides.items()}
-    return validate(Train, with_overrides(Train, Train().model_dump(mode="json"), {**BASE, **given}), "tiny")
+    base = with_overrides(Train, Train().model_dump(mode="json"), BASE)
+    return validate(Train, with_overrides(Train, base, given), "tiny")
 
 
 def tokenizer() -> Any:
