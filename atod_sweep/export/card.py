@@ -112,7 +112,7 @@ def _untested(p: dict[str, Any]) -> str:
 
 
 def _models(models: dict[str, Any]) -> str:
-    described = [f"{name} `{model['digest']}`" for name, model in models.items() if model]
+    described = [f"{name} `{model['digest']}`" for name, model in models.items()]
     return ", ".join(described) or "none recorded"
 
 

@@ -42,13 +42,13 @@ def provenance(results: Results, best: BestSchedule, exported: ScheduleFile, tar
         "rollout": {"tasks": best.config.rollout.tasks, "group_size": best.config.rollout.group_size},
         "target": target,
         "exported": {"steps": exported.steps, "horizon": exported.horizon},
-        "models": latest["models"],
+        "models": {name: _portable(model) for name, model in latest["models"].items() if model},
         "versions": latest["versions"],
         "numerics": latest["numerics"],
         "git": latest["git"],
         "hardware": latest["hardware"],
         "definition_hash": latest["definition_hash"],
-        "run_date": latest["time"][:10],
+        "run_date": datetime.fromtimestamp(latest["time"], UTC).date().isoformat(),
         "export_date": datetime.now(UTC).date().isoformat(),
         "exported_by": f"atod-sweep {__version__}",
         "licence": LICENCE,
@@ -67,6 +67,11 @@ def _interval(interval: Interval) -> dict[str, float | int | None]:
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _portable(model: dict[str, Any]) -> dict[str, Any]:
+    """A model's identity without its place on the machine that built it."""
+    return {key: model[key] for key in ("digest", "success") if key in model}
 
 
 def _start(results: Results, best: BestSchedule) -> float | None:

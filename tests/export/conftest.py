@@ -32,7 +32,7 @@ def write_run(
     ledger: list[dict[str, Any]] = [
         {
             "event": "study",
-            "time": "2026-11-20T10:00:00+00:00",
+            "time": 1795168800.0,
             "name": folder.name,
             "question": "Which decay is best?",
             "reference": next(iter(arms)),
@@ -49,7 +49,7 @@ def write_run(
             "numerics": 1,
             "git": "319a3db",
             "hardware": {"cpu": "some", "cores": 2, "memory_gb": 16.0, "gpu": None},
-            "models": {"teacher": {"digest": "aaaa"}, "student": {"digest": "bbbb"}},
+            "models": {"teacher": {"digest": "aaaa", "path": "/home/me/cache"}, "student": {"digest": "bbbb"}},
             **study,
         }
     ]
@@ -80,7 +80,7 @@ def _trial(
 ) -> dict[str, Any]:
     row = {
         "event": "trial",
-        "time": "2026-11-20T10:01:00+00:00",
+        "time": 1795168860.0,
         "trial": trial,
         "arm": arm,
         "role": role,

@@ -86,7 +86,8 @@ def test_provenance(written: Path) -> None:
     assert (record["study"], record["arm"], record["git"]) == ("quick", "cosine", "319a3db")
     assert record["scores"] == {"0": 0.6, "1": 0.7}
     assert record["result"]["mean"] == pytest.approx(0.65)
-    assert record["models"]["teacher"]["digest"] == "aaaa"
+    assert record["models"] == {"teacher": {"digest": "aaaa"}, "student": {"digest": "bbbb"}}
+    assert record["run_date"] == "2026-11-20"
     assert record["run"] == record["exported"] == {"steps": 12, "horizon": 4}
     assert [trial["id"] for trial in record["trials"]] == ["cosine-s0", "cosine-s1"]
 
