@@ -117,6 +117,8 @@ class Run:
         )
         if resume:
             run._restore()
+        elif accelerator.is_main_process:  # or a later resume would take up what an earlier run left here
+            shutil.rmtree(directory / "checkpoint", ignore_errors=True)
         return run
 
     # ---- metrics and costs -----------------------------------------------------------------------------------------
