@@ -142,8 +142,9 @@ def train(
 def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")]) -> None:
     """Rebuild a run's report from its files alone."""
     from atod_sweep.evidence.report import write
+    from atod_sweep.training import NUMERICS
 
-    paths = write(run_dir)
+    paths = write(run_dir, NUMERICS)
     typer.echo(f"report    {paths.html}\n          {paths.markdown}")
 
 
@@ -190,12 +191,13 @@ def _conclude(run_dir: Path) -> None:
     """Report and best schedule of a finished run, written before it is closed in MLflow."""
     from atod_sweep.evidence.report import write
     from atod_sweep.export.best import write_best
+    from atod_sweep.training import NUMERICS
 
     try:
         write_best(run_dir)
     except UserError as nothing_to_export:  # every trial failed, say: the report states it
         typer.echo(f"no schedule exported: {nothing_to_export}", err=True)
-    write(run_dir)
+    write(run_dir, NUMERICS)
 
 
 def _close(outcome: Outcome, json_output: bool) -> None:

@@ -125,6 +125,10 @@ class SPIN(DPO):
     Half of the step's episodes are played by each, so that a step costs as many as any other objective's.
     """
 
+    def __init__(self, config: Train, objective: SPINConfig, reference: Policy) -> None:
+        super().__init__(config, objective, reference)
+        reference.folded = None  # its weights will be renewed
+
     def collect(self, stage: Stage, step: int) -> Collected:
         assert isinstance(self.objective, SPINConfig)
         if step and step % self.objective.refresh_steps == 0:

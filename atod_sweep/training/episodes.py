@@ -15,7 +15,7 @@ from atod_sweep.envs.batch import Batch, Step
 from atod_sweep.envs.contract import Split
 from atod_sweep.errors import UserError
 from atod_sweep.training.conversation import Conversation
-from atod_sweep.training.decoder import Decoder
+from atod_sweep.training.decoder import Decoder, decoder_for
 from atod_sweep.training.failures import EnvironmentFailed, EnvironmentTimeout
 from atod_sweep.training.policy import Policy
 
@@ -138,12 +138,12 @@ class Player:
         table = _Table(self.conversation, self.limits, seeds)
         rows = list(range(len(seeds)))  # episode played by each row of the decoder
         observations = self._guard(lambda: self.batch.reset(seeds, split))
-        decoder = Decoder(policy, len(seeds), slots=128)
+        decoder = decoder_for(policy, len(seeds))
         while rows:
             chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
             for i, chunk in enumerate(chunks):
                 if chunk.restart:
-                    decoder.length_B[i] = 0
+                    decoder.restart(i)
             decoder.longest = max(len(table.current[e].ids) - len(c.ids) for e, c in zip(rows, chunks, strict=True))
             logits = _feed(decoder, [chunk.ids for chunk in chunks], table.pad)
             actions = self._act(decoder, logits, temperature, generator, table, rows)
@@ -190,7 +190,8 @@ class Player:
                 done = done | self._stopped(torch.stack(tokens, 1), done)
             if i + 1 == self.limits.action_tokens or bool(done.all()):
                 break
-            logits = decoder.feed(token_B[:, None], (~done).long(), 1)
+            going = ~done
+            logits = decoder.feed(token_B[:, None], going.long(), (int(going.all()), 1))
         token_rows, logp_rows = torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist()
         actions = []
         for episode, n, token, logp in zip(rows, count.tolist(), token_rows, logp_rows, strict=True):
@@ -241,7 +242,8 @@ def _feed(decoder: Decoder, chunks: Sequence[Sequence[int]], pad: int) -> Tensor
     width = max(map(len, chunks))
     device = decoder.length_B.device
     ids = torch.tensor([[*chunk, *([pad] * (width - len(chunk)))] for chunk in chunks], device=device)
-    return decoder.feed(ids, torch.tensor([len(chunk) for chunk in chunks], device=device), width)
+    counts = [len(chunk) for chunk in chunks]
+    return decoder.feed(ids, torch.tensor(counts, device=device), (min(counts), width))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,19 @@ def held_out_seeds(config: Evaluation) -> list[int]:
     return list(seeds)
 
 
-def evaluate(policy: Policy, player: Player, config: Evaluation) -> dict[str, float]:
-    """`eval/success`, `eval/reward`, `eval/turns`, `eval/<metric>` and, by turn, where failed episodes stood."""
+def evaluate(policy: Policy, player: Player, config: Evaluation) -> dict[str, Any]:
+    """`eval/success`, `eval/reward`, `eval/turns`, `eval/<metric>`, and two lists by number of turns played, from 1:
+    `eval/ended_by_turn` counts the episodes that ended then, `eval/success_by_turn` those of them that succeeded.
+    """
     generator = torch_generator(config.seed, "held-out sampling", policy.device)
-    episodes = player.play(policy, held_out_seeds(config), "eval", config.temperature, generator)
-    return {f"eval/{name}": value for name, value in summary(episodes.outcomes).items()}
+    outcomes = player.play(policy, held_out_seeds(config), "eval", config.temperature, generator).outcomes
+    longest = max(o.turns for o in outcomes)
+    ended, succeeded = [0] * longest, [0.0] * longest
+    for outcome in outcomes:
+        ended[outcome.turns - 1] += 1
+        succeeded[outcome.turns - 1] += outcome.success
+    found: dict[str, Any] = {f"eval/{name}": value for name, value in summary(outcomes).items()}
+    return found | {"eval/ended_by_turn": ended, "eval/success_by_turn": succeeded}
 
 
 def summary(outcomes: list[Outcome]) -> dict[str, float]:

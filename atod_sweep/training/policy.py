@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from atod_sweep.config.train import Pretrained
 from atod_sweep.errors import UserError
+from atod_sweep.training import llama
 
 transformers_logging.disable_progress_bar()  # hundreds of trials load models of a few megabytes
 
@@ -32,6 +33,7 @@ class Policy(nn.Module):
         super().__init__()
         self.model = model
         _without_dropout(model)
+        self.folded: llama.FoldedLlama | None = None
         self.value_head = nn.Linear(model.config.hidden_size, 1) if value_head else None
         if self.value_head is not None:  # start from "every state is worth 0": no random baseline at the first step
             nn.init.zeros_(self.value_head.weight)
@@ -42,10 +44,19 @@ class Policy(nn.Module):
 
         Rows are right-padded and hold no gaps, so the causal mask alone keeps padding out of every real position.
         """
+        if self.folded is not None:
+            return Output(self.folded.logits(ids_BT, index_N), None)
         hidden_BTH = self.hidden(ids_BT)
         hidden_NH = hidden_BTH.flatten(0, 1).index_select(0, index_N)
         values = None if self.value_head is None else self.value_head(hidden_NH).squeeze(-1).float()
         return Output(self.head(hidden_NH).float(), values)
+
+    def frozen(self) -> Policy:
+        """This policy for good: no gradients, no value head, and folded weights where that makes it faster."""
+        self.value_head = None
+        self.requires_grad_(False).eval()
+        self.folded = llama.FoldedLlama(self.model) if llama.can_fold(self.model) else None
+        return self
 
     def hidden(self, ids_BT: Tensor) -> Tensor:
         """Last hidden states, shape B x T x hidden."""

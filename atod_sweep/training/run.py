@@ -211,7 +211,7 @@ class Run:
         self.accelerator.wait_for_everyone()
 
     @staticmethod
-    def evaluate_only(config: Train, path: str | Path) -> dict[str, float]:
+    def evaluate_only(config: Train, path: str | Path) -> dict[str, Any]:
         """`eval/*` of a saved model on the config's held-out tasks."""
         accelerator = _accelerator(config)
         source = Pretrained(path=str(path))
@@ -263,7 +263,7 @@ def _teacher(
             "objective.kind: sft, which learns from the teacher's text"
         )
     model = load_model(source, dtype).to(device)
-    teacher = Policy(model).requires_grad_(False).eval()
+    teacher = Policy(model).frozen()
     if same_vocabulary:
         return teacher, player
     return teacher, _player(config, teacher_tokenizer, source, model, player.batch)
@@ -271,9 +271,7 @@ def _teacher(
 
 def _frozen(policy: Policy, dtype: torch.dtype) -> Policy:
     """A copy of the student as it is now, that never learns."""
-    copied = copy.deepcopy(policy)
-    copied.value_head = None
-    return copied.to(dtype).requires_grad_(False).eval()
+    return copy.deepcopy(policy).to(dtype).frozen()
 
 
 def _algorithm(config: Train, teacher: Policy | None, reference: Policy | None) -> Algorithm:

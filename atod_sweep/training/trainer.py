@@ -61,7 +61,7 @@ def train(config: Train, directory: Path, report: Report = lambda _: None, resum
     rows.append(last)
     report(rows)
     run.finish()
-    return Result({k: v for k, v in last.items() if k.startswith("eval/")}, run.cost())
+    return Result(_numbers(last), run.cost())
 
 
 def _evaluation(run: Run, step: int) -> Row:
@@ -72,4 +72,9 @@ def _evaluation(run: Run, step: int) -> Row:
 
 def evaluate_model(config: Train, path: str | Path) -> dict[str, float]:
     """`eval/*` of the model at `path` on the config's held-out tasks; used for the teacher."""
-    return Run.evaluate_only(config, path)
+    return _numbers(Run.evaluate_only(config, path))
+
+
+def _numbers(row: Row) -> dict[str, float]:
+    """The evaluation metrics of a row that are single numbers."""
+    return {key: value for key, value in row.items() if key.startswith("eval/") and isinstance(value, int | float)}

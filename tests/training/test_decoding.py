@@ -12,7 +12,7 @@ from small import full_forward_logp, make_model, play
 
 from atod_sweep.training import llama
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.decoder import Decoder
+from atod_sweep.training.decoder import decoder_for
 from atod_sweep.training.policy import Policy
 from atod_sweep.training.scoring import score
 
@@ -23,7 +23,7 @@ SEEDS = [1, 2, 3, 4, 5, 6, 7, 8]
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_cached_decoding_equals_a_full_forward(name):
     model = make_model(name)
-    assert (llama.of(model) is not None) == (name in ("llama", "llama-gqa"))
+    assert llama.can_fold(model) == (name == "llama")
     episodes = play(model, SEEDS)
     turn_2N = torch.stack([episodes.sequence_N, episodes.turn_N])
     assert {1, 2, 4} <= set(torch.unique_consecutive(turn_2N, dim=1, return_counts=True)[1].tolist())  # action lengths
@@ -32,9 +32,9 @@ def test_cached_decoding_equals_a_full_forward(name):
 
 
 def test_the_generic_path_on_a_model_that_has_a_fast_one(monkeypatch):
-    model = make_model("llama-gqa")
+    model = make_model("llama")
     fast = play(model, SEEDS)
-    monkeypatch.setattr(llama, "of", lambda _: None)
+    monkeypatch.setattr(llama, "can_fold", lambda _: False)
     generic = play(model, SEEDS)
     assert torch.equal(generic.ids_ST, fast.ids_ST)
     assert torch.allclose(generic.logp_N, fast.logp_N, rtol=0, atol=1e-5)
@@ -94,13 +94,14 @@ def test_scoring_in_parts_changes_no_log_prob():
         assert torch.allclose(in_parts, whole, rtol=0, atol=1e-5)
 
 
-def test_a_row_that_is_fed_nothing_stays_where_it_is():
+@pytest.mark.parametrize("name", ["llama", "llama-gqa"])
+def test_a_row_that_is_fed_nothing_stays_where_it_is(name):
     """Rows of different lengths, a pause in one of them, buffers that grow, rows that leave."""
-    model = make_model("llama")
+    model = make_model(name)
     generator = torch.Generator().manual_seed(1)
     texts = [torch.randint(5, 15, (n,), generator=generator).tolist() for n in (9, 30, 17)]
     with torch.inference_mode():
-        decoder = Decoder(Policy(model), rows=3, slots=4)
+        decoder = decoder_for(Policy(model), rows=3, slots=4)
         got: dict[int, torch.Tensor] = {}
         fed = [0, 0, 0]
         rows = [0, 1, 2]
@@ -110,14 +111,14 @@ def test_a_row_that_is_fed_nothing_stays_where_it_is():
             for i, (row, n) in enumerate(zip(rows, counts, strict=True)):
                 ids[i, :n] = torch.tensor(texts[row][fed[row] : fed[row] + n])
                 fed[row] += n
-            logits = decoder.feed(ids, torch.tensor(counts), width)
+            logits = decoder.feed(ids, torch.tensor(counts), (min(counts), width))
             got |= {row: logits[i] for i, (row, n) in enumerate(zip(rows, counts, strict=True)) if n}
         assert fed == [9, 30, 17]
         for row, text in enumerate(texts):
             want = model(input_ids=torch.tensor([text])).logits[0, -1]
             assert torch.allclose(got[row], want, rtol=0, atol=1e-5)
         decoder.select(torch.tensor([2, 0]), longest=17)
-        logits = decoder.feed(torch.tensor([[8], [9]]), torch.tensor([1, 1]), 1)
+        logits = decoder.feed(torch.tensor([[8], [9]]), torch.tensor([1, 1]), (1, 1))
         for got_row, text in zip(logits, ([*texts[2], 8], [*texts[0], 9]), strict=True):
             want = model(input_ids=torch.tensor([text])).logits[0, -1]
             assert torch.allclose(got_row, want, rtol=0, atol=1e-5)

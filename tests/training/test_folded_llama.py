@@ -1,0 +1,82 @@
+"""The folded Llama is the function that transformers computes, for every setting that it claims."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small import LLAMA, make_model
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+
+from atod_sweep.training import llama
+from atod_sweep.training.policy import Policy
+
+
+def ids(rows: int = 3, columns: int = 40) -> torch.Tensor:
+    return torch.randint(0, 15, (rows, columns), generator=torch.Generator().manual_seed(0))
+
+
+def everywhere() -> torch.Tensor:
+    return torch.arange(ids().numel())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"head_dim": 8},
+        {"tie_word_embeddings": True},
+        {"rms_norm_eps": 1e-2},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
+    ],
+    ids=lambda c: next(iter(c), "plain"),
+)
+def test_logits_equal_those_of_transformers(changes):
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**LLAMA | {"num_key_value_heads": LLAMA["num_attention_heads"]} | changes))
+    with torch.no_grad():  # norm scales of 1 would hide a scale that is folded into the wrong place
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                parameter.uniform_(0.5, 2.0)
+    assert llama.can_fold(model)
+    want = model.eval()(input_ids=ids()).logits.flatten(0, 1)
+    assert torch.allclose(llama.FoldedLlama(model).logits(ids(), everywhere()), want, rtol=0, atol=2e-5)
+
+
+def test_a_frozen_policy_is_folded_and_a_learning_one_follows_its_weights():
+    model = make_model("llama")
+    policy = Policy(model)
+    assert policy.folded is None
+    before = policy(ids(), everywhere()).logits_NV
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    after = policy(ids(), everywhere()).logits_NV
+    assert not torch.allclose(after, before, rtol=0, atol=1e-2)
+    frozen = policy.frozen()
+    assert frozen.folded is not None
+    assert not any(p.requires_grad for p in frozen.parameters())
+    assert torch.allclose(frozen(ids(), everywhere()).logits_NV, after, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"attention_bias": True},
+        {"mlp_bias": True},
+        {"hidden_act": "gelu"},
+        {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}},
+    ],
+    ids=lambda c: next(iter(c)),
+)
+def test_what_is_not_plain_llama_is_left_alone(change):
+    model = LlamaForCausalLM(LlamaConfig(**LLAMA | change))
+    assert not llama.can_fold(model)
+    want = model(input_ids=ids()).logits.flatten(0, 1)[60:61]
+    assert torch.allclose(Policy(model).frozen()(ids(), torch.tensor([60])).logits_NV, want, rtol=0, atol=2e-5)
+
+
+def test_other_architectures_precisions_and_shared_heads_are_left_alone():
+    sizes = {key: value for key, value in LLAMA.items() if key != "tie_word_embeddings"}
+    assert not llama.can_fold(MistralForCausalLM(MistralConfig(**sizes)))
+    assert not llama.can_fold(make_model("llama").to(torch.bfloat16))
+    assert not llama.can_fold(make_model("llama-gqa"))
