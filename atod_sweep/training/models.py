@@ -27,6 +27,7 @@ from atod_sweep.training import NUMERICS, compact, pretrain
 from atod_sweep.training.conversation import conversation_for
 from atod_sweep.training.episodes import Limits
 from atod_sweep.training.policy import Policy
+from atod_sweep.training.runtime import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def _build(
     role: str, model: CompactTeacher | CompactStudent, env: Env, config: Train, path: Path, note: Callable[[str], None]
 ) -> None:
     started = time.perf_counter()
+    torch.set_num_threads(config.runtime.threads)  # rounding depends on it, and a model must not
+    keep_freed_memory()
     sample = envs.make(env)
     if not hasattr(sample.unwrapped, "vocabulary"):
         raise UserError(
