@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -78,16 +79,20 @@ def _load(path: Path, digest: str, device: torch.device) -> Checkpoint:
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         torn = [name for name, mark in manifest["files"].items() if _fingerprint(path / name) != mark]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadCheckpoint(f"{path}: torn ({type(error).__name__})") from None
     if torn:
         raise BadCheckpoint(f"{path}: torn ({', '.join(torn)} does not match its checksum)")
     if manifest["config"] != digest:
         raise BadCheckpoint(f"{path}: written by another config ({manifest['config']}, this one is {digest})")
+    try:
+        tensors = torch.load(path / "optimiser.pt", weights_only=True, map_location=device)
+    except UnpicklingError:
+        raise BadCheckpoint(f"{path}: optimiser.pt holds more than tensors and numbers; not loaded") from None
     return Checkpoint(
         step=manifest["step"],
         weights=load_file(path / "model.safetensors", device=str(device)),
-        tensors=torch.load(path / "optimiser.pt", weights_only=True, map_location=device),
+        tensors=tensors,
         state=json.loads((path / "state.json").read_text()),
     )
 

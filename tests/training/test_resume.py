@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +72,17 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.fixture(scope="module", params=CONFIGS)
-def uninterrupted(request, built, tmp_path_factory):
-    """A config, its rows, and the weights that it ends with."""
-    config = tiny(**CONFIGS[request.param])
-    folder = tmp_path_factory.mktemp("whole")
-    recorder = Recorder()
-    train(config, folder, recorder)
-    return config, recorder.by_step(), weights(folder)
+@pytest.fixture(scope="module")
+def uninterrupted(built, tmp_path_factory):
+    """Config, rows and final weights of a run that nobody stops, by the config's name; each is run once."""
+
+    @cache
+    def run(name: str) -> tuple[Train, dict[tuple[str, int], str], dict[str, torch.Tensor]]:
+        config, folder, recorder = tiny(**CONFIGS[name]), tmp_path_factory.mktemp("whole"), Recorder()
+        train(config, folder, recorder)
+        return config, recorder.by_step(), weights(folder)
+
+    return run
 
 
 def stopped_run(config: Train, folder: Path, at: int, report: Recorder | None = None) -> None:
@@ -96,9 +101,10 @@ def stopped_run(config: Train, folder: Path, at: int, report: Recorder | None = 
             train(config, folder, report or Recorder())
 
 
-def test_two_runs_of_one_config_are_equal(uninterrupted, tmp_path):
+@pytest.mark.parametrize("name", CONFIGS)
+def test_two_runs_of_one_config_are_equal(uninterrupted, tmp_path, name):
     """Whatever was drawn from the global generators in between."""
-    config, rows, final = uninterrupted
+    config, rows, final = uninterrupted(name)
     torch.manual_seed(123)
     np.random.seed(123)
     random.seed(123)
@@ -110,9 +116,11 @@ def test_two_runs_of_one_config_are_equal(uninterrupted, tmp_path):
     assert [step for phase, step in rows if phase == "train"] == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("at", [0, 1, 2, 3])
-def test_stopped_in_the_middle_of_a_step(uninterrupted, tmp_path, at):
-    config, rows, final = uninterrupted
+@pytest.mark.parametrize(
+    ("name", "at"), [*itertools.product(CONFIGS, (1, 2)), ("hybrid, t_dur", 0), ("gae, minibatches", 3)]
+)
+def test_stopped_in_the_middle_of_a_step(uninterrupted, tmp_path, name, at):
+    config, rows, final = uninterrupted(name)
     before, after = Recorder(), Recorder()
     stopped_run(config, tmp_path, at, before)
     train(config, tmp_path, after, resume=True)
@@ -125,7 +133,7 @@ def test_stopped_in_the_middle_of_a_step(uninterrupted, tmp_path, at):
 
 @pytest.mark.parametrize("call", [0, 1, 2])
 def test_stopped_while_reporting(uninterrupted, tmp_path, call):
-    config, rows, final = uninterrupted
+    config, rows, final = uninterrupted("interpolated, adaptive")
     before, after = Recorder(fail_at=call), Recorder()
     with pytest.raises(Stop):
         train(config, tmp_path, before)
