@@ -9,7 +9,7 @@ import torch
 
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.contract import Split
-from atod_sweep.errors import UserError
+from atod_sweep.envs.pool import Pool
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.conversation import Conversation
 
@@ -24,22 +24,11 @@ class Turn:
 
 
 def demonstrate(
-    batch: Batch, seeds: list[int], split: Split, perturb: float, rng: np.random.Generator
+    batch: Batch | Pool, choices: list[str], seeds: list[int], split: Split, perturb: float, rng: np.random.Generator
 ) -> list[list[Turn]]:
-    """Demonstrator episodes. With probability `perturb` a turn plays a random legal action instead, which is context
-    and not a label, so that the states after mistakes are demonstrated too.
-
-    Raises UserError if the environment has no demonstrator, or no list of actions to perturb with.
+    """Demonstrator episodes. With probability `perturb` a turn plays a random one of `choices` instead, which is
+    context and not a label, so that the states after mistakes are demonstrated too.
     """
-    envs = [env.unwrapped for env in batch.envs[: len(seeds)]]
-    if not hasattr(envs[0], "demonstrator_action"):
-        raise UserError(
-            f"{type(envs[0]).__name__} has no demonstrator_action(), so no compact teacher or student can be trained "
-            "on it; give teacher and student directories (kind: pretrained), or teacher.kind: none"
-        )
-    if perturb > 0 and not hasattr(envs[0], "actions"):
-        raise UserError(f"{type(envs[0]).__name__} has no actions() to perturb with; set recipe.perturb: 0")
-    choices = envs[0].actions() if perturb > 0 else []
     observations = batch.reset(seeds, split)
     episodes: list[list[Turn]] = [[] for _ in seeds]
     alive = list(range(len(seeds)))
@@ -47,9 +36,9 @@ def demonstrate(
         actions: list[str | None] = [None] * len(seeds)
         swerve = rng.random(len(alive)) < perturb
         picks = rng.integers(len(choices), size=len(alive)) if choices else [0] * len(alive)
-        for i, episode in enumerate(alive):
-            actions[episode] = choices[picks[i]] if swerve[i] else envs[episode].demonstrator_action()
-            episodes[episode].append(Turn(observations[episode], str(actions[episode]), learn=not swerve[i]))
+        for i, (episode, shown) in enumerate(zip(alive, batch.demonstrator_actions(alive), strict=True)):
+            action = actions[episode] = choices[picks[i]] if swerve[i] else shown
+            episodes[episode].append(Turn(observations[episode], action, learn=not swerve[i]))
         going = []
         for episode, step in enumerate(batch.step(actions)):
             if step is not None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from atod_sweep.envs.batch import Batch, Step
 from atod_sweep.envs.contract import Split
+from atod_sweep.envs.pool import Pool
 from atod_sweep.errors import UserError
 from atod_sweep.training.conversation import Conversation
 from atod_sweep.training.decoder import Decoder, decoder_for
@@ -105,7 +106,7 @@ def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) ->
 class Player:
     """Plays tasks with a policy. One instance serves a whole run: environments and text caches are reused."""
 
-    def __init__(self, batch: Batch, conversation: Conversation, limits: Limits) -> None:
+    def __init__(self, batch: Batch | Pool, conversation: Conversation, limits: Limits) -> None:
         self.batch, self.conversation, self.limits = batch, conversation, limits
         self.stop_ids = torch.tensor(sorted(conversation.stop_ids))
 
@@ -321,6 +322,8 @@ class _Table:
     def record(self, episode: int, step: Step) -> bool:
         """File an environment's answer; True if the episode is over."""
         outcome = self.outcomes[episode]
+        if "error" in step.info:
+            raise EnvironmentFailed(f"task seed {outcome.seed} was lost to a {step.info['error']} of its environment")
         if not np.isfinite(step.reward):
             raise EnvironmentFailed(f"the environment returned the reward {step.reward} for task seed {outcome.seed}")
         outcome.rewards.append(step.reward)

@@ -101,19 +101,17 @@ def _build(
     conversation = conversation_for(tokenizer, chat_template=True, stop_strings=[])
     policy = Policy(compact.make_model(model, tokenizer, model.recipe.seed))
     limits = Limits(config.rollout.max_action_tokens, compact.MAX_POSITIONS)
-    training = pretrain.Pretraining(policy, env, model.recipe, conversation)
-
-    def success() -> float:
-        return pretrain.success_over(policy, env, training.horizons, conversation, limits)
+    training = pretrain.Pretraining(policy, env, model.recipe, conversation, limits)
 
     def say(line: str) -> None:
         note(f"{role}: {line}")
 
     if isinstance(model, CompactStudent):
-        reached = pretrain.train_student(training, success, role, say)
+        reached = pretrain.train_student(training, say)
     else:
         pretrain.train_teacher(training, say)
-        reached = success()
+        reached = training.success()
+    training.close()
     meta = {
         "role": role,
         "success": reached,

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from atod_sweep import envs
 from atod_sweep.config.train import Env, Evaluation, StudentRecipe, TeacherRecipe
-from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.contract import TRAIN_SEEDS
+from atod_sweep.envs.pool import open_batch
 from atod_sweep.errors import UserError
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.conversation import Conversation
@@ -30,30 +31,35 @@ def cross_entropy(policy: Policy, batch: TokenBatch) -> torch.Tensor:
     return F.cross_entropy(policy(batch.ids_ST, batch.index_N).logits_NV, batch.target_N)
 
 
-def success_over(policy: Policy, env: Env, horizons: list[int], conversation: Conversation, limits: Limits) -> float:
-    """Mean evaluation success over the horizons of a recipe."""
-    scores = []
-    for horizon in horizons:
-        player = Player(Batch(env.model_copy(update={"horizon": horizon}), CHECK.tasks), conversation, limits)
-        scores.append(evaluate(policy, player, CHECK)["eval/success"])
-    return sum(scores) / len(scores)
-
-
 class Pretraining:
-    """A stream of demonstration batches and AdamW steps on them."""
+    """Demonstrations of an environment at the recipe's horizons, AdamW steps on them, and the success reached."""
 
-    def __init__(self, policy: Policy, env: Env, recipe: TeacherRecipe, conversation: Conversation) -> None:
+    def __init__(
+        self, policy: Policy, env: Env, recipe: TeacherRecipe, conversation: Conversation, limits: Limits
+    ) -> None:
         self.policy, self.recipe, self.conversation = policy, recipe, conversation
-        self.horizons = recipe.horizons or [env.horizon]
-        self.batches = [Batch(env.model_copy(update={"horizon": h}), recipe.episodes) for h in self.horizons]
+        self.choices = _perturbations(env, recipe)
+        size = max(recipe.episodes, CHECK.tasks)
+        at = [env.model_copy(update={"horizon": horizon}) for horizon in recipe.horizons or [env.horizon]]
+        self.players = [Player(open_batch(config, size, workers=1), conversation, limits) for config in at]
         self.rng = numpy_generator(recipe.seed, "demonstrations")
         self.optimiser = torch.optim.AdamW(policy.parameters(), lr=recipe.lr, betas=(0.9, 0.95), weight_decay=0.01)
 
+    def success(self) -> float:
+        """Mean evaluation success over the horizons."""
+        found = [evaluate(self.policy, player, CHECK)["eval/success"] for player in self.players]
+        return float(sum(found) / len(found))
+
+    def close(self) -> None:
+        """Close the environments."""
+        for player in self.players:
+            player.batch.close()
+
     def step(self, lr: float) -> float:
         """One step on fresh demonstrations of one horizon; returns the loss."""
-        batch = self.batches[int(self.rng.integers(len(self.batches)))]
+        batch = self.players[int(self.rng.integers(len(self.players)))].batch
         seeds = self.rng.integers(TRAIN_SEEDS.start, TRAIN_SEEDS.stop, size=self.recipe.episodes).tolist()
-        episodes = demonstrate(batch, seeds, "train", self.recipe.perturb, self.rng)
+        episodes = demonstrate(batch, self.choices, seeds, "train", self.recipe.perturb, self.rng)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         loss = cross_entropy(self.policy, encode(episodes, self.conversation, self.policy.device))
@@ -75,11 +81,9 @@ def train_teacher(training: Pretraining, note: Callable[[str], None]) -> None:
             note(f"step {step}/{steps}, loss {loss:.3f}")
 
 
-def train_student(
-    training: Pretraining, success: Callable[[], float], where: str, note: Callable[[str], None]
-) -> float:
-    """Train until `success()` lies inside the recipe's band; steps that jump over the band are taken back and retried
-    at half the rate. Returns the success reached; raises UserError if the steps run out.
+def train_student(training: Pretraining, note: Callable[[str], None]) -> float:
+    """Train until success lies inside the recipe's band; steps that jump over the band are taken back and retried at
+    half the rate. Returns the success reached; raises UserError if the steps run out.
     """
     recipe = training.recipe
     assert isinstance(recipe, StudentRecipe)
@@ -90,7 +94,7 @@ def train_student(
         training.step(lr * min(1.0, (step + 1) / 20))
         if (step + 1) % CHECK_EVERY:
             continue
-        reached = success()
+        reached = training.success()
         note(f"step {step + 1}, success {reached:.3f}")
         if low <= reached <= high:
             return reached
@@ -100,7 +104,7 @@ def train_student(
         else:
             kept = _snapshot(training)
     raise UserError(
-        f"{where}: success {reached:.3f} after {recipe.steps} steps is outside the band [{low}, {high}]; "
+        f"student: success {reached:.3f} after {recipe.steps} steps is outside the band [{low}, {high}]; "
         "change student.recipe.steps, lr or success"
     )
 
@@ -118,3 +122,16 @@ def _snapshot(training: Pretraining) -> tuple[dict[str, Any], dict[str, Any]]:
 def _restore(training: Pretraining, kept: tuple[dict[str, Any], dict[str, Any]]) -> None:
     training.policy.load_state_dict(kept[0])
     training.optimiser.load_state_dict(kept[1])
+
+
+def _perturbations(env: Env, recipe: TeacherRecipe) -> list[str]:
+    """The actions to perturb demonstrations with. Raises UserError if the environment cannot teach."""
+    family = envs.make(env).unwrapped
+    if not hasattr(family, "demonstrator_action"):
+        raise UserError(
+            f"{type(family).__name__} has no demonstrator_action(), so no compact teacher or student can be trained "
+            "on it; give teacher and student directories (kind: pretrained), or teacher.kind: none"
+        )
+    if recipe.perturb > 0 and not hasattr(family, "actions"):
+        raise UserError(f"{type(family).__name__} has no actions() to perturb with; set recipe.perturb: 0")
+    return list(family.actions()) if recipe.perturb > 0 else []

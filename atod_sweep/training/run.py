@@ -20,6 +20,7 @@ from atod_sweep.config.objective import SPIN as SPINConfig
 from atod_sweep.config.objective import Hybrid, Interpolated
 from atod_sweep.config.train import Pretrained, Train
 from atod_sweep.envs.batch import Batch
+from atod_sweep.envs.pool import Pool, open_batch
 from atod_sweep.errors import UserError
 from atod_sweep.training import checkpoint, models
 from atod_sweep.training.baselines import DPO, SFT, SPIN
@@ -216,7 +217,7 @@ class Run:
         accelerator = _accelerator(config)
         source = Pretrained(path=str(path))
         model = load_model(source)
-        batch = Batch(config.env, config.evaluation.tasks)
+        batch = open_batch(config.env, config.evaluation.tasks, workers=config.runtime.threads)
         player = _player(config, load_tokenizer(path), source, model, batch)
         found = evaluate(Policy(model).to(accelerator.device), player, config.evaluation)
         batch.close()
@@ -235,12 +236,12 @@ def _accelerator(config: Train) -> Accelerator:
     return accelerator
 
 
-def _batch(config: Train, accelerator: Accelerator) -> Batch:
+def _batch(config: Train, accelerator: Accelerator) -> Batch | Pool:
     episodes = config.rollout.tasks * config.rollout.group_size
-    return Batch(config.env, max(episodes, config.evaluation.tasks))
+    return open_batch(config.env, max(episodes, config.evaluation.tasks), workers=config.runtime.threads)
 
 
-def _player(config: Train, tokenizer: Any, source: Pretrained, model: Any, batch: Batch) -> Player:
+def _player(config: Train, tokenizer: Any, source: Pretrained, model: Any, batch: Batch | Pool) -> Player:
     room = getattr(model.config, "max_position_embeddings", None) or 2048
     context = min(room, config.rollout.max_context_tokens or room)
     conversation = conversation_for(tokenizer, source.chat_template, config.rollout.stop)
