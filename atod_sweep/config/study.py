@@ -65,6 +65,10 @@ class Resources(Record):
 
     cpu: float = Field(1.0, gt=0, description="CPU cores per trial.")
     gpu: float = Field(0.0, ge=0, description="GPUs per trial; fractions share one.")
+    seconds: float | None = Field(None, gt=0, description="Wall-clock limit of one attempt at a trial; null: none.")
+    memory_gb: float | None = Field(
+        None, gt=0, description="Resident memory (10^9 bytes) at which a trial's process is ended; null: no limit."
+    )
 
 
 class Study(Record):

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from atod_sweep.sweep.jobs import Attempt, Failure, Job, interrupted
+from atod_sweep.sweep.jobs import Attempt, Failure, Job, interrupted, pruned
 from atod_sweep.sweep.queue import Source
 from atod_sweep.sweep.trainable import pack
 
@@ -28,6 +29,7 @@ class _Live:
 
     job: Job
     began: float | None = None
+    stopped: bool = False
 
 
 class Bridge(tune.Callback):
@@ -68,7 +70,17 @@ class Bridge(tune.Callback):
             error = Failure(**data.pop("error")) if data["error"] else data.pop("error")
             self._end(trial.trial_id, Attempt(**data, error=error))
         else:
-            self._sink.rows(live.job, result.pop("rows"))  # popped: Tune keeps the last result of every trial
+            rows = result.pop("rows")  # Tune keeps the last result of every trial; this is too much to keep
+            self._sink.rows(live.job, rows)
+            if live.stopped:
+                worker = f"{result['hostname']}:{result['pid']}"
+                self._end(trial.trial_id, pruned(rows, time.monotonic() - (live.began or 0.0), worker))
+
+    def decide(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether the attempt should end with this result. Tune asks before it tells the callbacks."""
+        live = self._live[trial_id]
+        live.stopped = "rows" in result and self._source.should_stop(live.job, result["rows"])
+        return live.stopped
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker died, or Tune could not run the attempt."""
@@ -123,6 +135,20 @@ class _Searcher(Searcher):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Searcher, (None,)
+
+
+class Stopper(FIFOScheduler):
+    """Tune's scheduler interface to a bridge: first come, first served, and attempts end when the source says so."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        return self.STOP if self._bridge.decide(trial.trial_id, result) else self.CONTINUE
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stopper, (None,)
 
 
 def searcher(bridge: Bridge) -> Searcher:

@@ -79,3 +79,11 @@ def interrupted() -> Attempt:
     return Attempt(
         0.0, "", error=Failure("interrupted", "KeyboardInterrupt", "stopped from outside; --resume continues")
     )
+
+
+def pruned(rows: list[Row], seconds: float, worker: str) -> Attempt:
+    """An attempt that was stopped early, with what it had reached in its last rows."""
+    last = rows[-1]
+    metrics = {key: value for key, value in last.items() if key.startswith("eval/")}
+    cost = {key: value for key, value in last.items() if key.startswith("cost/")}
+    return Attempt(seconds, worker, metrics, cost, pruned=True)

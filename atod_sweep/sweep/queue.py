@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from typing import Protocol
 
-from atod_sweep.sweep.jobs import Attempt, Job
+from atod_sweep.sweep.jobs import Attempt, Job, Row
 
 # Failures that another attempt may survive; a diverged trial or an error in the code would only repeat itself.
-RETRIED = ("worker_died", "out_of_memory", "environment_failed", "environment_timeout")
+RETRIED = ("worker_died", "out_of_memory", "environment_failed", "environment_timeout", "timeout")
 
 
 class Source(Protocol):
@@ -23,15 +25,22 @@ class Source(Protocol):
     def next(self) -> Job | None:
         """The next attempt to start; None if there is none right now."""
 
-    def ended(self, job: Job, attempt: Attempt) -> None:
-        """Take note of how an attempt ended."""
+    def ended(self, job: Job, attempt: Attempt) -> bool:
+        """Take note of how an attempt ended, its ledger row being written; True if the trial is tried again."""
+
+    def should_stop(self, job: Job, rows: list[Row]) -> bool:
+        """Whether an attempt that reported these rows should end here."""
 
 
 class Queue:
-    """A list of jobs, each tried up to `max_retries` times more if its failure may pass."""
+    """A list of jobs, each tried up to `max_retries` times more if its failure may pass.
 
-    def __init__(self, jobs: Iterable[Job], max_retries: int) -> None:
+    No attempt starts later than `seconds` after the queue was made.
+    """
+
+    def __init__(self, jobs: Iterable[Job], max_retries: int, seconds: float | None = None) -> None:
         self._waiting = deque(jobs)
+        self._deadline = math.inf if seconds is None else time.monotonic() + seconds
         self._under_way = 0
         self._max_retries = max_retries
         self._tries: dict[str, int] = {}
@@ -39,18 +48,36 @@ class Queue:
     @property
     def finished(self) -> bool:
         """True once nothing waits and nothing under way could come back for another try."""
-        return not self._waiting and not self._under_way
+        return (not self._waiting or self._is_late) and not self._under_way
+
+    @property
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._deadline
 
     def next(self) -> Job | None:
         """The next attempt, in the order of the list."""
-        if not self._waiting:
+        if not self._waiting or self._is_late:
             return None
         self._under_way += 1
         return self._waiting.popleft()
 
-    def ended(self, job: Job, attempt: Attempt) -> None:
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Append jobs."""
+        self._waiting.extend(jobs)
+
+    def drop(self, trials: Container[str]) -> None:
+        """Forget the waiting jobs of these trials."""
+        self._waiting = deque(job for job in self._waiting if job.trial not in trials)
+
+    def ended(self, job: Job, attempt: Attempt) -> bool:
         """Put the trial back in front if its failure may pass and it has tries left."""
         self._under_way -= 1
         tries = self._tries[job.trial] = self._tries.get(job.trial, 0) + 1
-        if attempt.error is not None and attempt.error.status in RETRIED and tries <= self._max_retries:
+        again = attempt.error is not None and attempt.error.status in RETRIED and tries <= self._max_retries
+        if again:
             self._waiting.appendleft(replace(job, attempt=job.attempt + 1))
+        return again
+
+    def should_stop(self, job: Job, rows: list[Row]) -> bool:
+        """Never: the trials of a study run to their end, or their comparison would not be one."""
+        return False

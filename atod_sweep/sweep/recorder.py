@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,10 +27,12 @@ class Recorder:
         run_dir: Path,
         ledger: Ledger,
         metric: Metric,
+        second: Metric | None,
         trials: Mapping[str, Trial],
-        listeners: list[Callable[[Row], None]],
+        listeners: Sequence[Callable[[Row], None]],
     ) -> None:
-        self._run_dir, self._ledger, self._metric, self._trials = run_dir, ledger, metric, trials
+        self._run_dir, self._ledger, self._trials = run_dir, ledger, trials
+        self._metric, self._second = metric, second
         self._listeners = listeners
         self._silent: set[tuple[str, int]] = set()  # attempts that have not reported yet
 
@@ -53,10 +55,11 @@ class Recorder:
 
     def ended(self, job: Job, attempt: Attempt) -> None:
         """An attempt is over."""
-        evaluations = [row for row in read_rows(Path(job.directory) / METRICS) if row["phase"] == "eval"]
+        reported = read_rows(Path(job.directory) / METRICS)
+        evaluations = [row for row in reported if row["phase"] == "eval"]
         row: Row = {
             "state": "FAILED" if attempt.error else "PRUNED" if attempt.pruned else "COMPLETE",
-            "start_metrics": _numbers(evaluations[0]) if evaluations else {},
+            "start_metrics": _metrics(evaluations[0]) if evaluations else {},
             "cost": attempt.cost,
             "seconds": attempt.seconds,
             "worker": attempt.worker,
@@ -64,7 +67,9 @@ class Recorder:
         }
         if not attempt.error:
             row["metrics"] = attempt.metrics
-            row["score"] = _score(self._metric, attempt.metrics, evaluations)
+            row["score"] = score(self._metric, attempt, reported)
+            if self._second is not None:
+                row["second"] = score(self._second, attempt, reported)
         self._silent.discard((job.trial, job.attempt))
         self._write(job, row)
 
@@ -79,6 +84,7 @@ class Recorder:
             "levels": trial.levels,
             "seed": trial.seed,
             "config_hash": trial.config_hash,
+            **({"configuration": trial.configuration, "phase": trial.phase} if trial.phase else {}),
             "attempt": job.attempt,
             **more,
         }
@@ -105,13 +111,18 @@ def _rewind(path: Path, coming: list[Row]) -> None:
     os.replace(staging, path)
 
 
-def _numbers(row: Row) -> dict[str, float]:
-    return {key: value for key, value in row.items() if key not in ("phase", "step") and isinstance(value, int | float)}
+def _metrics(row: Row) -> dict[str, float]:
+    return {key: value for key, value in row.items() if key.startswith("eval/")}
 
 
-def _score(metric: Metric, final: Mapping[str, float], evaluations: list[Row]) -> float | None:
-    """What the trial is judged by: the mean over the last `metric.last` evaluations; None if there are fewer."""
-    if metric.last == 1 or not evaluations:
-        return final.get(metric.name)
-    last = [row[metric.name] for row in evaluations[-metric.last :]]
+def score(metric: Metric, attempt: Attempt, rows: list[Row]) -> float | None:
+    """The value of a metric for one trial: its mean over the last `metric.last` rows that have it; None if fewer do.
+
+    Metrics of evaluations are read from these alone, others (a KL, a cost) from any row.
+    """
+    if metric.last == 1 and (final := {**attempt.cost, **attempt.metrics}.get(metric.name)) is not None:
+        return final
+    evaluation = metric.name.startswith("eval/")
+    values = [row[metric.name] for row in rows if metric.name in row and (row["phase"] == "eval" or not evaluation)]
+    last = values[-metric.last :]
     return math.fsum(last) / len(last) if len(last) == metric.last else None

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger
-from atod_sweep.sweep.definition import beyond_extension, differences
+from atod_sweep.sweep.definition import differences
 from atod_sweep.sweep.ledger import History, Ledger
-from atod_sweep.sweep.study import Plan
+
+Definition = dict[str, Any]
+# The differences of an old and a new definition that --extend does not cover.
+Extension = Callable[[Definition, Definition], list[str]]
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,13 @@ class Intent:
 
 
 @contextlib.contextmanager
-def opened(run_dir: Path, plan: Plan, intent: Intent) -> Iterator[tuple[Ledger, History]]:
-    """The run's ledger, locked for writing, and what it holds so far. UserError if the folder is not this study's."""
+def opened(
+    run_dir: Path, definition: Definition, total: int, extension: Extension, intent: Intent
+) -> Iterator[tuple[Ledger, History]]:
+    """The run's ledger, locked for writing, and what it holds so far. UserError if the folder holds something else.
+
+    `total`: trials that the definition amounts to.
+    """
     try:
         if intent.overwrite and run_dir.exists():
             _move_aside(run_dir)
@@ -41,7 +50,8 @@ def opened(run_dir: Path, plan: Plan, intent: Intent) -> Iterator[tuple[Ledger, 
         ) from None
     try:
         history = ledger.fold(ledger.read(run_dir))
-        _check(run_dir, history, plan, intent)
+        if history.study is not None:
+            _check(run_dir, history, definition, total, extension, intent)
         yield writer, history
     finally:
         writer.__exit__(None, None, None)
@@ -56,36 +66,28 @@ def _move_aside(run_dir: Path) -> None:
         run_dir.rename(target)
 
 
-def _check(run_dir: Path, history: History, plan: Plan, intent: Intent) -> None:
-    study = history.study
-    if study is None:
-        return
+def _check(
+    run_dir: Path, history: History, definition: Definition, total: int, extension: Extension, intent: Intent
+) -> None:
+    assert history.study is not None
+    old = history.study["definition"]
     other = f"use --name {run_dir.name}-2, or --overwrite to move the old run to {run_dir.parent / '.trash'}"
-    changes = differences(study["definition"], plan.definition)
+    changes = differences(old, definition)
     if not changes and not (intent.resume or intent.extend):
         raise UserError(
-            f"{run_dir} holds this study already ({history.count('COMPLETE')} of {len(plan.trials)} trials complete); "
+            f"{run_dir} holds this study already ({history.count('COMPLETE')} of {total} trials complete); "
             f"--resume finishes it; otherwise {other}"
         )
     if intent.extend:
-        changes = beyond_extension(study["definition"], plan.definition)
-        if changes:
+        if changes := extension(old, definition):
             raise UserError(
-                f"{run_dir}: --extend adds arms, levels, controls, seeds or hypotheses, but this changes what ran "
-                f"({_listed(changes)}); {other}"
+                f"{run_dir}: --extend adds to a run, but this changes what ran ({_listed(changes)}); {other}"
             )
     elif changes:
         raise UserError(
             f"{run_dir} exists and was made by a different definition ({_listed(changes)}); "
             f"--resume needs the same definition, --extend adds to it; otherwise {other}"
         )
-    for trial in plan.trials:
-        row = history.trials.get(trial.id)
-        if row is not None and row["config_hash"] != trial.config_hash:
-            raise UserError(
-                f"{run_dir}: {trial.id} ran with another resolved config ({row['config_hash']}, now "
-                f"{trial.config_hash}): this version of the package resolves it differently; {other}"
-            )
 
 
 def _listed(changes: list[str]) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from atod_sweep.config.study import Resources
 from atod_sweep.errors import UserError
-from atod_sweep.sweep.jobs import Attempt, Job, Row, interrupted
+from atod_sweep.sweep.jobs import Attempt, Job, Row, interrupted, pruned
 from atod_sweep.sweep.queue import Source
 from atod_sweep.sweep.trainable import execute, ray_trainable
 
@@ -57,14 +57,22 @@ class RayOptions:
     address: str | None = None
 
 
-def capacity(resources: Resources, cores: int) -> int:
-    """Trials that fit on `cores` at a time."""
-    return max(1, int(cores // resources.cpu))
+def capacity(resources: Resources, cores: float | None = None) -> int:
+    """Trials that fit on `cores` (None: those of this process) at a time."""
+    return max(1, int((cores or cpu_cores()) // resources.cpu))
 
 
 def cpu_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Pruned(Exception):
+    """Ends an attempt from inside its report."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        super().__init__()
+        self.rows = rows
 
 
 def run_local(source: Source, sink: Sink) -> None:
@@ -73,12 +81,25 @@ def run_local(source: Source, sink: Sink) -> None:
         while (job := source.next()) is not None:
             sink.started(job)
             try:
-                attempt = execute(job, lambda rows, job=job: sink.rows(job, rows))  # type: ignore[misc]
+                attempt = _attempt(job, source, sink)
             except KeyboardInterrupt:
                 sink.ended(job, interrupted())
                 raise
             sink.ended(job, attempt)
             source.ended(job, attempt)
+
+
+def _attempt(job: Job, source: Source, sink: Sink) -> Attempt:
+    def report(rows: list[Row]) -> None:
+        sink.rows(job, rows)
+        if source.should_stop(job, rows):
+            raise _Pruned(rows)
+
+    started = time.monotonic()
+    try:
+        return execute(job, report)
+    except _Pruned as stop:
+        return pruned(stop.rows, time.monotonic() - started, "")
 
 
 @contextlib.contextmanager
@@ -119,7 +140,7 @@ def run_ray(source: Source, sink: Sink, resources: Resources, concurrency: int |
                         f"resources.{kind.lower()}: a trial needs {need:g} but Ray has {cluster.get(kind, 0):g}; "
                         "ask for less, or join a larger cluster with --address"
                     )
-            concurrency = concurrency or capacity(resources, int(cluster["CPU"]))
+            concurrency = concurrency or capacity(resources, cluster["CPU"])
             with stoppable():  # after Ray's start, which takes the signal for itself
                 _tune(source, sink, resources, concurrency, options.storage)
         finally:
@@ -140,7 +161,7 @@ def _connect(address: str | None) -> None:
 def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, storage: str) -> None:
     from ray import tune
 
-    from atod_sweep.sweep.bridge import Bridge, searcher
+    from atod_sweep.sweep.bridge import Bridge, Stopper, searcher
 
     bridge = Bridge(source, sink)
     experiment = f"tune-{time.time_ns()}"
@@ -149,6 +170,7 @@ def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, st
         param_space={"cwd": os.getcwd(), "sys_path": [entry or os.getcwd() for entry in sys.path]},
         tune_config=tune.TuneConfig(
             search_alg=searcher(bridge),
+            scheduler=Stopper(bridge),
             num_samples=-1,
             max_concurrent_trials=concurrency,
             reuse_actors=True,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from atod_sweep.config.base import content_hash, validate, with_overrides
 from atod_sweep.config.files import flatten, train_data
-from atod_sweep.config.study import Study
+from atod_sweep.config.study import Metric, Study
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.objective import schedules
@@ -32,6 +32,9 @@ class Trial:
     seed: int
     config: dict[str, Any]
     config_hash: str
+    configuration: str = ""
+    """In a search: identity of the config whatever its seed."""
+    phase: Literal["", "search", "confirm"] = ""
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,21 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
         if role == "teacher" and seed != study.seed_list[0]:
             continue  # an evaluation on the fixed held-out tasks: the seed plays no part in it
         name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
-        config = validate(Train, _with_horizons(data, horizons) | {"seed": seed}, name).model_dump(mode="json")
+        config = validate(Train, with_horizons(data, horizons) | {"seed": seed}, name).model_dump(mode="json")
         trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
+        check_metric(study.metric, config, where)
         trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
-    return Plan(study, tuple(trials), _definition(study, _with_horizons(base, horizons)))
+    return Plan(study, tuple(trials), _definition(study, with_horizons(base, horizons)))
+
+
+def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
+    """UserError if trials of this config have fewer evaluations than the metric is averaged over."""
+    evaluations = -(-config["steps"] // config["evaluation"]["every"]) + 1
+    if metric.last > evaluations:
+        raise UserError(
+            f"{where}: metric.last: {metric.last} is more than the {evaluations} evaluations of a trial; "
+            f"use at most {evaluations}, or a smaller evaluation.every"
+        )
 
 
 def _definition(study: Study, base: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +136,7 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any], name: str) -> 
         raise UserError(f"{name}: {error}") from None
 
 
-def _with_horizons(data: dict[str, Any], horizons: list[int]) -> dict[str, Any]:
+def with_horizons(data: dict[str, Any], horizons: list[int]) -> dict[str, Any]:
     """`data` with the study's horizons in the training mix of compact models that name none themselves."""
     filled = dict(data)
     for role in ("teacher", "student"):

@@ -138,13 +138,14 @@ class Mirror:
     def _create(self, row: Row) -> Any:
         from mlflow.entities import Param
 
-        tags = {
+        tags: Row = {
             "mlflow.parentRunId": self.parent,
             "atod.trial": row["trial"],
             "arm": row["arm"],
             "role": row["role"],
             "seed": row["seed"],
             "config_hash": row["config_hash"],
+            **{key: row[key] for key in ("configuration", "phase") if key in row},
             **{f"level.{factor}": level for factor, level in row["levels"].items()},
             **_git_tag(self._study),
         }

@@ -41,7 +41,7 @@ def execute(job: Job, report: Callable[[list[Row]], None]) -> Attempt:
         else:
             result = load(job.trainer.train)(config, Path(job.directory), relay, resume=job.resume)
             metrics, cost = dict(result.final), dict(result.cost)
-        _check_metric(job.metric, metrics)
+        _check_metric(job.metric, {**cost, **metrics})
     except Exception as error:
         if error is relay.error:
             raise

@@ -47,7 +47,8 @@ def evaluate(config, path):
 
 
 def row(config, step):
-    return {"phase": "eval", "step": step, "eval/success": 0.1 + config.optimiser.lr * step + config.seed / 1000}
+    success = 0.1 + config.optimiser.lr * step + config.seed / 1000
+    return {"phase": "eval", "step": step, "eval/success": success, "cost/env_steps": 64.0 * step}
 
 
 def train(config, directory, report, resume=False):

@@ -11,7 +11,7 @@ from fake_training import FAKE
 from atod_sweep.config.base import load_yaml
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
-from atod_sweep.sweep import ledger, run
+from atod_sweep.sweep import ledger, session
 from atod_sweep.sweep.recorder import read_rows
 from atod_sweep.sweep.run import resume_run, run_study
 
@@ -39,8 +39,8 @@ class NoMlflow:
 
 @pytest.fixture(autouse=True)
 def _no_mlflow(monkeypatch):
-    monkeypatch.setattr(run, "Mirror", NoMlflow)
-    monkeypatch.setattr(run, "Background", NoMlflow)
+    monkeypatch.setattr(session, "Mirror", NoMlflow)
+    monkeypatch.setattr(session, "Background", NoMlflow)
 
 
 @pytest.fixture

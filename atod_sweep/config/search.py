@@ -1,0 +1,160 @@
+"""A search file: a space of trainer configs, what to optimise, how the budget is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from atod_sweep.config.base import Record, load_yaml, validate
+from atod_sweep.config.space import Constraint, Parameter, parse_constraint, parse_parameters
+from atod_sweep.config.study import NAME, Metric, Resources
+
+
+class Objective(Metric):
+    """A number to optimise: an evaluation metric, a cost, or any value of the trainer's rows."""
+
+    mode: Literal["max", "min"] = Field("max", description="Whether large or small values are good.")
+
+
+class TPE(Record):
+    """Optuna's tree-structured Parzen estimator; every argument that decides its draws is pinned here."""
+
+    kind: Literal["tpe"] = "tpe"
+    seed: int = Field(0, ge=0, description="Seed of the sampler.")
+    startup: int = Field(10, ge=0, description="Random configurations before the model is used.")
+    candidates: int = Field(24, ge=1, description="Candidates among which the model chooses.")
+    multivariate: bool = Field(True, description="Model parameters jointly.")
+    group: bool = Field(True, description="With multivariate: one joint model per branch of a conditional space.")
+    constant_liar: bool = Field(True, description="Count configurations under way as bad, so that workers spread out.")
+
+    @model_validator(mode="after")
+    def _group_needs_multivariate(self) -> TPE:
+        if self.group and not self.multivariate:
+            raise ValueError("group: true needs multivariate: true; set group: false")
+        return self
+
+
+class Random(Record):
+    """Independent draws, made before anything runs."""
+
+    kind: Literal["random"] = "random"
+    seed: int = Field(0, ge=0, description="Seed of the draws.")
+
+
+class Grid(Record):
+    """Every combination; ranges need a step."""
+
+    kind: Literal["grid"] = "grid"
+
+
+class QMC(Record):
+    """A scrambled Sobol sequence: more even than random draws; for spaces without conditions."""
+
+    kind: Literal["qmc"] = "qmc"
+    seed: int = Field(0, ge=0, description="Seed of the scrambling.")
+
+
+Sampler = Annotated[TPE | Random | Grid | QMC, Field(discriminator="kind")]
+
+
+class Confirm(Record):
+    """The best configurations and the base config run again on seeds that the search never saw."""
+
+    top: int = Field(3, ge=1, description="Number of configurations.")
+    seeds: int = Field(9, ge=2, description="Fresh seeds per configuration.")
+    first_seed: int = Field(1000, ge=0, description="The first of them; above the search's seeds.")
+
+
+class Budget(Record):
+    """What a search may spend."""
+
+    configurations: int = Field(40, ge=1, description="Configurations to try.")
+    seeds: int = Field(2, ge=1, description="Training seeds per configuration (0 .. n-1), the same for all of them.")
+    confirm: Confirm = Field(default_factory=Confirm, description="Reruns on which the result rests.")
+    min_complete: float = Field(
+        0.8, ge=0, le=1, description="Share of trials that must complete for the search to count as successful."
+    )
+
+
+class NoStopping(Record):
+    """Every trial runs to its end."""
+
+    kind: Literal["none"] = "none"
+
+
+class _Stopping(Record):
+    grace: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Fraction of a run before which nothing is stopped; null: where its teacher weight has decayed. "
+        "Less is unfair: schedules that decay fast look worse early and better late.",
+    )
+
+
+class Median(_Stopping):
+    """Stop a trial that is below the median of its peers (same seed) at the same number of environment steps."""
+
+    kind: Literal["median"] = "median"
+    peers: int = Field(5, ge=1, description="Trials that must have come this far before any is stopped.")
+
+
+class ASHA(_Stopping):
+    """Successive halving: at each rung, go on only in the best 1/reduction of the peers (same seed) so far."""
+
+    kind: Literal["asha"] = "asha"
+    reduction: int = Field(
+        3, ge=2, description="Rungs lie at grace x reduction^i of a run; 1/reduction of trials pass."
+    )
+
+
+Stopping = Annotated[NoStopping | Median | ASHA, Field(discriminator="kind")]
+
+
+class Search(Record):
+    """A hyperparameter search."""
+
+    name: str = Field(description="Name of the run's folder; the file's own name if it gives none.")
+    question: str = Field("Which configuration is best?", description="What the search asks, as one sentence.")
+    base: str | dict[str, Any] = Field(description="Trainer config: 'presets/NAME', a YAML file, or an inline mapping.")
+    metric: Objective = Field(default_factory=Objective, description="What is optimised.")
+    second: Objective | None = Field(None, description="A second objective; the result is then a Pareto front.")
+    parameters: dict[str, Any] = Field(description="What varies: see config/space.py.", min_length=1)
+    constraints: list[str] = Field(default_factory=list, description="Inequalities 'A < B' between parameters.")
+    start_from: list[str | dict[str, Any]] = Field(
+        default_factory=list, description="Points to try first: trainer configs or parameter values, inside the space."
+    )
+    sampler: Sampler = Field(default_factory=TPE, description="How configurations are chosen.")
+    budget: Budget = Field(default_factory=Budget, description="What may be spent.")
+    early_stopping: Stopping = Field(default_factory=NoStopping, description="Whether bad trials end early.")
+    resources: Resources = Field(default_factory=Resources, description="Needs of one trial.")
+    concurrency: int | None = Field(None, ge=1, description="Trials at a time; null: as many as the resources hold.")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not NAME.match(name):
+            raise ValueError(f"{name!r} cannot name a folder; use letters, digits, '_', '-' and '.'")
+        return name
+
+    @model_validator(mode="after")
+    def _fresh_seeds(self) -> Search:
+        if self.budget.confirm.first_seed < self.budget.seeds:
+            raise ValueError(
+                f"budget.confirm.first_seed: {self.budget.confirm.first_seed} is one of the search's own seeds "
+                f"(0 .. {self.budget.seeds - 1}); use {max(1000, self.budget.seeds)}"
+            )
+        return self
+
+    def parsed(self, where: str) -> tuple[tuple[Parameter, ...], tuple[Constraint, ...]]:
+        """The parameters and constraints as records. UserError that starts with `where`."""
+        parameters = parse_parameters(self.parameters, f"{where}: parameters")
+        constraints = (parse_constraint(text, parameters, f"{where}: constraints") for text in self.constraints)
+        return parameters, tuple(constraints)
+
+
+def load_search(path: Path) -> Search:
+    """One validated search file (its space is resolved by `sweep.space`)."""
+    return validate(Search, {"name": path.stem, **load_yaml(path)}, str(path))

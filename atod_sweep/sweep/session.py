@@ -1,0 +1,301 @@
+"""One run of a study or a search: its folder, models, MLflow and console, around whatever decides what to try."""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from atod_sweep.config.base import content_hash, validate
+from atod_sweep.config.study import Metric, Resources
+from atod_sweep.config.train import Train
+from atod_sweep.sweep import ledger, progress, provenance, runner
+from atod_sweep.sweep.background import Background
+from atod_sweep.sweep.jobs import Job, Trainer, load
+from atod_sweep.sweep.ledger import History, Ledger
+from atod_sweep.sweep.progress import Progress, Scoreboard
+from atod_sweep.sweep.queue import Source
+from atod_sweep.sweep.recorder import Recorder
+from atod_sweep.sweep.rundir import Extension, Intent, opened
+from atod_sweep.sweep.study import Trial
+from atod_sweep.sweep.tracking import Mirror, default_uri
+
+FINISHED = ("COMPLETE", "PRUNED")
+MLFLOW_PATIENCE = 60.0  # seconds that the end of a run waits for MLflow
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a study or a search runs; none of it decides a trial's result."""
+
+    backend: Literal["ray", "local"] = "ray"
+    concurrency: int | None = None
+    address: str | None = None
+    storage: str | None = None
+    tracking_uri: str | None = None
+    json_output: bool = False
+    max_retries: int = 1
+    time_budget: float | None = None
+    """Seconds after which no further trial starts."""
+    max_trials: int | None = None
+    trainer: Trainer = field(default_factory=Trainer)
+    argv: tuple[str, ...] = ()
+    after: Callable[[Path], None] | None = None
+    """Called with the run's folder when all trials have ended, before MLflow's parent run is closed: what it writes
+    there is stored with it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left: trials by their last state, and whether it was stopped before its end."""
+
+    run_dir: Path
+    total: int
+    complete: int
+    failed: int
+    pruned: int
+    interrupted: bool
+    seconds: float
+    failures: tuple[ledger.Row, ...]
+    min_complete: float = 1.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether enough trials ended well: all of them, unless the study or search says otherwise."""
+        return not self.interrupted and self.complete + self.pruned >= self.min_complete * self.total
+
+
+@dataclass(frozen=True)
+class Work:
+    """What distinguishes a study from a search. `row`: the fields of its study row that it decides."""
+
+    name: str
+    file: str
+    text: str
+    title: str
+    definition: dict[str, Any]
+    row: dict[str, Any]
+    metric: Metric
+    configs: tuple[dict[str, Any], ...]
+    total: int
+    resources: Resources
+    concurrency: int | None
+    extension: Extension
+    source: Callable[[Session], Source]
+    second: Metric | None = None
+    min_complete: float = 1.0
+
+
+class Session:
+    """What a source may use: the run's history, its trials, and jobs made of them."""
+
+    def __init__(self, work: Work, run_dir: Path, writer: Ledger, history: History, options: Options) -> None:
+        self.work, self.run_dir, self.history, self.options = work, run_dir, history, options
+        self.row: ledger.Row = {}
+        self.trials: dict[str, Trial] = {}
+        self.latest: dict[str, ledger.Row] = dict(history.trials)
+        self.total = work.total
+        self._writer = writer
+        self._models: dict[str, Any] = {}
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time since this process took up the run."""
+        return time.monotonic() - self._started
+
+    def record(self, row: ledger.Row) -> None:
+        """Write a row of another kind than a trial's into the ledger."""
+        self._writer.append({**row, "time": time.time()})
+
+    def define(self, **changes: Any) -> None:
+        """Write the study row again, with changes."""
+        self.row |= changes
+        self.record(self.row)
+
+    def job(self, trial: Trial) -> Job:
+        """The next attempt at a trial, which is from now on known by its id."""
+        self.trials[trial.id] = trial
+        before = self.latest.get(trial.id)
+        teacher = self._models[_model_key(trial.config)].teacher if trial.role == "teacher" else None
+        return Job(
+            trial=trial.id,
+            attempt=before["attempt"] + 1 if before else 1,
+            config=trial.config,
+            directory=str((self.run_dir / "trials" / trial.id).resolve()),
+            metric=self.work.metric.name,
+            trainer=self.options.trainer,
+            teacher_path=teacher.path if teacher else None,
+            seconds=self.work.resources.seconds,
+        )
+
+    def is_finished(self, trial: Trial) -> bool:
+        """Whether the trial has a result already."""
+        return self.latest.get(trial.id, {}).get("state") in FINISHED
+
+    # -- the run
+
+    def prepare(self, show: Progress, row_id: str) -> Mirror:
+        """Models, the study row, MLflow: everything before the first trial."""
+        self.row = {"id": row_id, "event": "study", **self.work.row, **_circumstances(self.work, self.options)}
+        runs = self.run_dir.parent
+        mirror = Mirror(self.options.tracking_uri or default_uri(runs), self.run_dir, self.row | {"time": time.time()})
+        self._models = ensure_models(self.work.configs, self.options.trainer, show)
+        self.row["models"] = asdict(next(iter(self._models.values())))
+        (self.run_dir / self.work.file).write_text(self.work.text, encoding="utf-8")
+        if _is_news(self.history.study, self.row):
+            self.record(self.row)
+        mirror.begin()
+        return mirror
+
+    def run(self, show: Progress, tracker: Background) -> bool:
+        """Run what the source hands out; True if it was stopped from outside."""
+        options, work = self.options, self.work
+        source = work.source(self)
+        concurrency = options.concurrency or work.concurrency
+        at_a_time = 1 if options.backend == "local" else concurrency or runner.capacity(work.resources)
+        show.begin(Scoreboard(work.total, at_a_time, work.metric.name, self.history.trials))
+        listeners = [self._note, tracker.add, show.trial]
+        sink = Recorder(self.run_dir, self._writer, work.metric, work.second, self.trials, listeners)
+        try:
+            if options.backend == "local":
+                runner.run_local(source, sink)
+            elif not source.finished:
+                storage = options.storage or str((self.run_dir / "ray").resolve())
+                runner.run_ray(source, sink, work.resources, concurrency, runner.RayOptions(storage, options.address))
+        except KeyboardInterrupt:
+            return True
+        finally:
+            show.end()
+        return False
+
+    def _note(self, row: ledger.Row) -> None:
+        self.latest[row["trial"]] = row
+
+
+def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> Outcome:
+    """Run a study or a search in its folder. UserError on bad input, before anything has run."""
+    show = progress.choose(options.json_output)
+    with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
+        session = Session(work, run_dir, writer, history, options)
+        _announce(show, work, options)
+        mirror = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
+        tracker = Background(mirror, run_dir)
+        for old in history.trials.values():
+            tracker.add(old)
+        stopped = session.run(show, tracker)
+        left = ledger.fold(ledger.read(run_dir))
+        outcome = _outcome(session, left, stopped)
+        if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
+            show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
+        if not stopped and options.after is not None:
+            options.after(run_dir)
+        _close(tracker, mirror, "KILLED" if stopped else "FINISHED", show, run_dir)
+    return outcome
+
+
+def _outcome(session: Session, history: History, stopped: bool) -> Outcome:
+    return Outcome(
+        run_dir=session.run_dir,
+        total=max(session.total, len(history.trials)),
+        complete=history.count("COMPLETE"),
+        failed=history.count("FAILED"),
+        pruned=history.count("PRUNED"),
+        interrupted=stopped,
+        seconds=session.seconds,
+        failures=tuple(row for row in history.trials.values() if row["state"] == "FAILED"),
+        min_complete=session.work.min_complete,
+    )
+
+
+def _close(tracker: Background, mirror: Mirror, status: str, show: Progress, run_dir: Path) -> None:
+    behind = not tracker.close(MLFLOW_PATIENCE)
+    try:
+        mirror.end(status)
+    except Exception as error:  # the ledger has everything; MLflow is a mirror that can be caught up
+        tracker.problem, behind = " ".join(str(error).split())[:200], True
+    if behind:
+        show.note(f"MLflow is behind the ledger ({tracker.problem}); catch up with: atod-sweep sync {run_dir}")
+
+
+# ---- models ---------------------------------------------------------------------------------------------------------
+
+
+def _model_key(config: dict[str, Any]) -> str:
+    """Trials that share teacher and base student: the same models on the same environment, whatever the horizon."""
+    env = {key: value for key, value in config["env"].items() if key != "horizon"}
+    own = [config[role] for role in ("teacher", "student")]
+    unmixed = any(model["kind"] == "compact" and not model["recipe"]["horizons"] for model in own)
+    return content_hash([env, own, config["env"]["horizon"] if unmixed else None])
+
+
+def ensure_models(configs: Iterable[dict[str, Any]], trainer: Trainer, show: Progress) -> dict[str, Any]:
+    """Every pair of models that the configs need, built or found once, before any worker asks."""
+    ensure = load(trainer.ensure)
+    models: dict[str, Any] = {}
+    for config in configs:
+        key = _model_key(config)
+        if key not in models:
+            models[key] = ensure(validate(Train, config, "config"), show.note)
+            show.note(_describe(models[key]), event="models", **asdict(models[key]))
+    return models
+
+
+def _describe(models: Any) -> str:
+    parts = []
+    for role, ref in (("teacher", models.teacher), ("base student", models.student)):
+        if ref is not None:
+            how = f"built in {progress.clock(ref.seconds)}" if ref.built else "found"
+            success = f"  (success {ref.success:.2f})" if ref.success is not None else ""
+            parts.append(f"{role}  {how}{success}")
+    return "          ".join(parts)
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------
+
+
+def _announce(show: Progress, work: Work, options: Options) -> None:
+    at_a_time = options.concurrency or work.concurrency or runner.capacity(work.resources)
+    where = f"{at_a_time} at a time on {runner.cpu_cores()} CPUs"
+    if options.backend == "local":
+        where = "in this process"
+    elif options.address:
+        where = f"on the Ray cluster at {options.address}"
+    envs = sorted({config["env"]["id"] for config in work.configs})
+    horizons = sorted({config["env"]["horizon"] for config in work.configs})
+    show.note(
+        f"{work.name} · {work.title} · {', '.join(envs)}, horizon {', '.join(map(str, horizons))} · "
+        f"{work.total} trials, {where}",
+        event="begin",
+        name=work.name,
+        trials=work.total,
+        definition_hash=content_hash(work.definition),
+    )
+
+
+def _circumstances(work: Work, options: Options) -> ledger.Row:
+    from atod_sweep.training import NUMERICS
+
+    return {
+        "definition": work.definition,
+        "definition_hash": content_hash(work.definition),
+        "argv": list(options.argv or sys.argv),
+        "versions": provenance.versions(),
+        "numerics": NUMERICS,
+        "git": provenance.git_revision(),
+        "hardware": provenance.hardware(),
+    }
+
+
+def _is_news(old: ledger.Row | None, row: ledger.Row) -> bool:
+    """True if more than the command line and the models' whereabouts differ, or what the run itself decided since."""
+    if old is None:
+        return True
+    if old["definition_hash"] != row["definition_hash"]:
+        return True
+    keys = ("question", "reference", "versions", "numerics", "git", "hardware")
+    return any(old.get(key) != row[key] for key in keys)
