@@ -37,7 +37,7 @@ class Echo(gymnasium.Env[str, str]):
             if self.fault == "raise":
                 raise RuntimeError("the server is gone")
             if self.fault == "hang":
-                time.sleep(60)
+                time.sleep(3)
             if self.fault == "nan":
                 reward = math.nan
         self.turn += 1
@@ -81,3 +81,10 @@ class Script(gymnasium.Env[str, str]):
         self.turn += 1
         over = self.turn == len(self.rewards)
         return self.observations[self.turn], self.rewards[self.turn - 1], over and self.terminates, over, {}
+
+
+class Mute(Script):
+    """An environment with words, and nobody who shows how to use them."""
+
+    def vocabulary(self) -> list[str]:
+        return self.observations

@@ -214,7 +214,7 @@ def test_a_run_resumes_from_the_checkpoint_before_a_torn_one(whole, tmp_path, ca
 
 def test_a_run_refuses_checkpoints_of_another_config(built, tmp_path):
     stopped_run(tiny(), tmp_path, 2)
-    for changed in ({"optimiser__lr": 0.02}, {"steps": 5}, {"seed": 1}, {"env__kwargs": {"fault_turn": 2}}):
+    for changed in ({"optimiser__lr": 0.02}, {"steps": 5}, {"seed": 1}):
         with pytest.raises(BadCheckpoint, match="written by another config"):
             train(tiny(**changed), tmp_path, resume=True)
 
