@@ -1,0 +1,1 @@
+"""Programs that measure the toolkit. Not installed with it."""

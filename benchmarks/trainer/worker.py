@@ -1,0 +1,92 @@
+"""One process per contender, one of them at work at a time.
+
+So contenders can be paired step by step, and none inherits another's allocator settings, memory peak or CUDA errors.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import traceback
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+
+from benchmarks.trainer.clock import Memory, Row
+from benchmarks.trainer.contenders import Contender, Job
+
+START_SECONDS, STEP_SECONDS = 180.0, 120.0
+
+
+class ContenderFailed(Exception):
+    """A contender could not be built or could not take a step; the message says why in one line."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    reason: str
+
+
+class Worker:
+    """A contender in a process of its own. Build several, then use them: they start at the same time."""
+
+    def __init__(self, contender: Contender, job: Job) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.contender = contender
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, contender, job), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.started = False
+
+    def step(self) -> Row:
+        """One optimiser step. Raises ContenderFailed."""
+        if not self.started:
+            self._receive(START_SECONDS)
+            self.started = True
+        self.connection.send("step")
+        row = self._receive(STEP_SECONDS)
+        assert isinstance(row, Row)
+        return row
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.join()
+
+    def _receive(self, seconds: float) -> object:
+        if not self.connection.poll(seconds):
+            raise ContenderFailed(f"silent for {seconds:g} s")
+        try:
+            answer = self.connection.recv()
+        except EOFError:
+            raise ContenderFailed("its process died") from None
+        if isinstance(answer, _Failure):
+            raise ContenderFailed(answer.reason)
+        return answer
+
+
+def _serve(connection: Connection, contender: Contender, job: Job) -> None:
+    memory: Memory | None = None
+
+    def wait() -> None:
+        nonlocal memory
+        if memory is None:
+            memory = Memory(job.device)
+            connection.send("ready")
+        try:
+            connection.recv()
+        except EOFError:  # the benchmark is gone
+            os._exit(0)
+
+    def done(row: Row) -> None:
+        assert memory is not None
+        connection.send(replace(row, memory=memory.peak()))
+
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # trainers print logs; this process ends with it
+    try:
+        contender.run(job, wait, done)
+    except Exception as error:
+        traceback.print_exc()
+        lines = str(error).strip().splitlines() or [""]
+        connection.send(_Failure(f"{type(error).__name__}: {lines[-1]}"))
