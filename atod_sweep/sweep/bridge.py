@@ -90,7 +90,11 @@ class Bridge(tune.Callback):
         if live.began is None:
             self._sink.started(live.job)
         seconds = time.monotonic() - live.began if live.began is not None else 0.0
-        self._end(trial.trial_id, Attempt(seconds, "", error=_death(trial)))
+        error = _death(trial)
+        limit = live.job.seconds
+        if limit is not None and seconds > limit:
+            error = Failure("timeout", error.type, f"took longer than resources.seconds = {limit:g}", error.traceback)
+        self._end(trial.trial_id, Attempt(seconds, "", error=error))
 
     def _end(self, trial_id: str, attempt: Attempt) -> None:
         job = self._live.pop(trial_id).job

@@ -45,6 +45,12 @@ class Job:
     """Set for a teacher trial: evaluate this model in place of training."""
     seconds: float | None = None
     """Wall-clock limit of one attempt."""
+    memory_gb: float | None = None
+    """Limit of the process's resident memory, in 10^9 bytes."""
+    gpu: float = 0.0
+    """GPUs of its own; below 1, a share of one."""
+    may_exit: bool = False
+    """Whether the process is the attempt's own, and may be ended with it."""
 
     @property
     def resume(self) -> bool:

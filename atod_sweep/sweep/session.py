@@ -120,7 +120,7 @@ class Session:
     def job(self, trial: Trial) -> Job:
         """The next attempt at a trial, which is from now on known by its id."""
         self.trials[trial.id] = trial
-        before = self.latest.get(trial.id)
+        before, resources = self.latest.get(trial.id), self.work.resources
         teacher = self._models[_model_key(trial.config)].teacher if trial.role == "teacher" else None
         return Job(
             trial=trial.id,
@@ -130,7 +130,10 @@ class Session:
             metric=self.work.metric.name,
             trainer=self.options.trainer,
             teacher_path=teacher.path if teacher else None,
-            seconds=self.work.resources.seconds,
+            seconds=resources.seconds,
+            memory_gb=resources.memory_gb,
+            gpu=resources.gpu,
+            may_exit=self.options.backend == "ray",
         )
 
     def is_finished(self, trial: Trial) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import socket
@@ -15,6 +16,7 @@ from typing import Any
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
 from atod_sweep.sweep.jobs import Attempt, Failure, Job, Row, Trainer, load
+from atod_sweep.sweep.limits import OverMemory, OverTime, limited
 
 
 class _StoppedError(Exception):
@@ -32,43 +34,60 @@ def execute(job: Job, report: Callable[[list[Row]], None]) -> Attempt:
     """
     started = time.monotonic()
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    relay = _Relay(job, report, started)
+    relay = _Relay(job, report)
     try:
-        config = validate(Train, job.config, job.trial)
-        os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))  # before anything imports numpy or torch
-        if job.teacher_path is not None:
-            metrics, cost = load(job.trainer.evaluate)(config, job.teacher_path), {}
-        else:
-            result = load(job.trainer.train)(config, Path(job.directory), relay, resume=job.resume)
-            metrics, cost = dict(result.final), dict(result.cost)
-        _check_metric(job.metric, {**cost, **metrics})
+        with limited(job.seconds, job.memory_gb, job.may_exit) as relay.calm:
+            metrics, cost = _run(job, relay)
     except Exception as error:
         if error is relay.error:
             raise
-        seconds = time.monotonic() - started
-        return Attempt(seconds, worker, error=_failure(error))
+        return Attempt(time.monotonic() - started, worker, error=_failure(error, job))
     return Attempt(time.monotonic() - started, worker, metrics, cost)
+
+
+def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
+    """Final metrics and costs."""
+    config = validate(Train, job.config, job.trial)
+    os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))  # before anything imports numpy or torch
+    if 0 < job.gpu < 1 and config.runtime.gpu_memory_fraction is None:
+        _share_gpu(job.gpu)
+    if job.teacher_path is not None:
+        metrics, cost = load(job.trainer.evaluate)(config, job.teacher_path), {}
+    else:
+        result = load(job.trainer.train)(config, Path(job.directory), relay, resume=job.resume)
+        metrics, cost = dict(result.final), dict(result.cost)
+    _check_metric(job.metric, {**cost, **metrics})
+    return metrics, cost
+
+
+def _share_gpu(share: float) -> None:
+    """Ray only counts fractions of a GPU; this holds the process to its own."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(share)
 
 
 class _Relay:
     """Passes rows on, and tells an error of the receiving side from one of the trainer."""
 
-    def __init__(self, job: Job, report: Callable[[list[Row]], None], started: float) -> None:
-        self._job, self._report, self._started = job, report, started
+    def __init__(self, job: Job, report: Callable[[list[Row]], None]) -> None:
+        self._job, self._report = job, report
         self.error: BaseException | None = None
+        self.calm: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
 
     def __call__(self, rows: list[Row]) -> None:
         for row in rows:
             if row["phase"] == "eval" and self._job.metric not in row:
                 _check_metric(self._job.metric, row)
         try:
-            self._report(rows)
+            with self.calm:
+                self._report(rows)
+        except (OverTime, OverMemory):
+            raise
         except BaseException as error:
             self.error = error
             raise
-        limit = self._job.seconds
-        if limit is not None and time.monotonic() - self._started > limit:
-            raise _StoppedError("timeout", f"took longer than resources.seconds = {limit:g}")
 
 
 def _check_metric(name: str, metrics: Row) -> None:
@@ -79,10 +98,15 @@ def _check_metric(name: str, metrics: Row) -> None:
         raise _StoppedError("nan_metric", f"the trial ended with {name} = {metrics[name]}")
 
 
-def _failure(error: Exception) -> Failure:
+def _failure(error: Exception, job: Job) -> Failure:
     out_of_memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
     status = getattr(error, "status", None) or ("out_of_memory" if out_of_memory else "exception")
-    return Failure(status, type(error).__name__.lstrip("_"), str(error), traceback.format_exc())
+    message = str(error)
+    if isinstance(error, OverTime):
+        message = f"took longer than resources.seconds = {job.seconds:g}"
+    elif isinstance(error, OverMemory):
+        message = f"its process held more than resources.memory_gb = {job.memory_gb:g}"
+    return Failure(status, type(error).__name__.lstrip("_"), message, traceback.format_exc())
 
 
 # ---- Ray ----------------------------------------------------------------------------------------------------------

@@ -62,6 +62,15 @@ def train(config, directory, report, resume=False):
     every = config.evaluation.every
     for step in range(first + every, config.steps + 1, every):
         time.sleep(config.env.kwargs.get("sleep", 0.0))
+        if fault == "hang":
+            while True:
+                time.sleep(0.01)
+        if fault == "freeze":
+            time.sleep(120)
+        if fault == "hog":
+            hoard = [bytearray(200_000_000) for _ in range(4)]
+            while hoard:
+                time.sleep(0.01)
         if fault == "diverge":
             raise Diverged("loss is nan at step 3")
         if fault == "bug":
