@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,12 +107,15 @@ def train(
     from atod_sweep.config.base import dump_yaml, parse_assignments
     from atod_sweep.config.files import load_train
 
-    changes: dict[str, Any] = {}
+    changes = parse_assignments(overrides or [])
     if schedule is not None:
         from atod_sweep.export.schedule_file import train_overrides
 
-        changes |= train_overrides(schedule)
-    resolved = load_train(config, changes | parse_assignments(overrides or []))
+        # The schedule first, rescaled to the length and horizon asked for; the user's own overrides have the last word.
+        carried = train_overrides(schedule, steps=changes.get("steps"), horizon=changes.get("env.horizon"))
+        resolved = load_train(load_train(config, carried).model_dump(mode="json"), changes)
+    else:
+        resolved = load_train(config, changes)
 
     from atod_sweep.training import models, trainer
 
@@ -149,18 +153,37 @@ def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for ex
 
 
 @app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    second: Annotated[Path, typer.Argument(help="Folder of another run.")],
+) -> None:
+    """Put two runs side by side: how they were made, and what came out."""
+    from atod_sweep.evidence.compare import lines
+
+    typer.echo("\n".join(lines(first, second)))
+
+
+@app.command()
 def export(
     run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the bundle; default: RUN/export.")] = None,
+    to: Annotated[
+        str, typer.Option("--to", help="bundle, or the framework that shall run it; see the README.")
+    ] = "bundle",
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; default: RUN/export/TARGET.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of the target run; default: the study's.")] = None,
     horizon: Annotated[
         int | None, typer.Option(help="Horizon of the target run, in turns; default: the study's.")
     ] = None,
+    at: Annotated[list[str] | None, typer.Option("--at", help="FACTOR=LEVEL, where schedules differ by level.")] = None,
+    allow_lossy: Annotated[bool, typer.Option("--allow-lossy", help="Leave out what the target cannot carry.")] = False,
 ) -> None:
-    """Write the best schedule as a bundle that other trainers can run."""
+    """Write the best schedule in a form that other trainers can run."""
+    from atod_sweep.config.base import parse_assignments
     from atod_sweep.export.bundle import write
 
-    typer.echo(f"bundle    {write(run_dir, out or run_dir / 'export', steps=steps, horizon=horizon)}")
+    levels = {factor: str(level) for factor, level in parse_assignments(at or []).items()}
+    folder = write(run_dir, out or run_dir / "export" / to, steps, horizon, levels or None, to, allow_lossy)
+    typer.echo(f"{to}  {folder}")
 
 
 @app.command()
@@ -170,6 +193,26 @@ def verify(bundle: Annotated[Path, typer.Argument(help="Folder of an exported bu
 
     for line in check(bundle):
         typer.echo(line)
+
+
+@app.command()
+def envs(
+    seconds: Annotated[float, typer.Option(help="Seconds of play per environment.")] = 1.0,
+) -> None:
+    """List the shipped environments, with the speed measured here and the demonstrator's success."""
+    from atod_sweep import envs as registry
+    from atod_sweep.config.train import Env
+    from atod_sweep.envs.speed import measure
+
+    for name in registry.names():
+        try:
+            speed = measure(Env(id=name, horizon=16), seconds=seconds)
+        except UserError as problem:
+            typer.echo(f"{name:14} {problem}")
+        else:
+            typer.echo(
+                f"{name:14} {speed.steps_per_second:>9,.0f} steps/s   demonstrator {speed.success:.2f} at horizon 16"
+            )
 
 
 @app.command()
@@ -222,6 +265,7 @@ def _close(outcome: Outcome, json_output: bool) -> None:
 
 def main() -> None:
     """Entry point: UserError becomes one line on stderr and exit code 2."""
+    sys.path.insert(0, os.getcwd())  # so that env.id: my_module:MyEnv finds a module beside the study
     try:
         app()
     except UserError as error:
