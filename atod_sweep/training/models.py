@@ -73,7 +73,12 @@ def _ensure(
         model = model.model_copy(update={"recipe": recipe})
     env = config.env.model_copy(update={"horizon": max(recipe.horizons)})
     digest = content_hash(
-        {"model": model.model_dump(mode="json"), "env": env.model_dump(mode="json"), "numerics": NUMERICS}
+        {
+            "model": model.model_dump(mode="json"),
+            "env": env.model_dump(mode="json"),
+            "action_tokens": config.rollout.max_action_tokens,  # bears on the success at which pretraining stops
+            "numerics": NUMERICS,
+        }
     )
     path = cache_dir() / "models" / f"{role}-{digest}"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,294 @@
+"""Teacher and base student: built once, cached, whole, and ordinary Hugging Face directories."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from echo_env import Echo
+from small import BASE, tiny
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+from atod_sweep.config.train import Env
+from atod_sweep.errors import UserError
+from atod_sweep.training import models, pretrain
+from atod_sweep.training.compact import make_model, make_tokenizer
+from atod_sweep.training.conversation import conversation_for
+from atod_sweep.training.episodes import Limits
+from atod_sweep.training.policy import Policy, load_model, load_tokenizer
+from atod_sweep.training.pretrain import Pretraining, train_student
+
+HERE = str(Path(__file__).parent)
+
+
+def digest(config, role: str) -> str:
+    """The cache key, found without building: a model is there already or the building is stopped."""
+    found = []
+
+    def stop(path, *_):
+        found.append(path)
+        raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "save", stop)
+        patch.setattr(pretrain, "train_teacher", lambda *_: None)
+        patch.setattr(pretrain, "train_student", lambda *_: 0.0)
+        patch.setattr(Pretraining, "success", lambda _: 0.0)
+        try:
+            return models._ensure(role, getattr(config, role), config, lambda _: None).digest
+        except InterruptedError:
+            return found[0].name.removeprefix(f"{role}-")
+
+
+# ---- the cache ---------------------------------------------------------------------------------------------------
+
+
+def test_a_second_call_finds_what_the_first_has_built(built, cache):
+    again = models.ensure(tiny())
+    assert again.student.path == built.student.path
+    assert again.teacher.path == built.teacher.path
+    assert not again.student.built
+    assert not again.teacher.built
+    assert again.student.success == built.student.success
+    assert again.student.seconds == 0.0
+    assert Path(built.student.path).parent == cache / "models"
+
+
+@pytest.mark.parametrize(
+    ("changed", "new"),
+    [
+        ({"student__recipe__seed": 1}, {"student"}),
+        ({"student__hidden": 8}, {"student"}),
+        ({"teacher__recipe__steps": 31}, {"teacher"}),
+        ({"teacher__recipe__horizons": [2, 3]}, {"teacher"}),
+        ({"teacher__recipe__horizons": [3]}, set()),  # what an empty list means
+        ({"env__horizon": 4}, {"student", "teacher"}),
+        ({"env__kwargs": {"fault_turn": 2}}, {"student", "teacher"}),
+        ({"rollout__max_action_tokens": 3}, {"student", "teacher"}),  # decides which success counts as reached
+        ({"seed": 1, "steps": 9, "optimiser__lr": 1e-4, "objective__kind": "hybrid"}, set()),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
+)
+def test_the_key_holds_what_makes_a_model_and_nothing_else(built, changed, new):
+    config = tiny(**changed)
+    want = {"student": built.student.digest, "teacher": built.teacher.digest}
+    assert {role for role in want if digest(config, role) != want[role]} == new
+
+
+def test_one_recipe_makes_one_model(built, monkeypatch, tmp_path):
+    """In another cache, after other random numbers: the same weights."""
+    monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path))
+    torch.manual_seed(99)
+    again = models.ensure(tiny())
+    assert again.student.built
+    for name in ("student", "teacher"):
+        a, b = (Path(getattr(m, name).path) / "model.safetensors" for m in (built, again))
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_a_crash_while_writing_leaves_nothing_behind(monkeypatch, tmp_path):
+    monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", lambda *_, **__: {}["disk full"])  # after weights and tokenizer
+        with pytest.raises(KeyError):
+            models.ensure(tiny(teacher__kind="none", objective__distill_weight=0.0))
+    assert [p.name for p in (tmp_path / "models").iterdir() if not p.name.endswith(".lock")] == []
+    assert models.ensure(tiny(teacher__kind="none", objective__distill_weight=0.0)).student.built
+
+
+BUILD = """
+import sys
+sys.path.insert(0, {here!r})
+from small import tiny
+from atod_sweep.training import models
+found = models.ensure(tiny())
+print(found.student.path, found.student.built, found.teacher.path, found.teacher.built)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_build_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path))
+    command = [sys.executable, "-c", BUILD.format(here=HERE)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers = [process.communicate(timeout=120)[0].split() for process in both]
+    assert answers[0][::2] == answers[1][::2]
+    assert sorted(answer[1] for answer in answers) == ["False", "True"]
+    assert sorted(answer[3] for answer in answers) == ["False", "True"]
+
+
+# ---- what is in it -----------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_an_ordinary_hugging_face_directory(built):
+    for path in (Path(built.student.path), Path(built.teacher.path)):
+        model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+        assert type(model) is LlamaForCausalLM
+        assert model.config.vocab_size == len(tokenizer)
+        assert model.config.eos_token_id == tokenizer.eos_token_id
+        texts = [p.read_text() for p in path.glob("*.json")]
+        assert not any("auto_map" in text or "atod" in text for text in texts if "numerics" not in text)
+        assert {p.suffix for p in path.iterdir()} <= {".json", ".jinja", ".safetensors"}  # nothing that could run
+        text = tokenizer.apply_chat_template([{"role": "user", "content": "so red"}], tokenize=False)
+        assert text.split() == ["<obs>", "so", "red", "<act>"]
+
+
+FOREIGN = """
+import sys
+from transformers import AutoModelForCausalLM, AutoTokenizer
+path = sys.argv[1]
+model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+chat = [{"role": "user", "content": "so red"}]
+ids = tokenizer.apply_chat_template(chat, return_tensors="pt", return_dict=True)["input_ids"]
+out = model.generate(ids, max_new_tokens=4, do_sample=False)
+print(tokenizer.decode(out[0, ids.shape[1]:], skip_special_tokens=True))
+assert not [name for name in sys.modules if name.startswith("atod")]
+"""
+
+
+@pytest.mark.slow
+def test_a_model_works_without_this_package(built):
+    done = subprocess.run(
+        [sys.executable, "-c", FOREIGN, built.teacher.path], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) <= {"one", "two", "three", "bye"}
+
+
+def test_the_recorded_success_is_that_of_the_saved_model(built):
+    config = tiny()
+    policy = Policy(load_model(config_for(built.student.path)))
+    conversation = conversation_for(load_tokenizer(built.student.path), True, [])
+    again = Pretraining(policy, config.env, config.student.recipe, conversation, Limits(4, 4096))
+    assert built.student.success == again.success()
+    assert 0.05 <= built.student.success <= 1.0
+    assert 0.0 < built.teacher.success <= 1.0
+
+
+def config_for(path: str):
+    return tiny(student__kind="pretrained", student__path=path).student
+
+
+# ---- bad input ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+@pytest.mark.parametrize("path", ["/no/such/model", "./no/such/model", "~/no-such-model"])
+def test_a_missing_directory(role, path):
+    config = tiny(**{f"{role}__kind": "pretrained", f"{role}__path": path})
+    with pytest.raises(UserError, match=rf"{role}.path: model directory '{path}' does not exist") as error:
+        models.ensure(config)
+    assert "\n" not in str(error.value)
+
+
+def test_a_directory_that_holds_no_model(tmp_path):
+    with pytest.raises(UserError, match="cannot be loaded") as error:
+        load_model(config_for(str(tmp_path)))
+    assert "\n" not in str(error.value)
+
+
+def test_an_environment_without_words_or_without_a_demonstrator(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path))
+    kwargs = {"observations": ["red", "blue"], "rewards": [1.0]}
+    alone = {"teacher__kind": "none", "objective__distill_weight": 0.0, "env__kwargs": kwargs}
+    with pytest.raises(UserError, match=r"student.kind: .* 'echo_env:Script' has no vocabulary\(\); add that method"):
+        models.ensure(tiny(env__id="echo_env:Script", **alone))
+    with pytest.raises(UserError, match=r"Mute has no demonstrator_action\(\).*kind: pretrained"):
+        models.ensure(tiny(env__id="echo_env:Mute", **alone))
+
+
+# ---- recipes -----------------------------------------------------------------------------------------------------
+
+
+def pretraining(model_config, horizon: int = 3) -> Pretraining:
+    env = Env(id=BASE["env.id"], horizon=horizon)
+    tokenizer = make_tokenizer(Echo().vocabulary())
+    policy = Policy(make_model(model_config, tokenizer, 0))
+    return Pretraining(policy, env, model_config.recipe, conversation_for(tokenizer, True, []), Limits(4, 4096))
+
+
+def test_a_teacher_learns_every_horizon_of_its_recipe(monkeypatch):
+    config = tiny(teacher__recipe__horizons=[2, 5], env__horizon=3)
+    played = []
+    demonstrate = pretrain.demonstrate
+
+    def spy(batch, *rest):
+        played.append(batch.envs[0].unwrapped.horizon)
+        return demonstrate(batch, *rest)
+
+    monkeypatch.setattr(pretrain, "demonstrate", spy)
+    training = pretraining(config.teacher)
+    for _ in range(20):
+        training.step(1e-3)
+    assert set(played) == {2, 5}
+    scores = iter([0.25, 0.75])
+    judged = []
+    monkeypatch.setattr(
+        pretrain, "evaluate", lambda _, player, __: judged.append(player) or {"eval/success": next(scores)}
+    )
+    assert training.success() == 0.5
+    assert [player.batch.envs[0].unwrapped.horizon for player in judged] == [2, 5]
+
+
+def test_the_teacher_schedule_warms_up_and_ends_at_nothing():
+    """20 steps: warm-up over one, then a cosine from 0.03 towards 0."""
+    config = tiny(teacher__recipe__steps=20).teacher
+    training = pretraining(config)
+    rates = []
+    training.step = lambda lr: rates.append(lr) or 0.0
+    pretrain.train_teacher(training, lambda _: None)
+    assert rates[0] == pytest.approx(0.03)
+    assert rates[1] == pytest.approx(0.03)
+    assert rates[10] == pytest.approx(0.03 * (1 + torch.cos(torch.tensor(torch.pi * 9 / 19)).item()) / 2)
+    assert 0 < rates[-1] < 0.001
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+
+
+def weights_of(training: Pretraining) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in training.policy.parameters()])
+
+
+def test_a_student_that_jumps_over_its_band_is_taken_back_and_retried_more_slowly():
+    """Success below, above, above, below, inside the band: two jumps, so twice half the rate."""
+    config = tiny(student__recipe__success=[0.4, 0.6], student__recipe__lr=0.01, student__recipe__steps=100).student
+    training = pretraining(config)
+    answers = iter([0.1, 0.9, 0.8, 0.2, 0.5])
+    seen, rates = [], []
+    step = training.step
+
+    def spy(lr):
+        rates.append(lr)
+        if len(rates) % 10 == 1:
+            seen.append(weights_of(training))
+        return step(lr)
+
+    training.step = spy
+    training.success = lambda: next(answers)
+    assert train_student(training, lambda _: None) == 0.5
+    assert len(rates) == 50
+    assert torch.equal(seen[2], seen[1])  # back to where 0.1 was measured
+    assert torch.equal(seen[3], seen[1])
+    assert not torch.equal(seen[4], seen[3])
+    assert rates[19] == 0.01
+    assert rates[29] == 0.005
+    assert rates[39] == rates[49] == 0.0025
+
+
+def test_a_band_out_of_reach_is_an_error_that_names_the_fix():
+    config = tiny(student__recipe__success=[0.98, 1.0], student__recipe__steps=20).student
+    training = pretraining(config)
+    training.success = lambda: 0.25
+    with pytest.raises(UserError, match=r"student: success 0.250 after 20 steps is outside the band \[0.98, 1.0\]"):
+        train_student(training, lambda _: None)
+
+
+def test_a_recipe_file_says_where_a_model_comes_from(built):
+    meta = json.loads((Path(built.student.path) / "recipe.json").read_text())
+    assert meta["env"]["id"] == BASE["env.id"]
+    assert meta["model"]["hidden"] == 16
+    assert meta["success"] == built.student.success
+    assert meta["torch"] == torch.__version__
