@@ -11,13 +11,14 @@ from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger
 from atod_sweep.sweep.definition import beyond_extension
+from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.jobs import Trainer
 from atod_sweep.sweep.queue import Queue
 from atod_sweep.sweep.rundir import Intent
 from atod_sweep.sweep.session import Options, Outcome, Session, Work, execute_work
 from atod_sweep.sweep.study import Plan, resolve
 
-__all__ = ["Options", "Outcome", "Trainer", "resume_run", "run_study"]
+__all__ = ["Options", "Outcome", "Trainer", "dry_run", "resume_run", "run_study"]
 
 
 def run_study(
@@ -32,13 +33,22 @@ def run_study(
     **options: Any,
 ) -> Outcome:
     """Run a study file into `out`/NAME; `options` are the fields of `Options`. UserError on bad input."""
+    work = _study_file(path, name, seeds)
+    return execute_work(work, out / work.name, Intent(resume, extend, overwrite), Options(**options))
+
+
+def dry_run(path: Path, *, seeds: int | None = None, **options: Any) -> Estimate:
+    """What `run_study` would take, from a few timed steps. UserError on bad input."""
+    return estimate(_study_file(path, None, seeds), Options(**options))
+
+
+def _study_file(path: Path, name: str | None, seeds: int | None) -> Work:
     study = load_study(path)
     changes = {key: value for key, value in (("name", name), ("seeds", seeds)) if value is not None}
     if changes:
         study = validate(Study, study.model_dump() | changes, str(path))
     plan = resolve(study, path.parent, str(path))
-    work = study_work(plan, path.read_text(encoding="utf-8"))
-    return execute_work(work, out / study.name, Intent(resume, extend, overwrite), Options(**options))
+    return study_work(plan, path.read_text(encoding="utf-8"))
 
 
 def resume_run(run_dir: Path, **options: Any) -> Outcome:

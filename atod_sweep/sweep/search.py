@@ -17,6 +17,7 @@ from atod_sweep.config.study import Metric
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger
 from atod_sweep.sweep.definition import differences
+from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.jobs import Attempt, Job, Row
 from atod_sweep.sweep.optuna_file import OptunaFile
 from atod_sweep.sweep.proposals import grid, proposer
@@ -46,13 +47,22 @@ def run_search(
     **options: Any,
 ) -> Outcome:
     """Run a search file into `out`/NAME; `options` are the fields of `Options`. UserError on bad input."""
+    work = _search_file(path, name, configurations)
+    return execute_work(work, out / work.name, Intent(resume, extend, overwrite), Options(**options))
+
+
+def dry_run(path: Path, *, configurations: int | None = None, **options: Any) -> Estimate:
+    """What `run_search` would take, from a few timed steps. UserError on bad input."""
+    return estimate(_search_file(path, None, configurations), Options(**options))
+
+
+def _search_file(path: Path, name: str | None, configurations: int | None) -> Work:
     search = load_search(path)
     data = search.model_dump()
     if configurations is not None:
         data["budget"]["configurations"] = configurations
     search = validate(Search, data | {"name": name or search.name}, str(path))
-    work = search_work(search, path.parent, str(path), path.read_text(encoding="utf-8"))
-    return execute_work(work, out / search.name, Intent(resume, extend, overwrite), Options(**options))
+    return search_work(search, path.parent, str(path), path.read_text(encoding="utf-8"))
 
 
 def resume_search(run_dir: Path, study: Row, options: Options) -> Outcome:

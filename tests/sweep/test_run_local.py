@@ -11,7 +11,7 @@ from fake_training import FAKE
 from atod_sweep.config.base import load_yaml
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
-from atod_sweep.sweep import ledger, session
+from atod_sweep.sweep import ledger, run, session
 from atod_sweep.sweep.recorder import read_rows
 from atod_sweep.sweep.run import resume_run, run_study
 
@@ -237,3 +237,26 @@ def test_a_study_read_back_from_its_folder_has_the_same_definition(write_study, 
     path.unlink()
     assert study["factors"]
     assert resume_run(folder, backend="local", trainer=FAKE).complete == 4
+
+
+def test_a_dry_run_times_a_few_steps_and_multiplies(write_study, tmp_path, monkeypatch):
+    import fake_training
+
+    def train(config, directory, report, resume=False):
+        report([{"phase": "eval", "step": 0, "seconds/eval": 1.0}])
+        timed = [
+            {"phase": "train", "step": s, "seconds/rollout": 0.3, "seconds/update": 0.2} for s in range(config.steps)
+        ]
+        timed[0]["seconds/update"] = 9.0  # a cold start that must not count
+        report([*timed, {"phase": "eval", "step": config.steps, "seconds/eval": 1.0}])
+        return fake_training.Result({}, {"cost/env_steps": 100.0 * config.steps, "cost/tokens": 1000.0 * config.steps})
+
+    monkeypatch.setattr(fake_training, "train", train)
+    found = run.dry_run(write_study(seeds=3, resources={"cpu": 2}), trainer=FAKE, concurrency=4)
+    # 40 steps of 0.5 s, evaluations at 0, 10, 20, 30, 40, 2 s to start
+    assert found.trial_seconds == pytest.approx(40 * 0.5 + 5 + 2)
+    assert (found.trials, found.at_a_time) == (6, 4)
+    assert found.seconds == pytest.approx(2 * 27.0)
+    assert found.core_seconds == pytest.approx(6 * 27.0 * 2)
+    assert (found.env_steps, found.tokens) == (6 * 40 * 100.0, 6 * 40 * 1000.0)
+    assert not (tmp_path / "runs").exists()
