@@ -191,6 +191,9 @@ class Runtime(Record):
         "fp32", description="Precision of teacher and reference; auto: bf16 where the device computes in it."
     )
     gradient_checkpointing: bool = Field(False, description="Trade compute for memory in the student's backward pass.")
+    cuda_graphs: bool = Field(
+        True, description="CUDA only: replay decoding steps from CUDA graphs; keeps one cache per number of rows."
+    )
     gpu_memory_fraction: float | None = Field(
         None, gt=0, le=1, description="Cap on this process's share of GPU memory."
     )

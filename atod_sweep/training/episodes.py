@@ -18,6 +18,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.training.conversation import Conversation
 from atod_sweep.training.decoder import Decoder, decoder_for
 from atod_sweep.training.failures import EnvironmentFailed, EnvironmentTimeout
+from atod_sweep.training.graphs import GraphedDecoder
 from atod_sweep.training.policy import Policy
 
 
@@ -106,8 +107,11 @@ def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) ->
 class Player:
     """Plays tasks with a policy. One instance serves a whole run: environments and text caches are reused."""
 
-    def __init__(self, batch: Batch | Pool, conversation: Conversation, limits: Limits) -> None:
-        self.batch, self.conversation, self.limits = batch, conversation, limits
+    def __init__(
+        self, batch: Batch | Pool, conversation: Conversation, limits: Limits, cuda_graphs: bool = False
+    ) -> None:
+        self.batch, self.conversation, self.limits, self.cuda_graphs = batch, conversation, limits, cuda_graphs
+        self._graphed: dict[tuple[Policy, int], GraphedDecoder] = {}
         self.stop_ids = torch.tensor(sorted(conversation.stop_ids))
 
     def play(
@@ -139,7 +143,7 @@ class Player:
         table = _Table(self.conversation, self.limits, seeds)
         rows = list(range(len(seeds)))  # episode played by each row of the decoder
         observations = self._guard(lambda: self.batch.reset(seeds, split))
-        decoder = decoder_for(policy, len(seeds))
+        decoder = self._decoder(policy, len(seeds))
         while rows:
             chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
             for i, chunk in enumerate(chunks):
@@ -165,6 +169,15 @@ class Player:
                 decoder.select(keep, max(len(table.current[rows[i]].ids) for i in going))
             rows = [rows[i] for i in going]
         return table
+
+    def _decoder(self, policy: Policy, rows: int) -> Decoder:
+        if not self.cuda_graphs or policy.device.type != "cuda":
+            return decoder_for(policy, rows)
+        decoder = self._graphed.get((policy, rows))
+        if decoder is None:
+            decoder = self._graphed[policy, rows] = GraphedDecoder(policy, rows, slots=128)
+        decoder.begin()
+        return decoder
 
     def _act(
         self,

@@ -48,8 +48,13 @@ class Policy(nn.Module):
             return Output(self.folded.logits(ids_BT, index_N), None)
         hidden_BTH = self.hidden(ids_BT)
         hidden_NH = hidden_BTH.flatten(0, 1).index_select(0, index_N)
-        values = None if self.value_head is None else self.value_head(hidden_NH).squeeze(-1).float()
-        return Output(self.head(hidden_NH).float(), values)
+        return Output(self.head(hidden_NH).float(), None if self.value_head is None else self.values(hidden_NH))
+
+    def values(self, hidden: Tensor) -> Tensor:
+        """Values of states from their last hidden states, in float32 as the value head itself is."""
+        assert self.value_head is not None
+        value: Tensor = self.value_head(hidden.float()).squeeze(-1).float()
+        return value
 
     def frozen(self) -> Policy:
         """This policy for good: no gradients, no value head, and folded weights where that makes it faster."""

@@ -245,7 +245,8 @@ def _player(config: Train, tokenizer: Any, source: Pretrained, model: Any, batch
     room = getattr(model.config, "max_position_embeddings", None) or 2048
     context = min(room, config.rollout.max_context_tokens or room)
     conversation = conversation_for(tokenizer, source.chat_template, config.rollout.stop)
-    return Player(batch, conversation, Limits(config.rollout.max_action_tokens, context, config.rollout.step_timeout))
+    limits = Limits(config.rollout.max_action_tokens, context, config.rollout.step_timeout)
+    return Player(batch, conversation, limits, config.runtime.cuda_graphs)
 
 
 def _teacher(

@@ -74,7 +74,5 @@ def values(policy: Policy, batch: TokenBatch, tokens: int) -> Tensor:
     value_ST = torch.zeros(batch.ids_ST.shape, device=batch.ids_ST.device)
     rows = max(1, tokens // batch.ids_ST.shape[1])
     for start in range(0, len(value_ST), rows):
-        hidden_STH = policy.hidden(batch.ids_ST[start : start + rows])
-        assert policy.value_head is not None
-        value_ST[start : start + rows] = policy.value_head(hidden_STH).squeeze(-1).float()
+        value_ST[start : start + rows] = policy.values(policy.hidden(batch.ids_ST[start : start + rows]))
     return value_ST

@@ -58,7 +58,7 @@ class Updater:
         parts = list(batch.parts(self.config.update.micro_batch_tokens))
         drift = 0.0
         for i, part in enumerate(parts):
-            with self._syncing(last=i + 1 == len(parts)), self.accelerator.autocast():
+            with self._syncing(last=i + 1 == len(parts)), self._autocast():
                 output = self.policy(part.ids_ST, part.index_N)
                 found = terms(output, part)
                 loss = torch.stack(list(found.values())).sum() * (self.accelerator.num_processes / tokens)
@@ -84,7 +84,7 @@ class Updater:
         gradients: dict[str, list[Tensor]] = {}
         policy = self.accelerator.unwrap_model(self.policy)
         for part in batch.parts(self.config.update.micro_batch_tokens):
-            with self.accelerator.autocast():
+            with self._autocast():
                 found = terms(policy(part.ids_ST, part.index_N), part, split=True)
             for i, (name, value) in enumerate(found.items()):
                 got = torch.autograd.grad(
@@ -118,6 +118,11 @@ class Updater:
             return mine
         number = torch.tensor(mine, dtype=torch.float64, device=batch.ids_ST.device)
         return float(self.accelerator.reduce(number, reduction="sum"))
+
+    def _autocast(self) -> Any:
+        # Not accelerate's: its precision is fixed once per process, which may run trials of both.
+        wanted = self.config.runtime.precision == "bf16"
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=wanted)
 
     def _syncing(self, last: bool) -> Any:
         # Data parallelism adds gradients up over processes with the last part only.

@@ -76,7 +76,7 @@ class Ours:
         self.stage = Stage(
             config=config,
             policy=student,
-            player=Player(Batch(config.env, work.episodes), make_conversation(), limits),
+            player=Player(Batch(config.env, work.episodes), make_conversation(), limits, cuda_graphs=True),
             teacher=frozen,
             teacher_player=None,
             tasks=numpy_generator(0, "tasks"),
