@@ -66,8 +66,8 @@ def estimate(work: Work, options: Options) -> Estimate:
         trial_seconds=trial_seconds,
         seconds=math.ceil(work.total / at_a_time) * trial_seconds,
         core_seconds=work.total * trial_seconds * work.resources.cpu,
-        env_steps=_scaled(result.cost, "cost/env_steps", work.total * steps),
-        tokens=_scaled(result.cost, "cost/tokens", work.total * steps),
+        env_steps=_scaled(result.cost, "env_steps", work.total * steps),
+        tokens=_scaled(result.cost, "tokens", work.total * steps),
     )
 
 

@@ -70,7 +70,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Attempt:
-    """How an attempt ended: with final metrics, or with a failure."""
+    """How an attempt ended: with final metrics, or with a failure. `cost`: totals, by names such as env_steps."""
 
     seconds: float
     worker: str
@@ -78,6 +78,11 @@ class Attempt:
     cost: dict[str, float] = field(default_factory=dict)
     error: Failure | None = None
     pruned: bool = False
+
+    @property
+    def totals(self) -> dict[str, float]:
+        """Final metrics, and costs under the names that they have in rows (cost/env_steps)."""
+        return {**{f"cost/{name}": value for name, value in self.cost.items()}, **self.metrics}
 
 
 def interrupted() -> Attempt:
@@ -91,5 +96,5 @@ def pruned(rows: list[Row], seconds: float, worker: str) -> Attempt:
     """An attempt that was stopped early, with what it had reached in its last rows."""
     last = rows[-1]
     metrics = {key: value for key, value in last.items() if key.startswith("eval/")}
-    cost = {key: value for key, value in last.items() if key.startswith("cost/")}
+    cost = {key.removeprefix("cost/"): value for key, value in last.items() if key.startswith("cost/")}
     return Attempt(seconds, worker, metrics, cost, pruned=True)

@@ -120,7 +120,7 @@ def score(metric: Metric, attempt: Attempt, rows: list[Row]) -> float | None:
 
     Metrics of evaluations are read from these alone, others (a KL, a cost) from any row.
     """
-    if metric.last == 1 and (final := {**attempt.cost, **attempt.metrics}.get(metric.name)) is not None:
+    if metric.last == 1 and (final := attempt.totals.get(metric.name)) is not None:
         return final
     evaluation = metric.name.startswith("eval/")
     values = [row[metric.name] for row in rows if metric.name in row and (row["phase"] == "eval" or not evaluation)]

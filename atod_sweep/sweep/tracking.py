@@ -117,7 +117,7 @@ class Mirror:
                 metrics += [Metric(key, value, begun + step, step) for key, value in values.items()]
                 last = step
         at = max(last, 0)
-        final = {**row.get("cost", {}), **row.get("metrics", {})}
+        final = {**{f"cost/{k}": v for k, v in row.get("cost", {}).items()}, **row.get("metrics", {})}
         metrics += [Metric(_key(key), value, begun + at, at) for key, value in final.items()]
         for start in range(0, len(metrics), _METRIC_BATCH):
             self._client.log_batch(run_id, metrics=metrics[start : start + _METRIC_BATCH])

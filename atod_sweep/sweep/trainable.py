@@ -38,6 +38,7 @@ def execute(job: Job, report: Callable[[list[Row]], None]) -> Attempt:
     try:
         with limited(job.seconds, job.memory_gb, job.may_exit) as relay.calm:
             metrics, cost = _run(job, relay)
+            _check_metric(job.metric, Attempt(0.0, worker, metrics, cost).totals)
     except Exception as error:
         if error is relay.error:
             raise
@@ -56,7 +57,6 @@ def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
     else:
         result = load(job.trainer.train)(config, Path(job.directory), relay, resume=job.resume)
         metrics, cost = dict(result.final), dict(result.cost)
-    _check_metric(job.metric, {**cost, **metrics})
     return metrics, cost
 
 

@@ -92,4 +92,4 @@ def train(config, directory, report, resume=False):
         checkpoint.write_text(json.dumps(step))
         report([train_row, row(config, step)])
     last = row(config, config.steps)
-    return Result({"eval/success": last["eval/success"]}, {"cost/env_steps": 64.0 * config.steps})
+    return Result({"eval/success": last["eval/success"]}, {"env_steps": 64.0 * config.steps})

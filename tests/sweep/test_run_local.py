@@ -72,7 +72,7 @@ def test_a_finished_study_leaves_everything(write_study, go, capsys):
     row = history.trials["fast-s1"]
     assert row["metrics"] == {"eval/success": pytest.approx(0.1 + 0.02 * 40 + 0.001)}
     assert row["start_metrics"] == {"eval/success": pytest.approx(0.101)}
-    assert row["cost"] == {"cost/env_steps": 2560.0}
+    assert row["cost"] == {"env_steps": 2560.0}
     assert (row["attempt"], row["error"], row["role"]) == (1, None, "arm")
     teacher = history.trials["teacher-s0"]
     assert teacher["metrics"]["eval/path_length"] == len("/models/teacher-[8]")
@@ -249,7 +249,7 @@ def test_a_dry_run_times_a_few_steps_and_multiplies(write_study, tmp_path, monke
         ]
         timed[0]["seconds/update"] = 9.0  # a cold start that must not count
         report([*timed, {"phase": "eval", "step": config.steps, "seconds/eval": 1.0}])
-        return fake_training.Result({}, {"cost/env_steps": 100.0 * config.steps, "cost/tokens": 1000.0 * config.steps})
+        return fake_training.Result({}, {"env_steps": 100.0 * config.steps, "tokens": 1000.0 * config.steps})
 
     monkeypatch.setattr(fake_training, "train", train)
     found = run.dry_run(write_study(seeds=3, resources={"cpu": 2}), trainer=FAKE, concurrency=4)
