@@ -1,0 +1,208 @@
+"""The command line as a user meets it: what it says to bad input, and a small study from file to exported schedule."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from atod_sweep import cli
+
+TINY = {"hidden": 16, "layers": 1, "heads": 2}
+RECIPE = {"steps": 3, "episodes": 4}
+BASE = {
+    "base": "presets/support_desk_compact",
+    "teacher": {**TINY, "recipe": RECIPE},
+    "student": {**TINY, "recipe": {"steps": 10, "episodes": 4, "success": [0.0, 1.0]}},
+    "rollout": {"tasks": 2, "group_size": 2},
+    "evaluation": {"every": 2, "tasks": 8},
+    "steps": 4,
+}
+STUDY = {
+    "name": "tiny",
+    "question": "Does it run?",
+    "base": BASE,
+    "arms": {
+        "cosine": {"objective.distill_weight.kind": "cosine"},
+        "linear": {"objective.distill_weight.kind": "linear"},
+    },
+    "reference": "linear",
+    "controls": ["teacher", "rl"],
+    "seeds": 2,
+    "hypotheses": ["cosine > linear on eval/success"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path_factory.getbasetemp() / "cli-cache"))
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run `atod-sweep ...`; returns (exit code, stdout, stderr)."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["atod-sweep", *words])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def write(path: Path, **changes: object) -> str:
+    path.write_text(yaml.safe_dump({**STUDY, **changes}))
+    return str(path)
+
+
+BAD_STUDIES = {
+    "unknown key": ({"arm": {}}, "'arm'", "'arms'"),
+    "unknown kind": ({"arms": {"a": {"objective.distill_weight.kind": "cosin"}}}, "'cosin'", "'cosine'"),
+    "exponential decay to 0": (
+        {"arms": {"a": {"objective.distill_weight.kind": "exponential", "objective.distill_weight.end": 0}}},
+        "got 0.0",
+        "kind: linear",
+    ),
+    "threshold beyond the horizon": (
+        {"arms": {"a": {"objective.turns.kind": "thresholds", "objective.turns.early_turns": 12}}},
+        "12 turns lie beyond the horizon of 8",
+        "at most 8",
+    ),
+    "arm overriding a key that does not exist": (
+        {"arms": {"a": {"objective.distil_weight.kind": "cosine"}}},
+        "'objective.distil_weight.kind'",
+        "'objective.distill_weight.kind'",
+    ),
+    "zero seeds": ({"seeds": 0}, "got 0", "seeds: 3"),
+    "missing model directory": (
+        {"base": {**BASE, "student": {"kind": "pretrained", "path": "./no-such-model"}}},
+        "'./no-such-model'",
+        "give a directory or a hub id",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_STUDIES)
+def test_bad_studies_are_one_line_that_quotes_the_value_and_names_the_fix(case, call, tmp_path):
+    changes, value, fix = BAD_STUDIES[case]
+    if "arms" in changes:
+        changes = {"reference": None, "hypotheses": [], **changes}
+    code, _, err = call(
+        "run", write(tmp_path / "s.yaml", **changes), "--out", str(tmp_path / "runs"), "--backend=local"
+    )
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1, err
+    assert value in err
+    assert fix in err
+
+
+def test_an_output_directory_that_cannot_be_written(call, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = call("run", write(tmp_path / "s.yaml"), "--out", str(tmp_path / "file"), "--backend", "local")
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1, err
+    assert str(tmp_path / "file") in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "presets/suport_desk_compact"), "'presets/support_desk_compact'"),
+        (("train", "presets/support_desk_compact", "steps"), "key=value"),
+        (("train", "presets/support_desk_compact", "optimiser.learning_rate=1"), "optimiser"),
+        (("train", "no-such-file.yaml"), "no-such-file.yaml"),
+        (("report", "no/such/run"), "no/such/run"),
+        (("export", "no/such/run"), "no/such/run"),
+        (("verify", "no/such/bundle"), "no/such/bundle"),
+        (("resume", "no/such/run"), "no/such/run"),
+        (("schema", "studdy"), "study"),
+    ],
+)
+def test_other_bad_input(words, said, call):
+    code, _, err = call(*words)
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1, err
+    assert said in err
+
+
+def test_schemas_are_json(call):
+    for what, key in (("study", "arms"), ("train", "objective")):
+        code, out, _ = call("schema", what)
+        assert code == 0
+        assert key in json.loads(out)["properties"]
+
+
+def test_a_study_from_file_to_exported_schedule(call, tmp_path):
+    study, out = write(tmp_path / "tiny.yaml"), str(tmp_path / "runs")
+    code, shown, err = call("run", study, "--out", out, "--backend", "local")
+    assert code == 0, err
+    assert "cosine > linear" in shown
+    run_dir = tmp_path / "runs" / "tiny"
+    for name in ("ledger.jsonl", "study.yaml", "report.md", "report.html", "best_schedule.yaml", "tables/arms.csv"):
+        assert (run_dir / name).stat().st_size > 0, name
+    rows = [json.loads(line) for line in (run_dir / "ledger.jsonl").read_text().splitlines()]
+    done = {row["trial"] for row in rows if row.get("state") == "COMPLETE"}
+    assert done == {f"{arm}-s{seed}" for arm in ("cosine", "linear", "rl") for seed in (0, 1)} | {"teacher-s0"}
+
+    # the same definition is not run again unasked, another one neither, and nothing is lost when it is
+    code, _, err = call("run", study, "--out", out, "--backend", "local")
+    assert code == 2
+    assert "--resume" in err
+    other = write(tmp_path / "other.yaml", base={**BASE, "optimiser": {"lr": 2e-3}})
+    code, _, err = call("run", other, "--out", out, "--backend", "local")
+    assert code == 2
+    assert "optimiser.lr" in err
+    assert "--overwrite" in err
+
+    (run_dir / "report.html").unlink()
+    assert call("report", str(run_dir))[0] == 0
+    assert (run_dir / "report.html").is_file()
+
+    bundle = tmp_path / "bundle"
+    assert call("export", str(run_dir), "--out", str(bundle))[0] == 0
+    assert call("verify", str(bundle))[0] == 0
+    code, shown, err = call(
+        "train", str(run_dir / "trials" / "linear-s0" / "config.yaml"), "--schedule", str(bundle), "--out",
+        str(tmp_path / "again"), "steps=4",
+    )  # fmt: skip
+    assert code == 0, err
+    assert (tmp_path / "again" / "student" / "model.safetensors").is_file()
+
+
+def test_failed_trials_are_listed_and_cost_the_exit_code(call, tmp_path):
+    """A learning rate that must diverge: recorded, reported, and the other arm is there."""
+    arms = {"fine": {}, "broken": {"optimiser.lr": 1e30, "optimiser.warmup_steps": 0}}
+    study = write(tmp_path / "s.yaml", arms=arms, reference="fine", controls=[], hypotheses=[], seeds=1)
+    code, _, _ = call("run", study, "--out", str(tmp_path / "runs"), "--backend", "local")
+    assert code == 1
+    report = (tmp_path / "runs" / "tiny" / "report.md").read_text()
+    assert "diverged" in report
+    assert "broken" in report
+
+
+@pytest.mark.slow
+def test_ray_and_the_local_backend_agree_to_the_bit(call, tmp_path):
+    study = write(tmp_path / "tiny.yaml")
+    found = {}
+    for backend in ("local", "ray"):
+        out = tmp_path / backend
+        code, _, err = call("run", study, "--out", str(out), "--backend", backend)
+        assert code == 0, err
+        for path in sorted((out / "tiny" / "trials").glob("*/metrics.jsonl")):
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            timeless = [{k: v for k, v in row.items() if "seconds" not in k} for row in rows]
+            found.setdefault(path.parent.name, {})[backend] = timeless
+        for path in sorted((out / "tiny" / "trials").glob("*/student/model.safetensors")):
+            found.setdefault(f"{path.parts[-3]} weights", {})[backend] = path.read_bytes()
+    assert len(found) >= 12
+    for name, results in found.items():
+        assert results["local"] == results["ray"], name
