@@ -337,7 +337,8 @@ def _close(outcome: Outcome, json_output: bool) -> None:
         typer.echo(f"\n report    {run_dir / 'report.html'}")
         if (run_dir / "best_schedule.yaml").exists():
             typer.echo(f" schedule  {run_dir / 'best_schedule.yaml'}")
-        typer.echo(f" next      atod-sweep run {run_dir / 'study.yaml'} --extend --seeds 20")
+        if (run_dir / "study.yaml").exists():
+            typer.echo(f" next      atod-sweep run {run_dir / 'study.yaml'} --extend --seeds 20")
     raise typer.Exit(0 if outcome.ok else 1)
 
 

@@ -185,8 +185,10 @@ def _model(ref: dict[str, Any]) -> str:
 
 
 def _study_file(results: Results) -> str:
-    path = results.folder / "study.yaml"
-    return path.read_text(encoding="utf-8") if path.is_file() else dump_yaml(results.study.latest["definition"])
+    for name in ("study.yaml", "search.yaml"):
+        if (results.folder / name).is_file():
+            return (results.folder / name).read_text(encoding="utf-8")
+    return dump_yaml(results.study.latest["definition"])
 
 
 def _render(template: str, context: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from atod_sweep.sweep.jobs import Row
 from atod_sweep.sweep.recorder import METRICS, read_rows
 
 EXPERIMENT = "atod-sweep"
+DEFINITIONS = ("study.yaml", "search.yaml")  # a run folder holds one of them
 _STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAILED": "FAILED"}
 _PARAM_BATCH, _METRIC_BATCH, _PARAM_LENGTH, _TAG_LENGTH = 100, 1000, 6000, 5000  # MLflow's limits
 
@@ -88,11 +89,13 @@ class Mirror:
         self._children = {run.data.tags["atod.trial"]: run for run in self._search(self.parent)}
         self._client.update_run(self.parent, status="RUNNING")
         self._client.set_tag(self.parent, "definition_hash", self._study["definition_hash"])
-        self._client.log_artifact(self.parent, str(self._run_dir / "study.yaml"))
+        for name in DEFINITIONS:
+            if (self._run_dir / name).is_file():
+                self._client.log_artifact(self.parent, str(self._run_dir / name))
 
     def end(self, status: str) -> None:
         """Close the parent run; the report and the ledger become its artifacts."""
-        for name in ("ledger.jsonl", "study.yaml", "report.html", "report.md", "best_schedule.yaml"):
+        for name in ("ledger.jsonl", "report.html", "report.md", "best_schedule.yaml"):
             if (self._run_dir / name).is_file():
                 self._client.log_artifact(self.parent, str(self._run_dir / name))
         for name in ("figures", "tables"):
