@@ -218,6 +218,12 @@ def load(run_dir: Path) -> Results:
     if not studies:
         raise UserError(f"{path}: names no study; its run stopped before it began")
     last = {row["trial"]: row for row in rows if row["event"] == "trial"}
+    if "search" in studies[-1]:
+        # What a search selected on is optimistic: only the fresh seeds that confirm its choice are evidence.
+        if not studies[-1]["arms"]:
+            raise UserError(f"{path}: the search has not selected anything yet; finish it: atod-sweep resume {run_dir}")
+        last = {trial: row for trial, row in last.items() if row["phase"] == "confirm"}
+        studies = studies[-1:]
     trials = tuple(_trial(row, run_dir) for row in last.values())
     return Results(run_dir, _study(studies), trials)
 

@@ -139,3 +139,32 @@ def test_nothing_to_read(tmp_path: Path) -> None:
     (tmp_path / "ledger.jsonl").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="names no study"):
         load(tmp_path)
+
+
+def test_a_search_is_judged_by_the_seeds_that_confirmed_it(tmp_path):
+    study = {
+        "event": "study", "time": 0.0, "name": "s", "question": "q", "reference": "reference",
+        "metric": {"name": "eval/success", "last": 1}, "hypotheses": [], "arms": [], "controls": [], "factors": {},
+        "seeds": [], "search": {},
+    }  # fmt: skip
+
+    def trial(arm, seed, phase, success):
+        return {
+            "event": "trial", "time": 1.0, "trial": f"{arm}-s{seed}", "arm": arm, "role": "arm", "levels": {},
+            "seed": seed, "config_hash": "0", "attempt": 1, "state": "COMPLETE", "phase": phase,
+            "metrics": {"eval/success": success}, "start_metrics": {"eval/success": 0.1}, "cost": {}, "seconds": 1.0,
+            "worker": "", "error": None,
+        }  # fmt: skip
+
+    rows = [study, trial("c000", 0, "search", 0.9), trial("c001", 0, "search", 0.2)]
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match="has not selected anything yet"):
+        load(tmp_path)
+    chosen = {**study, "arms": ["reference", "c000"], "seeds": [1000]}
+    rows += [chosen, trial("reference", 1000, "confirm", 0.4), trial("c000", 1000, "confirm", 0.5)]
+    ledger.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    results = load(tmp_path)
+    assert [(t.arm, t.seed) for t in results.trials] == [("reference", 1000), ("c000", 1000)]
+    assert results.seeds == [1000]
+    assert results.missing() == []
