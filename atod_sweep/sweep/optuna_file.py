@@ -1,6 +1,8 @@
-"""`optuna.db` in a search's folder: the told configurations as an Optuna study, for Optuna's own tools to read.
+"""`optuna.journal` in a search's folder: the told configurations as an Optuna study, for Optuna's own tools to read.
 
-A copy of what the ledger says; nothing is ever read back from it but which configurations it has.
+    storage = JournalStorage(JournalFileBackend("runs/NAME/optuna.journal"))
+
+A copy of what the ledger says. It is written anew whenever a search is taken up, so it cannot disagree.
 """
 
 from __future__ import annotations
@@ -15,45 +17,40 @@ from atod_sweep.config.space import Choice, Fixed, Int
 from atod_sweep.sweep.proposals import directions
 from atod_sweep.sweep.space import Sample, Space
 
-NAME = "optuna.db"
+NAME = "optuna.journal"
 
 
 class OptunaFile:
-    """Adds configurations that are not in it yet."""
+    """Starts an empty file and adds configurations to it."""
 
     def __init__(self, run_dir: Path, search: Search, space: Space) -> None:
         import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        path = run_dir / NAME
+        for old in (path, path.with_name(f"{NAME}.lock")):
+            old.unlink(missing_ok=True)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._study = optuna.create_study(
-                storage=f"sqlite:///{(run_dir / NAME).resolve()}",
-                study_name=search.name,
-                directions=directions(search),
-                load_if_exists=True,
-            )
-        self._has = {trial.user_attrs["arm"] for trial in self._study.get_trials(deepcopy=False)}
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            storage = JournalStorage(JournalFileBackend(str(path)))
+        self._study = optuna.create_study(storage=storage, study_name=search.name, directions=directions(search))
         self._branches = {branch.name: branch for parameter in space.parameters for branch in parameter.branches}
 
     def add(self, arm: str, sample: Sample, state: str, values: Sequence[float] | None) -> None:
         """Store how a configuration ended (COMPLETE, PRUNED or FAIL)."""
         from optuna.trial import TrialState, create_trial
 
-        if arm in self._has:
-            return
-        complete = state == "COMPLETE"
-        reached = {0: values[0]} if state == "PRUNED" and values else {}
         trial = create_trial(
             state=TrialState[state],
-            values=list(values or ()) if complete else None,
+            values=list(values or ()) if state == "COMPLETE" else None,
             params=sample.params,
             distributions={name: self._distribution(name) for name in sample.params},
             user_attrs={"arm": arm, "configuration": sample.hash},
-            intermediate_values=reached,
+            intermediate_values={0: values[0]} if state == "PRUNED" and values else {},
         )
         self._study.add_trial(trial)
-        self._has.add(arm)
 
     def _distribution(self, name: str) -> Any:
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution

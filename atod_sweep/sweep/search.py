@@ -7,6 +7,7 @@ search that resumes repeats them and comes to the same state.
 from __future__ import annotations
 
 import statistics
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,11 +162,13 @@ class Campaign:
         self._by_trial: dict[str, Candidate] = {}
         self._asked, self._exhausted, self._confirming = 0, False, False
         self._running: set[str] = set()
+        self._began = time.monotonic()
         self._file = OptunaFile(session.run_dir, search, space)
         stopping = search.early_stopping
         self._rule = Rule(stopping, search.metric) if isinstance(stopping, Median | ASHA) else None
         self._limit = self._most_configurations()
         self._replay()
+        self._began = time.monotonic()
 
     def _most_configurations(self) -> int:
         budget, most = self._search.budget, self._session.options.max_trials
@@ -224,7 +227,7 @@ class Campaign:
         if self._confirming or self._exhausted or len(self._candidates) >= self._limit:
             return False
         budget = self._session.options.time_budget
-        return budget is None or self._session.seconds + self._seconds_to_confirm() < budget
+        return budget is None or time.monotonic() - self._began + self._seconds_to_confirm() < budget
 
     def _seconds_to_confirm(self) -> float:
         times = [row["seconds"] for row in self._session.latest.values() if row["state"] == "COMPLETE"]

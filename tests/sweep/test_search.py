@@ -85,9 +85,10 @@ def essence(run_dir):
 
 def optuna_trials(run_dir):
     import optuna
+    from optuna.storages.journal import JournalFileBackend
 
-    study = optuna.load_study(study_name=run_dir.name, storage=f"sqlite:///{run_dir / 'optuna.db'}")
-    return study.get_trials()
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(run_dir / "optuna.journal")))
+    return optuna.load_study(study_name=run_dir.name, storage=storage).get_trials()
 
 
 def test_the_budget_is_spent_on_configurations_then_on_confirming_the_best(write_search, go):
@@ -185,7 +186,7 @@ def test_a_search_killed_anywhere_ends_as_if_undisturbed(write_search, go, monke
 def test_the_optuna_file_is_rebuilt_from_the_ledger(write_search, go):
     folder = go(write_search()).run_dir
     before = [(t.user_attrs["arm"], t.values) for t in optuna_trials(folder)]
-    (folder / "optuna.db").unlink()
+    (folder / "optuna.journal").write_text("torn {")
     resume_run(folder, backend="local", trainer=FAKE)
     assert [(t.user_attrs["arm"], t.values) for t in optuna_trials(folder)] == before
 
@@ -237,7 +238,6 @@ def test_time_budget_stops_proposing_and_still_confirms(write_search, go):
     proposed = len(rows(outcome.run_dir, "configuration"))
     assert 1 <= proposed < 50
     assert outcome.complete == outcome.total == 2 * proposed + 4
-    assert outcome.seconds < 5
 
 
 def test_two_objectives_choose_from_the_pareto_front():
