@@ -18,7 +18,7 @@ from atod_sweep.config.objective import SPIN as SPINConfig
 from atod_sweep.config.train import Train
 from atod_sweep.objective import divergences, losses
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.episodes import Outcome
+from atod_sweep.training.outcomes import Outcome
 from atod_sweep.training.policy import Output, Policy
 from atod_sweep.training.scoring import score
 from atod_sweep.training.stage import Collected, Metrics, Stage

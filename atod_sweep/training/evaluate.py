@@ -9,7 +9,8 @@ import numpy as np
 
 from atod_sweep.config.train import Evaluation
 from atod_sweep.envs.contract import EVAL_SEEDS
-from atod_sweep.training.episodes import Outcome, Player
+from atod_sweep.training.episodes import Player
+from atod_sweep.training.outcomes import Outcome
 from atod_sweep.training.policy import Policy
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 

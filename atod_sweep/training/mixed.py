@@ -22,7 +22,7 @@ from atod_sweep.objective.schedules import Controller, Curve, build, progress
 from atod_sweep.objective.turn_profile import profile
 from atod_sweep.training import ppo
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.episodes import Episodes
+from atod_sweep.training.outcomes import Episodes
 from atod_sweep.training.policy import Output, Policy
 from atod_sweep.training.scoring import FullDistribution, score
 from atod_sweep.training.stage import Collected, Metrics, Stage

@@ -25,7 +25,7 @@ from atod_sweep.config.train import CompactStudent, CompactTeacher, Env, Pretrai
 from atod_sweep.errors import UserError
 from atod_sweep.training import NUMERICS, compact, pretrain
 from atod_sweep.training.conversation import conversation_for
-from atod_sweep.training.episodes import Limits
+from atod_sweep.training.outcomes import Limits
 from atod_sweep.training.policy import Policy
 from atod_sweep.training.runtime import keep_freed_memory
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from atod_sweep.config.objective import GAE
 from atod_sweep.objective.advantages import gae, whiten
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.episodes import Episodes
+from atod_sweep.training.outcomes import Episodes
 from atod_sweep.training.policy import Policy
 from atod_sweep.training.scoring import values
 

@@ -17,8 +17,9 @@ from atod_sweep.errors import UserError
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.conversation import Conversation
 from atod_sweep.training.demonstrations import demonstrate, encode
-from atod_sweep.training.episodes import Limits, Player
+from atod_sweep.training.episodes import Player
 from atod_sweep.training.evaluate import evaluate
+from atod_sweep.training.outcomes import Limits
 from atod_sweep.training.policy import Policy
 from atod_sweep.training.randomness import numpy_generator
 

@@ -26,10 +26,11 @@ from atod_sweep.training import checkpoint, models
 from atod_sweep.training.baselines import DPO, SFT, SPIN
 from atod_sweep.training.checkpoint import Checkpoint
 from atod_sweep.training.conversation import conversation_for
-from atod_sweep.training.episodes import Limits, Player
+from atod_sweep.training.episodes import Player
 from atod_sweep.training.evaluate import evaluate
 from atod_sweep.training.hybrid import HybridMix
 from atod_sweep.training.interpolated import InterpolatedMix
+from atod_sweep.training.outcomes import Limits
 from atod_sweep.training.policy import Policy, load_model, load_tokenizer
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import frozen_dtype, keep_freed_memory
@@ -82,14 +83,7 @@ class Run:
         reference = (
             _frozen(policy, torch.float32 if isinstance(objective, SPINConfig) else dtype) if needs_reference else None
         )
-        parameters = [p for p in policy.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(
-            parameters,
-            lr=config.optimiser.lr,
-            betas=config.optimiser.betas,
-            weight_decay=config.optimiser.weight_decay,
-            fused=True,
-        )
+        optimiser = _optimiser(config, policy)
         rank = accelerator.process_index
         stage = Stage(
             config=config,
@@ -274,6 +268,16 @@ def _teacher(
 def _frozen(policy: Policy, dtype: torch.dtype) -> Policy:
     """A copy of the student as it is now, that never learns."""
     return copy.deepcopy(policy).to(dtype).frozen()
+
+
+def _optimiser(config: Train, policy: Policy) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        [p for p in policy.parameters() if p.requires_grad],
+        lr=config.optimiser.lr,
+        betas=config.optimiser.betas,
+        weight_decay=config.optimiser.weight_decay,
+        fused=True,
+    )
 
 
 def _algorithm(config: Train, teacher: Policy | None, reference: Policy | None) -> Algorithm:

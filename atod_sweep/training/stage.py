@@ -15,7 +15,8 @@ from atod_sweep.envs.contract import TRAIN_SEEDS
 from atod_sweep.objective.schedules import build, progress
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.demonstrations import Turn, encode
-from atod_sweep.training.episodes import Episodes, Outcome, Player
+from atod_sweep.training.episodes import Player
+from atod_sweep.training.outcomes import Episodes, Outcome
 from atod_sweep.training.policy import Output, Policy
 
 Metrics = dict[str, Any]

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.trainer import compare, gpu, scaling
 from benchmarks.trainer.compare import Measured
 from benchmarks.trainer.machine import describe
@@ -27,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trainer", description=__doc__)
     parser.add_argument("what", nargs="?", default="compare", choices=["compare", "scaling", "gpu"])
     parser.add_argument("--size", nargs="+", default=list(SIZES), choices=list(SIZES), help="of `compare`")
-    parser.add_argument("--steps", type=int, default=12, help="measured steps per contender or point")
+    parser.add_argument("--steps", type=int, default=10, help="measured steps per contender or point")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of `compare`")
     parser.add_argument("--json", type=Path, help="write every measured step here")
     parser.add_argument(
@@ -36,11 +38,15 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     device = "cuda" if arguments.what == "gpu" else arguments.device
-    lines = [f"{describe(device)}; medians over {arguments.steps} steps.", ""]
+    if device == "cuda" and not torch.cuda.is_available():
+        parser.error("this machine has no CUDA device")
+    machine = describe(device)
+    lines = [f"{machine}; medians over {arguments.steps} steps.", ""]
 
-    def say(line: str) -> None:
-        print(line, flush=True)
-        lines.append(line)
+    def say(text: str) -> None:
+        print(text, flush=True)
+        lines.append(text)
+        (arguments.out / f"{arguments.what}-{device}.md").write_text("\n".join(lines) + "\n")
 
     print(lines[0], flush=True)
     match arguments.what:
@@ -50,10 +56,11 @@ def main() -> None:
             found = scaling.run(arguments.steps, arguments.out, say)
         case _:
             found = gpu.run(arguments.steps, say)
-    (arguments.out / f"{arguments.what}-{device}.md").write_text("\n".join(lines) + "\n")
-    if arguments.json:
-        rows = [row for where, measured in found.items() for row in plain_rows(where, measured)]
-        arguments.json.write_text(json.dumps({"machine": describe(device), "rows": rows}, indent=1))
+    rows: list[dict[str, Any]] = []
+    for where, measured in found:  # written as it comes, so that an interrupted run leaves what it had
+        rows += plain_rows(where, measured)
+        if arguments.json:
+            arguments.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.trainer import contenders as c
@@ -107,11 +107,10 @@ def _models(work: Workload) -> str:
     )
 
 
-def run(sizes: Sequence[str], device: str, steps: int, say: Say) -> dict[str, Measured]:
+def run(sizes: Sequence[str], device: str, steps: int, say: Say) -> Iterator[tuple[str, Measured]]:
     """Measure every size and say its tables."""
     who = participants(ALL, say)
-    found = {}
     for size in sizes:
-        found[size] = measure(Job(SIZES[size], device), who, steps, say)
-        say(report(size, found[size]))
-    return found
+        measured = measure(Job(SIZES[size], device), who, steps, say)
+        say(report(size, measured))
+        yield size, measured

@@ -27,12 +27,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Contender:
-    """`teacher` is the precision in which it scores, or None for reward only; `way` is TRL's way to play turns."""
+    """`teacher` is the precision in which it scores, or None for reward only; `way` is TRL's way to play turns.
+
+    `cuda_graphs` concerns our decoding on a GPU, nothing else.
+    """
 
     name: str
     trainer: Literal["ours", "plain", "trl"]
     teacher: Literal["fp32", "bf16"] | None
     way: str = ""
+    cuda_graphs: bool = True
 
     def run(self, job: Job, wait: Wait, done: Done) -> None:
         """Step for as long as asked to; never returns."""
@@ -51,7 +55,7 @@ class Contender:
         elif self.trainer == "ours":
             from benchmarks.trainer.ours import Ours
 
-            _repeat(Ours(job.work, dtype, job.device, job.autocast).step, wait, done)
+            _repeat(Ours(job.work, dtype, job.device, job.autocast, self.cuda_graphs).step, wait, done)
         else:
             from benchmarks.trainer.plain import Plain
 
@@ -67,6 +71,9 @@ def _repeat(step: Callable[[], Row], wait: Wait, done: Done) -> None:
 OURS = Contender("ours: reward", "ours", None)
 OURS_FP32 = Contender("ours: reward + teacher", "ours", "fp32")
 OURS_BF16 = Contender("ours: reward + teacher in bf16", "ours", "bf16")
+OURS_WITHOUT_GRAPHS = Contender(
+    "ours: reward + teacher in bf16, without CUDA graphs", "ours", "bf16", cuda_graphs=False
+)
 PLAIN = Contender("plain loop: reward", "plain", None)
 PLAIN_TEACHER = Contender("plain loop: reward + teacher", "plain", "fp32")
 TRL_ENVIRONMENT = Contender("TRL environment_factory: reward", "trl", None, "environment")

@@ -7,11 +7,12 @@ from accelerate import Accelerator
 
 from atod_sweep.config.objective import Interpolated, ReverseKL, SampledReverseKL
 from atod_sweep.config.schedules import Constant
-from atod_sweep.config.train import Env, NoTeacher, Optimiser, Pretrained, Rollout, Train
+from atod_sweep.config.train import Env, NoTeacher, Optimiser, Pretrained, Rollout, Runtime, Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.training.conversation import Conversation
-from atod_sweep.training.episodes import Limits, Player
+from atod_sweep.training.episodes import Player
 from atod_sweep.training.interpolated import InterpolatedMix
+from atod_sweep.training.outcomes import Limits
 from atod_sweep.training.policy import Policy
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory
@@ -25,7 +26,7 @@ from benchmarks.trainer.workload import Workload
 NO_WEIGHT = Constant(start=0.0)
 
 
-def make_config(work: Workload, objective: Interpolated) -> Train:
+def make_config(work: Workload, objective: Interpolated, autocast: bool) -> Train:
     """One trial's config. Models are handed over built, hence the empty paths."""
     return Train(
         env=Env(id="benchmarks.trainer.workload:WordsEnv", horizon=work.turns),
@@ -34,6 +35,7 @@ def make_config(work: Workload, objective: Interpolated) -> Train:
         objective=objective,
         rollout=Rollout(tasks=work.tasks, group_size=work.group, max_action_tokens=workload.ACTION_TOKENS),
         optimiser=Optimiser(lr=workload.LR, warmup_steps=0),
+        runtime=Runtime(precision="bf16" if autocast else "fp32"),
     )
 
 
@@ -58,16 +60,17 @@ class Ours:
         teacher: torch.dtype | None,
         device: str,
         autocast: bool = False,
+        cuda_graphs: bool = True,
         whole_distribution: bool = False,
     ) -> None:
         keep_freed_memory()
         self.device = device
-        accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if autocast else "no")
+        accelerator = Accelerator(cpu=device == "cpu")
         objective = Interpolated(
             distill_weight=NO_WEIGHT if teacher is None else Constant(start=0.5),
             distill=ReverseKL() if whole_distribution else SampledReverseKL(),
         )
-        config = make_config(work, objective)
+        config = make_config(work, objective, autocast)
         student = Policy(workload.make_student(work)).to(accelerator.device)
         frozen = None
         if teacher is not None:
@@ -76,7 +79,7 @@ class Ours:
         self.stage = Stage(
             config=config,
             policy=student,
-            player=Player(Batch(config.env, work.episodes), make_conversation(), limits, cuda_graphs=True),
+            player=Player(Batch(config.env, work.episodes), make_conversation(), limits, cuda_graphs),
             teacher=frozen,
             teacher_player=None,
             tasks=numpy_generator(0, "tasks"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,18 +36,16 @@ AXES = (
 )
 
 
-def run(steps: int, out: Path, say: Say) -> dict[str, Measured]:
+def run(steps: int, out: Path, say: Say) -> Iterator[tuple[str, Measured]]:
     """Measure every point; say a table per axis and plot all of them."""
-    found: dict[str, Measured] = {}
     by_axis: dict[str, dict[int, Measured]] = {}
     for axis in AXES:
-        points = by_axis[axis.name] = {
-            value: measure(Job(axis.work(value), "cpu"), [c.OURS_FP32], steps, say, warm_up=2) for value in axis.values
-        }
-        found |= {f"{axis.name} {value}": measured for value, measured in points.items()}
+        points = by_axis[axis.name] = {}
+        for value in axis.values:
+            points[value] = measure(Job(axis.work(value), "cpu"), [c.OURS_FP32], steps, say, warm_up=2)
+            yield f"{axis.name} {value}", points[value]
         say(f"### {axis.name}\n\n{_table(points)}\n")
     _plot(by_axis, out)
-    return found
 
 
 def _table(points: dict[int, Measured]) -> str:

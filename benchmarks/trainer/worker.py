@@ -15,7 +15,8 @@ from multiprocessing.connection import Connection
 from benchmarks.trainer.clock import Memory, Row
 from benchmarks.trainer.contenders import Contender, Job
 
-START_SECONDS, STEP_SECONDS = 180.0, 120.0
+# A shared CPU can be slow in wall time; a GPU is lent by the minute.
+PATIENCE_SECONDS = {"cpu": 900.0, "cuda": 120.0}
 
 
 class ContenderFailed(Exception):
@@ -32,7 +33,7 @@ class Worker:
 
     def __init__(self, contender: Contender, job: Job) -> None:
         context = multiprocessing.get_context("spawn")
-        self.contender = contender
+        self.patience = PATIENCE_SECONDS[job.device]
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, contender, job), daemon=True)
         self.process.start()
@@ -42,10 +43,10 @@ class Worker:
     def step(self) -> Row:
         """One optimiser step. Raises ContenderFailed."""
         if not self.started:
-            self._receive(START_SECONDS)
+            self._receive()
             self.started = True
         self.connection.send("step")
-        row = self._receive(STEP_SECONDS)
+        row = self._receive()
         assert isinstance(row, Row)
         return row
 
@@ -54,9 +55,9 @@ class Worker:
         self.process.kill()
         self.process.join()
 
-    def _receive(self, seconds: float) -> object:
-        if not self.connection.poll(seconds):
-            raise ContenderFailed(f"silent for {seconds:g} s")
+    def _receive(self) -> object:
+        if not self.connection.poll(self.patience):
+            raise ContenderFailed(f"silent for {self.patience:g} s")
         try:
             answer = self.connection.recv()
         except EOFError:

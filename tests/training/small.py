@@ -12,7 +12,8 @@ from atod_sweep.config.train import Env, Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.training import compact, episodes
 from atod_sweep.training.conversation import conversation_for
-from atod_sweep.training.episodes import Episodes, Limits, Player
+from atod_sweep.training.episodes import Player
+from atod_sweep.training.outcomes import Episodes, Limits
 from atod_sweep.training.policy import Policy
 
 ECHO = "echo_env:Echo"

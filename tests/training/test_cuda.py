@@ -11,7 +11,8 @@ from atod_sweep.config.train import Env
 from atod_sweep.envs.batch import Batch
 from atod_sweep.training import models, trainer
 from atod_sweep.training.conversation import conversation_for
-from atod_sweep.training.episodes import Limits, Player
+from atod_sweep.training.episodes import Player
+from atod_sweep.training.outcomes import Limits
 from atod_sweep.training.policy import Policy
 
 pytestmark = [

@@ -10,8 +10,9 @@ from atod_sweep.config.train import Env, Evaluation
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.contract import EVAL_SEEDS
 from atod_sweep.training.conversation import conversation_for
-from atod_sweep.training.episodes import Limits, Outcome, Player
+from atod_sweep.training.episodes import Player
 from atod_sweep.training.evaluate import evaluate, held_out_seeds, summary
+from atod_sweep.training.outcomes import Limits, Outcome
 from atod_sweep.training.policy import Policy
 from atod_sweep.training.trainer import evaluate_model, train
 

@@ -15,8 +15,9 @@ from atod_sweep.errors import UserError
 from atod_sweep.training import failures
 from atod_sweep.training import run as run_module
 from atod_sweep.training.conversation import conversation_for
-from atod_sweep.training.episodes import Limits, Player
+from atod_sweep.training.episodes import Player
 from atod_sweep.training.failures import Diverged, EnvironmentFailed, EnvironmentTimeout, TeacherFailed, TrialError
+from atod_sweep.training.outcomes import Limits
 from atod_sweep.training.policy import Output, Policy
 from atod_sweep.training.trainer import train
 

@@ -21,10 +21,10 @@ from small import tiny
 
 from atod_sweep.objective import turn_weights
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.episodes import Episodes, Outcome
 from atod_sweep.training.failures import TeacherFailed
 from atod_sweep.training.hybrid import HybridMix
 from atod_sweep.training.interpolated import InterpolatedMix
+from atod_sweep.training.outcomes import Episodes, Outcome
 from atod_sweep.training.policy import Output
 
 P = torch.tensor([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1], [0.5, 0.3, 0.2]])

@@ -18,7 +18,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.training import models, pretrain
 from atod_sweep.training.compact import make_model, make_tokenizer
 from atod_sweep.training.conversation import conversation_for
-from atod_sweep.training.episodes import Limits
+from atod_sweep.training.outcomes import Limits
 from atod_sweep.training.policy import Policy, load_model, load_tokenizer
 from atod_sweep.training.pretrain import Pretraining, train_student
 

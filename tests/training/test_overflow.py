@@ -12,7 +12,8 @@ from atod_sweep.errors import UserError
 from atod_sweep.training import decoder
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.conversation import conversation_for
-from atod_sweep.training.episodes import Limits, Player
+from atod_sweep.training.episodes import Player
+from atod_sweep.training.outcomes import Limits
 from atod_sweep.training.policy import Policy
 
 PAD, END, OBS, ACT, BLUE, GREEN, ONE, RED, SO, TWO, WELL = 0, 1, 2, 3, 6, 8, 9, 10, 11, 13, 14

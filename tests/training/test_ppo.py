@@ -16,8 +16,8 @@ from small import make_model, play, tiny
 from atod_sweep.config.objective import GAE
 from atod_sweep.training import ppo
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.episodes import Episodes, Outcome
 from atod_sweep.training.interpolated import InterpolatedMix
+from atod_sweep.training.outcomes import Episodes, Outcome
 from atod_sweep.training.policy import Output
 
 SEEDS = [1, 2, 3, 4, 5, 6, 7, 8]

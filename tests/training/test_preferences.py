@@ -11,7 +11,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.objective import losses
 from atod_sweep.training.baselines import SFT, best_and_worst, token_logp, with_preferences
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.episodes import Outcome
+from atod_sweep.training.outcomes import Outcome
 from atod_sweep.training.policy import Policy
 from atod_sweep.training.run import Run
 from atod_sweep.training.trainer import train
