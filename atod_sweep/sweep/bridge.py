@@ -19,6 +19,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from atod_sweep.sweep.jobs import Attempt, Failure, Job, interrupted, pruned
+from atod_sweep.sweep.nodes import fetch
 from atod_sweep.sweep.queue import Source
 from atod_sweep.sweep.trainable import pack
 
@@ -35,12 +36,12 @@ class _Live:
 class Bridge(tune.Callback):
     """Keeps the attempts that Tune has by Tune's own trial ids."""
 
-    def __init__(self, source: Source, sink: Any) -> None:
-        self._source, self._sink = source, sink
+    def __init__(self, source: Source, sink: Any, storage: str | None) -> None:
+        self._source, self._sink, self._storage = source, sink, storage
         self._live: dict[str, _Live] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Bridge, (None, None)  # Tune pickles its callbacks for a restore that we never ask for
+        return Bridge, (None, None, None)  # Tune pickles its callbacks for a restore that we never ask for
 
     # -- what the searcher asks for
 
@@ -98,6 +99,8 @@ class Bridge(tune.Callback):
 
     def _end(self, trial_id: str, attempt: Attempt) -> None:
         job = self._live.pop(trial_id).job
+        if self._storage is not None:
+            fetch(job, self._storage, Path(job.directory))
         self._sink.ended(job, attempt)
         self._source.ended(job, attempt)
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from atod_sweep.config.study import Resources
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.jobs import Attempt, Job, Row, interrupted, pruned
+from atod_sweep.sweep.nodes import pack_models
 from atod_sweep.sweep.queue import Source
 from atod_sweep.sweep.trainable import execute, ray_trainable
 
@@ -51,10 +52,16 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class RayOptions:
-    """Where Ray is and where it may write. `storage` is a folder, or any URI that Ray accepts."""
+    """Where Ray is and where it may write.
 
-    storage: str
+    `scratch`: folder for Tune's own state. `storage`: folder or URI through which nodes that do not share the run's
+    folder give back their files. `models`: folders that trials need, shipped to nodes of a cluster.
+    """
+
+    scratch: str
     address: str | None = None
+    storage: str | None = None
+    models: tuple[str, ...] = ()
 
 
 def capacity(resources: Resources, cores: float | None = None) -> int:
@@ -142,7 +149,7 @@ def run_ray(source: Source, sink: Sink, resources: Resources, concurrency: int |
                     )
             concurrency = concurrency or capacity(resources, cluster["CPU"])
             with stoppable():  # after Ray's start, which takes the signal for itself
-                _tune(source, sink, resources, concurrency, options.storage)
+                _tune(source, sink, resources, concurrency, options)
         finally:
             ray.shutdown()
 
@@ -158,16 +165,23 @@ def _connect(address: str | None) -> None:
         raise UserError(f"--address {address!r}: no Ray cluster answers there: {reason}") from None
 
 
-def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, storage: str) -> None:
+def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, options: RayOptions) -> None:
     from ray import tune
 
     from atod_sweep.sweep.bridge import Bridge, Stopper, searcher
 
-    bridge = Bridge(source, sink)
+    bridge = Bridge(source, sink, options.storage)
+    cargo = pack_models(list(options.models)) if options.address else {}
     experiment = f"tune-{time.time_ns()}"
     tuner = tune.Tuner(
-        tune.with_resources(ray_trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
-        param_space={"cwd": os.getcwd(), "sys_path": [entry or os.getcwd() for entry in sys.path]},
+        tune.with_resources(
+            tune.with_parameters(ray_trainable, cargo=cargo), {"cpu": resources.cpu, "gpu": resources.gpu}
+        ),
+        param_space={
+            "cwd": os.getcwd(),
+            "sys_path": [entry or os.getcwd() for entry in sys.path],
+            "storage": options.storage,
+        },
         tune_config=tune.TuneConfig(
             search_alg=searcher(bridge),
             scheduler=Stopper(bridge),
@@ -179,7 +193,7 @@ def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, st
         ),
         run_config=tune.RunConfig(
             name=experiment,
-            storage_path=storage,
+            storage_path=options.scratch,
             verbose=0,
             callbacks=[bridge],
             failure_config=tune.FailureConfig(max_failures=0),
@@ -191,17 +205,10 @@ def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, st
         bridge.interrupt()
         raise
     finally:
-        _remove_scratch(storage, experiment)
+        shutil.rmtree(Path(options.scratch) / experiment, ignore_errors=True)  # runs resume from the ledger
+        with contextlib.suppress(OSError):
+            Path(options.scratch).rmdir()  # if nothing else is in it
     bridge.check()
-
-
-def _remove_scratch(storage: str, experiment: str) -> None:
-    """Drop Tune's own state of this call: runs resume from the ledger, and nothing reads it again."""
-    if "://" in storage:
-        return
-    shutil.rmtree(Path(storage) / experiment, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        Path(storage).rmdir()  # if nothing of the user's is in it
 
 
 def _name(trial: Any) -> str:

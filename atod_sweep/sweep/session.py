@@ -168,13 +168,21 @@ class Session:
             if options.backend == "local":
                 runner.run_local(source, sink)
             elif not source.finished:
-                storage = options.storage or str((self.run_dir / "ray").resolve())
-                runner.run_ray(source, sink, work.resources, concurrency, runner.RayOptions(storage, options.address))
+                runner.run_ray(source, sink, work.resources, concurrency, self._ray_options())
         except KeyboardInterrupt:
             return True
         finally:
             show.end()
         return False
+
+    def _ray_options(self) -> runner.RayOptions:
+        paths = {ref.path for models in self._models.values() for ref in (models.teacher, models.student) if ref}
+        return runner.RayOptions(
+            scratch=str((self.run_dir / "ray").resolve()),
+            address=self.options.address,
+            storage=self.options.storage,
+            models=tuple(sorted(paths)),
+        )
 
     def _note(self, row: ledger.Row) -> None:
         self.latest[row["trial"]] = row

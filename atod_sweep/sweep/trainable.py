@@ -17,6 +17,7 @@ from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
 from atod_sweep.sweep.jobs import Attempt, Failure, Job, Row, Trainer, load
 from atod_sweep.sweep.limits import OverMemory, OverTime, limited
+from atod_sweep.sweep.nodes import Cargo, address, place, push, unpack_models
 
 
 class _StoppedError(Exception):
@@ -122,13 +123,33 @@ def unpack(data: dict[str, Any]) -> Job:
     return Job(**{**data, "trainer": Trainer(**data["trainer"])})
 
 
-def ray_trainable(config: dict[str, Any]) -> None:
+def ray_trainable(config: dict[str, Any], cargo: Cargo) -> None:
     """Ray Tune's function trainable: rows as they come, then the attempt, in one message each."""
     from ray import tune
 
     _prepare(config["cwd"], config["sys_path"])
-    attempt = execute(unpack(config["job"]), lambda rows: tune.report({"rows": rows}))
+    attempt = _execute_here(unpack(config["job"]), config["storage"], cargo, lambda rows: tune.report({"rows": rows}))
     tune.report({"attempt": asdict(attempt), "done": True})
+
+
+def _execute_here(job: Job, storage: str | None, cargo: Cargo, report: Callable[[list[Row]], None]) -> Attempt:
+    """`execute` on any node: with the models it needs, in a folder that it sees."""
+    try:
+        unpack_models(cargo)
+        placed = place(job, storage)
+    except Exception as error:
+        return Attempt(0.0, f"{socket.gethostname()}:{os.getpid()}", error=_failure(error, job))
+    if placed is job or storage is None:
+        return execute(job, report)
+    target = address(job, storage)
+
+    def report_and_push(rows: list[Row]) -> None:
+        push(Path(placed.directory), target)
+        report(rows)
+
+    attempt = execute(placed, report_and_push)
+    push(Path(placed.directory), target)
+    return attempt
 
 
 def _prepare(cwd: str, sys_path: list[str]) -> None:
