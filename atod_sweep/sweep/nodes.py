@@ -113,7 +113,7 @@ def _sizes(remote: Any, root: str) -> dict[str, int]:
 
 
 def _arrow() -> Any:
-    """pyarrow's file systems (Ray brings it along): local paths, s3://, gs://, hdfs:// and others under one interface."""
+    """pyarrow's file systems (Ray brings them along): local paths, s3://, gs:// and others under one interface."""
     import pyarrow.fs  # type: ignore[import-untyped]
 
     return pyarrow.fs

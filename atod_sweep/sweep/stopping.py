@@ -1,22 +1,18 @@
-"""Rules that end trials early, on environment steps and among trials of the same seed; and how often they would err.
+"""Rules that end trials early, on environment steps and among trials of the same seed.
 
 A rule never stops a trial before its grace step: annealed schedules that decay fast look worse early and better late.
 """
 
 from __future__ import annotations
 
-import itertools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from atod_sweep.config.base import validate
-from atod_sweep.config.schedules import Adaptive, Cosine, Exponential, Linear, Piecewise, Step
 from atod_sweep.config.search import ASHA, Median, Objective
-from atod_sweep.config.train import Train
 from atod_sweep.sweep.jobs import Row
 
 
@@ -82,49 +78,15 @@ def grace_step(config: Mapping[str, Any], fraction: float | None) -> float:
     steps: int = config["steps"]
     if fraction is not None:
         return fraction * steps
-    schedule = getattr(validate(Train, config, "config").objective, "distill_weight", None)
-    match schedule:
-        case Linear() | Cosine() | Exponential():
-            length = schedule.anneal_steps or schedule.anneal_fraction * steps
-            end = schedule.hold_fraction * steps + length
-        case Step() | Piecewise():
-            end = schedule.boundaries[-1] * steps if schedule.boundaries else 0.0
-        case Adaptive():
+    schedule = config["objective"].get("distill_weight", {"kind": "constant"})
+    match schedule["kind"]:
+        case "linear" | "cosine" | "exponential":
+            length = schedule["anneal_steps"] or schedule["anneal_fraction"] * steps
+            end = schedule["hold_fraction"] * steps + length
+        case "step" | "piecewise":
+            end = max(schedule["boundaries"], default=0.0) * steps
+        case "adaptive":
             end = steps
         case _:
             end = 0.0
     return min(max(end, steps / 3), steps)
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A finished trial: what a rule would have seen of it, and how it ended."""
-
-    trial: str
-    configuration: str
-    config: Mapping[str, Any]
-    rows: list[Row]
-    score: float
-
-
-def dropped_best(trials: Sequence[Recorded], config: Median | ASHA, metric: Objective, orders: int, seed: int) -> float:
-    """Share of random orders in which a rule stops a trial of the configuration that ended best, had they run full.
-
-    Trials are replayed one after the other; a stopped one leaves the peers only what it had reported by then.
-    """
-    means = {
-        name: statistics.fmean(t.score for t in group)
-        for name, group in itertools.groupby(sorted(trials, key=lambda t: t.configuration), lambda t: t.configuration)
-    }
-    best = (max if metric.mode == "max" else min)(means, key=lambda name: means[name])
-    rng = np.random.default_rng(seed)
-    dropped = 0
-    for _ in range(orders):
-        rule = Rule(config, metric)
-        order = [trials[i] for i in rng.permutation(len(trials))]
-        dropped += any([_is_stopped(rule, trial) and trial.configuration == best for trial in order])  # noqa: C419
-    return dropped / orders
-
-
-def _is_stopped(rule: Rule, trial: Recorded) -> bool:
-    return any(rule.add(trial.trial, trial.config, [row]) for row in trial.rows if row["phase"] == "eval")

@@ -11,6 +11,7 @@ from fake_training import FAKE
 
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger, session
+from atod_sweep.sweep.regret import regrets
 from atod_sweep.sweep.run import resume_run
 from atod_sweep.sweep.search import layers, run_search
 
@@ -181,6 +182,13 @@ def test_a_search_killed_anywhere_ends_as_if_undisturbed(write_search, go, monke
     ]
     rerun = resume_run(folder, backend="local", trainer=FAKE)  # nothing left to do
     assert (rerun.complete, len(rows(folder, "trial"))) == (outcome.complete, len(rows(folder, "trial")))
+
+
+def test_a_finished_search_tells_what_early_stopping_would_have_cost(write_search, go):
+    outcome = go(write_search())
+    found = regrets(outcome.run_dir, orders=5)
+    assert len(found) == 4
+    assert set(found.values()) == {0.0}  # success grows in a straight line here: the best is ahead from the start
 
 
 def test_the_optuna_file_is_rebuilt_from_the_ledger(write_search, go):

@@ -6,7 +6,8 @@ import pytest
 
 from atod_sweep.config.search import ASHA, Median, Objective
 from atod_sweep.config.train import Train
-from atod_sweep.sweep.stopping import Recorded, Rule, dropped_best, grace_step
+from atod_sweep.sweep.regret import Recorded, dropped_best
+from atod_sweep.sweep.stopping import Rule, grace_step
 
 SUCCESS = Objective(name="eval/success")
 
