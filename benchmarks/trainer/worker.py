@@ -45,8 +45,7 @@ class Worker:
         if not self.started:
             self._receive()
             self.started = True
-        self.connection.send("step")
-        row = self._receive()
+        row = self._receive(ask="step")
         assert isinstance(row, Row)
         return row
 
@@ -55,12 +54,14 @@ class Worker:
         self.process.kill()
         self.process.join()
 
-    def _receive(self) -> object:
-        if not self.connection.poll(self.patience):
-            raise ContenderFailed(f"silent for {self.patience:g} s")
+    def _receive(self, ask: str | None = None) -> object:
         try:
+            if ask:
+                self.connection.send(ask)
+            if not self.connection.poll(self.patience):
+                raise ContenderFailed(f"silent for {self.patience:g} s")
             answer = self.connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
             raise ContenderFailed("its process died") from None
         if isinstance(answer, _Failure):
             raise ContenderFailed(answer.reason)
