@@ -1,7 +1,7 @@
 """Our ALFWorld engine against the official environment, command by command.
 
-ATOD_SWEEP_ALFWORLD_GAMES sets the number of games (default 16, about a minute); a game in a large room takes seconds,
-because the official environment plays 5 to 35 steps a second.
+ATOD_SWEEP_ALFWORLD_GAMES sets the number of games (16 at least and by default, a minute or two); a game in a large room
+takes seconds, because the official environment plays 5 to 35 steps a second.
 """
 
 from __future__ import annotations
