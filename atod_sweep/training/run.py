@@ -28,6 +28,7 @@ from atod_sweep.training.checkpoint import Checkpoint
 from atod_sweep.training.conversation import conversation_for
 from atod_sweep.training.episodes import Player
 from atod_sweep.training.evaluate import evaluate
+from atod_sweep.training.failures import BadCheckpoint
 from atod_sweep.training.hybrid import HybridMix
 from atod_sweep.training.interpolated import InterpolatedMix
 from atod_sweep.training.outcomes import Limits
@@ -119,21 +120,27 @@ class Run:
     # ---- metrics and costs -----------------------------------------------------------------------------------------
 
     def row(self, step: int, metrics: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """One training row; moves what was counted into the trial's costs."""
+        """One training row, of all processes together; moves what was counted into the trial's costs."""
         self.stage.cost["teacher_tokens"] += metrics.pop("teacher_tokens", 0)
         self.stage.cost["updates"] += 1
         extra = {"lr": self.updater.optimiser.param_groups[0]["lr"], "temperature": self.stage.temperature(step)}
-        return {"phase": "train", "step": step, **metrics, **extra, **self.bill(seconds)}
+        return {"phase": "train", "step": step, **means(self._everyone(metrics)), **extra, **self.bill(seconds)}
 
     def bill(self, seconds: float, what: str | None = None) -> dict[str, float]:
         """Add seconds to the trial's costs; return all costs so far as `cost/*` (and `seconds/<what>`)."""
         self.stage.cost["seconds"] += seconds  # type: ignore[assignment]  # a Counter adds floats as well
-        row = {f"cost/{name}": value for name, value in self.stage.cost.items()}
+        row = {f"cost/{name}": value for name, value in self.cost().items()}
         return row | ({f"seconds/{what}": seconds} if what else {})
 
     def cost(self) -> dict[str, float]:
-        """Total costs so far."""
-        return dict(self.stage.cost)
+        """Total costs so far: what every process has played, and the time and updates that they share."""
+        everyone = self._everyone(dict(self.stage.cost))
+        shared = {name: everyone[0][name] for name in ("seconds", "updates") if name in everyone[0]}
+        return {name: sum(cost[name] for cost in everyone) for name in everyone[0]} | shared
+
+    def _everyone(self, mine: dict[str, Any]) -> list[dict[str, Any]]:
+        """Every process's dictionary."""
+        return [mine] if self.accelerator.num_processes == 1 else list(gather_object([mine]))
 
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
@@ -181,7 +188,11 @@ class Run:
                 parameter.copy_(found.weights[name])
         self.updater.optimiser.load_state_dict(found.tensors["optimiser"])
         self.algorithm.load_state_dict(found.tensors["algorithm"])
-        rank = self.accelerator.process_index
+        rank, ranks = self.accelerator.process_index, len(found.state["ranks"])
+        if ranks != self.accelerator.num_processes:
+            raise BadCheckpoint(
+                f"{self.directory}: a run of {ranks} processes cannot be resumed with {self.accelerator.num_processes}"
+            )
         self.stage.sampling.set_state(found.tensors["sampling"][rank].cpu())
         mine = found.state["ranks"][rank]
         self.stage.tasks.bit_generator.state = mine["tasks"]
@@ -216,6 +227,21 @@ class Run:
         found = evaluate(Policy(model).to(accelerator.device), player, config.evaluation)
         batch.close()
         return found
+
+
+def means(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of every metric over the rows that have it; lists entry by entry, None counting as absent."""
+    if len(rows) == 1:
+        return rows[0]
+
+    def mean(values: list[Any]) -> Any:
+        if isinstance(values[0], list):
+            return [mean(list(entries)) for entries in zip(*values, strict=True)]
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known else None
+
+    names = {name: None for row in rows for name in row}  # in the order of the first row
+    return {name: mean([row[name] for row in rows if name in row]) for name in names}
 
 
 def _accelerator(config: Train) -> Accelerator:

@@ -24,15 +24,22 @@ class Result:
     cost: dict[str, float]
 
 
-def train(config: Train, directory: Path, report: Report = lambda _: None, resume: bool = False) -> Result:
+def _silent(_: list[Row]) -> None:
+    """Report to nobody."""
+
+
+def train(config: Train, directory: Path, report: Report = _silent, resume: bool = False) -> Result:
     """Train one student.
 
-    `report` gets every row of metrics, evaluation by evaluation: the first call holds the evaluation at step 0.
+    `report` gets every row of metrics, evaluation by evaluation: the first call holds the evaluation at step 0. With
+    several processes the main one reports, for all of them.
     Checkpoints go to `directory/checkpoint`, the trained student to `directory/student`; with `resume`, training goes
     on from the newest whole checkpoint there, and every later row is what an uninterrupted run would have reported.
     Raises UserError for a config that cannot run here, and TrialError for a trial that cannot go on.
     """
     run = Run.start(config, directory, resume)
+    if not run.accelerator.is_main_process:
+        report = _silent
     rows = run.unreported
     for step in range(run.step, config.steps):
         if step % config.evaluation.every == 0:
@@ -47,14 +54,15 @@ def train(config: Train, directory: Path, report: Report = lambda _: None, resum
             metrics |= run.updater.gradient_norms(collected.batch, run.algorithm.terms)
         updating = time.perf_counter()
         metrics |= run.updater.apply(collected.batch, run.algorithm.terms, step, run.stage.temperature(step))
-        run.algorithm.measured(metrics)
         metrics |= {f"rollout/{name}": value for name, value in summary(collected.outcomes).items()}
         metrics |= {
             "seconds/rollout": rolled_out - started,
             "seconds/score": collected.score_seconds,
             "seconds/update": time.perf_counter() - updating,
         }
-        rows.append(run.row(step, metrics, seconds=time.perf_counter() - started))
+        row = run.row(step, metrics, seconds=time.perf_counter() - started)
+        run.algorithm.measured(row)
+        rows.append(row)
         if run.is_checkpoint(step + 1):
             run.save(step + 1, rows)
     last = _evaluation(run, config.steps)

@@ -38,7 +38,7 @@ def whole_run(folder: Path, settings: dict) -> None:
     result = train(tiny(**settings), folder / "run", told.extend, resume=settings.pop("resume", False))
     (run,) = runs
     weights = {name: p.detach() for name, p in run.stage.policy.named_parameters()}
-    kept = {"told": told, "cost": result.cost, "final": result.final}
+    kept = {"told": told, "cost": result.cost, "final": result.final, "steering": run.algorithm.state_dict()}
     torch.save(weights, folder / f"weights-{run.accelerator.process_index}.pt")
     (folder / f"told-{run.accelerator.process_index}.json").write_text(json.dumps(kept))
 

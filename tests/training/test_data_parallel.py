@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ddp_worker import first_gradient
 
 WORKER = Path(__file__).with_name("ddp_worker.py")
 
@@ -32,8 +34,9 @@ GAE = {
 }
 
 
-def launch(processes: int, what: str, folder: Path, settings: dict) -> None:
-    """Run the worker as `accelerate launch --cpu --num_processes N` would."""
+def launch(what: str, folder: Path, settings: dict) -> None:
+    """Run two workers as `accelerate launch --cpu --num_processes 2` would."""
+    processes = 2
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -42,8 +45,6 @@ def launch(processes: int, what: str, folder: Path, settings: dict) -> None:
         world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
         env = os.environ | {key: str(value) for key, value in world.items()}
         env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-        if processes == 1:
-            env = dict(os.environ)
         command = [sys.executable, str(WORKER), what, str(folder), json.dumps(settings)]
         running.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True))
     for process in running:
@@ -54,8 +55,8 @@ def launch(processes: int, what: str, folder: Path, settings: dict) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [SETTINGS, SETTINGS | GAE], ids=["group_relative", "gae"])
 def test_the_gradient_of_two_processes_is_that_of_one(built, tmp_path, settings):
-    for processes in (1, 2):
-        launch(processes, "gradient", tmp_path, settings)
+    first_gradient(tmp_path, settings)
+    launch("gradient", tmp_path, settings)
     one, first, second = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("1-0", "2-0", "2-1"))
     assert first["tokens"] + second["tokens"] == one["tokens"]
     assert first["tokens"] != second["tokens"]
@@ -69,27 +70,31 @@ def test_the_gradient_of_two_processes_is_that_of_one(built, tmp_path, settings)
 
 @pytest.mark.slow
 def test_two_processes_stay_in_step(built, tmp_path):
-    """Adaptive weight, target KL, early stop and refresh follow one measurement; costs are those of both."""
+    """Adaptive weight, target KL and early stop follow one measurement; rows and costs are those of both."""
     settings = {
-        "rollout__tasks": 2,
+        "rollout__tasks": 4,
         "objective__distill_weight__kind": "adaptive",
-        "objective__distill_weight__threshold": 0.1,
+        "objective__distill_weight__threshold": 1.0,
         "objective__distill_weight__smoothing": 0.0,
         "objective__kl_penalty__kind": "k3",
         "objective__kl_penalty__coef__kind": "target_kl",
         "update__epochs": 3,
         "update__target_kl": 1e-4,
     }
-    launch(2, "run", tmp_path, settings)
+    launch("run", tmp_path, settings)
     weights = [torch.load(tmp_path / f"weights-{rank}.pt", weights_only=True) for rank in (0, 1)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     told = [json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in (0, 1)]
     assert told[1]["told"] == []  # one process reports
+    assert told[0]["steering"] == told[1]["steering"]  # the smoothed gap and the coefficient among it
     assert told[0]["final"] == told[1]["final"]
     assert told[0]["cost"] | {"seconds": 0} == told[1]["cost"] | {"seconds": 0}
-    assert told[0]["cost"]["episodes"] == 4 * 2 * 4  # steps x tasks x rollouts, whoever played them
+    assert told[0]["cost"]["episodes"] == 4 * 4 * 4  # steps x tasks x rollouts, whoever played them
     assert told[0]["cost"]["updates"] == 4
     rows = [row for row in told[0]["told"] if row["phase"] == "train"]
     assert len({row["weight/distill"] for row in rows}) > 1
+    assert [row["rollout/turns"] * 16 for row in rows] == pytest.approx(
+        [b - a for a, b in itertools.pairwise([0, *(row["cost/env_steps"] for row in rows)])]
+    )
     assert not (tmp_path / "run" / "checkpoint").exists()
     assert (tmp_path / "run" / "student" / "model.safetensors").is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from small import tiny
 
+from atod_sweep.training.run import means
 from atod_sweep.training.trainer import train
 
 EVAL = {"eval/success", "eval/reward", "eval/turns", "eval/share", "eval/ended_by_turn", "eval/success_by_turn"}
@@ -119,3 +120,15 @@ def test_no_teacher_no_bill(built, tmp_path):
     assert "loss/distill" not in row
     assert "kl/teacher" not in row
     assert row["weight/applied_teacher"] == 0.0
+
+
+def test_metrics_of_several_processes_become_one_row():
+    """Absent in one process, None in a list (a turn that nobody played), equal everywhere."""
+    found = means(
+        [
+            {"a": 1.0, "turns": [0.5, None, None], "epochs": 2, "only": 3.0},
+            {"a": 2.0, "turns": [1.0, 0.2, None], "epochs": 2},
+        ]
+    )
+    assert found == {"a": 1.5, "turns": [0.75, 0.2, None], "epochs": 2, "only": 3.0}
+    assert means([found]) is found

@@ -37,7 +37,7 @@ def config(smollm2: dict[str, str], **settings) -> Train:
 
 
 def test_two_steps_of_atod(smollm2, tmp_path):
-    """The teacher is the same model: its gap is 0 at first, and no longer once the entropy bonus has moved the student."""
+    """The teacher is the same model: no gap at first, but one once the entropy bonus has moved the student."""
     rows: list[dict] = []
     objective = {"objective__kind": "hybrid", "objective__turns__kind": "t_dur", "objective__entropy_coef": 0.1}
     result = train(config(smollm2, optimiser__warmup_steps=0, **objective), tmp_path, rows.extend)
