@@ -21,6 +21,9 @@ FAMILIES = {
     "planner": "atod_sweep.envs.planner:Planner",
     "support_desk": "atod_sweep.envs.support_desk:SupportDesk",
     "tool_use": "atod_sweep.envs.tool_use:ToolUse",
+    "alfworld": "atod_sweep.envs.alfworld:AlfWorld",
+    "webshop": "atod_sweep.envs.webshop:WebShop",
+    "textworld": "atod_sweep.envs.textworld:TextWorld",
 }
 
 

@@ -40,7 +40,7 @@ class HasActions(Protocol):
     """Demonstrations are perturbed with these."""
 
     def actions(self) -> list[str]:
-        """Action texts of the family, whatever the state."""
+        """Action texts that are legal in the current state."""
 
 
 @runtime_checkable
