@@ -197,10 +197,11 @@ def train(
 
     from atod_sweep.training import models, trainer
 
-    out.mkdir(parents=True, exist_ok=True)
-    if not resume and (out / "metrics.jsonl").exists():
-        raise UserError(f"{out}: holds a finished or interrupted training; use --resume, or another --out")
-    (out / "config.yaml").write_text(dump_yaml(resolved.model_dump(mode="json")), encoding="utf-8")
+    if os.environ.get("RANK", "0") == "0":  # under `accelerate launch`, one process keeps the records
+        out.mkdir(parents=True, exist_ok=True)
+        if not resume and (out / "metrics.jsonl").exists():
+            raise UserError(f"{out}: holds a finished or interrupted training; use --resume, or another --out")
+        (out / "config.yaml").write_text(dump_yaml(resolved.model_dump(mode="json")), encoding="utf-8")
     models.ensure(resolved, lambda line: typer.echo(line, err=True))
 
     def report(rows: list[dict[str, Any]]) -> None:
