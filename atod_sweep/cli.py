@@ -6,14 +6,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from atod_sweep.errors import UserError
-
-if TYPE_CHECKING:
-    from atod_sweep.sweep.run import Outcome
 
 app = typer.Typer(
     help="Hyperparameter search and ablation studies for annealed, turn-aware on-policy distillation (ATOD).",
@@ -322,8 +319,8 @@ def _conclude(run_dir: Path) -> None:
     write(run_dir, NUMERICS)
 
 
-def _close(outcome: Outcome, json_output: bool) -> None:
-    """Print what came of a run, and exit with 0 only if enough trials completed."""
+def _close(outcome: Any, json_output: bool) -> None:
+    """Print what came of a run (a `sweep.session.Outcome`), and exit with 0 only if enough trials completed."""
     from atod_sweep.evidence.results import load
     from atod_sweep.evidence.summary import lines
 
