@@ -83,6 +83,10 @@ class Bridge(tune.Callback):
         live.stopped = "rows" in result and self._source.should_stop(live.job, result["rows"])
         return live.stopped
 
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Forget the config: Tune keeps every trial for a table that nobody reads."""
+        trial.config, trial.evaluated_params = {}, {}
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker died, or Tune could not run the attempt."""
         live = self._live.get(trial.trial_id)

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from atod_sweep.config.study import Resources
@@ -54,8 +53,8 @@ class Sink(Protocol):
 class RayOptions:
     """Where Ray is and where it may write.
 
-    `scratch`: folder for Tune's own state. `storage`: folder or URI through which nodes that do not share the run's
-    folder give back their files. `models`: folders that trials need, shipped to nodes of a cluster.
+    `scratch`: folder for Tune's own state, removed in the end. `storage`: folder or URI through which nodes that do not
+    share the run's folder give back their files. `models`: folders that trials need, shipped to nodes of a cluster.
     """
 
     scratch: str
@@ -172,7 +171,6 @@ def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, op
 
     bridge = Bridge(source, sink, options.storage)
     cargo = pack_models(list(options.models)) if options.address else {}
-    experiment = f"tune-{time.time_ns()}"
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(ray_trainable, cargo=cargo), {"cpu": resources.cpu, "gpu": resources.gpu}
@@ -192,7 +190,7 @@ def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, op
             trial_dirname_creator=_name,
         ),
         run_config=tune.RunConfig(
-            name=experiment,
+            name="tune",
             storage_path=options.scratch,
             verbose=0,
             callbacks=[bridge],
@@ -205,9 +203,7 @@ def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, op
         bridge.interrupt()
         raise
     finally:
-        shutil.rmtree(Path(options.scratch) / experiment, ignore_errors=True)  # runs resume from the ledger
-        with contextlib.suppress(OSError):
-            Path(options.scratch).rmdir()  # if nothing else is in it
+        shutil.rmtree(options.scratch, ignore_errors=True)  # also what killed drivers left: runs resume from the ledger
     bridge.check()
 
 
