@@ -9,6 +9,8 @@ import multiprocessing
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
@@ -76,14 +78,13 @@ def _serve(connection: Connection, contender: Contender, job: Job) -> None:
         if memory is None:
             memory = Memory(job.device)
             connection.send("ready")
-        try:
+        with _until_the_benchmark_is_gone():
             connection.recv()
-        except EOFError:  # the benchmark is gone
-            os._exit(0)
 
     def done(row: Row) -> None:
         assert memory is not None
-        connection.send(replace(row, memory=memory.peak()))
+        with _until_the_benchmark_is_gone():
+            connection.send(replace(row, memory=memory.peak()))
 
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # trainers print logs; this process ends with it
     try:
@@ -92,3 +93,11 @@ def _serve(connection: Connection, contender: Contender, job: Job) -> None:
         traceback.print_exc()
         lines = str(error).strip().splitlines() or [""]
         connection.send(_Failure(f"{type(error).__name__}: {lines[-1]}"))
+
+
+@contextmanager
+def _until_the_benchmark_is_gone() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError):
+        os._exit(0)  # nobody listens; no trainer's clean-up is wanted
