@@ -36,6 +36,8 @@ def can_fold(model: Any) -> bool:
         and not (config.attention_bias or config.mlp_bias)
         and config.hidden_act == "silu"
         and config.num_key_value_heads == config.num_attention_heads
+        # Adapters and quantised weights come as other kinds of layers.
+        and all(type(m) is torch.nn.Linear for name, m in model.named_modules() if name.endswith("_proj"))
     )
 
 

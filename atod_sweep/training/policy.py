@@ -70,7 +70,7 @@ class Policy(nn.Module):
     @property
     def backbone(self) -> Any:
         """The transformer without its LM head."""
-        base = self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         return base.base_model
 
     @property
@@ -109,6 +109,8 @@ def load_model(config: Pretrained, dtype: torch.dtype | None = None) -> Any:
     dtype = dtype or getattr(torch, config.dtype)
     model = _load(AutoModelForCausalLM, config.path, config.gguf_file, dtype=dtype)
     model.config.use_cache = False
+    if (quantizer := getattr(model, "hf_quantizer", None)) is not None and config.gguf_file is not None:
+        quantizer.remove_quantization_config(model)  # GGUF weights are ordinary ones once loaded, and can be saved
     if "sliding_attention" in (getattr(model.config, "layer_types", None) or []):
         raise UserError(f"{config.path}: sliding-window attention is not supported by cached multi-turn decoding")
     with torch.no_grad():

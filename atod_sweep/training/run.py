@@ -73,7 +73,7 @@ class Run:
         if config.runtime.gradient_checkpointing:
             model.gradient_checkpointing_enable()
             model.enable_input_require_grads()
-        policy = Policy(model, value_head=uses_gae).to(accelerator.device)
+        policy = Policy(model, value_head=uses_gae).to(accelerator.device).train()
         dtype = frozen_dtype(config.runtime.teacher_dtype, accelerator.device)
         player = _player(config, tokenizer, student_config, model, _batch(config, accelerator))
         teacher, teacher_player = _teacher(config, refs, tokenizer, player, dtype, accelerator.device)

@@ -6,6 +6,8 @@ causal mask alone keeps padding out. What is left to show is that padding on the
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from small import full_forward_logp, make_model, play
@@ -122,3 +124,36 @@ def test_a_row_that_is_fed_nothing_stays_where_it_is(name):
         for got_row, text in zip(logits, ([*texts[2], 8], [*texts[0], 9]), strict=True):
             want = model(input_ids=torch.tensor([text])).logits[0, -1]
             assert torch.allclose(got_row, want, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2"])
+@pytest.mark.parametrize("seed", range(4))
+def test_any_order_of_feeding_selecting_and_restarting(name, seed):
+    """A random walk, checked after every move. All rows alike at first: layouts without a mask count on that."""
+    model = make_model(name)
+    draw = random.Random(seed)
+    with torch.inference_mode():
+        decoder = decoder_for(Policy(model), rows=4, slots=8)
+        texts: list[list[int]] = [[] for _ in range(4)]
+        for move in range(14):
+            if move > 5 and draw.random() < 0.3 and len(texts) > 1:
+                kept = draw.sample(range(len(texts)), len(texts) - 1)
+                texts = [texts[i] for i in kept]
+                decoder.select(torch.tensor(kept), longest=max(map(len, texts)))
+            if move > 3 and draw.random() < 0.3:
+                row = draw.randrange(len(texts))
+                decoder.restart(row)
+                texts[row] = []
+            decoder.longest = max(map(len, texts))
+            most = draw.randint(1, 6)
+            counts = [most] * len(texts) if move < 4 else [draw.randint(0, most) for _ in texts]
+            if max(counts) == 0:
+                continue
+            chunks = [[draw.randrange(2, 15) for _ in range(n)] for n in counts]
+            ids = torch.tensor([[*chunk, *[0] * (max(counts) - len(chunk))] for chunk in chunks])
+            logits = decoder.feed(ids, torch.tensor(counts), (min(counts), max(counts)))
+            texts = [text + chunk for text, chunk in zip(texts, chunks, strict=True)]
+            for row, (text, n) in enumerate(zip(texts, counts, strict=True)):
+                if n:
+                    want = model(input_ids=torch.tensor([text])).logits[0, -1]
+                    assert torch.allclose(logits[row], want, rtol=0, atol=2e-5), (move, row)

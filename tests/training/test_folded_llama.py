@@ -80,3 +80,15 @@ def test_other_architectures_precisions_and_shared_heads_are_left_alone():
     assert not llama.can_fold(MistralForCausalLM(MistralConfig(**sizes)))
     assert not llama.can_fold(make_model("llama").to(torch.bfloat16))
     assert not llama.can_fold(make_model("llama-gqa"))
+
+
+def test_adapters_are_not_folded_away():
+    """A loaded adapter replaces projections by modules that add something to the weight inside them."""
+
+    class Adapted(torch.nn.Linear):
+        pass
+
+    model = make_model("llama")
+    assert llama.can_fold(model)
+    model.model.layers[1].mlp.down_proj = Adapted(24, 16, bias=False)
+    assert not llama.can_fold(model)

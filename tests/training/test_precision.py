@@ -18,7 +18,7 @@ from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.policy import Policy, load_model
 from atod_sweep.training.run import Run
 from atod_sweep.training.scoring import score
-from atod_sweep.training.trainer import train
+from atod_sweep.training.trainer import evaluate_model, train
 
 STEADY = {"objective__kind": "hybrid", "optimiser__warmup_steps": 0}
 
@@ -45,6 +45,13 @@ def test_gradient_checkpointing_gives_the_same_gradient(built, tmp_path, monkeyp
     checkpointed = gradients(tmp_path, runtime__gradient_checkpointing=True)
     assert calls  # once per block and forward pass of the update
     assert relative(checkpointed, plain) < 1e-5  # 0 measured
+
+
+def test_gradient_checkpointing_starts_with_the_first_update(built, tmp_path):
+    """Blocks checkpoint in training mode only, and models are loaded in evaluation mode."""
+    run = Run.start(tiny(objective__kind="sft", runtime__gradient_checkpointing=True), tmp_path, resume=False)
+    assert run.stage.policy.model.training
+    assert not run.stage.teacher.model.training
 
 
 def test_bf16_autocast_stays_near_fp32(built, tmp_path):
@@ -138,8 +145,10 @@ def test_lora_starts_where_its_base_model_is(lora, built, tmp_path):
 
 
 def test_lora_resumes_bit_for_bit(lora, tmp_path):
+    """And what it saves is read back as the student that it was."""
     whole, after = Recorder(), Recorder()
-    train(tiny(**lora), tmp_path / "whole", whole)
+    result = train(tiny(**lora), tmp_path / "whole", whole)
+    assert evaluate_model(tiny(), tmp_path / "whole" / "student") == result.final
     stopped_run(tiny(**lora), tmp_path / "stopped", 2)
     train(tiny(**lora), tmp_path / "stopped", after, resume=True)
     rows = whole.by_step()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import subprocess
+import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -204,3 +207,34 @@ def test_diagnostics_and_evaluations_do_not_disturb_training(built, tmp_path):
         finals.append(weights(tmp_path / str(i)))
     assert same(finals[0], finals[1])
     assert same(finals[0], finals[2])
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from small import tiny
+from atod_sweep.training.trainer import train
+train(tiny(steps=60), Path({folder!r}))
+"""
+
+
+@pytest.mark.slow
+def test_killed_without_warning(built, tmp_path):
+    """SIGKILL at whatever it is doing, in another process than the one that resumes."""
+    config = tiny(steps=60)
+    train(config, tmp_path / "whole")
+    program = PROGRAM.format(here=str(Path(__file__).parent), folder=str(tmp_path / "killed"))
+    running = subprocess.Popen([sys.executable, "-c", program])
+    deadline = time.monotonic() + 200
+    while not list((tmp_path / "killed").glob("checkpoint/step-00000[5-9]")):
+        assert running.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    running.kill()
+    running.wait()
+    assert not (tmp_path / "killed" / "student").exists()
+    after = Recorder()
+    train(config, tmp_path / "killed", after, resume=True)
+    assert min(step for phase, step in after.by_step() if phase == "train") > 0
+    assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
