@@ -50,7 +50,7 @@ def test_two_steps_of_atod(smollm2, tmp_path):
     assert abs(steps[0]["kl/teacher"]) < 1e-4
     assert abs(steps[1]["kl/teacher"]) > 1e-4
     assert all(row["grad_norm"] > 0 for row in steps)
-    assert result.cost["teacher_tokens"] == result.cost["tokens"] > 1000  # the desk's rules are in every episode
+    assert result.cost["teacher_tokens"] == result.cost["tokens"] > 4 * 150  # the rules are in each of 4 episodes
     saved = load_model(Pretrained(path=str(tmp_path / "student")))  # no GGUF any more
     assert saved.num_parameters() > 130e6
 
