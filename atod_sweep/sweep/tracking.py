@@ -41,6 +41,7 @@ class Mirror:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         from mlflow import MlflowClient
 
         for name in ("mlflow", "alembic"):
@@ -110,6 +111,8 @@ class Mirror:
         run = self._children.get(row["trial"]) or self._create(row)
         if _is_current(run, row):
             return
+        if row["trial"] not in self._logged and "atod.step" not in run.data.tags:  # new, or cut off when it was
+            self._describe(run.info.run_id, row["trial"])
         run_id, begun = run.info.run_id, run.info.start_time
         done = self._logged.get(row["trial"], int(run.data.tags.get("atod.step", -1)))
         last = done
@@ -139,8 +142,6 @@ class Mirror:
         self._client.set_terminated(run_id, _STATUS[row["state"]], int(row["time"] * 1000))
 
     def _create(self, row: Row) -> Any:
-        from mlflow.entities import Param
-
         tags: Row = {
             "mlflow.parentRunId": self.parent,
             "atod.trial": row["trial"],
@@ -153,13 +154,18 @@ class Mirror:
             **_git_tag(self._study),
         }
         run = self._client.create_run(self._experiment, int(row["time"] * 1000), _tags(tags), run_name=row["trial"])
-        config = self._run_dir / "trials" / row["trial"] / "config.yaml"
-        params = [Param(_key(key), json.dumps(v)[:_PARAM_LENGTH]) for key, v in flatten(load_yaml(config)).items()]
-        for start in range(0, len(params), _PARAM_BATCH):
-            self._client.log_batch(run.info.run_id, params=params[start : start + _PARAM_BATCH])
-        self._client.log_artifact(run.info.run_id, str(config))
         self._children[row["trial"]] = run
         return run
+
+    def _describe(self, run_id: str, trial: str) -> None:
+        """Store the config, as parameters and as a file."""
+        from mlflow.entities import Param
+
+        config = self._run_dir / "trials" / trial / "config.yaml"
+        params = [Param(_key(key), json.dumps(v)[:_PARAM_LENGTH]) for key, v in flatten(load_yaml(config)).items()]
+        for start in range(0, len(params), _PARAM_BATCH):
+            self._client.log_batch(run_id, params=params[start : start + _PARAM_BATCH])
+        self._client.log_artifact(run_id, str(config))
 
 
 def _is_current(run: Any, row: Row) -> bool:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
+import subprocess
+import sys
+import threading
 import time
+import urllib.request
 
 import pytest
 from fake_training import FAKE
@@ -131,3 +138,78 @@ def test_a_server_that_does_not_answer_is_an_error_before_anything_runs(write_st
         with pytest.raises(UserError, match=r"--tracking-uri 'http://127.0.0.1:\d+': MLflow does not answer"):
             run_study(write_study(), out=tmp_path / "runs", backend="local", trainer=FAKE, tracking_uri=uri)
     assert ledger.read(tmp_path / "runs" / "small") == []
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A real MLflow server with a database and an artifact folder of its own."""
+
+    def __init__(self, folder):
+        folder.mkdir()
+        self.port, self.folder = free_port(), folder
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        log = (self.folder / "log.txt").open("a")
+        self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                if urllib.request.urlopen(f"{self.uri}/health", timeout=1).status == 200:
+                    return
+            time.sleep(0.5)
+        raise TimeoutError((self.folder / "log.txt").read_text())
+
+    def stop(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_delays_nothing_and_is_caught_up(write_study, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("atod_sweep.sweep.session.MLFLOW_PATIENCE", 5.0)
+    path = write_study(base={"steps": 40, "evaluation.every": 10, "env.kwargs": {"sleep": 0.2}}, seeds=4)
+    server = Server(tmp_path / "server")
+    server.start()
+    folder = tmp_path / "runs" / "small"
+    stopped = []
+
+    def stop_early():
+        while not stopped:
+            if folder.is_dir() and ledger.fold(ledger.read(folder)).count("COMPLETE") >= 2:
+                server.stop()
+                stopped.append(time.monotonic())
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=stop_early)
+    thread.start()
+    try:
+        outcome = run_study(path, out=tmp_path / "runs", backend="local", trainer=FAKE, tracking_uri=server.uri)
+        assert outcome.complete == 8
+        times = [row["seconds"] for row in ledger.fold(ledger.read(folder)).trials.values()]
+        assert max(times) < 2 * min(times)  # the trials after the loss were no slower
+        printed = capsys.readouterr().out
+        assert f"catch up with: atod-sweep sync {folder}" in printed
+        assert "View run" not in printed
+    finally:
+        thread.join()
+    server.start()
+    try:
+        assert sync(folder, server.uri) == 8
+        store, (parent,), children = runs_of(server.uri)
+        assert parent.info.status == "FINISHED"
+        assert {run.info.status for run in children.values()} == {"FINISHED"}
+        assert len(children) == 8
+        for run in children.values():
+            assert len(store.get_metric_history(run.info.run_id, "eval/success")) == 5
+            assert {file.path for file in store.list_artifacts(run.info.run_id)} == {"config.yaml", "metrics.jsonl"}
+    finally:
+        server.stop()
