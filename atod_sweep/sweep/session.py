@@ -13,6 +13,7 @@ from typing import Any, Literal
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.train import Train
+from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger, progress, provenance, runner
 from atod_sweep.sweep.background import Background
 from atod_sweep.sweep.jobs import Job, Trainer, load
@@ -171,6 +172,11 @@ class Session:
                 runner.run_ray(source, sink, work.resources, concurrency, self._ray_options())
         except KeyboardInterrupt:
             return True
+        except OSError as error:  # the recorder's: trials catch their own
+            raise UserError(
+                f"{self.run_dir}: cannot be written any more: {error.strerror or error}; the ledger is whole: "
+                f"make room, then atod-sweep resume {self.run_dir}"
+            ) from error
         finally:
             show.end()
         return False
@@ -198,7 +204,11 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
         tracker = Background(mirror, run_dir)
         for old in history.trials.values():
             tracker.add(old)
-        stopped = session.run(show, tracker)
+        try:
+            stopped = session.run(show, tracker)
+        except BaseException:
+            _close(tracker, mirror, "FAILED", show, run_dir)
+            raise
         left = ledger.fold(ledger.read(run_dir))
         outcome = _outcome(session, left, stopped)
         if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:

@@ -260,3 +260,21 @@ def test_a_dry_run_times_a_few_steps_and_multiplies(write_study, tmp_path, monke
     assert found.core_seconds == pytest.approx(6 * 27.0 * 2)
     assert (found.env_steps, found.tokens) == (6 * 40 * 100.0, 6 * 40 * 1000.0)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_resume_finishes_it(write_study, go, monkeypatch):
+    path, real, rows = write_study(), ledger.Ledger.append, []
+
+    def append(self, row):
+        rows.append(row)
+        if len(rows) == 5:
+            raise OSError(28, "No space left on device")
+        real(self, row)
+
+    monkeypatch.setattr(ledger.Ledger, "append", append)
+    with pytest.raises(UserError, match=r"No space left on device.*atod-sweep resume"):
+        go(path)
+    monkeypatch.setattr(ledger.Ledger, "append", real)
+    folder = path.parent / "runs" / "small"
+    assert states(folder) == {"slow-s0": "COMPLETE", "fast-s0": "RUNNING"}
+    assert resume_run(folder, backend="local", trainer=FAKE).complete == 4
