@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -131,7 +131,8 @@ def _build(
 
 def save(path: Path, model: Any, tokenizer: Any, extra: dict[str, Any]) -> None:
     """Write a Hugging Face directory (and JSON files) in one atomic step; `path` must not exist."""
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    staging = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    staging.mkdir()  # with everyday permissions, which a temporary directory does not have: caches are shared
     try:
         model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)

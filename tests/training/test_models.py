@@ -137,6 +137,12 @@ def test_a_model_is_an_ordinary_hugging_face_directory(built):
         assert text.split() == ["<obs>", "so", "red", "<act>"]
 
 
+def test_others_may_read_a_model(built, tmp_path):
+    """As far as the umask lets them."""
+    (tmp_path / "any").mkdir()
+    assert Path(built.student.path).stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 FOREIGN = """
 import sys
 from transformers import AutoModelForCausalLM, AutoTokenizer
