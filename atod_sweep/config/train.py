@@ -238,13 +238,26 @@ class Train(Record):
                     "teacher.kind: 'none' leaves nothing to distil, but objective.distill_weight is not 0; "
                     "set objective.distill_weight: 0"
                 )
-        elif self.teacher.kind == "none" and objective.kind in ("sft", "spin"):
-            raise ValueError(f"teacher.kind: objective {objective.kind!r} learns from teacher episodes, got 'none'")
-        elif objective.kind == "dpo" and self.rollout.group_size < 2:
+        else:
+            self._check_baseline()
+        return self
+
+    def _check_baseline(self) -> None:
+        """Refuse what SFT, DPO and SPIN cannot run."""
+        kind, update = self.objective.kind, self.update
+        if self.teacher.kind == "none" and kind in ("sft", "spin"):
+            raise ValueError(f"teacher.kind: objective {kind!r} learns from teacher episodes, got 'none'")
+        if kind == "dpo" and self.rollout.group_size < 2:
             raise ValueError(
                 f"rollout.group_size: dpo pairs rollouts of one task, needs 2, got {self.rollout.group_size}"
             )
-        return self
+        if kind in ("dpo", "spin") and (update.epochs, update.minibatches) != (1, 1):
+            raise ValueError(
+                f"update: {kind} takes one optimiser step per batch, got epochs {update.epochs} and minibatches "
+                f"{update.minibatches}; set both to 1"
+            )
+        if update.target_kl is not None:
+            raise ValueError(f"update.target_kl: has no meaning for {kind}, got {update.target_kl}; set it to null")
 
 
 def _is_zero(schedule: Any) -> bool:

@@ -409,3 +409,16 @@ def test_a_circle_of_bases_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("base: a.yaml")
     with pytest.raises(UserError, match=r"b\.yaml: base 'a\.yaml' leads back to itself"):
         train_data("a.yaml", tmp_path, "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"objective.kind": "dpo", "update.epochs": 2}, "epochs 2"),
+        ({"objective.kind": "spin", "update.minibatches": 3}, "minibatches 3"),
+        ({"objective.kind": "sft", "update.target_kl": 0.1}, "got 0.1"),
+    ],
+)
+def test_baselines_refuse_updates_that_they_cannot_make(overrides, said):
+    with pytest.raises(UserError, match=said):
+        load_train("presets/support_desk_compact", overrides)
