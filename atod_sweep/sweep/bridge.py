@@ -39,6 +39,16 @@ class Bridge(tune.Callback):
     def __init__(self, source: Source, sink: Any, storage: str | None) -> None:
         self._source, self._sink, self._storage = source, sink, storage
         self._live: dict[str, _Live] = {}
+        self.error: Exception | None = None
+
+    @contextlib.contextmanager
+    def _ours(self) -> Iterator[None]:
+        """Keep an error of ours (a full disk) as what it is: Tune would pass it on as the text of its own."""
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+            raise
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Bridge, (None, None, None)  # Tune pickles its callbacks for a restore that we never ask for
@@ -47,7 +57,8 @@ class Bridge(tune.Callback):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next attempt as a Tune config; None: nothing right now."""
-        job = self._source.next()
+        with self._ours():
+            job = self._source.next()
         if job is None:
             return Searcher.FINISHED if self._source.finished else None
         self._live[trial_id] = _Live(job)
@@ -59,7 +70,8 @@ class Bridge(tune.Callback):
         """A worker has the attempt."""
         live = self._live[trial.trial_id]
         live.began = time.monotonic()
-        self._sink.started(live.job)
+        with self._ours():
+            self._sink.started(live.job)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -72,7 +84,8 @@ class Bridge(tune.Callback):
             self._end(trial.trial_id, Attempt(**data, error=error))
         else:
             rows = result.pop("rows")  # Tune keeps the last result of every trial; this is too much to keep
-            self._sink.rows(live.job, rows)
+            with self._ours():
+                self._sink.rows(live.job, rows)
             if live.stopped:
                 worker = f"{result['hostname']}:{result['pid']}"
                 self._end(trial.trial_id, pruned(rows, time.monotonic() - (live.began or 0.0), worker))
@@ -93,7 +106,8 @@ class Bridge(tune.Callback):
         if live is None:
             return
         if live.began is None:
-            self._sink.started(live.job)
+            with self._ours():
+                self._sink.started(live.job)
         seconds = time.monotonic() - live.began if live.began is not None else 0.0
         error = _death(trial)
         limit = live.job.seconds
@@ -103,10 +117,11 @@ class Bridge(tune.Callback):
 
     def _end(self, trial_id: str, attempt: Attempt) -> None:
         job = self._live.pop(trial_id).job
-        if self._storage is not None:
-            fetch(job, self._storage, Path(job.directory))
-        self._sink.ended(job, attempt)
-        self._source.ended(job, attempt)
+        with self._ours():
+            if self._storage is not None:
+                fetch(job, self._storage, Path(job.directory))
+            self._sink.ended(job, attempt)
+            self._source.ended(job, attempt)
 
     # -- the end of Tune
 

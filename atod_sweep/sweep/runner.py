@@ -202,6 +202,10 @@ def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, op
     except KeyboardInterrupt:
         bridge.interrupt()
         raise
+    except Exception:
+        if bridge.error is not None:
+            raise bridge.error from None
+        raise
     finally:
         shutil.rmtree(options.scratch, ignore_errors=True)  # also what killed drivers left: runs resume from the ledger
     bridge.check()

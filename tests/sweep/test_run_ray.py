@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from fake_training import FAKE
 
 from atod_sweep.sweep import ledger
 from atod_sweep.sweep.recorder import read_rows
 from atod_sweep.sweep.run import resume_run, run_study
+from atod_sweep.sweep.search import run_search
 
 pytestmark = pytest.mark.slow
 
@@ -102,3 +104,21 @@ def test_a_stopped_driver_leaves_a_run_that_resumes(write_study, tmp_path, how):
     assert (outcome.complete, outcome.failed) == (4, 0)
     done = [row["trial"] for row in ledger.read(runs / "small") if row.get("state") == "COMPLETE"]
     assert sorted(done) == ["fast-s0", "fast-s1", "slow-s0", "slow-s1"]
+
+
+def test_a_search_one_at_a_time_is_the_same_on_ray_with_early_stopping_and_tpe(tmp_path):
+    search = {
+        "base": {"steps": 40, "evaluation.every": 10},
+        "parameters": {"optimiser.lr": {"float": [0.001, 0.02]}},
+        "sampler": {"kind": "tpe", "startup": 3},
+        "early_stopping": {"kind": "median", "peers": 2, "grace": 0.4},
+        "budget": {"configurations": 8, "seeds": 2, "confirm": {"top": 1, "seeds": 2}},
+    }
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(search, sort_keys=False))
+    on_ray = run_search(path, out=tmp_path / "ray", trainer=FAKE, concurrency=1).run_dir
+    here = run_search(path, out=tmp_path / "local", trainer=FAKE, backend="local").run_dir
+    assert {row["state"] for row in last_rows(here).values()} == {"COMPLETE", "PRUNED"}
+    assert essence(on_ray) == essence(here)
+    learned = [[r["values"] for r in ledger.read(folder) if r["event"] == "told"] for folder in (on_ray, here)]
+    assert learned[0] == learned[1]
