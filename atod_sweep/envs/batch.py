@@ -52,6 +52,10 @@ class Batch:
         """What the demonstrator would do in these slots; only for environments that have one."""
         return [self.envs[slot].unwrapped.demonstrator_action() for slot in slots]
 
+    def actions(self, slots: list[int]) -> list[list[str]]:
+        """Actions that are legal now in these slots; only for environments that can tell."""
+        return [list(self.envs[slot].unwrapped.actions()) for slot in slots]
+
     def close(self) -> None:
         for env in self.envs:
             env.close()

@@ -51,7 +51,7 @@ def open_batch(config: Env, size: int, workers: int | None = None, timeout: floa
 
 
 class Job(NamedTuple):
-    """Work on one slot, in this order: start the task (seed, split), play actions, ask the demonstrator.
+    """Work on one slot, in this order: start the task (seed, split), play actions, call an optional method.
 
     The answer is that of the last part.
     """
@@ -59,7 +59,7 @@ class Job(NamedTuple):
     slot: int
     start: tuple[int, Split] | None = None
     actions: tuple[str, ...] = ()
-    demonstrator: bool = False
+    ask: str = ""
 
 
 class Lost(NamedTuple):
@@ -116,22 +116,30 @@ class Pool:
 
     def demonstrator_actions(self, slots: list[int]) -> list[str]:
         """What the demonstrator would do in these slots; only for environments that have one."""
-        answers = self._run(self._job(slot, demonstrator=True) for slot in slots)
-        for slot in slots:
-            if isinstance(answers[slot], Lost):
-                raise WorkerError(f"the demonstrator gave no action: {answers[slot].why} of its worker")
-        return [answers[slot] for slot in slots]
+        return self._ask("demonstrator_action", slots)
+
+    def actions(self, slots: list[int]) -> list[list[str]]:
+        """Actions that are legal now in these slots; only for environments that can tell."""
+        return self._ask("actions", slots)
 
     def close(self) -> None:
         for worker in self._workers:
             worker.stop()
 
-    def _job(self, slot: int, action: str | None = None, demonstrator: bool = False) -> Job:
+    def _ask(self, method: str, slots: list[int]) -> list[Any]:
+        """What an optional method of the environments in these slots returns."""
+        answers = self._run(self._job(slot, ask=method) for slot in slots)
+        for slot in slots:
+            if isinstance(answers[slot], Lost):
+                raise WorkerError(f"{method}() gave no answer: {answers[slot].why} of its worker")
+        return [answers[slot] for slot in slots]
+
+    def _job(self, slot: int, action: str | None = None, ask: str = "") -> Job:
         actions = () if action is None else (action,)
         if slot in self._worker(slot).holds:
-            return Job(slot, None, actions, demonstrator)
+            return Job(slot, None, actions, ask)
         episode = self._episodes[slot]
-        return Job(slot, (episode.seed, episode.split), (*episode.actions, *actions), demonstrator)
+        return Job(slot, (episode.seed, episode.split), (*episode.actions, *actions), ask)
 
     def _worker(self, slot: int) -> _Worker:
         return self._workers[slot % len(self._workers)]
@@ -167,7 +175,7 @@ class Pool:
             worker.send(self._timeout)
 
     def _again(self, job: Job) -> Job:
-        return self._job(job.slot, job.actions[0] if job.actions else None, job.demonstrator)
+        return self._job(job.slot, job.actions[0] if job.actions else None, job.ask)
 
 
 def _context() -> SpawnContext | ForkServerContext:
@@ -276,6 +284,6 @@ def _parts(env: Any, job: Job) -> list[Callable[[], Any]]:
         seed, split = job.start
         parts.append(lambda: env.reset(seed=seed, options={"split": split})[0])
     parts += [partial(step, env, action) for action in job.actions]
-    if job.demonstrator:
-        parts.append(env.unwrapped.demonstrator_action)
+    if job.ask:
+        parts.append(getattr(env.unwrapped, job.ask))
     return parts

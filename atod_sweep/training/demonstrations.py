@@ -24,10 +24,10 @@ class Turn:
 
 
 def demonstrate(
-    batch: Batch | Pool, choices: list[str], seeds: list[int], split: Split, perturb: float, rng: np.random.Generator
+    batch: Batch | Pool, seeds: list[int], split: Split, perturb: float, rng: np.random.Generator
 ) -> list[list[Turn]]:
-    """Demonstrator episodes. With probability `perturb` a turn plays a random one of `choices` instead, which is
-    context and not a label, so that the states after mistakes are demonstrated too.
+    """Demonstrator episodes. With probability `perturb` a turn plays a random one of the state's actions instead, which
+    is context and not a label, so that the states after mistakes are demonstrated too.
     """
     observations = batch.reset(seeds, split)
     episodes: list[list[Turn]] = [[] for _ in seeds]
@@ -35,10 +35,17 @@ def demonstrate(
     while alive:
         actions: list[str | None] = [None] * len(seeds)
         swerve = rng.random(len(alive)) < perturb
-        picks = rng.integers(len(choices), size=len(alive)) if choices else [0] * len(alive)
-        for i, (episode, shown) in enumerate(zip(alive, batch.demonstrator_actions(alive), strict=True)):
-            action = actions[episode] = choices[picks[i]] if swerve[i] else shown
-            episodes[episode].append(Turn(observations[episode], action, learn=not swerve[i]))
+        played = batch.demonstrator_actions(alive)
+        if perturb > 0:
+            choices = batch.actions(alive)
+            picks = rng.integers([len(legal) for legal in choices])
+            played = [
+                legal[pick] if astray else shown
+                for shown, astray, legal, pick in zip(played, swerve, choices, picks, strict=True)
+            ]
+        for episode, action, astray in zip(alive, played, swerve, strict=True):
+            actions[episode] = action
+            episodes[episode].append(Turn(observations[episode], action, learn=not astray))
         going = []
         for episode, step in enumerate(batch.step(actions)):
             if step is not None:

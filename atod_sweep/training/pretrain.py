@@ -39,7 +39,7 @@ class Pretraining:
         self, policy: Policy, env: Env, recipe: TeacherRecipe, conversation: Conversation, limits: Limits
     ) -> None:
         self.policy, self.recipe, self.conversation = policy, recipe, conversation
-        self.choices = _perturbations(env, recipe)
+        _check_can_teach(env, recipe)
         size = max(recipe.episodes, CHECK.tasks)
         at = [env.model_copy(update={"horizon": horizon}) for horizon in recipe.horizons or [env.horizon]]
         self.players = [Player(open_batch(config, size, workers=1), conversation, limits) for config in at]
@@ -60,7 +60,7 @@ class Pretraining:
         """One step on fresh demonstrations of one horizon; returns the loss."""
         batch = self.players[int(self.rng.integers(len(self.players)))].batch
         seeds = self.rng.integers(TRAIN_SEEDS.start, TRAIN_SEEDS.stop, size=self.recipe.episodes).tolist()
-        episodes = demonstrate(batch, self.choices, seeds, "train", self.recipe.perturb, self.rng)
+        episodes = demonstrate(batch, seeds, "train", self.recipe.perturb, self.rng)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         loss = cross_entropy(self.policy, encode(episodes, self.conversation, self.policy.device))
@@ -125,8 +125,8 @@ def _restore(training: Pretraining, kept: tuple[dict[str, Any], dict[str, Any]])
     training.optimiser.load_state_dict(kept[1])
 
 
-def _perturbations(env: Env, recipe: TeacherRecipe) -> list[str]:
-    """The actions to perturb demonstrations with. Raises UserError if the environment cannot teach."""
+def _check_can_teach(env: Env, recipe: TeacherRecipe) -> None:
+    """Raises UserError if the environment has no demonstrator, or no actions to perturb demonstrations with."""
     family = envs.make(env).unwrapped
     if not hasattr(family, "demonstrator_action"):
         raise UserError(
@@ -135,4 +135,3 @@ def _perturbations(env: Env, recipe: TeacherRecipe) -> list[str]:
         )
     if recipe.perturb > 0 and not hasattr(family, "actions"):
         raise UserError(f"{type(family).__name__} has no actions() to perturb with; set recipe.perturb: 0")
-    return list(family.actions()) if recipe.perturb > 0 else []
