@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,16 @@ class Objective(Metric):
     """A number to optimise: an evaluation metric, a cost, or any value of the trainer's rows."""
 
     mode: Literal["max", "min"] = Field("max", description="Whether large or small values are good.")
+
+    @property
+    def sign(self) -> float:
+        """What to multiply values by so that large ones are good."""
+        return 1.0 if self.mode == "max" else -1.0
+
+
+def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether `a` is nowhere worse than `b` and somewhere better; large values are good."""
+    return tuple(a) != tuple(b) and all(x >= y for x, y in zip(a, b, strict=True))
 
 
 class TPE(Record):
@@ -120,7 +131,11 @@ class Search(Record):
     question: str = Field("Which configuration is best?", description="What the search asks, as one sentence.")
     base: str | dict[str, Any] = Field(description="Trainer config: 'presets/NAME', a YAML file, or an inline mapping.")
     metric: Objective = Field(default_factory=Objective, description="What is optimised.")
-    second: Objective | None = Field(None, description="A second objective; the result is then a Pareto front.")
+    second: Objective | None = Field(
+        None,
+        description="A second objective, such as {name: cost/env_steps, mode: min} or {name: kl/reference, mode: min}: "
+        "the sampler then looks for the Pareto front of both.",
+    )
     parameters: dict[str, Any] = Field(description="What varies: see config/space.py.", min_length=1)
     constraints: list[str] = Field(default_factory=list, description="Inequalities 'A < B' between parameters.")
     start_from: list[str | dict[str, Any]] = Field(
@@ -138,6 +153,11 @@ class Search(Record):
         if not NAME.match(name):
             raise ValueError(f"{name!r} cannot name a folder; use letters, digits, '_', '-' and '.'")
         return name
+
+    @property
+    def objectives(self) -> list[Objective]:
+        """What is optimised: one objective or two."""
+        return [self.metric, *([self.second] if self.second else [])]
 
     @model_validator(mode="after")
     def _fresh_seeds(self) -> Search:

@@ -87,8 +87,7 @@ class Estimator:
 
 def directions(search: Search) -> list[str]:
     """Optuna's words for the modes of the objectives."""
-    objectives = [search.metric, *([search.second] if search.second else [])]
-    return ["maximize" if objective.mode == "max" else "minimize" for objective in objectives]
+    return ["maximize" if objective.mode == "max" else "minimize" for objective in search.objectives]
 
 
 def proposer(space: Space, search: Search, starts: list[Sample]) -> Proposer:

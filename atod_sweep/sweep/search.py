@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.base import content_hash, load_yaml, validate
-from atod_sweep.config.search import ASHA, Median, Search, load_search
-from atod_sweep.config.study import Metric
+from atod_sweep.config.search import ASHA, Median, Search, dominates, load_search
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger
 from atod_sweep.sweep.definition import differences
@@ -82,9 +81,8 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
     space = resolve_space(search, folder, where)
     starts = starting_points(space, search, folder, where)
     proposer(space, search, starts)  # refuses what does not go together
-    for objective in (search.metric, search.second):
-        if objective is not None:
-            check_metric(objective, space.base, where)
+    for objective in search.objectives:
+        check_metric(objective, space.base, where)
     budget = search.budget
     configurations = budget.configurations
     if search.sampler.kind == "grid":
@@ -355,8 +353,7 @@ class Campaign:
         """Complete configurations other than the base, best first; with two objectives, front by front."""
         base = Sample({}, {}, self._space.base).hash
         complete = [c for c in self._candidates.values() if c.state == "COMPLETE" and c.sample.hash != base]
-        objectives: list[Metric] = [self._search.metric, *([self._search.second] if self._search.second else [])]
-        signs = [1.0 if objective.mode == "max" else -1.0 for objective in objectives]  # type: ignore[attr-defined]
+        signs = [objective.sign for objective in self._search.objectives]
         scores = {c.arm: tuple(s * v for s, v in zip(signs, c.values or (), strict=True)) for c in complete}
         fronts = layers(scores)
         return sorted(complete, key=lambda c: (fronts[c.arm], -scores[c.arm][0]))
@@ -366,11 +363,7 @@ def layers(scores: dict[str, tuple[float, ...]]) -> dict[str, int]:
     """Non-dominated layer of every point, 0 the Pareto front; with one objective, the rank."""
     left, found = dict(scores), dict[str, int]()
     for layer in range(len(scores)):
-        front = [
-            name
-            for name, point in left.items()
-            if not any(all(a >= b for a, b in zip(o, point, strict=True)) and o != point for o in left.values())
-        ]
+        front = [n for n, point in left.items() if not any(dominates(other, point) for other in left.values())]
         found |= dict.fromkeys(front, layer)
         left = {name: point for name, point in left.items() if name not in front}
         if not left:

@@ -43,12 +43,11 @@ class Rule:
     def add(self, trial: str, config: Mapping[str, Any], rows: list[Row]) -> bool:
         """Take in the rows of a trial; True if it should end here."""
         curve = self._curves.setdefault(trial, Curve(config["seed"]))
-        sign = 1.0 if self._metric.mode == "max" else -1.0
         for row in rows:
             if row["phase"] == "eval" and self._metric.name in row and row["step"] not in curve.steps:
                 curve.steps.append(row["step"])
                 curve.env_steps.append(row.get("cost/env_steps", 0.0))
-                curve.values.append(sign * row[self._metric.name])
+                curve.values.append(self._metric.sign * row[self._metric.name])
         return self._is_behind(trial, curve, config)
 
     def _is_behind(self, trial: str, curve: Curve, config: Mapping[str, Any]) -> bool:
