@@ -33,7 +33,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "objective": {"ray", "transformers", "mlflow", "optuna", "gymnasium"},
     "envs": {"torch", "ray", "transformers", "mlflow", "optuna"},
     "training": {"ray", "optuna", "mlflow"},
-    "evidence": {"torch", "ray", "transformers", "mlflow", "optuna"},
+    "evidence": {"torch", "ray", "transformers", "mlflow"},
     "export": {"ray", "optuna", "mlflow"},
 }
 
