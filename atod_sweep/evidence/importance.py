@@ -1,7 +1,7 @@
 """Which parameters of a search mattered: PED-ANOVA over its finished configurations, with how far it can be trusted.
 
 Importance here is what sets the best configurations apart from all of them (arXiv 2304.10255, and 2601.20800 for
-conditional parameters; Optuna's implementation). It is no effect size: beside a dominant parameter a useful one reads 0.
+conditional parameters; Optuna's implementation). It is no effect size: beside a dominant parameter, others read 0.
 """
 
 from __future__ import annotations
