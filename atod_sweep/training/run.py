@@ -217,13 +217,12 @@ class Run:
         self.accelerator.wait_for_everyone()
 
     @staticmethod
-    def evaluate_only(config: Train, path: str | Path) -> dict[str, Any]:
+    def evaluate_only(config: Train, source: Pretrained) -> dict[str, Any]:
         """`eval/*` of a saved model on the config's held-out tasks."""
         accelerator = _accelerator(config)
-        source = Pretrained(path=str(path))
         model = load_model(source)
         batch = open_batch(config.env, config.evaluation.tasks, workers=config.runtime.threads)
-        player = _player(config, load_tokenizer(path), source, model, batch)
+        player = _player(config, load_tokenizer(source.path, source.gguf_file), source, model, batch)
         found = evaluate(Policy(model).to(accelerator.device), player, config.evaluation)
         batch.close()
         return found

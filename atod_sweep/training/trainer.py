@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config.train import Train
+from atod_sweep.config.train import Pretrained, Student, Teacher, Train
 from atod_sweep.training.evaluate import evaluate, summary
 from atod_sweep.training.run import Run
 
@@ -79,8 +79,20 @@ def _evaluation(run: Run, step: int) -> Row:
 
 
 def evaluate_model(config: Train, path: str | Path) -> dict[str, float]:
-    """`eval/*` of the model at `path` on the config's held-out tasks; used for the teacher."""
-    return _numbers(Run.evaluate_only(config, path))
+    """`eval/*` of the config's teacher, which lies at `path`, on its held-out tasks."""
+    return _evaluation_of(config.teacher, config, path)
+
+
+def evaluate_student(config: Train, path: str | Path) -> dict[str, float]:
+    """`eval/*` of a whole trained student at `path` on the config's held-out tasks."""
+    student = config.student
+    whole = student.model_copy(update={"lora": None, "gguf_file": None}) if isinstance(student, Pretrained) else student
+    return _evaluation_of(whole, config, path)
+
+
+def _evaluation_of(model: Student | Teacher, config: Train, path: str | Path) -> dict[str, float]:
+    how = model if isinstance(model, Pretrained) else Pretrained(path="")  # it is addressed as it was in training
+    return _numbers(Run.evaluate_only(config, how.model_copy(update={"path": str(path)})))
 
 
 def _numbers(row: Row) -> dict[str, float]:
