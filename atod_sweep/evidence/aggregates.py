@@ -70,7 +70,8 @@ def aggregate(results: Results) -> list[Aggregate]:
             continue
         improvement = math.nan
         if arm != results.study.reference and reference_ST is not None:
-            improvement = probability_of_improvement(table_ST, reference_ST)
+            sign = results.study.sign
+            improvement = probability_of_improvement(sign * table_ST, sign * reference_ST)
         iqm, median = linearised(table_ST, IQM), MEDIAN(table_ST)
         found.append(Aggregate(arm, len(table_ST), iqm, median, improvement, _area(results, arm)))
     return found

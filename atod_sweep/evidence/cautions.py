@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from atod_sweep.evidence.comparisons import against_reference, summaries
-from atod_sweep.evidence.results import Results
+from atod_sweep.evidence.learning import LEARNING, gain, not_learning
+from atod_sweep.evidence.results import Results, label
 from atod_sweep.evidence.stats import significance
 from atod_sweep.evidence.stats.skewness import pooled_skewness
-from atod_sweep.evidence.text import number, plural
+from atod_sweep.evidence.text import listing, number, plural
 
-LEARNING = 0.15  # gain in success over step 0 below which a setting counts as not learning
 ALPHA = 0.05
 # Percent of 95 % t intervals of a mean that hold the truth on the worse of two skewed laws, by number of seeds; from
 # benchmarks/coverage.md, held equal by a test.
@@ -32,18 +32,28 @@ def warnings(results: Results, numerics: int | None = None) -> list[str]:
     made = results.study.latest["numerics"]
     if numerics is not None and made != numerics:
         found.append(f"Stale: made with numerics version {made} of the trainer, which is at {numerics} now.")
-    checks = (_not_learning, _extended, _changed, _unreachable, _skewed)
+    checks = (_not_learning, _bare, _extended, _changed, _unreachable, _skewed)
     return found + [text for check in checks if (text := check(results))]
 
 
 def _not_learning(results: Results) -> str | None:
-    gains = [s.interval.estimate - s.start for s in summaries(results) if s.scores]
-    if results.study.metric.name != "eval/success" or max(gains) >= LEARNING:
+    stalled = not_learning(results)
+    if not stalled:
         return None
+    gains = [gain(results, levels) for levels in stalled]
+    where = f" at {listing([label(levels) for levels in stalled])}" if len(stalled) < len(results.conditions) else ""
     return (
-        f"No arm gained {LEARNING} success over step 0 (the best gained {number(max(gains), 3)}): this setting barely "
-        "learns, and differences between its arms say little."
+        f"Not learning{where}: no arm gained {LEARNING} success over step 0 (the best gained {number(max(gains), 3)}). "
+        "Differences between arms say little there, and no verdict counts it."
     )
+
+
+def _bare(results: Results) -> str | None:
+    """A ledger without its trials, as it is when only the ledger was kept."""
+    done = [t for t in results.trials if t.state == "COMPLETE" and t.role != "teacher"]
+    if not done or any(trial.rows for trial in done):
+        return None
+    return "The trials' own records are not in this folder: what needs them (curves, schedules, turns) is left out."
 
 
 def _extended(results: Results) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,7 +36,7 @@ class ArmSummary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arm minus other, on the seeds that both have. Larger is better."""
+    """Arm minus other, on the seeds that both have. `sign`: 1 if a larger value is better, -1 if a smaller one is."""
 
     arm: str
     other: str
@@ -46,6 +47,7 @@ class Comparison:
     p: float
     p_is_exact: bool
     missing: tuple[Missing, ...]
+    sign: float = 1.0
     p_holm: float = np.nan
 
     @property
@@ -61,12 +63,12 @@ class Comparison:
     @property
     def wins(self) -> int:
         """Seeds on which the arm is better."""
-        return sum(d > 0 for d in self.values)
+        return sum(self.sign * d > 0 for d in self.values)
 
     @property
     def losses(self) -> int:
         """Seeds on which the arm is worse."""
-        return sum(d < 0 for d in self.values)
+        return sum(self.sign * d < 0 for d in self.values)
 
     @property
     def spread(self) -> float:
@@ -117,12 +119,17 @@ def teacher_level(results: Results, levels: Levels, metric: Metric) -> float:
     return _mean([score for score in found if score is not None])
 
 
-def seed_score(results: Results, arm: str, at: Levels, seed: int, metric: Metric) -> float | list[Missing]:
+def seed_score(
+    results: Results, arm: str, at: Levels, seed: int, metric: Metric, without: Sequence[Levels] = ()
+) -> float | list[Missing]:
     """The arm's result with one seed, averaged over the conditions inside `at`; the missing cells if there are any.
 
-    The teacher is one fixed model: a seed it was not evaluated with gets its mean.
+    Conditions in `without` do not count. The teacher is one fixed model: a seed it was not evaluated with gets its
+    mean.
     """
-    conditions = [levels for levels in results.conditions if matches(levels, at)]
+    conditions = [levels for levels in results.conditions if matches(levels, at) and levels not in without]
+    if not conditions:
+        return []
     if arm not in results.arms:
         return _teacher_score(results, arm, conditions, seed, metric)
     gaps = [
@@ -143,12 +150,17 @@ def _teacher_score(
     return [Missing(arm, c, seed, "not evaluated") for c in conditions] if np.isnan(scores).any() else _mean(scores)
 
 
-def compare(results: Results, arm: str, other: str, at: Levels, metric: Metric) -> Comparison:
-    """Paired differences arm - other on common seeds, at the given levels (averaged over factors left open)."""
+def compare(
+    results: Results, arm: str, other: str, at: Levels, metric: Metric, without: Sequence[Levels] = ()
+) -> Comparison:
+    """Paired differences arm - other on common seeds, at the given levels (averaged over factors left open).
+
+    Conditions in `without` do not count.
+    """
     pairs, missing = {}, []
     for seed in results.seeds:
-        a = seed_score(results, arm, at, seed, metric)
-        b = seed_score(results, other, at, seed, metric)
+        a = seed_score(results, arm, at, seed, metric, without)
+        b = seed_score(results, other, at, seed, metric, without)
         if isinstance(a, float) and isinstance(b, float):
             pairs[seed] = (a, b)
         missing += [gap for side in (a, b) if isinstance(side, list) for gap in side]
@@ -164,6 +176,7 @@ def compare(results: Results, arm: str, other: str, at: Levels, metric: Metric) 
         p=significance.sign_flip(values) if exact else significance.t_test(values),
         p_is_exact=exact,
         missing=tuple(missing),
+        sign=results.study.sign if metric.name == results.study.metric.name else 1.0,
     )
 
 
@@ -207,18 +220,19 @@ def best_arm(results: Results) -> Best | None:
     candidates = complete or scored
     if not candidates:
         return None
-    arm = max(candidates, key=lambda a: _mean(list(candidates[a].values())))
+    sign = results.study.sign
+    arm = max(candidates, key=lambda a: sign * _mean(list(candidates[a].values())))
     interval = t_interval(list(candidates[arm].values()))
-    return Best(arm, interval, len(candidates), not complete, _left_out(complete))
+    return Best(arm, interval, len(candidates), not complete, _left_out(complete, sign))
 
 
-def _left_out(scores: dict[str, dict[int, float]]) -> float:
+def _left_out(scores: dict[str, dict[int, float]], sign: float) -> float:
     """Leave-one-seed-out estimate of what choosing the best arm is worth; NaN below two common seeds."""
     table_AS = np.array([list(by_seed.values()) for by_seed in scores.values()])
     if table_AS.size == 0 or table_AS.shape[1] < 2:
         return np.nan
     others_AS = table_AS.sum(axis=1, keepdims=True) - table_AS
-    return float(table_AS[others_AS.argmax(axis=0), np.arange(table_AS.shape[1])].mean())
+    return float(table_AS[(sign * others_AS).argmax(axis=0), np.arange(table_AS.shape[1])].mean())
 
 
 def _mean(values: list[float]) -> float:

@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -18,6 +18,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from atod_sweep.config.base import load_yaml
+from atod_sweep.config.search import Objective
 from atod_sweep.config.study import Hypothesis, Metric
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.stats.intervals import Array
@@ -52,6 +53,7 @@ class Trial:
     seconds: float
     error: dict[str, str] | None
     folder: Path
+    recorded: dict[Metric, float] = field(default_factory=dict)  # results that the ledger itself holds
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -86,6 +88,8 @@ class Trial:
         """
         if self.state != "COMPLETE":
             return None
+        if metric in self.recorded:
+            return self.recorded[metric]
         if metric.last == 1 or self.role == "teacher":
             value = self.metrics.get(metric.name)
             return value if _is_finite(value) else None
@@ -109,6 +113,7 @@ class Study:
     question: str
     reference: str
     metric: Metric
+    sign: float  # 1 if large values of the metric are good, -1 if small ones are (some searches minimise)
     claims: tuple[Claim, ...]
     arms: tuple[str, ...]
     controls: tuple[str, ...]
@@ -135,11 +140,13 @@ class Missing:
 
 @dataclass(frozen=True)
 class Results:
-    """A run: its study and its trials."""
+    """A run: its study and its trials. `explored`: those of a search, by whose results it chose (optimistic)."""
 
     folder: Path
     study: Study
     trials: tuple[Trial, ...]
+    explored: tuple[Trial, ...] = ()
+    ledger: tuple[Row, ...] = ()
 
     @property
     def arms(self) -> list[str]:
@@ -217,15 +224,29 @@ def load(run_dir: Path) -> Results:
     studies = tuple(row for row in rows if row["event"] == "study")
     if not studies:
         raise UserError(f"{path}: names no study; its run stopped before it began")
-    last = {row["trial"]: row for row in rows if row["event"] == "trial"}
+    trials = list({row["trial"]: row for row in rows if row["event"] == "trial"}.values())
+    explored: list[Row] = []
     if "search" in studies[-1]:
         # What a search selected on is optimistic: only the fresh seeds that confirm its choice are evidence.
-        if not studies[-1]["arms"]:
+        if not studies[-1]["arms"] and not _is_fruitless(rows):
             raise UserError(f"{path}: the search has not selected anything yet; finish it: atod-sweep resume {run_dir}")
-        last = {trial: row for trial, row in last.items() if row["phase"] == "confirm"}
+        explored = [row for row in trials if row["phase"] == "search"]
+        trials = [row for row in trials if row["phase"] == "confirm"]
         studies = studies[-1:]
-    trials = tuple(_trial(row, run_dir) for row in last.values())
-    return Results(run_dir, _study(studies), trials)
+    study = _study(studies)
+    return Results(
+        folder=run_dir,
+        study=study,
+        trials=tuple(_trial(row, run_dir, studies[-1]) for row in trials),
+        explored=tuple(_trial(row, run_dir, studies[-1]) for row in explored),
+        ledger=tuple(rows),
+    )
+
+
+def _is_fruitless(rows: list[Row]) -> bool:
+    """True if every configuration of a search has ended and none completed."""
+    told = [row["state"] for row in rows if row["event"] == "told"]
+    return bool(told) and "COMPLETE" not in told and len(told) == sum(row["event"] == "configuration" for row in rows)
 
 
 def _study(rows: tuple[Row, ...]) -> Study:
@@ -236,6 +257,7 @@ def _study(rows: tuple[Row, ...]) -> Study:
         question=latest["question"],
         reference=latest["reference"],
         metric=Metric.model_validate(latest["metric"]),
+        sign=Objective.model_validate(latest.get("search", {}).get("metric", {})).sign,
         claims=tuple(Claim(_hypothesis(h), _claim_key(h) in first) for h in latest["hypotheses"]),
         arms=tuple(latest["arms"]),
         controls=tuple(latest["controls"]),
@@ -254,7 +276,8 @@ def _claim_key(row: Row) -> str:
     return _hypothesis(row).model_dump_json()
 
 
-def _trial(row: Row, run_dir: Path) -> Trial:
+def _trial(row: Row, run_dir: Path, study: Row) -> Trial:
+    metrics = {"score": study["metric"], "second": study.get("search", {}).get("second")}
     return Trial(
         id=row["trial"],
         arm=row["arm"],
@@ -270,6 +293,11 @@ def _trial(row: Row, run_dir: Path) -> Trial:
         seconds=row.get("seconds") or 0.0,
         error=row.get("error"),
         folder=run_dir / "trials" / row["trial"],
+        recorded={
+            Metric(name=metric["name"], last=metric["last"]): row[key]
+            for key, metric in metrics.items()
+            if metric and _is_finite(row.get(key))
+        },
     )
 
 

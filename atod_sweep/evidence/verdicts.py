@@ -11,6 +11,7 @@ With d the mean paired difference arm - other, its 95 % interval [low, high], an
 "Within (-m, m)" is judged by the 90 % interval, which is what two one-sided tests at 5 % each amount to (Schuirmann
 1987). Everything else is undecided, and fewer than two common seeds decide nothing. Where seeds were added until the
 claims were decided, both intervals are confidence sequences, which stay honest under that (see `stats.sequential`).
+Settings in which no arm learns (see `learning`) are left out; a claim about nothing else gets no verdict: `not learning`.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from typing import Literal
 
 from atod_sweep.config.study import Hypothesis
 from atod_sweep.evidence.comparisons import Comparison, compare
-from atod_sweep.evidence.results import Claim, Results
+from atod_sweep.evidence.learning import LEARNING, not_learning
+from atod_sweep.evidence.results import Claim, Levels, Results, label, matches
 from atod_sweep.evidence.stats import power, significance
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
 from atod_sweep.evidence.stats.sequential import confidence_sequence
 from atod_sweep.evidence.text import estimate, number, plural
 
-Outcome = Literal["supported", "refuted", "equivalent", "undecided"]
+Outcome = Literal["supported", "refuted", "equivalent", "undecided", "not learning"]
 ALPHA = 0.05
 
 
@@ -42,6 +44,7 @@ class Verdict:
     sequential: bool
     outcome: Outcome
     seeds_needed: int | None
+    left_out: tuple[Levels, ...] = ()  # conditions of the claim in which no arm learns
     claims: int = 1  # decided together with this one, for Holm's correction
     survives: bool = True
 
@@ -72,7 +75,7 @@ class Verdict:
     @property
     def holds(self) -> bool | None:
         """True if the data bear the claim out, False if they contradict it, None if they do not decide it."""
-        if self.outcome == "undecided":
+        if self.outcome in ("undecided", "not learning"):
             return None
         return self.outcome == "supported" or (self.outcome == "equivalent" and self.hypothesis.relation == "=")
 
@@ -83,6 +86,9 @@ class Verdict:
         if self.comparison.missing:
             cells = plural(len(self.comparison.missing), "cell")
             marks.append(f"incomplete: {cells} missing, so not every seed counts")
+        if self.left_out and self.outcome != "not learning":
+            where = "; ".join(label(levels) for levels in self.left_out)
+            marks.append(f"partial: without {where}, where no arm gains {LEARNING} success over step 0")
         if not self.survives:
             marks.append(f"not after Holm's correction: decided by itself, but not as one of {self.claims} claims")
         if self.n > 1 and self.comparison.spread == 0:
@@ -102,6 +108,8 @@ class Verdict:
 
     def line(self) -> str:
         """`cosine > linear: undecided at n = 3 (about 19 seeds would decide a difference this size)`."""
+        if self.outcome == "not learning":
+            return f"{self.claim}: not judged (no arm gains {LEARNING} success over step 0)"
         reason = self.shortfall or f"{estimate(self.interval, signed=True)}"
         marks = "".join(f"; {mark.split(':')[0]}" for mark in self.marks)
         return f"{self.claim}: {self.outcome} at n = {self.n} ({reason}{marks})"
@@ -109,6 +117,11 @@ class Verdict:
     def sentence(self) -> str:
         """The answer in one sentence, with its uncertainty."""
         c, d = self.comparison, self.interval
+        if self.outcome == "not learning":
+            return (
+                f"No arm gains {LEARNING} success over step 0 in this setting, so a difference between {c.arm} and "
+                f"{c.other} would say nothing about the method: the claim is not judged."
+            )
         if self.n == 0:
             return f"{c.arm} and {c.other} have no seed in common, so nothing can be said."
         direction = "above" if d.estimate >= 0 else "below"
@@ -129,7 +142,7 @@ def judge(results: Results) -> list[Verdict]:
     family = sum(v.registered for v in verdicts)
     adjusted = significance.holm([_t_p(v) if v.registered else math.nan for v in verdicts])
     return [
-        v if v.outcome == "undecided" or v.sequential or not p > ALPHA else replace(v, claims=family, survives=False)
+        v if v.holds is None or v.sequential or not p > ALPHA else replace(v, claims=family, survives=False)
         for v, p in zip(verdicts, adjusted, strict=True)
     ]
 
@@ -148,7 +161,8 @@ def judge_claim(results: Results, claim: Claim) -> Verdict:
     """The verdict on one claim."""
     h = claim.hypothesis
     metric = results.study.metric.model_copy(update={"name": h.metric})
-    comparison = compare(results, h.arm, h.other, h.at, metric)
+    left_out = tuple(levels for levels in not_learning(results) if matches(levels, h.at))
+    comparison = compare(results, h.arm, h.other, h.at, metric, left_out)
     interval_of = confidence_sequence if results.study.sequential else t_interval
     wide = interval_of(comparison.values, 1 - ALPHA)
     narrow = interval_of(comparison.values, 1 - 2 * ALPHA)
@@ -158,9 +172,14 @@ def judge_claim(results: Results, claim: Claim) -> Verdict:
         comparison=comparison,
         interval=narrow if h.relation == "=" else wide,
         sequential=results.study.sequential,
-        outcome=decide(h.relation, h.margin, wide, narrow),
+        outcome="not learning" if _is_all(results, h, left_out) else decide(h.relation, h.margin, wide, narrow),
         seeds_needed=_seeds_needed(h, comparison),
+        left_out=left_out,
     )
+
+
+def _is_all(results: Results, h: Hypothesis, left_out: tuple[Levels, ...]) -> bool:
+    return all(levels in left_out for levels in results.conditions if matches(levels, h.at))
 
 
 def decide(relation: str, margin: float, wide: Interval, narrow: Interval) -> Outcome:

@@ -46,7 +46,7 @@ class BestSchedule:
             found.append(
                 "No other arm had all its seeds, so this is the only candidate, not the winner of a comparison."
             )
-        elif not rival.interval.low > 0:
+        elif not rival.interval.excludes(0.0):
             found.append(
                 f"Not separated from the runner-up {rival.other} at n = {rival.interval.n}: "
                 f"paired difference {estimate(rival.interval, 3, signed=True)}."
@@ -83,7 +83,7 @@ def choose(results: Results, at: Mapping[str, str] | None = None) -> BestSchedul
             "so none can be called best; finish the study with --resume"
         )
     means = {arm: sum(scores.values()) / len(scores) for arm, scores in complete.items()}
-    order = sorted(means, key=lambda arm: -means[arm])
+    order = sorted(means, key=lambda arm: -results.study.sign * means[arm])
     best = order[0]
     levels, trials, config = _exported(results, best, at)
     return BestSchedule(

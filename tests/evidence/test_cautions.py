@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +34,15 @@ def test_a_sound_run_needs_no_caution(make_run: MakeRun) -> None:
 
 
 def test_a_setting_that_does_not_learn(make_run: MakeRun) -> None:
-    assert "barely learns" in said(make_run("flat", {"a": 0.2, "b": 0.19}, seeds=10))
+    assert "Not learning: no arm gained" in said(make_run("flat", {"a": 0.2, "b": 0.19}, seeds=10))
+    some = make_run("some", {"a": 0.6, "b": 0.5}, seeds=10, factors={"horizon": {"short": 0.0, "long": -0.4}})
+    assert "Not learning at horizon=long: no arm gained" in said(some)
+
+
+def test_a_ledger_without_its_trials(make_run: MakeRun) -> None:
+    run = make_run("bare", {"a": 0.6, "b": 0.5}, seeds=10)
+    shutil.rmtree(run / "trials")
+    assert "records are not in this folder" in said(run)
 
 
 def test_seeds_added_on_the_way(make_run: MakeRun) -> None:

@@ -29,7 +29,8 @@ def differences(results: Results, comparisons: list[Comparison], folder: Path) -
                 _difference(axis, arms.index(c.arm), c, looks[c.arm].color)
         _names(axis, arms)
     canvas.supxlabel(
-        f"difference in {_metric(results)} to {short(results.study.reference)} (right is better)", fontsize=10
+        f"difference in {_metric(results)} to {short(results.study.reference)} ({_better(results)} is better)",
+        fontsize=10,
     )
     caption = (
         f"Each arm against {results.study.reference} on the same seeds. Small dots: single seeds; {_bars(results)}. A "
@@ -49,7 +50,7 @@ def _worth_showing(results: Results, found: list[Comparison]) -> list[str]:
     if len(arms) <= MOST:
         return arms
     means = {arm: [c.interval.estimate for c in found if c.arm == arm] for arm in arms}
-    return sorted(arms, key=lambda arm: -sum(means[arm]) / len(means[arm]))[:MOST]
+    return sorted(arms, key=lambda arm: -results.study.sign * sum(means[arm]) / len(means[arm]))[:MOST]
 
 
 def _bars(results: Results) -> str:
@@ -94,6 +95,10 @@ def _names(axis: Axes, names: list[str]) -> None:
     axis.set_yticks(range(len(names)), [short(name) for name in names])
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
+
+
+def _better(results: Results) -> str:
+    return "right" if results.study.sign > 0 else "left"
 
 
 def _metric(results: Results) -> str:
