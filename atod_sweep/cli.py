@@ -20,8 +20,10 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option("--out", help="Folder that holds one subfolder per study.")]
-Backend = Annotated[str, typer.Option(help="ray, or local: the same trials in this process, one after another.")]
-Concurrency = Annotated[int | None, typer.Option(help="Trials at a time; default: as many as the resources hold.")]
+Backend = Annotated[str, typer.Option(help="ray, or local: the same trials without Ray, on this machine.")]
+Concurrency = Annotated[
+    int | None, typer.Option(help="Trials at a time; default: what the resources hold, one if local.")
+]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to use, for example auto; default: this machine.")]
 TrackingUri = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: sqlite under --out.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Move an existing run to .trash and start over.")]
@@ -34,6 +36,9 @@ JsonEvents = Annotated[bool, typer.Option("--json", help="One JSON object per ev
 @app.command()
 def run(
     study: Annotated[Path, typer.Argument(help="Study file (YAML).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Dotted overrides of the base config, for example runtime.device=cuda.")
+    ] = None,
     out: Out = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the study's name.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, in the place of the study's.")] = None,
@@ -48,16 +53,19 @@ def run(
     json_output: JsonEvents = False,
 ) -> None:
     """Run an ablation study: train every arm x seed, record, report, export the best schedule."""
+    from atod_sweep.config.base import parse_assignments
     from atod_sweep.sweep.run import dry_run as estimate
     from atod_sweep.sweep.run import run_study
 
+    changes = parse_assignments(overrides or [])
     if dry_run:
-        lines = estimate(study, seeds=seeds, backend=backend, concurrency=concurrency).lines()
+        lines = estimate(study, overrides=changes, seeds=seeds, backend=backend, concurrency=concurrency).lines()
         typer.echo("\n".join(lines))
         return
 
     outcome = run_study(
         study,
+        overrides=changes,
         out=out,
         name=name,
         seeds=seeds,
@@ -243,7 +251,7 @@ def compare(
 def export(
     run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")],
     to: Annotated[
-        str, typer.Option("--to", help="bundle, or the framework that shall run it; see the README.")
+        str, typer.Option("--to", help="bundle, the framework that shall run it (see the README), or all of them.")
     ] = "bundle",
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write; default: RUN/export/TARGET.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of the target run; default: the study's.")] = None,
@@ -252,22 +260,52 @@ def export(
     ] = None,
     at: Annotated[list[str] | None, typer.Option("--at", help="FACTOR=LEVEL, where schedules differ by level.")] = None,
     allow_lossy: Annotated[bool, typer.Option("--allow-lossy", help="Leave out what the target cannot carry.")] = False,
+    model: Annotated[
+        bool, typer.Option("--model", help="The best student, as a Hugging Face directory, instead of the schedule.")
+    ] = False,
+    register: Annotated[str | None, typer.Option(help="With --model: name in the MLflow model registry.")] = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
-    """Write the best schedule in a form that other trainers can run."""
+    """Write the best schedule in a form that other trainers can run, or the best student (--model)."""
     from atod_sweep.config.base import parse_assignments
-    from atod_sweep.export.bundle import write
+    from atod_sweep.export import bundle
 
     levels = {factor: str(level) for factor, level in parse_assignments(at or []).items()}
-    folder = write(run_dir, out or run_dir / "export" / to, steps, horizon, levels or None, to, allow_lossy)
-    typer.echo(f"{to}  {folder}")
+    if register is not None and not model:
+        raise UserError(f"--register {register!r}: registers a student; add --model")
+    if not model:
+        folder = bundle.write(run_dir, out or run_dir / "export" / to, steps, horizon, levels or None, to, allow_lossy)
+        typer.echo("\n".join(bundle.lines(folder)))
+        return
+
+    from atod_sweep.export import model as student
+    from atod_sweep.training.standalone import save_standalone
+
+    if steps or horizon or to != "bundle":
+        raise UserError("--model: exports a student as it was trained; --to, --steps and --horizon are for schedules")
+    folder = student.write(run_dir, out or run_dir / "export" / "model", save_standalone, levels or None)
+    typer.echo(f"model            {folder}")
+    if register is not None:
+        from atod_sweep.sweep.registry import register as enter
+        from atod_sweep.sweep.tracking import default_uri
+
+        version = enter(run_dir, folder, register, tracking_uri or default_uri(run_dir.parent))
+        typer.echo(f"registered       models:/{register}/{version}")
 
 
 @app.command()
-def verify(bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle.")]) -> None:
-    """Re-derive everything in a bundle; fail on any difference."""
+def verify(bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle or model.")]) -> None:
+    """Re-derive everything in a bundle, or check and play an exported model; fail on any difference."""
+    from atod_sweep.export import model
     from atod_sweep.export.verify import verify as check
 
-    for line in check(bundle):
+    if model.is_model(bundle):
+        from atod_sweep.training.trainer import evaluate_student
+
+        lines = model.verify(bundle, evaluate_student)
+    else:
+        lines = check(bundle)
+    for line in lines:
         typer.echo(line)
 
 
@@ -307,9 +345,17 @@ def schema(
 
 
 def _conclude(run_dir: Path) -> None:
-    """Report and best schedule of a finished run, written before it is closed in MLflow."""
-    from atod_sweep.evidence.report import write
-    from atod_sweep.export.best import write_best
+    """Report and best schedule of a finished run, written before it is closed in MLflow.
+
+    A machine that can train need not hold what reports are made with.
+    """
+    try:
+        from atod_sweep.evidence.report import write
+        from atod_sweep.export.best import write_best
+    except ModuleNotFoundError as missing:
+        said = f"no report: {missing.name} is not installed here; where it is: atod-sweep report {run_dir}"
+        typer.echo(said, err=True)
+        return
     from atod_sweep.training import NUMERICS
 
     try:
@@ -321,16 +367,16 @@ def _conclude(run_dir: Path) -> None:
 
 def _close(outcome: Any, json_output: bool) -> None:
     """Print what came of a run (a `sweep.session.Outcome`), and exit with 0 only if enough trials completed."""
-    from atod_sweep.evidence.results import load
-    from atod_sweep.evidence.summary import lines
-
     run_dir = outcome.run_dir
     if outcome.interrupted:
         typer.echo(
             f"stopped with {outcome.complete} of {outcome.total} trials done; go on: atod-sweep resume {run_dir}"
         )
         raise typer.Exit(130)
-    if not json_output:
+    if not json_output and (run_dir / "report.html").exists():
+        from atod_sweep.evidence.results import load
+        from atod_sweep.evidence.summary import lines
+
         typer.echo("\n".join(lines(load(run_dir))))
         typer.echo(f"\n report    {run_dir / 'report.html'}")
         if (run_dir / "best_schedule.yaml").exists():

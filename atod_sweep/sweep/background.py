@@ -7,7 +7,7 @@ from pathlib import Path
 
 from atod_sweep.sweep.jobs import Row
 from atod_sweep.sweep.recorder import METRICS
-from atod_sweep.sweep.tracking import Mirror
+from atod_sweep.sweep.tracking import Mirror, NoMirror
 
 INTERVAL = 5.0  # seconds between looks at the metrics of running trials
 
@@ -15,7 +15,7 @@ INTERVAL = 5.0  # seconds between looks at the metrics of running trials
 class Background:
     """Feeds a mirror with the latest row of every trial that changed, until `close`."""
 
-    def __init__(self, mirror: Mirror, run_dir: Path) -> None:
+    def __init__(self, mirror: Mirror | NoMirror, run_dir: Path) -> None:
         self._mirror, self._run_dir = mirror, run_dir
         self._latest: dict[str, Row] = {}  # rows that the mirror does not have yet
         self._running: dict[str, tuple[Row, int]] = {}  # running trials and the size of their metrics file

@@ -18,7 +18,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from atod_sweep.sweep.jobs import Attempt, Failure, Job, interrupted, pruned
+from atod_sweep.sweep.jobs import Attempt, Failure, Job, death, interrupted, pruned
 from atod_sweep.sweep.nodes import fetch
 from atod_sweep.sweep.queue import Source
 from atod_sweep.sweep.trainable import pack
@@ -109,11 +109,7 @@ class Bridge(tune.Callback):
             with self._ours():
                 self._sink.started(live.job)
         seconds = time.monotonic() - live.began if live.began is not None else 0.0
-        error = _death(trial)
-        limit = live.job.seconds
-        if limit is not None and seconds > limit:
-            error = Failure("timeout", error.type, f"took longer than resources.seconds = {limit:g}", error.traceback)
-        self._end(trial.trial_id, Attempt(seconds, "", error=error))
+        self._end(trial.trial_id, death(live.job, seconds, _death(trial)))
 
     def _end(self, trial_id: str, attempt: Attempt) -> None:
         job = self._live.pop(trial_id).job

@@ -11,9 +11,9 @@ from typing import Any
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
-from atod_sweep.sweep import progress, runner
+from atod_sweep.sweep import progress
 from atod_sweep.sweep.jobs import Row, load
-from atod_sweep.sweep.session import Options, Work, ensure_models
+from atod_sweep.sweep.session import Options, Work, at_a_time, ensure_models
 
 STEPS = 4  # timed training steps; the first one is left out: it warms caches
 START_SECONDS = 2.0  # an attempt's imports and model loading on a warm worker
@@ -58,13 +58,12 @@ def estimate(work: Work, options: Options) -> Estimate:
     step_seconds = statistics.median(_seconds(row) for row in rows if row["phase"] == "train" and row["step"] > 0)
     eval_seconds = statistics.median(row.get("seconds/eval", 0.0) for row in rows if row["phase"] == "eval")
     trial_seconds = START_SECONDS + steps * step_seconds + (math.ceil(steps / every) + 1) * eval_seconds
-    at_a_time = options.concurrency or work.concurrency or runner.capacity(work.resources)
-    at_a_time = 1 if options.backend == "local" else at_a_time
+    width = at_a_time(work, options)
     return Estimate(
         trials=work.total,
-        at_a_time=at_a_time,
+        at_a_time=width,
         trial_seconds=trial_seconds,
-        seconds=math.ceil(work.total / at_a_time) * trial_seconds,
+        seconds=math.ceil(work.total / width) * trial_seconds,
         core_seconds=work.total * trial_seconds * work.resources.cpu,
         env_steps=_scaled(result.cost, "env_steps", work.total * steps),
         tokens=_scaled(result.cost, "tokens", work.total * steps),

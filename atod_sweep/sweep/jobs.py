@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from atod_sweep.errors import UserError
@@ -98,3 +98,11 @@ def pruned(rows: list[Row], seconds: float, worker: str) -> Attempt:
     metrics = {key: value for key, value in last.items() if key.startswith("eval/")}
     cost = {key.removeprefix("cost/"): value for key, value in last.items() if key.startswith("cost/")}
     return Attempt(seconds, worker, metrics, cost, pruned=True)
+
+
+def death(job: Job, seconds: float, failure: Failure) -> Attempt:
+    """An attempt whose process is gone: a timeout if its time was up, else what `failure` says."""
+    if job.seconds is not None and seconds > job.seconds:
+        message = f"took longer than resources.seconds = {job.seconds:g}"
+        failure = replace(failure, status="timeout", message=message)
+    return Attempt(seconds, "", error=failure)

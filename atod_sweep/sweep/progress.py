@@ -50,7 +50,8 @@ class Scoreboard:
             return ""
         name = max(scores, key=lambda arm: statistics.fmean(scores[arm]))
         values = scores[name]
-        return f"{name} {statistics.fmean(values):.2f}" + (f" ± {_half_width(values):.2f}" if len(values) > 1 else "")
+        half = _half_width(values) if len(values) > 1 else None
+        return f"{name} {statistics.fmean(values):.2f}" + (f" ± {half:.2f}" if half is not None else "")
 
     @property
     def seconds_left(self) -> float | None:
@@ -60,9 +61,12 @@ class Scoreboard:
         return math.ceil((self.total - self.done) / self._concurrency) * statistics.fmean(self._seconds)
 
 
-def _half_width(values: list[float]) -> float:
-    from scipy.special import stdtrit
-
+def _half_width(values: list[float]) -> float | None:
+    """None on a machine that can train but has no scipy."""
+    try:
+        from scipy.special import stdtrit
+    except ModuleNotFoundError:
+        return None
     return float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) / math.sqrt(len(values))
 
 

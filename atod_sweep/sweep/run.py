@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config.base import load_yaml, validate
-from atod_sweep.config.files import load_study
+from atod_sweep.config.base import dump_yaml, load_yaml, validate
+from atod_sweep.config.files import flatten, load_study
 from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger
@@ -16,7 +17,7 @@ from atod_sweep.sweep.jobs import Trainer
 from atod_sweep.sweep.queue import Queue
 from atod_sweep.sweep.rundir import Intent
 from atod_sweep.sweep.session import Options, Outcome, Session, Work, execute_work
-from atod_sweep.sweep.study import Plan, resolve
+from atod_sweep.sweep.study import MATCH, Plan, resolve
 
 __all__ = ["Options", "Outcome", "Trainer", "dry_run", "resume_run", "run_study"]
 
@@ -24,6 +25,7 @@ __all__ = ["Options", "Outcome", "Trainer", "dry_run", "resume_run", "run_study"
 def run_study(
     path: Path,
     *,
+    overrides: Mapping[str, Any] | None = None,
     out: Path = Path("runs"),
     name: str | None = None,
     seeds: int | None = None,
@@ -32,23 +34,39 @@ def run_study(
     overwrite: bool = False,
     **options: Any,
 ) -> Outcome:
-    """Run a study file into `out`/NAME; `options` are the fields of `Options`. UserError on bad input."""
-    work = _study_file(path, name, seeds)
+    """Run a study file into `out`/NAME; `options` are the fields of `Options`. UserError on bad input.
+
+    `overrides`: dotted keys of the trainer config, for every trial of the study.
+    """
+    work = _study_file(path, overrides or {}, name, seeds)
     return execute_work(work, out / work.name, Intent(resume, extend, overwrite), Options(**options))
 
 
-def dry_run(path: Path, *, seeds: int | None = None, **options: Any) -> Estimate:
+def dry_run(
+    path: Path, *, overrides: Mapping[str, Any] | None = None, seeds: int | None = None, **options: Any
+) -> Estimate:
     """What `run_study` would take, from a few timed steps. UserError on bad input."""
-    return estimate(_study_file(path, None, seeds), Options(**options))
+    return estimate(_study_file(path, overrides or {}, None, seeds), Options(**options))
 
 
-def _study_file(path: Path, name: str | None, seeds: int | None) -> Work:
-    study = load_study(path)
-    changes = {key: value for key, value in (("name", name), ("seeds", seeds)) if value is not None}
+def _study_file(path: Path, overrides: Mapping[str, Any], name: str | None, seeds: int | None) -> Work:
+    study, text = load_study(path), path.read_text(encoding="utf-8")
+    changes: dict[str, Any] = {key: value for key, value in (("name", name), ("seeds", seeds)) if value is not None}
+    if overrides:
+        changes["base"] = _overridden(study, flatten(overrides), str(path))
+        text = dump_yaml(load_yaml(path) | {"base": changes["base"]})  # the run's folder shall say what ran
     if changes:
         study = validate(Study, study.model_dump() | changes, str(path))
-    plan = resolve(study, path.parent, str(path))
-    return study_work(plan, path.read_text(encoding="utf-8"))
+    return study_work(resolve(study, path.parent, str(path)), text)
+
+
+def _overridden(study: Study, overrides: dict[str, Any], where: str) -> dict[str, Any]:
+    """The study's base with `overrides`. UserError where an arm or a level would undo one."""
+    levels = {f"factors.{f}.{v}": o for f, table in study.factors.items() for v, o in table.items()}
+    for name, own in ({f"arms.{arm}": o for arm, o in study.arms.items()} | levels).items():
+        if both := sorted(overrides.keys() & {key.removesuffix(MATCH) for key in flatten(own)}):
+            raise UserError(f"{where}: {name} sets {both[0]!r} itself; change it there, or drop {both[0]}=…")
+    return {"base": study.base, **overrides}
 
 
 def resume_run(run_dir: Path, **options: Any) -> Outcome:

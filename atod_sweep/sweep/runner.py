@@ -1,4 +1,4 @@
-"""Where trials run: in this process, or on Ray. Both take attempts from one source and tell one recorder."""
+"""What backends share, and trials on Ray. A backend takes attempts from a source and tells a recorder (the sink)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import shutil
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from atod_sweep.config.study import Resources
 from atod_sweep.errors import UserError
-from atod_sweep.sweep.jobs import Attempt, Job, Row, interrupted, pruned
+from atod_sweep.sweep.jobs import Attempt, Job, Row
 from atod_sweep.sweep.nodes import pack_models
 from atod_sweep.sweep.queue import Source
-from atod_sweep.sweep.trainable import execute, ray_trainable
+from atod_sweep.sweep.trainable import ray_trainable
 
 # Ray must be told before it is imported. What a user has set stays.
 _RAY_ENVIRONMENT = {
@@ -73,41 +72,6 @@ def cpu_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Pruned(Exception):
-    """Ends an attempt from inside its report."""
-
-    def __init__(self, rows: list[Row]) -> None:
-        super().__init__()
-        self.rows = rows
-
-
-def run_local(source: Source, sink: Sink) -> None:
-    """One attempt after the other, in this process. KeyboardInterrupt, also on SIGTERM, once the ledger knows."""
-    with stoppable():
-        while (job := source.next()) is not None:
-            sink.started(job)
-            try:
-                attempt = _attempt(job, source, sink)
-            except KeyboardInterrupt:
-                sink.ended(job, interrupted())
-                raise
-            sink.ended(job, attempt)
-            source.ended(job, attempt)
-
-
-def _attempt(job: Job, source: Source, sink: Sink) -> Attempt:
-    def report(rows: list[Row]) -> None:
-        sink.rows(job, rows)
-        if source.should_stop(job, rows):
-            raise _Pruned(rows)
-
-    started = time.monotonic()
-    try:
-        return execute(job, report)
-    except _Pruned as stop:
-        return pruned(stop.rows, time.monotonic() - started, "")
-
-
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
     """Let `kill PID` end a run as Ctrl-C does: recorded and resumable."""
@@ -132,7 +96,10 @@ def run_ray(source: Source, sink: Sink, resources: Resources, concurrency: int |
     """Attempts as Ray Tune trials: on this machine, or on the cluster at `options.address`."""
     for name, value in _RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    import ray
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise UserError("--backend 'ray': Ray is not installed; use local, or pip install 'ray[tune]'") from None
 
     from atod_sweep.sweep.bridge import quiet
 

@@ -24,7 +24,6 @@ from atod_sweep.sweep.proposals import grid, proposer
 from atod_sweep.sweep.queue import Queue
 from atod_sweep.sweep.recorder import METRICS, read_rows
 from atod_sweep.sweep.rundir import Intent
-from atod_sweep.sweep.runner import capacity
 from atod_sweep.sweep.session import Options, Outcome, Session, Work, execute_work
 from atod_sweep.sweep.space import Infeasible, Sample, Space, resolve_space
 from atod_sweep.sweep.start import starting_points
@@ -229,9 +228,7 @@ class Campaign:
 
     def _seconds_to_confirm(self) -> float:
         times = [row["seconds"] for row in self._session.latest.values() if row["state"] == "COMPLETE"]
-        confirm, options = self._search.budget.confirm, self._session.options
-        width = options.concurrency or self._search.concurrency or capacity(self._search.resources)
-        width = 1 if options.backend == "local" else width
+        confirm, width = self._search.budget.confirm, self._session.at_a_time
         return statistics.fmean(times) * (confirm.top + 1) * confirm.seeds / width if times else 0.0
 
     def _ask(self, recorded: Row | None) -> None:

@@ -14,7 +14,7 @@ from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
-from atod_sweep.sweep import ledger, progress, provenance, runner
+from atod_sweep.sweep import ledger, local, progress, provenance, runner
 from atod_sweep.sweep.background import Background
 from atod_sweep.sweep.jobs import Job, Trainer, load
 from atod_sweep.sweep.ledger import History, Ledger
@@ -23,7 +23,7 @@ from atod_sweep.sweep.queue import Source
 from atod_sweep.sweep.recorder import Recorder
 from atod_sweep.sweep.rundir import Extension, Intent, opened
 from atod_sweep.sweep.study import Trial
-from atod_sweep.sweep.tracking import Mirror, default_uri
+from atod_sweep.sweep.tracking import Mirror, NoMirror, NotInstalled, default_uri
 
 FINISHED = ("COMPLETE", "PRUNED")
 MLFLOW_PATIENCE = 60.0  # seconds that the end of a run waits for MLflow
@@ -109,6 +109,11 @@ class Session:
         """Time since this process took up the run."""
         return time.monotonic() - self._started
 
+    @property
+    def at_a_time(self) -> int:
+        """Attempts that run side by side."""
+        return at_a_time(self.work, self.options)
+
     def record(self, row: ledger.Row) -> None:
         """Write a row of another kind than a trial's into the ledger."""
         self._writer.append({**row, "time": time.time()})
@@ -134,7 +139,7 @@ class Session:
             seconds=resources.seconds,
             memory_gb=resources.memory_gb,
             gpu=resources.gpu,
-            may_exit=self.options.backend == "ray",
+            may_exit=self.options.backend == "ray" or self.at_a_time > 1,
         )
 
     def is_finished(self, trial: Trial) -> bool:
@@ -143,11 +148,10 @@ class Session:
 
     # -- the run
 
-    def prepare(self, show: Progress, row_id: str) -> Mirror:
+    def prepare(self, show: Progress, row_id: str) -> Mirror | NoMirror:
         """Models, the study row, MLflow: everything before the first trial."""
         self.row = {"id": row_id, "event": "study", **self.work.row, **_circumstances(self.work, self.options)}
-        runs = self.run_dir.parent
-        mirror = Mirror(self.options.tracking_uri or default_uri(runs), self.run_dir, self.row | {"time": time.time()})
+        mirror = self._mirror(show)
         self._models = ensure_models(self.work.configs, self.options.trainer, show)
         self.row["models"] = asdict(next(iter(self._models.values())))
         (self.run_dir / self.work.file).write_text(self.work.text, encoding="utf-8")
@@ -156,19 +160,29 @@ class Session:
         mirror.begin()
         return mirror
 
+    def _mirror(self, show: Progress) -> Mirror | NoMirror:
+        """MLflow, which is optional unless a store was named."""
+        uri = self.options.tracking_uri
+        try:
+            return Mirror(uri or default_uri(self.run_dir.parent), self.run_dir, self.row | {"time": time.time()})
+        except NotInstalled:
+            if uri is not None:
+                raise
+        show.note(f"MLflow is not installed here; where it is, record this run with: atod-sweep sync {self.run_dir}")
+        return NoMirror()
+
     def run(self, show: Progress, tracker: Background) -> bool:
         """Run what the source hands out; True if it was stopped from outside."""
         options, work = self.options, self.work
         source = work.source(self)
-        concurrency = options.concurrency or work.concurrency
-        at_a_time = 1 if options.backend == "local" else concurrency or runner.capacity(work.resources)
-        show.begin(Scoreboard(work.total, at_a_time, work.metric.name, self.history.trials))
+        show.begin(Scoreboard(work.total, self.at_a_time, work.metric.name, self.history.trials))
         listeners = [self._note, tracker.add, show.trial]
         sink = Recorder(self.run_dir, self._writer, work.metric, work.second, self.trials, listeners)
         try:
             if options.backend == "local":
-                runner.run_local(source, sink)
+                local.run_local(source, sink, self.at_a_time)
             elif not source.finished:
+                concurrency = options.concurrency or work.concurrency
                 runner.run_ray(source, sink, work.resources, concurrency, self._ray_options())
         except KeyboardInterrupt:
             return True
@@ -192,6 +206,12 @@ class Session:
 
     def _note(self, row: ledger.Row) -> None:
         self.latest[row["trial"]] = row
+
+
+def at_a_time(work: Work, options: Options) -> int:
+    """Attempts side by side: as asked for, else one in this process, or on Ray as many as the resources hold."""
+    default = 1 if options.backend == "local" else runner.capacity(work.resources)
+    return options.concurrency or work.concurrency or default
 
 
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> Outcome:
@@ -233,7 +253,7 @@ def _outcome(session: Session, history: History, stopped: bool) -> Outcome:
     )
 
 
-def _close(tracker: Background, mirror: Mirror, status: str, show: Progress, run_dir: Path) -> None:
+def _close(tracker: Background, mirror: Mirror | NoMirror, status: str, show: Progress, run_dir: Path) -> None:
     behind = not tracker.close(MLFLOW_PATIENCE)
     try:
         mirror.end(status)
@@ -280,9 +300,9 @@ def _describe(models: Any) -> str:
 
 
 def _announce(show: Progress, work: Work, options: Options) -> None:
-    at_a_time = options.concurrency or work.concurrency or runner.capacity(work.resources)
-    where = f"{at_a_time} at a time on {runner.cpu_cores()} CPUs"
-    if options.backend == "local":
+    width = at_a_time(work, options)
+    where = f"{width} at a time on {runner.cpu_cores()} CPUs"
+    if options.backend == "local" and width == 1:
         where = "in this process"
     elif options.address:
         where = f"on the Ray cluster at {options.address}"

@@ -32,17 +32,37 @@ def default_uri(runs: Path) -> str:
     return f"sqlite:///{runs.resolve() / 'mlflow.db'}"
 
 
+class NotInstalled(UserError):
+    """MLflow is absent from this machine."""
+
+
+class NoMirror:
+    """In a mirror's place where MLflow is not installed: the ledger has everything, and `sync` records it later."""
+
+    def begin(self) -> None:
+        """Nothing to find."""
+
+    def trial(self, row: Row) -> None:
+        """Nothing to bring up to date."""
+
+    def end(self, status: str) -> None:
+        """Nothing to close."""
+
+
 class Mirror:
     """A study's runs in one MLflow store. Every method may raise whatever the store raises."""
 
     def __init__(self, uri: str, run_dir: Path, study: Row) -> None:
-        """Connect. UserError if the store does not answer."""
+        """Connect. UserError if the store does not answer, NotInstalled if MLflow is absent."""
         # A store that does not answer must not hold the driver up for minutes; and nobody asked to be counted.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        from mlflow import MlflowClient
+        try:
+            from mlflow import MlflowClient
+        except ModuleNotFoundError:
+            raise NotInstalled(f"--tracking-uri {uri!r}: MLflow is not installed; pip install mlflow") from None
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
