@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import Cache
 
 from atod_sweep.training import llama
+from atod_sweep.training.llama_inference import FoldedLlama
 from atod_sweep.training.policy import Policy
 
 
@@ -72,7 +73,7 @@ class Decoder(ABC):
 def decoder_for(policy: Policy, rows: int, slots: int = 128) -> Decoder:
     """The decoder for a policy's architecture, `slots` tokens per row to begin with."""
     if llama.can_fold(policy.model):
-        return FoldedDecoder(llama.FoldedLlama(policy.model), rows, slots)
+        return FoldedDecoder(policy.folded or FoldedLlama(policy.model), rows, slots)
     return GeneralDecoder(policy, rows, slots)
 
 
@@ -145,9 +146,12 @@ class GeneralDecoder(Decoder):
 
 
 class FoldedDecoder(Decoder):
-    """On folded weights, with a cache laid out (B, H, S, D), and no mask while all rows have the same length."""
+    """On folded weights, with a cache laid out (B, H, S, D), and no mask while all rows have the same length.
 
-    def __init__(self, model: llama.FoldedLlama, rows: int, slots: int) -> None:
+    In the last block of a chunk, only each row's last new token goes on behind keys and values: nobody asks the others.
+    """
+
+    def __init__(self, model: FoldedLlama, rows: int, slots: int) -> None:
         super().__init__(rows, slots, model.embedding.device)
         self.model = model
         self.cache = [
@@ -155,32 +159,35 @@ class FoldedDecoder(Decoder):
         ]
 
     def advance(self, ids_BL: Tensor, count_B: Tensor) -> Tensor:
-        rows, width = ids_BL.shape
+        (rows, width), visible, device = ids_BL.shape, self.longest, ids_BL.device
+        row_B = torch.arange(rows, device=device)
+        last_B = (count_B - 1).clamp(min=0)
+        mask: Tensor | None
+        last_mask: Tensor | None
+        write: tuple[Any, ...]
         if self.aligned:
-            start = self.longest - width
-            turn = self.model.turns(self.longest)[start : self.longest, None]
-            causal = torch.ones(width, self.longest, dtype=torch.bool, device=ids_BL.device).tril(start)
-            x_MC = self.model.run(ids_BL, turn, lambda *qkv: self._aligned(start, None if width == 1 else causal, *qkv))
-            return self.model.read(x_MC.view(rows, width, -1)[:, -1])
-        slot_BL = self.length_B[:, None] + torch.arange(width, device=ids_BL.device)
-        turn = self.model.turns(self.longest + width)[slot_BL][:, :, None]
-        visible_B1LS = torch.arange(self.longest, device=ids_BL.device) <= slot_BL[:, None, :, None]
-        x_MC = self.model.run(ids_BL, turn, lambda *qkv: self._ragged(slot_BL, visible_B1LS, *qkv))
-        row_B = torch.arange(rows, device=ids_BL.device)
-        return self.model.read(x_MC.view(rows, width, -1)[row_B, (count_B - 1).clamp(min=0)])
+            start = visible - width
+            write = (slice(None), slice(start, visible))
+            turn = self.model.turns(visible)[start:visible, None]
+            mask = torch.full((width, visible), float("-inf"), device=device).triu_(start + 1) if width > 1 else None
+            last_mask = None
+        else:
+            slot_BL = self.length_B[:, None] + torch.arange(width, device=device)
+            write = (row_B[:, None], slot_BL)
+            turn = self.model.turns(visible + width)[slot_BL][:, :, None]
+            hidden_BLS = torch.arange(visible, device=device) > slot_BL[:, :, None]
+            mask = torch.zeros(hidden_BLS.shape, device=device).masked_fill_(hidden_BLS, float("-inf"))[:, None]
+            last_mask = mask[row_B, :, last_B][:, :, None]
 
-    def _aligned(self, start: int, mask_LS: Tensor | None, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        cache = self.cache[layer]
-        cache[0, :, :, start : start + k.shape[1]] = k.transpose(1, 2)
-        cache[1, :, :, start : start + k.shape[1]] = v.transpose(1, 2)
-        return _attention(q, cache[:, :, :, : self.longest], mask_LS)
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            cache = self.cache[layer]
+            cache[0].transpose(1, 2)[write] = k
+            cache[1].transpose(1, 2)[write] = v
+            if layer < len(self.cache) - 1:
+                return _attention(q, cache[:, :, :, :visible], mask)
+            return _attention(q if width == 1 else q[row_B, last_B][:, None], cache[:, :, :, :visible], last_mask)
 
-    def _ragged(self, slot_BL: Tensor, visible_B1LS: Tensor, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        cache = self.cache[layer]
-        row_B1 = torch.arange(len(q), device=q.device)[:, None]
-        cache[0].transpose(1, 2)[row_B1, slot_BL] = k
-        cache[1].transpose(1, 2)[row_B1, slot_BL] = v
-        return _attention(q, cache[:, :, :, : self.longest], visible_B1LS)
+        return self.model.run(ids_BL, turn, attend, None if width == 1 else row_B * width + last_B)
 
     def grow(self) -> None:
         self.cache = [F.pad(c, (0, 0, 0, self.slots - c.shape[3])) for c in self.cache]
@@ -190,11 +197,15 @@ class FoldedDecoder(Decoder):
 
 
 def _attention(q_BLHD: Tensor, cache: Tensor, mask: Tensor | None) -> Tensor:
-    """Attended values, B x L x (H * D); queries carry their scale already. `mask` is True where a slot is visible."""
-    q, k, v = q_BLHD.transpose(1, 2), cache[0], cache[1]
-    if q.shape[2] > 1 or q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0).transpose(1, 2).flatten(2)
-    scores = q @ k.transpose(2, 3)  # on a CPU, two small products beat the fused kernel for single queries
+    """Attended values, (B * L) x (H * D). Queries carry their scale already; `mask` is added to their scores."""
+    rows, length, heads, dim = q_BLHD.shape
+    if length > 1 or q_BLHD.device.type != "cpu":
+        q_BHLD = q_BLHD.transpose(1, 2)
+        a_BHLD = F.scaled_dot_product_attention(q_BHLD, cache[0], cache[1], attn_mask=mask, scale=1.0)
+        return a_BHLD.transpose(1, 2).reshape(rows * length, heads * dim)
+    # On a CPU, two small products beat the fused kernel for single queries.
+    k, v = cache.flatten(1, 2)
+    scores = torch.bmm(q_BLHD.reshape(rows * heads, 1, dim), k.transpose(1, 2))
     if mask is not None:
-        scores.masked_fill_(~mask, float("-inf"))
-    return (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+        scores.view(rows, heads, 1, -1).add_(mask)
+    return torch.bmm(scores.softmax(-1), v).view(rows, heads * dim)

@@ -75,6 +75,7 @@ class Player:
         observations = self._guard(lambda: self.batch.reset(seeds, split))
         decoder = self._decoder(policy, len(seeds))
         while rows:
+            self.conversation.encode_turns((observations[e], not table.current[e].ids) for e in rows)
             chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
             for i, chunk in enumerate(chunks):
                 if chunk.restart:

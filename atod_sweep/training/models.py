@@ -27,7 +27,7 @@ from atod_sweep.training import NUMERICS, compact, pretrain
 from atod_sweep.training.conversation import conversation_for
 from atod_sweep.training.outcomes import Limits
 from atod_sweep.training.policy import Policy
-from atod_sweep.training.runtime import keep_freed_memory
+from atod_sweep.training.runtime import keep_freed_memory, one_thread
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def _ensure(
     with FileLock(f"{path}.lock"):
         built = not path.is_dir()
         if built:
-            _build(role, model, env, config, path, note)
+            with one_thread():  # rounding depends on their number, and a cached model must not
+                _build(role, model, env, config, path, note)
     meta = json.loads((path / "recipe.json").read_text())
     return ModelRef(str(path), digest, meta["success"], built, meta["seconds"] if built else 0.0)
 
@@ -94,7 +95,6 @@ def _build(
     role: str, model: CompactTeacher | CompactStudent, env: Env, config: Train, path: Path, note: Callable[[str], None]
 ) -> None:
     started = time.perf_counter()
-    torch.set_num_threads(config.runtime.threads)  # rounding depends on it, and a model must not
     keep_freed_memory()
     sample = envs.make(env)
     if not hasattr(sample.unwrapped, "vocabulary"):

@@ -13,7 +13,8 @@ from transformers.utils import logging as transformers_logging
 
 from atod_sweep.config.train import Pretrained
 from atod_sweep.errors import UserError
-from atod_sweep.training import llama
+from atod_sweep.training import llama, llama_learning
+from atod_sweep.training.llama_inference import FoldedLlama
 
 transformers_logging.disable_progress_bar()  # hundreds of trials load models of a few megabytes
 
@@ -33,7 +34,8 @@ class Policy(nn.Module):
         super().__init__()
         self.model = model
         _without_dropout(model)
-        self.folded: llama.FoldedLlama | None = None
+        self.folded: FoldedLlama | None = None  # a frozen policy's weights
+        self.compact = llama.is_compact(model)
         self.value_head = nn.Linear(model.config.hidden_size, 1) if value_head else None
         if self.value_head is not None:  # start from "every state is worth 0": no random baseline at the first step
             nn.init.zeros_(self.value_head.weight)
@@ -46,8 +48,7 @@ class Policy(nn.Module):
         """
         if self.folded is not None:
             return Output(self.folded.logits(ids_BT, index_N), None)
-        hidden_BTH = self.hidden(ids_BT)
-        hidden_NH = hidden_BTH.flatten(0, 1).index_select(0, index_N)
+        hidden_NH = self.hidden(ids_BT, index_N)
         return Output(self.head(hidden_NH).float(), None if self.value_head is None else self.values(hidden_NH))
 
     def values(self, hidden: Tensor) -> Tensor:
@@ -60,12 +61,24 @@ class Policy(nn.Module):
         """This policy for good: no gradients, no value head, and folded weights where that makes it faster."""
         self.value_head = None
         self.requires_grad_(False).eval()
-        self.folded = llama.FoldedLlama(self.model) if llama.can_fold(self.model) else None
+        self.folded = FoldedLlama(self.model) if llama.can_fold(self.model) else None
         return self
 
-    def hidden(self, ids_BT: Tensor) -> Tensor:
-        """Last hidden states, shape B x T x hidden."""
-        return self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state
+    def hidden(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
+        """Last hidden states (N, hidden) at flat positions of right-padded rows."""
+        if self._is_fast(ids_BT.device):
+            return llama_learning.hidden_at(self.model, ids_BT, index_N)
+        hidden_BTH = self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state
+        return hidden_BTH.flatten(0, 1).index_select(0, index_N)
+
+    def _is_fast(self, device: torch.device) -> bool:
+        """Whether `llama_learning` computes this pass: in float32, keeping its activations for the gradient."""
+        return (
+            self.compact
+            and self.model.dtype == torch.float32
+            and not torch.is_autocast_enabled(device.type)
+            and not (self.training and self.model.model.layers[0].gradient_checkpointing)
+        )
 
     @property
     def backbone(self) -> Any:

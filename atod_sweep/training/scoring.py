@@ -74,5 +74,7 @@ def values(policy: Policy, batch: TokenBatch, tokens: int) -> Tensor:
     value_ST = torch.zeros(batch.ids_ST.shape, device=batch.ids_ST.device)
     rows = max(1, tokens // batch.ids_ST.shape[1])
     for start in range(0, len(value_ST), rows):
-        value_ST[start : start + rows] = policy.values(policy.hidden(batch.ids_ST[start : start + rows]))
+        ids = batch.ids_ST[start : start + rows]
+        everywhere = torch.arange(ids.numel(), device=ids.device)
+        value_ST[start : start + rows] = policy.values(policy.hidden(ids, everywhere)).view(ids.shape)
     return value_ST

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from atod_sweep.config.train import Env
 from atod_sweep.envs.batch import Batch
 from atod_sweep.errors import UserError
+from atod_sweep.training import conversation as conversation_module
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.conversation import conversation_for
 from atod_sweep.training.demonstrations import Turn, encode
@@ -226,19 +227,52 @@ def test_a_plain_conversation_needs_an_end_and_a_line_break():
         conversation_for(tokenizer(), chat_template=False, stop_strings=[])
 
 
-def test_texts_are_encoded_once():
+def test_texts_are_encoded_once(monkeypatch):
     tokens = tokenizer()
     calls: list[str] = []
-
-    def counting(text: str, **kwargs):
-        calls.append(text)
-        return tokens(text, **kwargs)
-
+    original = conversation_module._encode_all
+    monkeypatch.setattr(conversation_module, "_encode_all", lambda t, texts: calls.extend(texts) or original(t, texts))
     conversation = conversation_for(tokens, chat_template=True, stop_strings=[])
-    conversation.tokenizer = counting
     assert conversation.encode_turn("red", True) == conversation.encode_turn("red", True) == (OBS, RED, ACT)
     assert conversation.encode_turn("red", False) == (OBS, RED, ACT)
-    assert len(calls) == 2
+    conversation.encode_turns([("red", True), ("so", False), ("so", False)])
+    assert conversation.encode_turn("so", False) == (OBS, SO, ACT)
+    assert len(calls) == 3
     conversation.tokenizer = SimpleNamespace(decode=lambda ids, **_: calls.append(str(ids)) or " one ")
     assert conversation.decode_action((ONE, END)) == conversation.decode_action((ONE, END)) == "one"
-    assert calls[2:] == ["(9,)"]
+    assert calls[3:] == ["(9,)"]
+
+
+def test_texts_beyond_the_cache_are_encoded_too(monkeypatch):
+    monkeypatch.setattr(conversation_module, "MAX_CACHED_TEXTS", 2)
+    conversation = conversation_for(tokenizer(), chat_template=True, stop_strings=[])
+    for text, word in (("red", RED), ("so", SO), ("blue", BLUE), ("red", RED)):
+        assert conversation.encode_turn(text, True) == (OBS, word, ACT)
+        assert len(conversation._encoded) <= 2
+    conversation.encode_turns([(text, True) for text in ("red", "so", "blue", "green")])
+    assert conversation.encode_turn("green", True) == (OBS, GREEN, ACT)
+
+
+class Shouting(PreTrainedTokenizerFast):
+    """A tokenizer that is more than its Rust part."""
+
+    def _encode_plus(self, text, *args, **kwargs):
+        return super()._encode_plus(
+            [t.upper() for t in text] if isinstance(text, list) else text.upper(), *args, **kwargs
+        )
+
+
+@pytest.mark.parametrize("kind", ["words", "letters", "cut and padded", "split special", "shouting"])
+def test_many_texts_have_the_ids_that_each_has_alone(kind):
+    tokens = tokenizer() if kind == "words" else characters(CHATML)
+    match kind:
+        case "cut and padded":
+            tokens.backend_tokenizer.enable_truncation(3)
+            tokens.backend_tokenizer.enable_padding()
+        case "split special":
+            tokens.split_special_tokens = True
+        case "shouting":
+            tokens = Shouting(tokenizer_object=tokens.backend_tokenizer)
+    texts = ["red so  blue", "", "<|im_start|>user\nÜber\n\n<|im_end|>", " so "]
+    found = conversation_module._encode_all(tokens, texts)
+    assert found == [tuple(tokens(text, add_special_tokens=False)["input_ids"]) for text in texts]

@@ -8,6 +8,7 @@ from small import LLAMA, make_model
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from atod_sweep.training import llama
+from atod_sweep.training.llama_inference import FoldedLlama
 from atod_sweep.training.policy import Policy
 
 
@@ -39,7 +40,7 @@ def test_logits_equal_those_of_transformers(changes):
                 parameter.uniform_(0.5, 2.0)
     assert llama.can_fold(model)
     want = model.eval()(input_ids=ids()).logits.flatten(0, 1)
-    assert torch.allclose(llama.FoldedLlama(model).logits(ids(), everywhere()), want, rtol=0, atol=2e-5)
+    assert torch.allclose(FoldedLlama(model).logits(ids(), everywhere()), want, rtol=0, atol=2e-5)
 
 
 def test_a_frozen_policy_is_folded_and_a_learning_one_follows_its_weights():

@@ -90,6 +90,21 @@ def test_one_recipe_makes_one_model(built, monkeypatch, tmp_path):
         assert a.read_bytes() == b.read_bytes()
 
 
+def test_models_are_built_on_one_thread(built, monkeypatch, tmp_path):
+    """Rounding depends on the number of threads, and two configs that differ in it share a cached model."""
+    monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path))
+    seen = []
+    original = models._build
+    monkeypatch.setattr(models, "_build", lambda *a: seen.append(torch.get_num_threads()) or original(*a))
+    torch.set_num_threads(2)
+    try:
+        models.ensure(tiny(runtime__threads=2))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [1, 1]
+
+
 def test_a_crash_while_writing_leaves_nothing_behind(monkeypatch, tmp_path):
     monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path))
     with monkeypatch.context() as patch:

@@ -26,11 +26,11 @@ SEEDS = [1, 2, 3, 4, 5, 6, 7, 8]
 class TenthOfTheId(torch.nn.Module):
     """A critic that anybody can compute."""
 
-    def hidden(self, ids_BT: torch.Tensor) -> torch.Tensor:
-        return ids_BT.float()[..., None]
+    def hidden(self, ids_BT: torch.Tensor, index_N: torch.Tensor) -> torch.Tensor:
+        return ids_BT.float().flatten()[index_N, None]
 
-    def values(self, hidden_BTH: torch.Tensor) -> torch.Tensor:
-        return hidden_BTH[..., 0] / 10
+    def values(self, hidden_NH: torch.Tensor) -> torch.Tensor:
+        return hidden_NH[:, 0] / 10
 
 
 def episodes() -> Episodes:

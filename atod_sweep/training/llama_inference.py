@@ -1,0 +1,79 @@
+"""A compact Llama for passes without gradients: a snapshot with everything constant folded into the weights.
+
+Norm scales and the attention scale are part of the projections behind them. Fold again after an update.
+
+Shapes: see `llama`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from atod_sweep.training.llama import head_width, inverse_rms, merged, pairs, turns
+
+# (layer, query_BLHD, key_BLHD, value_BLHD) -> attended values, M x (H * D); of the last layer, those that go on: N rows
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+
+class FoldedLlama:
+    """An inference-only snapshot of a compact float32 Llama."""
+
+    @torch.no_grad()
+    def __init__(self, model: Any) -> None:
+        config, body = model.config, model.model
+        self.heads, self.dim = config.num_attention_heads, head_width(config)
+        self.eps = config.rms_norm_eps
+        self.model = model
+        self.embedding = body.embed_tokens.weight
+        self._turns = turns(model, 64)
+        self.layers = []
+        for layer in body.layers:
+            qkv, gate_up = merged(layer, self.dim)
+            qkv[: self.heads * self.dim] *= self.dim**-0.5
+            qkv *= layer.input_layernorm.weight
+            gate_up *= layer.post_attention_layernorm.weight
+            out, down = layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight
+            self.layers.append((qkv.T, out.T, gate_up.T, down.T))
+        self.head, self.head_bias = (model.lm_head.weight * body.norm.weight).T, model.lm_head.bias
+
+    def logits(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
+        """Logits (N, V) at flat positions of right-padded rows."""
+        length = ids_BT.shape[1]
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+            a_BHTD = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
+            a_MC = a_BHTD.transpose(1, 2).flatten(2).flatten(0, 1)
+            return a_MC.index_select(0, index_N) if layer == len(self.layers) - 1 else a_MC
+
+        return self.run(ids_BT, self.turns(length)[:length, None], attend, index_N)
+
+    def run(self, ids_BL: Tensor, turn: Tensor, attend: Attend, index_N: Tensor | None) -> Tensor:
+        """Logits (N, V) at flat positions; None: at all of them. `turn` broadcasts to (B, L, H, D / 2)."""
+        rows, length = ids_BL.shape
+        x_MC = F.embedding(ids_BL.flatten(), self.embedding)
+        for i, (qkv, out, gate_up, down) in enumerate(self.layers):
+            heads = (self._normed(x_MC) @ qkv).view(rows, length, 3 * self.heads, self.dim)
+            turned = torch.view_as_real(pairs(heads[:, :, : 2 * self.heads]) * turn).flatten(-2)
+            a_MC = attend(i, turned[:, :, : self.heads], turned[:, :, self.heads :], heads[:, :, 2 * self.heads :])
+            if index_N is not None and i == len(self.layers) - 1:
+                x_MC = x_MC.index_select(0, index_N)
+            x_MC = x_MC.addmm(a_MC, out)
+            gate, up = (self._normed(x_MC) @ gate_up).chunk(2, 1)
+            x_MC = x_MC.addmm(F.silu(gate).mul_(up), down)
+        logits_NV = self._normed(x_MC) @ self.head
+        return logits_NV if self.head_bias is None else logits_NV + self.head_bias
+
+    def _normed(self, x: Tensor) -> Tensor:
+        return x * inverse_rms(x, self.eps)
+
+    def turns(self, length: int) -> Tensor:
+        """`llama.turns` for at least `length` positions."""
+        if len(self._turns) < length:
+            self._turns = turns(self.model, 2 * length)
+        return self._turns

@@ -1,0 +1,144 @@
+"""The student's update on a compact Llama: `transformers`' function and gradient, in two autograd steps per block.
+
+Written out by hand because autograd keeps and sweeps many more activations than the gradient needs: norm scales are
+folded into the projections behind them (the gradients of both follow from that of their product), residuals are added
+by the products that feed them, and each elementwise pass over a gradient is made once. Nothing that is handed over,
+incoming gradients included, is written to: several losses may be differentiated on one graph.
+
+Shapes: see `llama`; _I is the width of the MLP.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from atod_sweep.training.llama import head_width, inverse_rms, merged, pairs, turns
+
+
+def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
+    """Last hidden states (N, C), after the final norm, at flat positions of right-padded rows."""
+    config, body = model.config, model.model
+    eps, dim = config.rms_norm_eps, head_width(config)
+    turn_TD = turns(model, ids_BT.shape[1])
+    x_MC = F.embedding(ids_BT.flatten(), body.embed_tokens.weight, body.embed_tokens.padding_idx)
+    for layer in body.layers:
+        qkv_weight, gate_up_weight = merged(layer, dim)
+        q, k, v = _Enter.apply(x_MC, layer.input_layernorm.weight, qkv_weight, turn_TD, eps)
+        a_MC = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2).flatten(0, 1)
+        if layer is body.layers[-1]:
+            x_MC, a_MC = x_MC.index_select(0, index_N), a_MC.index_select(0, index_N)
+        x_MC = _Leave.apply(
+            x_MC,
+            a_MC,
+            layer.self_attn.o_proj.weight,
+            layer.post_attention_layernorm.weight,
+            gate_up_weight,
+            layer.mlp.down_proj.weight,
+            eps,
+        )
+    return _Norm.apply(x_MC, body.norm.weight, eps)
+
+
+class _Enter(torch.autograd.Function):
+    """From the residual stream to queries, keys and values, each B x H x T x D: norm, projection, rotation."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_MC: Tensor, scale_C: Tensor, weight: Tensor, turn_TD: Tensor, eps: float
+    ) -> tuple[Tensor, ...]:
+        r_M1 = inverse_rms(x_MC, eps)
+        n_MC = x_MC * r_M1
+        folded = weight * scale_C
+        qkv = _by_kind(n_MC @ folded.T, turn_TD)
+        pairs(qkv[:2]).mul_(turn_TD)
+        ctx.save_for_backward(n_MC, r_M1, scale_C, weight, folded, turn_TD)
+        return qkv.unbind(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dq: Tensor, dk: Tensor, dv: Tensor) -> tuple[Tensor | None, ...]:
+        n_MC, r_M1, scale_C, weight, folded, turn_TD = ctx.saved_tensors
+        dqkv = n_MC.new_empty(len(n_MC), len(weight))
+        gq, gk, gv = _by_kind(dqkv, turn_TD)
+        back = turn_TD.conj_physical()  # a rotation's transpose is its inverse
+        torch.mul(pairs(dq), back, out=pairs(gq))
+        torch.mul(pairs(dk), back, out=pairs(gk))
+        gv.copy_(dv)
+        dfolded = dqkv.T @ n_MC
+        dx_MC = _through_norm(dqkv @ folded, n_MC, r_M1)
+        return dx_MC, (dfolded * weight).sum(0), dfolded * scale_C, None, None
+
+
+class _Leave(torch.autograd.Function):
+    """From the residual stream and the attended values to the residual stream after the MLP."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_MC: Tensor, a_MC: Tensor, out: Tensor, scale_C: Tensor, weight: Tensor, down: Tensor, eps: float
+    ) -> Tensor:
+        x_MC = torch.addmm(x_MC, a_MC, out.T)
+        r_M1 = inverse_rms(x_MC, eps)
+        n_MC = x_MC * r_M1
+        folded = weight * scale_C
+        gate_up = n_MC @ folded.T
+        gate_MI, up_MI = gate_up.chunk(2, 1)
+        s_MI = F.silu(gate_MI)
+        m_MI = s_MI * up_MI
+        ctx.save_for_backward(a_MC, out, n_MC, r_M1, scale_C, weight, folded, gate_up, s_MI, m_MI, down)
+        return torch.addmm(x_MC, m_MI, down.T)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy_MC: Tensor) -> tuple[Tensor | None, ...]:
+        a_MC, out, n_MC, r_M1, scale_C, weight, folded, gate_up, s_MI, m_MI, down = ctx.saved_tensors
+        gate_MI, up_MI = gate_up.chunk(2, 1)
+        dm_MI = dy_MC @ down
+        dgate_up = torch.empty_like(gate_up)
+        dgate_MI, dup_MI = dgate_up.chunk(2, 1)
+        torch.mul(dm_MI, s_MI, out=dup_MI)
+        torch.ops.aten.silu_backward.grad_input(dm_MI.mul_(up_MI), gate_MI, grad_input=dgate_MI)
+        dfolded = dgate_up.T @ n_MC
+        dx_MC = _through_norm(dgate_up @ folded, n_MC, r_M1).add_(dy_MC)
+        return (
+            dx_MC,
+            dx_MC @ out,
+            dx_MC.T @ a_MC,
+            (dfolded * weight).sum(0),
+            dfolded * scale_C,
+            dy_MC.T @ m_MI,
+            None,
+        )
+
+
+class _Norm(torch.autograd.Function):
+    """The final norm, its scale included."""
+
+    @staticmethod
+    def forward(ctx: Any, x_NC: Tensor, scale_C: Tensor, eps: float) -> Tensor:
+        r_N1 = inverse_rms(x_NC, eps)
+        n_NC = x_NC * r_N1
+        ctx.save_for_backward(n_NC, r_N1, scale_C)
+        return n_NC * scale_C
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy_NC: Tensor) -> tuple[Tensor | None, ...]:
+        n_NC, r_N1, scale_C = ctx.saved_tensors
+        return _through_norm(dy_NC * scale_C, n_NC, r_N1), (dy_NC * n_NC).sum(0), None
+
+
+def _through_norm(dn_MC: Tensor, n_MC: Tensor, r_M1: Tensor) -> Tensor:
+    """Gradient by x of n = x r(x): r (dn - n mean(dn n))."""
+    mean_M1 = torch.linalg.vecdot(dn_MC, n_MC).mul_(1 / n_MC.shape[1])[:, None]
+    return torch.addcmul(dn_MC, n_MC, mean_M1, value=-1).mul_(r_M1)
+
+
+def _by_kind(qkv: Tensor, turn_TD: Tensor) -> Tensor:
+    """M x (3 H D) seen as 3 x B x H x T x D."""
+    length, half = turn_TD.shape
+    return qkv.view(-1, length, 3, qkv.shape[1] // (6 * half), 2 * half).permute(2, 0, 3, 1, 4)
