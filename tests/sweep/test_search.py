@@ -11,7 +11,7 @@ from fake_training import FAKE
 
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger, session
-from atod_sweep.sweep.regret import regrets
+from atod_sweep.sweep.regret import RULES, recorded, regret
 from atod_sweep.sweep.run import resume_run
 from atod_sweep.sweep.search import layers, run_search
 
@@ -186,9 +186,11 @@ def test_a_search_killed_anywhere_ends_as_if_undisturbed(write_search, go, monke
 
 def test_a_finished_search_tells_what_early_stopping_would_have_cost(write_search, go):
     outcome = go(write_search())
-    found = regrets(outcome.run_dir, orders=5)
-    assert len(found) == 4
-    assert set(found.values()) == {0.0}  # success grows in a straight line here: the best is ahead from the start
+    trials, metric = recorded(outcome.run_dir)
+    assert {(t.configuration, t.seed) for t in trials} == {(f"c{i:03d}", seed) for i in range(5) for seed in (0, 1)}
+    for rule in RULES.values():
+        found = regret(trials, rule, metric, orders=5)
+        assert (found.dropped_best, found.loss) == (0.0, 0.0)  # success grows in a straight line: the best leads early
 
 
 def test_the_optuna_file_is_rebuilt_from_the_ledger(write_search, go):

@@ -6,7 +6,8 @@ import pytest
 
 from atod_sweep.config.search import ASHA, Median, Objective
 from atod_sweep.config.train import Train
-from atod_sweep.sweep.regret import Recorded, dropped_best
+from atod_sweep.errors import UserError
+from atod_sweep.sweep.regret import Recorded, regret
 from atod_sweep.sweep.stopping import Rule, grace_step
 
 SUCCESS = Objective(name="eval/success")
@@ -99,16 +100,38 @@ def test_asha_lets_the_best_third_pass_each_rung_once():
     assert rule.add("a", config(), [row(75, 0.1)])
 
 
-def recorded(name, values, score):
+def recorded(name, values, seed=0):
     rows = [row(step, value) for step, value in zip((0, 25, 50, 75, 100), values, strict=True)]
-    return Recorded(name, name, config(), rows, score)
+    return Recorded(f"{name}-s{seed}", name, seed, config(seed), rows, values[-1])
 
 
-def test_how_often_a_rule_would_drop_the_eventual_best():
-    slow_starter = recorded("late", (0.1, 0.1, 0.2, 0.5, 0.9), 0.9)
-    others = [recorded(f"early{i}", (0.1, 0.4, 0.5, 0.5, 0.5), 0.5) for i in range(5)]
-    eager, patient = Median(grace=0.25, peers=3), Median(grace=0.75, peers=3)
-    trials = [slow_starter, *others]
+LATE = (0.1, 0.1, 0.2, 0.5, 0.9)
+EARLY = (0.1, 0.4, 0.5, 0.5, 0.5)
+
+
+def test_how_often_a_rule_would_drop_the_eventual_best_and_what_that_costs():
+    trials = [recorded("late", LATE), *(recorded(f"early{i}", EARLY) for i in range(5))]
+    eager = regret(trials, Median(grace=0.25, peers=3), SUCCESS, seeds=1, orders=400)
     # it is dropped whenever at least three of the five others ran before it: its place is 4th, 5th or 6th of six
-    assert dropped_best(trials, eager, SUCCESS, orders=400, seed=0) == pytest.approx(0.5, abs=0.08)
-    assert dropped_best(trials, patient, SUCCESS, orders=50, seed=0) == 0.0
+    assert eager.dropped_best == pytest.approx(0.5, abs=0.08)
+    assert eager.loss == pytest.approx(0.4 * eager.dropped_best)
+    assert eager.saved == pytest.approx(0.75 * eager.dropped_best / 6)  # it stops at 250 of its 1000 environment steps
+    patient = regret(trials, Median(grace=0.75, peers=3), SUCCESS, seeds=1, orders=50)
+    assert (patient.dropped_best, patient.loss, patient.saved) == (0.0, 0.0, 0.0)
+
+
+def test_a_configuration_goes_with_its_first_stopped_trial():
+    curves = {"late": LATE, "a": EARLY, "b": EARLY}
+    trials = [recorded(name, values, seed) for name, values in curves.items() for seed in (0, 1)]
+    found = regret(trials, Median(grace=0.25, peers=2), SUCCESS, seeds=2, orders=300)
+    assert found.dropped_best == pytest.approx(1 / 3, abs=0.08)  # when it comes last
+    assert found.saved == pytest.approx(found.dropped_best * (750 + 1000) / 6000)  # its second seed never starts
+    with pytest.raises(UserError, match="3 seeds for each configuration are asked for, but only 2 were run"):
+        regret(trials, Median(), SUCCESS, seeds=3)
+
+
+def test_small_may_be_best():
+    trials = [recorded("late", [1 - v for v in LATE]), *(recorded(f"x{i}", [1 - v for v in EARLY]) for i in range(3))]
+    found = regret(trials, Median(grace=0.25, peers=1), Objective(name="eval/success", mode="min"), seeds=1, orders=200)
+    assert found.loss == pytest.approx(0.4 * found.dropped_best)
+    assert found.dropped_best == pytest.approx(0.75, abs=0.1)  # dropped unless it comes first
