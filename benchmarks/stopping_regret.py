@@ -21,11 +21,12 @@ HEAD = """# What early stopping would have cost
 
 `{command}`, {orders} random orders per row.
 
-Trials that ran to their end are replayed as a search would have seen them: configurations in random order, {seeds} of the
-recorded seeds each, a configuration dropped with the first of its trials that the rule stops. *Best dropped*: how often
-the configuration that ends best (mean over all recorded seeds) is among the dropped. *Loss*: how much worse the best one
-kept is, on average. *Saved*: environment steps not spent. By default nothing is stopped before its teacher's weight has
-decayed; the rules with a grace period of their own are the documented override.
+Trials that ran to their end are replayed as a search would have seen them: configurations in random order,
+{seeds} of the recorded seeds each, a configuration dropped with the first of its trials that the rule stops.
+*Best dropped*: how often the configuration that ends best (mean over all recorded seeds) is among the dropped.
+*Loss*: how much worse the best one kept is, on average. *Saved*: environment steps not spent. By default
+nothing is stopped before its teacher's weight has decayed; the rules with a grace period of their own are the
+documented override.
 """
 
 
