@@ -19,12 +19,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+spaces = typer.Typer(help="Search spaces: show.", no_args_is_help=True)
+app.add_typer(spaces, name="space")
+
 Out = Annotated[Path, typer.Option("--out", help="Folder that holds one subfolder per study.")]
 Backend = Annotated[str, typer.Option(help="ray, or local: the same trials without Ray, on this machine.")]
 Concurrency = Annotated[
     int | None, typer.Option(help="Trials at a time; default: what the resources hold, one if local.")
 ]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to use, for example auto; default: this machine.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="Folder or URI (s3://, gs://) through which nodes that do not see --out give back their files."),
+]
+Retries = Annotated[
+    int, typer.Option("--max-retries", min=0, help="Further attempts at a trial whose failure may pass.")
+]
+TimeBudget = Annotated[float | None, typer.Option(help="Seconds after which no further trial starts.")]
+MaxTrials = Annotated[int | None, typer.Option(min=1, help="Start at most this many trials.")]
 TrackingUri = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: sqlite under --out.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Move an existing run to .trash and start over.")]
 DryRun = Annotated[
@@ -48,7 +60,11 @@ def run(
     overwrite: Overwrite = False,
     concurrency: Concurrency = None,
     address: Address = None,
+    storage: Storage = None,
     tracking_uri: TrackingUri = None,
+    max_retries: Retries = 1,
+    time_budget: TimeBudget = None,
+    max_trials: MaxTrials = None,
     dry_run: DryRun = False,
     json_output: JsonEvents = False,
 ) -> None:
@@ -75,7 +91,11 @@ def run(
         backend=backend,
         concurrency=concurrency,
         address=address,
+        storage=storage,
         tracking_uri=tracking_uri,
+        max_retries=max_retries,
+        time_budget=time_budget,
+        max_trials=max_trials,
         json_output=json_output,
         after=_conclude,
     )
@@ -88,7 +108,11 @@ def resume(
     backend: Backend = "ray",
     concurrency: Concurrency = None,
     address: Address = None,
+    storage: Storage = None,
     tracking_uri: TrackingUri = None,
+    max_retries: Retries = 1,
+    time_budget: TimeBudget = None,
+    max_trials: MaxTrials = None,
     json_output: JsonEvents = False,
 ) -> None:
     """Go on with an interrupted run, from what its folder holds."""
@@ -99,7 +123,11 @@ def resume(
         backend=backend,
         concurrency=concurrency,
         address=address,
+        storage=storage,
         tracking_uri=tracking_uri,
+        max_retries=max_retries,
+        time_budget=time_budget,
+        max_trials=max_trials,
         json_output=json_output,
         after=_conclude,
     )
@@ -118,9 +146,11 @@ def search(
     overwrite: Overwrite = False,
     concurrency: Concurrency = None,
     address: Address = None,
+    storage: Storage = None,
     tracking_uri: TrackingUri = None,
-    time_budget: Annotated[float | None, typer.Option(help="Seconds after which no further trial starts.")] = None,
-    max_trials: Annotated[int | None, typer.Option(help="Trials after which no further one starts.")] = None,
+    max_retries: Retries = 1,
+    time_budget: TimeBudget = None,
+    max_trials: MaxTrials = None,
     dry_run: DryRun = False,
     json_output: JsonEvents = False,
 ) -> None:
@@ -143,7 +173,9 @@ def search(
         backend=backend,
         concurrency=concurrency,
         address=address,
+        storage=storage,
         tracking_uri=tracking_uri,
+        max_retries=max_retries,
         time_budget=time_budget,
         max_trials=max_trials,
         json_output=json_output,
@@ -152,8 +184,8 @@ def search(
     _close(outcome, json_output)
 
 
-@app.command()
-def space(
+@spaces.command("show")
+def show_space(
     file: Annotated[Path, typer.Argument(help="Search file (YAML).")],
     samples: Annotated[int, typer.Option(help="Samples to draw.")] = 5,
 ) -> None:
@@ -320,25 +352,73 @@ def envs(
 
     for name in registry.names():
         try:
-            speed = measure(Env(id=name, horizon=16), seconds=seconds)
+            horizon = registry.usual_horizon(name)
+            speed = measure(Env(id=name, horizon=horizon), seconds=seconds)
         except UserError as problem:
             typer.echo(f"{name:14} {problem}")
         else:
             typer.echo(
-                f"{name:14} {speed.steps_per_second:>9,.0f} steps/s   demonstrator {speed.success:.2f} at horizon 16"
+                f"{name:14} {speed.steps_per_second:>9,.0f} steps/s   "
+                f"demonstrator {speed.success:.2f} at horizon {horizon}"
             )
 
 
 @app.command()
+def play(
+    env: Annotated[str, typer.Argument(help="Shipped family, module:Class, or a Gymnasium id.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings of the environment, for example horizon=12 kwargs.style=natural."),
+    ] = None,
+    demonstrator: Annotated[bool, typer.Option("--demonstrator", help="Watch the environment's expert.")] = False,
+    model: Annotated[Path | None, typer.Option(help="Watch a student: a model directory.")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="With --model: its teacher's opinion on every turn.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the first task.")] = 0,
+    episodes: Annotated[int, typer.Option(help="Tasks to play, one seed after the other.", min=1)] = 1,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Evaluation tasks in the place of training tasks.")
+    ] = False,
+    temperature: Annotated[float, typer.Option(help="With --model: 0 takes the likeliest action.", min=0)] = 0.0,
+    action_tokens: Annotated[int, typer.Option(help="With --model: longest action, in tokens.", min=1)] = 32,
+) -> None:
+    """Play an environment in the terminal, or watch its expert or a student; Ctrl-D leaves."""
+    from atod_sweep import envs as registry
+    from atod_sweep.config.base import parse_assignments, validate, with_overrides
+    from atod_sweep.config.train import Env
+    from atod_sweep.envs import play as playing
+
+    data = {"id": env, "horizon": registry.usual_horizon(env), "kwargs": {}}
+    config = validate(Env, with_overrides(Env, data, parse_assignments(overrides or [])), "play")
+    if demonstrator and model:
+        raise UserError(f"--demonstrator and --model {model}: only one can play; drop one of them")
+    if teacher and not model:
+        raise UserError(f"--teacher {teacher}: is asked about a student's turns; name the student with --model")
+    for folder in (model, teacher):
+        if folder and not folder.is_dir():
+            raise UserError(f"model directory {str(folder)!r} does not exist; training leaves one in OUT/student")
+    if model:
+        from atod_sweep.training.watch import Student
+
+        choose: playing.Chooser = Student(model, teacher, action_tokens, temperature)
+    elif demonstrator:
+        choose = playing.demonstrator
+    else:
+        choose = playing.Person(lambda: input("> "), typer.echo)
+        typer.echo("one action per line; ? lists the legal ones, Ctrl-D leaves")
+    playing.play(config, choose, range(seed, seed + episodes), "eval" if held_out else "train", typer.echo)
+
+
+@app.command()
 def schema(
-    what: Annotated[str, typer.Argument(help="study, or train for a trainer config.")] = "study",
+    what: Annotated[str, typer.Argument(help="study, search, or train for a trainer config.")] = "study",
 ) -> None:
     """Print the JSON schema of a file, so that an editor can complete and check it."""
     from atod_sweep.config.base import Record
+    from atod_sweep.config.search import Search
     from atod_sweep.config.study import Study
     from atod_sweep.config.train import Train
 
-    known: dict[str, type[Record]] = {"study": Study, "train": Train}
+    known: dict[str, type[Record]] = {"study": Study, "search": Search, "train": Train}
     if what not in known:
         raise UserError(f"unknown schema {what!r}; known: {', '.join(known)}")
     typer.echo(json.dumps(known[what].model_json_schema(), indent=2))
