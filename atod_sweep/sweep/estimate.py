@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config.base import validate
+from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.train import Train
 from atod_sweep.sweep import progress
 from atod_sweep.sweep.jobs import Row, load
@@ -21,7 +21,7 @@ START_SECONDS = 2.0  # an attempt's imports and model loading on a warm worker
 
 @dataclass(frozen=True)
 class Estimate:
-    """Expected size of a run. Seconds are wall-clock; `trial_seconds` is that of one trial of the base config."""
+    """Expected size of a run. Seconds are wall-clock; `trial_seconds` is the mean over trials."""
 
     trials: int
     at_a_time: int
@@ -40,14 +40,45 @@ class Estimate:
         ]
 
 
-def estimate(work: Work, options: Options) -> Estimate:
-    """Time the base config for a few steps (its models are built if they are not cached) and extrapolate.
+@dataclass(frozen=True)
+class _Trial:
+    """Expected cost of one trial."""
 
-    Trials are taken to cost the same; a search that stops trials early costs less.
+    seconds: float
+    env_steps: float
+    tokens: float
+
+
+def estimate(work: Work, options: Options) -> Estimate:
+    """Time a few steps of each environment and size in the work (models are built if they are not cached).
+
+    Trials that differ in their objective only are taken to cost the same; a search that stops trials early costs less.
     """
-    show = progress.choose(options.json_output)
-    config = work.configs[0]
-    ensure_models([config], options.trainer, show)
+    ensure_models(work.configs, options.trainer, progress.choose(options.json_output))
+    timed: dict[str, _Trial] = {}
+    costs = []
+    for config in work.configs:
+        size = content_hash(
+            {key: value for key, value in config.items() if key not in ("objective", "optimiser", "seed")}
+        )
+        if size not in timed:
+            timed[size] = _timed(config, options)
+        costs.append(timed[size])
+    each = work.total / len(costs)  # a search knows its base config only
+    width = at_a_time(work, options)
+    trial_seconds = statistics.mean(cost.seconds for cost in costs)
+    return Estimate(
+        trials=work.total,
+        at_a_time=width,
+        trial_seconds=trial_seconds,
+        seconds=math.ceil(work.total / width) * trial_seconds,
+        core_seconds=work.total * trial_seconds * work.resources.cpu,
+        env_steps=each * sum(cost.env_steps for cost in costs),
+        tokens=each * sum(cost.tokens for cost in costs),
+    )
+
+
+def _timed(config: dict[str, Any], options: Options) -> _Trial:
     rows: list[Row] = []
     short = validate(
         Train, {**config, "steps": STEPS, "evaluation": {**config["evaluation"], "every": STEPS}}, "config"
@@ -57,22 +88,12 @@ def estimate(work: Work, options: Options) -> Estimate:
     steps, every = config["steps"], config["evaluation"]["every"]
     step_seconds = statistics.median(_seconds(row) for row in rows if row["phase"] == "train" and row["step"] > 0)
     eval_seconds = statistics.median(row.get("seconds/eval", 0.0) for row in rows if row["phase"] == "eval")
-    trial_seconds = START_SECONDS + steps * step_seconds + (math.ceil(steps / every) + 1) * eval_seconds
-    width = at_a_time(work, options)
-    return Estimate(
-        trials=work.total,
-        at_a_time=width,
-        trial_seconds=trial_seconds,
-        seconds=math.ceil(work.total / width) * trial_seconds,
-        core_seconds=work.total * trial_seconds * work.resources.cpu,
-        env_steps=_scaled(result.cost, "env_steps", work.total * steps),
-        tokens=_scaled(result.cost, "tokens", work.total * steps),
+    return _Trial(
+        seconds=START_SECONDS + steps * step_seconds + (math.ceil(steps / every) + 1) * eval_seconds,
+        env_steps=float(result.cost.get("env_steps", 0.0)) / STEPS * steps,
+        tokens=float(result.cost.get("tokens", 0.0)) / STEPS * steps,
     )
 
 
 def _seconds(row: Row) -> float:
     return float(sum(value for key, value in row.items() if key.startswith("seconds/")))
-
-
-def _scaled(cost: dict[str, Any], key: str, steps: int) -> float:
-    return float(cost.get(key, 0.0)) / STEPS * steps
