@@ -403,7 +403,7 @@ def play(
     elif demonstrator:
         choose = playing.demonstrator
     else:
-        choose = playing.Person(lambda: input("> "), typer.echo)
+        choose = playing.Person(input, typer.echo)
         typer.echo("one action per line; ? lists the legal ones, Ctrl-D leaves")
     playing.play(config, choose, range(seed, seed + episodes), "eval" if held_out else "train", typer.echo)
 

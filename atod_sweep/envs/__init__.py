@@ -53,6 +53,15 @@ def make(config: Env) -> gymnasium.Env[str, str]:
     return env if takes_horizon else gymnasium.wrappers.TimeLimit(env, config.horizon)
 
 
+def usual_horizon(env_id: str) -> int:
+    """The horizon that the constructor takes by default; the config's own default if it names none."""
+    from atod_sweep.config.train import Env
+
+    parameter = inspect.signature(constructor(env_id)).parameters.get("horizon")
+    known = parameter is not None and isinstance(parameter.default, int)
+    return parameter.default if parameter is not None and known else Env().horizon
+
+
 def constructor(env_id: str) -> Any:
     """The class or function that builds the environment of this id. Raises UserError if there is none."""
     if not _names_a_class(env_id):

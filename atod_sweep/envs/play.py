@@ -1,0 +1,104 @@
+"""Episodes to look at: a person plays in the terminal, or watches whoever chooses the actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import gymnasium
+
+from atod_sweep import envs
+from atod_sweep.config.train import Env
+from atod_sweep.envs.batch import step
+from atod_sweep.envs.contract import HasActions, HasDemonstrator, Split
+from atod_sweep.errors import UserError
+
+Transcript = list[tuple[str, str]]  # (observation, action) of the turns so far
+Say = Callable[[str], None]
+
+HELP = "?"
+
+
+class LeftError(Exception):
+    """The person at the terminal has gone."""
+
+
+class Chooser(Protocol):
+    """Who plays."""
+
+    def __call__(
+        self, game: gymnasium.Env[str, str], transcript: Transcript, observation: str
+    ) -> tuple[str, list[str]]:
+        """The next action, and what to say about it. Raises LeftError."""
+
+
+def play(config: Env, choose: Chooser, seeds: Iterable[int], split: Split, say: Say) -> list[float]:
+    """Play one episode per seed, every turn told through `say`; successes of the finished episodes.
+
+    Ends early when `choose` raises LeftError. Raises UserError for what `envs.make` refuses.
+    """
+    game = envs.make(config)
+    successes = []
+    try:
+        for seed in seeds:
+            say(f"{config.id}, at most {config.horizon} turns, {split} task of seed {seed}")
+            successes.append(_episode(game, choose, seed, split, say))
+    except LeftError:
+        say("left")
+    finally:
+        game.close()
+    return successes
+
+
+def _episode(game: gymnasium.Env[str, str], choose: Chooser, seed: int, split: Split, say: Say) -> float:
+    observation, _ = game.reset(seed=seed, options={"split": split})
+    transcript: Transcript = []
+    say(observation)
+    while True:
+        action, remarks = choose(game, transcript, observation)
+        for remark in remarks:
+            say(remark)
+        transcript.append((observation, action))
+        answer = step(game, action)
+        observation = answer.observation
+        say(observation)
+        if answer.terminated or answer.truncated:
+            metrics = "".join(f", {name} {value:.2f}" for name, value in answer.info["metrics"].items())
+            say(f"{len(transcript)} turns, success {answer.info['success']:g}{metrics}")
+            return float(answer.info["success"])
+
+
+def prompt(transcript: Transcript) -> str:
+    """What stands before an action: the number of its turn, from 1."""
+    return f"{len(transcript) + 1:>3} > "
+
+
+def demonstrator(game: gymnasium.Env[str, str], transcript: Transcript, observation: str) -> tuple[str, list[str]]:
+    """The environment's expert. Raises UserError if it has none."""
+    expert: Any = game.unwrapped
+    if not isinstance(expert, HasDemonstrator):
+        raise UserError(f"{type(expert).__name__} has no demonstrator_action(); play it without --demonstrator")
+    action = expert.demonstrator_action()
+    return action, [prompt(transcript) + action]
+
+
+class Person:
+    """Asks for every action; "?" lists the legal ones, where the environment can tell, and the end of input leaves."""
+
+    def __init__(self, read: Callable[[str], str], say: Say) -> None:
+        self.read, self.say = read, say
+
+    def __call__(
+        self, game: gymnasium.Env[str, str], transcript: Transcript, observation: str
+    ) -> tuple[str, list[str]]:
+        while True:
+            try:
+                text = self.read(prompt(transcript))
+            except EOFError:
+                self.say("")  # end the line of the prompt
+                raise LeftError from None
+            if text.strip() != HELP:
+                return text, []
+            family: Any = game.unwrapped
+            known = isinstance(family, HasActions)
+            self.say(", ".join(family.actions()) if known else "this environment does not list its actions")
