@@ -64,7 +64,8 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     """Every trial of a study. `folder` is where relative base configs are looked up; `where` names the file in errors.
 
     The seed is the outermost loop, so that a study that stops early holds whole rounds of paired trials. All horizons
-    of the study enter the training mix of compact models, so that one teacher and one base student serve it.
+    at which the study plays an environment enter the training mix of compact models, so that one teacher and one base
+    student serve it.
     """
     base = validate(Train, train_data(study.base, folder, f"{where}: base"), f"{where}: base").model_dump(mode="json")
     cells = _cells(study, base, where)
@@ -72,17 +73,17 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     for cell, arm in itertools.product(cells, [*study.controls, *study.arms]):
         role: Role = "teacher" if arm == "teacher" else "control" if arm in study.controls else "arm"
         variants.append((cell, arm, role, _variant(study, cell, arm, where)))
-    horizons = sorted({data["env"]["horizon"] for _, _, _, data in variants})
+    played = [data["env"] for _, _, _, data in variants]
     trials = []
     for seed, (cell, arm, role, data) in itertools.product(study.seed_list, variants):
         if role == "teacher" and seed != study.seed_list[0]:
             continue  # an evaluation on the fixed held-out tasks: the seed plays no part in it
         name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
-        config = validate(Train, with_horizons(data, horizons) | {"seed": seed}, name).model_dump(mode="json")
+        config = validate(Train, with_horizons(data, _horizons(played, data)) | {"seed": seed}, name).model_dump(mode="json")
         trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
         check_metric(study.metric, config, where)
         trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
-    return Plan(study, tuple(trials), _definition(study, with_horizons(base, horizons)))
+    return Plan(study, tuple(trials), _definition(study, with_horizons(base, _horizons(played, base))))
 
 
 def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
@@ -134,6 +135,13 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any], name: str) -> 
         return with_overrides(Train, data, overrides)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
+
+
+def _horizons(played: list[dict[str, Any]], data: dict[str, Any]) -> list[int]:
+    """The horizons at which the study plays the environment of `data`; its own if no trial plays it."""
+    env = data["env"]
+    same = {e["horizon"] for e in played if (e["id"], e["kwargs"]) == (env["id"], env["kwargs"])}
+    return sorted(same) or [env["horizon"]]
 
 
 def with_horizons(data: dict[str, Any], horizons: list[int]) -> dict[str, Any]:

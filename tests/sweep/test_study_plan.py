@@ -56,6 +56,18 @@ def test_one_teacher_and_student_serve_all_horizons(write_study):
     assert config.student.recipe.horizons == [7]
 
 
+def test_an_environment_is_not_taught_at_the_horizons_of_another(write_study):
+    levels = {
+        "desk": {"env.horizon": 6},
+        "tools": {"env.id": "tool_use", "env.horizon": 8},
+        "sure_tools": {"env.id": "tool_use", "env.horizon": 10, "env.kwargs.outdated": 0},
+    }
+    plan = plan_of(write_study(factors={"task": levels}))
+    mixes = {trial.levels["task"]: trial.config["teacher"]["recipe"]["horizons"] for trial in plan.trials}
+    assert mixes == {"desk": [6], "tools": [8], "sure_tools": [10]}
+    assert plan.definition["base"]["teacher"]["recipe"]["horizons"] == [6]  # as the desk is played
+
+
 def test_controls_of_the_interpolated_form(write_study):
     base = {"objective.turns.kind": "thresholds", "steps": 10}
     path = write_study(base=base, controls=["teacher", "opd", "rl", "fixed_mix"], seeds=[4, 7])
