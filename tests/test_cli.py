@@ -11,6 +11,7 @@ import yaml
 
 from atod_sweep import cli
 
+QUICKSTART = str(Path(__file__).parents[1] / "studies" / "quickstart.yaml")
 TINY = {"hidden": 16, "layers": 1, "heads": 2}
 RECIPE = {"steps": 3, "episodes": 4}
 BASE = {
@@ -125,6 +126,11 @@ def test_an_output_directory_that_cannot_be_written(call, tmp_path):
         (("verify", "no/such/bundle"), "no/such/bundle"),
         (("resume", "no/such/run"), "no/such/run"),
         (("schema", "studdy"), "study"),
+        (("run", QUICKSTART, "--backend", "rya"), "'rya'"),
+        (("run", QUICKSTART, "--concurrency", "0"), "--concurrency 0"),
+        (("run", QUICKSTART, "steps"), "key=value"),
+        (("run", QUICKSTART, "stepps=3"), "'stepps'"),
+        (("run", QUICKSTART, "objective.distill_weight.kind=cosine"), "arms.cosine sets"),
     ],
 )
 def test_other_bad_input(words, said, call):

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from atod_sweep.config.study import Resources
@@ -62,6 +63,16 @@ class RayOptions:
     models: tuple[str, ...] = ()
 
 
+def check(backend: str, concurrency: int | None) -> None:
+    """UserError for a backend that does not exist, or not here, and for fewer than one trial at a time."""
+    if concurrency is not None and concurrency < 1:
+        raise UserError(f"--concurrency {concurrency}: at least one trial must run at a time; use 1 or more")
+    if backend not in ("ray", "local"):
+        raise UserError(f"--backend {backend!r}: no such backend; use ray or local")
+    if backend == "ray" and find_spec("ray") is None:
+        raise UserError(f"--backend {backend!r}: Ray is not installed; use local, or pip install 'ray[tune]'")
+
+
 def capacity(resources: Resources, cores: float | None = None) -> int:
     """Trials that fit on `cores` (None: those of this process) at a time."""
     return max(1, int((cores or cpu_cores()) // resources.cpu))
@@ -96,10 +107,7 @@ def run_ray(source: Source, sink: Sink, resources: Resources, concurrency: int |
     """Attempts as Ray Tune trials: on this machine, or on the cluster at `options.address`."""
     for name, value in _RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ModuleNotFoundError:
-        raise UserError("--backend 'ray': Ray is not installed; use local, or pip install 'ray[tune]'") from None
+    import ray
 
     from atod_sweep.sweep.bridge import quiet
 

@@ -216,6 +216,7 @@ def at_a_time(work: Work, options: Options) -> int:
 
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> Outcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
+    runner.check(options.backend, options.concurrency)
     show = progress.choose(options.json_output)
     with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
         session = Session(work, run_dir, writer, history, options)

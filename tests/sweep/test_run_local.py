@@ -278,3 +278,22 @@ def test_a_full_disk_ends_the_run_in_one_line_and_resume_finishes_it(write_study
     folder = path.parent / "runs" / "small"
     assert states(folder) == {"slow-s0": "COMPLETE", "fast-s0": "RUNNING"}
     assert resume_run(folder, backend="local", trainer=FAKE).complete == 4
+
+
+def test_overrides_reach_every_trial_and_stay_with_the_run(write_study, go):
+    factors = {"horizon": {"short": {"env.horizon": 6}, "long": {"env.horizon": 14}}}
+    path = write_study(factors=factors, controls=["rl"], seeds=1)
+    overrides = {"optimiser.weight_decay": 0.5, "runtime": {"threads": 2}}
+    folder = go(path, overrides=overrides, max_trials=3).run_dir
+    outcome = resume_run(folder, backend="local", trainer=FAKE)
+    assert outcome.complete == outcome.total == 6
+    for file in folder.glob("trials/*/config.yaml"):
+        config = Train.model_validate(load_yaml(file))
+        assert (config.optimiser.weight_decay, config.runtime.threads, config.steps) == (0.5, 2, 40)
+    assert go(folder / "study.yaml", extend=True, seeds=2).complete == 12
+    with pytest.raises(UserError, match=r"optimiser.weight_decay: 0.5 → "):
+        go(path, resume=True)
+    with pytest.raises(UserError, match=r"arms.fast sets 'optimiser.lr' itself"):
+        go(path, overrides={"optimiser.lr": 1.0}, name="other")
+    with pytest.raises(UserError, match=r"factors.horizon.short sets 'env.horizon' itself"):
+        go(path, overrides={"env.horizon": 3}, name="other")
