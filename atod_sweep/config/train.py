@@ -176,9 +176,20 @@ class Evaluation(Record):
     every: int = Field(
         50, ge=1, description="Optimiser steps between evaluations; steps 0 and the last are always evaluated."
     )
-    tasks: int = Field(512, ge=1, description="Held-out tasks per evaluation, one episode each.")
+    tasks: int = Field(512, ge=1, description="Held-out tasks per evaluation.")
+    attempts: int = Field(
+        1, ge=1, description="Episodes per task (k); more than one also reports pass@1 and pass@k over the tasks."
+    )
     temperature: float = Field(0.4, ge=0, description="Sampling temperature; 0 is greedy.")
     seed: int = Field(1, ge=0, description="Seed of the held-out task set and of sampling on it.")
+
+    @model_validator(mode="after")
+    def _different_attempts(self) -> Evaluation:
+        if self.attempts > 1 and self.temperature == 0:
+            raise ValueError(
+                f"attempts: {self.attempts} greedy episodes of a task are all the same; set temperature above 0"
+            )
+        return self
 
 
 class Runtime(Record):

@@ -11,7 +11,7 @@ from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.contract import EVAL_SEEDS
 from atod_sweep.training.conversation import conversation_for
 from atod_sweep.training.episodes import Player
-from atod_sweep.training.evaluate import evaluate, held_out_seeds, summary
+from atod_sweep.training.evaluate import evaluate, held_out_seeds, passes, summary
 from atod_sweep.training.outcomes import Limits, Outcome
 from atod_sweep.training.policy import Policy
 from atod_sweep.training.trainer import evaluate_model, train
@@ -65,6 +65,23 @@ def test_summary_by_hand():
         ]
     )
     assert found == {"success": 0.5, "reward": 0.625, "turns": 1.5, "f1": 0.375, "other": 3.0}
+
+
+def test_passes_by_hand():
+    """Three tasks, three attempts: 3, 1 and 0 passed. pass@1 is (1 + 1/3 + 0) / 3, pass@3 is 2 tasks of 3."""
+    results = [[1.0, 0.0, 0.0], [1.0, 1.0, 0.5], [1.0, 0.0, 0.0]]
+    rounds = [[Outcome(seed, success=success) for seed, success in enumerate(row)] for row in results]
+    assert passes(rounds) == pytest.approx({"eval/pass@1": 4 / 9, "eval/pass@3": 2 / 3})
+
+
+def test_attempts_are_further_episodes_of_the_same_tasks():
+    policy = Policy(make_model("llama"))
+    once = evaluate(policy, player(16), Evaluation(tasks=16, temperature=1.0))
+    found = evaluate(policy, player(16), Evaluation(tasks=16, temperature=1.0, attempts=10))
+    assert sum(found["eval/ended_by_turn"]) == 160
+    assert found["eval/pass@1"] == pytest.approx(found["eval/success"])
+    assert found["eval/pass@1"] <= found["eval/pass@10"] <= 1
+    assert "eval/pass@1" not in once
 
 
 def test_where_episodes_end():
