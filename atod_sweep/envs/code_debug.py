@@ -270,8 +270,7 @@ interpreted by table look-up; no text is evaluated. A repair takes two turns. Sp
 {self.horizon - 1 - 2 * self.n_bugs}.
 
 **Reward.** 1 if a run within the horizon finds no failure, else 0, at the end only. `pass@1` is the same number;
-`metrics.pass_at_k` gives pass@k from several attempts at a task. `checks`: share of the three inputs with the right
-output at the end.
+`evaluation.attempts: 10` adds pass@10. `checks`: share of the three inputs with the right output at the end.
 
 **Demonstrator.** Runs, reads, and takes the operator whose result comes nearest to the wanted one, but computes as an
 older release did, whose results stayed at 0 and {SIZE - 1} instead of wrapping around. That misleads it at
