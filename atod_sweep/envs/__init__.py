@@ -70,6 +70,16 @@ def constructor(env_id: str) -> Any:
     return _attribute(env_id, module_name, name)
 
 
+def source(env_id: str) -> str:
+    """The text of the module that a user's environment is defined in; "" for shipped ones, and where there is none."""
+    if env_id in FAMILIES:
+        return ""
+    try:
+        return inspect.getsource(inspect.getmodule(constructor(env_id)) or constructor(env_id))
+    except (OSError, TypeError):  # defined at a prompt, or compiled
+        return ""
+
+
 def _names_a_class(env_id: str) -> bool:
     """Whether the id is a shipped family or `module:Class`. Gymnasium's ids may hold a colon too, but no plain name."""
     _, colon, name = FAMILIES.get(env_id, env_id).partition(":")

@@ -41,6 +41,7 @@ class TextWorld(Benchmark):
     """
 
     name = "textworld"
+    slow = True
 
     def __init__(
         self,
@@ -223,7 +224,7 @@ were admissible commands.
 
 **Demonstrator.** TextWorld's own planner, from the current state; it knows the whole map.
 
-**Limits.** Some 50 to 300 steps a second, so let several processes play. The words of a game are not known
+**Limits.** Some 50 to 300 steps a second, so training plays it in worker processes. The words of a game are not known
 beforehand, so there is no vocabulary, and compact models cannot be trained on it. Commands to the interpreter (quit,
 save, undo ...) are refused. The original files' .ulx games need textworld < 1.7.
 """

@@ -72,14 +72,15 @@ def _ensure(
         recipe = recipe.model_copy(update={"horizons": [config.env.horizon]})
         model = model.model_copy(update={"recipe": recipe})
     env = config.env.model_copy(update={"horizon": max(recipe.horizons)})
-    digest = content_hash(
-        {
-            "model": model.model_dump(mode="json"),
-            "env": env.model_dump(mode="json"),
-            "action_tokens": config.rollout.max_action_tokens,  # bears on the success at which pretraining stops
-            "numerics": NUMERICS,
-        }
-    )
+    made_of: dict[str, Any] = {
+        "model": model.model_dump(mode="json"),
+        "env": env.model_dump(mode="json"),
+        "action_tokens": config.rollout.max_action_tokens,  # bears on the success at which pretraining stops
+        "numerics": NUMERICS,
+    }
+    if source := envs.source(env.id):  # a user's environment may change under its name
+        made_of["source"] = source
+    digest = content_hash(made_of)
     path = cache_dir() / "models" / f"{role}-{digest}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
@@ -138,6 +139,8 @@ def save(path: Path, model: Any, tokenizer: Any, extra: dict[str, Any]) -> None:
         tokenizer.save_pretrained(staging)
         for name, data in extra.items():
             (staging / name).write_text(json.dumps(data, indent=1))
+        for path_of_file in staging.iterdir():  # safetensors writes for its owner alone
+            shutil.copymode(staging / "config.json", path_of_file)
         staging.rename(path)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)

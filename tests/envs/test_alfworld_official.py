@@ -48,6 +48,11 @@ def test_every_observation_command_and_win_equals_the_official_environments() ->
     assert seen["slice"] > 0
 
 
+def test_only_the_official_engine_asks_for_worker_processes() -> None:
+    assert AlfWorld(engine="official").slow
+    assert not AlfWorld().slow
+
+
 def test_a_written_game_is_solved_by_its_walkthrough_in_the_official_environment(tmp_path) -> None:
     size = generate.Size(8, (8, 10))
     for path in files.write_games(tmp_path, "train", 3, size):

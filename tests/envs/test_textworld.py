@@ -40,6 +40,10 @@ def test_titles_and_status_lines_are_cut(feedback: str, text: str) -> None:
     assert clean(feedback) == text
 
 
+def test_it_asks_for_worker_processes() -> None:
+    assert TextWorld.slow
+
+
 def names(folder: Path, split: Any) -> list[str]:
     return [path.name for path in game_files(str(folder), split)]
 

@@ -56,6 +56,7 @@ class AlfWorld(Benchmark):
         self.tasks = tuple(choice("tasks", task, TASKS) for task in tasks or TASKS)
         self.size = generate.Size(receptacles, (receptacles, receptacles + 2)) if receptacles else generate.Size()
         knowing = choice("demonstrator", demonstrator, _DEMONSTRATORS) == "knowing"
+        self.slow = engine == "official"
         self._player = _PLAYERS[choice("engine", engine, _PLAYERS)](knowing)
         self._started = False
 
