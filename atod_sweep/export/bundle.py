@@ -24,26 +24,46 @@ def write(
     steps: int | None = None,
     horizon: int | None = None,
     at: Mapping[str, str] | None = None,
-    target: str = "bundle",
+    target: str = registry.NONE,
     allow_lossy: bool = False,
 ) -> Path:
     """Write the bundle of a run's best schedule into folder `out`, and what `target` needs beside it; return `out`.
 
     The schedule is rescaled if `steps` or `horizon` is given. UserError if the target cannot carry all of it, unless
-    `allow_lossy`.
+    `allow_lossy`; "all" leaves such targets out.
     """
     results = load(run_dir)
     best = choose(results, at)
     schedule = best.schedule.rescaled(steps or best.schedule.steps, horizon or best.schedule.horizon)
-    if target != "bundle":
-        registry.check(registry.find(target), schedule, allow_lossy)
+    targets = registry.chosen(target, schedule, allow_lossy)
     recorded = recorded_trace(best)
-    record = provenance(results, best, schedule, target)
+    record = provenance(results, best, schedule) | {"target": target, "targets": targets}
     record["inputs"] = {name: digest(text) for name, text in _inputs(schedule, recorded).items()}
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in files(schedule, recorded, record).items():
+    written = files(schedule, recorded, record)
+    for name in _optional(schedule, record) - written.keys():
+        (out / name).unlink(missing_ok=True)  # left by an earlier export of something else
+    for name, text in written.items():
         (out / name).write_text(text, encoding="utf-8")
     return out
+
+
+def _optional(schedule: ScheduleFile, record: dict[str, Any]) -> set[str]:
+    """Names of the files that some exports have and others do not."""
+    every = registry.files(schedule, record | {"target": registry.EVERY, "targets": list(registry.TARGETS)})
+    return {*every, *generate.RULE_MODULES, trace.FILE_NAME}
+
+
+def lines(folder: Path) -> list[str]:
+    """What a bundle holds for which target, one line each."""
+    schedule = schedule_file.load(folder)
+    record = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    names = registry.TARGETS if record["target"] == registry.EVERY else record["targets"]
+    return [f"bundle           {folder}"] + [
+        f"{name:16} {f'README.{name}.md' if name in record['targets'] else 'not written (--allow-lossy)'}: "
+        f"{registry.summary(name, schedule).replace('**', '')}"
+        for name in names
+    ]
 
 
 def recorded_trace(best: BestSchedule) -> Trace:
@@ -67,5 +87,5 @@ def files(schedule: ScheduleFile, recorded: Trace, record: dict[str, Any]) -> di
         **generate.rule_modules(schedule),
         PROVENANCE: json.dumps(record, indent=2, ensure_ascii=False) + "\n",
         "README.md": card(schedule, record),
-        **(registry.files(registry.find(record["target"]), schedule, record) if record["target"] != "bundle" else {}),
+        **registry.files(schedule, record),
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from atod_sweep.export.schedule_file import ScheduleFile
 from atod_sweep.export.table import symbols
+from atod_sweep.export.targets import registry
 
 _MEASURED = {
     "distill": "the teacher's weight follows the measured teacher-student gap (`controllers.py`)",
@@ -21,7 +22,8 @@ def card(schedule: ScheduleFile, provenance: dict[str, Any]) -> str:
         _use(schedule),
         _meaning(schedule),
         _open_loop(schedule),
-        _evidence(provenance),
+        _targets(schedule, provenance),
+        evidence(provenance),
         _untested(provenance),
         _files(schedule),
     ]
@@ -82,7 +84,25 @@ def _open_loop(schedule: ScheduleFile) -> str:
     )
 
 
-def _evidence(p: dict[str, Any]) -> str:
+def _targets(schedule: ScheduleFile, p: dict[str, Any]) -> str:
+    written: list[str] = p["targets"]
+    if not written:
+        return ""
+    rows = [f"| {name} | {registry.summary(name, schedule)} | `README.{name}.md` |" for name in written]
+    refused = [name for name in registry.TARGETS if name not in written] if p["target"] == registry.EVERY else []
+    rows += [f"| {name} | {registry.summary(name, schedule)} | not written (`--allow-lossy`) |" for name in refused]
+    table = "| target | of this schedule | how to launch |\n|---|---|---|\n" + "\n".join(rows)
+    sections = ["## Other trainers\n\nEach takes the files that its README names; `schedule.py` serves all.", table]
+    if p["target"] == registry.EVERY:
+        sections += [
+            registry.capability_table(schedule).rstrip(),
+            f"slime, prime-rl and NeMo-RL: where each part would go is in `{registry.MAPPINGS}`; nobody ran them.",
+        ]
+    return "\n\n".join(sections)
+
+
+def evidence(p: dict[str, Any]) -> str:
+    """What the study found for this arm, as a section."""
     result = p["result"]
     bounds = f" [{result['low']:.3f}, {result['high']:.3f}]" if result["low"] is not None else ""
     seeds = ", ".join(f"{seed}: {score:.3f}" for seed, score in p["scores"].items())
@@ -99,7 +119,7 @@ def _untested(p: dict[str, Any]) -> str:
     env, run, exported = p["env"], p["run"], p["exported"]
     lines = [
         f"- Any environment other than `{env['id']}` at a horizon of {run['horizon']} turns.",
-        f"- Any other teacher or base student than those of the study: {_models(p['models'])}.",
+        f"- Any other teacher or base student than those of the study: {models(p['models'])}.",
         f"- Any run length other than {run['steps']} optimiser steps.",
         "- Any other trainer: the targets apply the same weights, not the same optimiser, sampling or batches.",
     ]
@@ -111,8 +131,9 @@ def _untested(p: dict[str, Any]) -> str:
     return "## Not tested on\n\n" + "\n".join(lines)
 
 
-def _models(models: dict[str, Any]) -> str:
-    described = [f"{name} `{model['digest']}`" for name, model in models.items()]
+def models(digests: dict[str, Any]) -> str:
+    """Teacher and base student with the hashes of what made them."""
+    described = [f"{name} `{model['digest']}`" for name, model in digests.items()]
     return ", ".join(described) or "none recorded"
 
 

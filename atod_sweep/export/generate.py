@@ -12,6 +12,7 @@ from atod_sweep.export.trace import Trace
 
 PORTABLE = "atod_sweep.export.portable"
 SHIMS = "atod_sweep.export.shims"
+CONTROLLERS, TURN_WEIGHTS = RULE_MODULES = ("controllers.py", "turn_weights.py")
 
 
 def schedule_module(schedule: ScheduleFile, trace: Trace) -> str:
@@ -35,9 +36,9 @@ def rule_modules(schedule: ScheduleFile) -> dict[str, str]:
     parts = {"distill": schedule.objective.distill_weight, "beta_kl": schedule.beta_kl}
     configs = {name: parts[name].model_dump(mode="json") for name in schedule.measured if name in parts}
     if configs:
-        modules["controllers.py"] = fill(PORTABLE, "controllers.py", "CONFIGS: dict[str, dict[str, Any]] = ", configs)
+        modules[CONTROLLERS] = fill(PORTABLE, CONTROLLERS, "CONFIGS: dict[str, dict[str, Any]] = ", configs)
     if "turns" in schedule.measured:
-        modules["turn_weights.py"] = source("atod_sweep.objective", "turn_weights.py")
+        modules[TURN_WEIGHTS] = source("atod_sweep.objective", TURN_WEIGHTS)
     return modules
 
 

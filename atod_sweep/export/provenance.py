@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from atod_sweep import __version__
@@ -18,8 +19,8 @@ FILE_NAME = "provenance.json"
 LICENCE = "MIT (schedule and generated code)"
 
 
-def provenance(results: Results, best: BestSchedule, exported: ScheduleFile, target: str) -> dict[str, Any]:
-    """Plain JSON data; numbers that do not exist (an interval from one seed) are null."""
+def provenance(results: Results, best: BestSchedule, exported: ScheduleFile) -> dict[str, Any]:
+    """Plain JSON data without local paths; numbers that do not exist (an interval from one seed) are null."""
     study, rival = results.study, best.runner_up
     latest = study.latest
     return {
@@ -37,12 +38,11 @@ def provenance(results: Results, best: BestSchedule, exported: ScheduleFile, tar
         "runner_up": {"arm": rival.other, "paired_difference": _interval(rival.interval)} if rival else None,
         "notes": best.notes(),
         "trials": [{"id": t.id, "seed": t.seed, "config_hash": t.config_hash} for t in best.trials],
-        "env": best.config.env.model_dump(mode="json"),
+        "env": portable(best.config.env.model_dump(mode="json")),
         "run": {"steps": best.schedule.steps, "horizon": best.schedule.horizon},
         "rollout": {"tasks": best.config.rollout.tasks, "group_size": best.config.rollout.group_size},
-        "target": target,
         "exported": {"steps": exported.steps, "horizon": exported.horizon},
-        "models": {name: _portable(model) for name, model in latest["models"].items() if model},
+        "models": {name: _identity(model) for name, model in latest["models"].items() if model},
         "versions": latest["versions"],
         "numerics": latest["numerics"],
         "git": latest["git"],
@@ -69,7 +69,16 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _portable(model: dict[str, Any]) -> dict[str, Any]:
+def portable(value: Any) -> Any:
+    """Plain data with local paths cut down to their last name."""
+    if isinstance(value, dict):
+        return {key: portable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [portable(item) for item in value]
+    return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", "./", "../")) else value
+
+
+def _identity(model: dict[str, Any]) -> dict[str, Any]:
     """A model's identity without its place on the machine that built it."""
     return {key: model[key] for key in ("digest", "success") if key in model}
 

@@ -71,7 +71,7 @@ def _provenance(bundle: Path) -> dict[str, Any]:
         record = json.loads(_read(path))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: not valid JSON: {error}") from None
-    for key, kind in (("inputs", dict), ("target", str)):
+    for key, kind in (("inputs", dict), ("target", str), ("targets", list)):
         if not isinstance(record, dict) or not isinstance(record.get(key), kind):
             raise UserError(f"{path}: names no {key!r}; export the bundle again")
     return record

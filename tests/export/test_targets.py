@@ -129,7 +129,7 @@ def test_open_loop_is_said(make_run: MakeRun, tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("tlr", "unknown target 'tlr'; did you mean 'trl'"),
-        ("zzz", "known: bundle, pytorch"),
+        ("zzz", "known: bundle, all, pytorch"),
         ("slime", "documented mapping"),
     ],
 )

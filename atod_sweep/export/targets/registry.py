@@ -15,14 +15,33 @@ TARGETS: dict[str, Target] = {
 }
 
 
+MAPPINGS = "MAPPINGS.md"
+EVERY = "all"
+NONE = "bundle"
+
+
+def chosen(name: str, schedule: ScheduleFile, allow_lossy: bool) -> list[str]:
+    """Names of the targets that an export `--to name` writes.
+
+    UserError for an unknown target, and for one that cannot carry the schedule unless `allow_lossy`; of "all", those
+    that can.
+    """
+    if name == NONE:
+        return []
+    if name == EVERY:
+        return [target for target in TARGETS if allow_lossy or not losses(TARGETS[target], schedule)]
+    check(find(name), schedule, allow_lossy)
+    return [name]
+
+
 def find(name: str) -> Target:
     """The target of that name; UserError naming the nearest one."""
     if name in TARGETS:
         return TARGETS[name]
     if name in {mapping.name for mapping in documented.DOCUMENTED}:
-        raise UserError(f"{name!r}: only a documented mapping exists, nothing to write; see the table of targets")
+        raise UserError(f"{name!r}: only a documented mapping exists, which --to all writes into {MAPPINGS}")
     near = difflib.get_close_matches(name, TARGETS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: bundle, {', '.join(TARGETS)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {NONE}, {EVERY}, {', '.join(TARGETS)}"
     raise UserError(f"unknown target {name!r}; {hint}")
 
 
@@ -41,9 +60,21 @@ def check(target: Target, schedule: ScheduleFile, allow_lossy: bool) -> None:
         )
 
 
-def files(target: Target, schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, str]:
-    """Name -> text of what an export to `target` has beside the bundle."""
-    return {**target.files(schedule, record), f"README.{target.name}.md": readme(target, schedule)}
+def files(schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, str]:
+    """Name -> text of what the export has beside the bundle, for every target in the record."""
+    found = {MAPPINGS: documented_mappings()} if record["target"] == EVERY else {}
+    for name in record["targets"]:
+        found |= TARGETS[name].files(schedule, record) | {f"README.{name}.md": readme(TARGETS[name], schedule)}
+    return found
+
+
+def summary(name: str, schedule: ScheduleFile) -> str:
+    """How much of the schedule a target carries, in a few words."""
+    how = [TARGETS[name].carries[part].how for part in needed(schedule)]
+    missing, replayed = how.count("no"), how.count("table")
+    parts = [f"**{missing} of {len(how)} parts not carried**"] if missing else []
+    parts += [f"{replayed} of {len(how)} parts replayed open loop"] if replayed else []
+    return ", ".join(parts) or "everything carried"
 
 
 def readme(target: Target, schedule: ScheduleFile) -> str:
@@ -73,11 +104,11 @@ def _verdict(target: Target, parts: list[str]) -> str:
     return "Every part of this schedule is carried."
 
 
-def capability_table() -> str:
-    """Markdown: every part against every target."""
-    names = list(TARGETS)
+def capability_table(schedule: ScheduleFile | None = None) -> str:
+    """Markdown: every part (that the schedule needs) against every target."""
+    names, parts = list(TARGETS), needed(schedule) if schedule else list(PARTS)
     head = f"| part | {' | '.join(names)} |\n|---|{'---|' * len(names)}\n"
-    rows = [f"| {PARTS[part]} | {' | '.join(TARGETS[name].carries[part].how for name in names)} |" for part in PARTS]
+    rows = [f"| {PARTS[part]} | {' | '.join(TARGETS[name].carries[part].how for name in names)} |" for part in parts]
     return head + "\n".join(rows) + "\n"
 
 
