@@ -76,6 +76,8 @@ def choose(results: Results, at: Mapping[str, str] | None = None) -> BestSchedul
         if len(scores) == len(results.seeds):
             complete[arm] = scores
         left_out += [gap for gaps in by_seed.values() if isinstance(gaps, list) for gap in gaps]
+    if not results.study.arms:
+        raise UserError(f"{results.folder}: no configuration of the search completed, so none can be called best")
     if not complete:
         gap = left_out[0]
         raise UserError(

@@ -90,8 +90,9 @@ def verify(folder: Path, evaluate: Evaluate) -> list[str]:
     for name in sorted(found.keys() | model["files"].keys()):
         if found.get(name) != model["files"].get(name):
             raise UserError(f"{folder / name}: is not the file that {PROVENANCE} vouches for; export the model again")
-    if (folder / CARD).read_text(encoding="utf-8") != model_card(record):
-        raise UserError(f"{folder / CARD}: differs from what {PROVENANCE} gives; export the model again")
+    card = folder / CARD
+    if not card.is_file() or card.read_text(encoding="utf-8") != model_card(record):
+        raise UserError(f"{card}: differs from what {PROVENANCE} gives; export the model again")
     config = validate(Train, model["config"], str(folder / PROVENANCE))
     now, then, tasks = evaluate(config, folder)[SUCCESS], model[SUCCESS], config.evaluation.tasks
     if abs(now - then) > allowed(then, tasks):
@@ -117,6 +118,6 @@ def _digests(folder: Path) -> dict[str, str]:
 def _make_room(out: Path) -> None:
     if not out.exists():
         return
-    if not is_model(out):
+    if any(out.iterdir()) and not is_model(out):
         raise UserError(f"{out}: exists and is no exported model; choose another folder with --out")
     shutil.rmtree(out)

@@ -29,6 +29,7 @@ def write_run(
     ledger: list[dict[str, Any]] = [
         {
             "event": "study",
+            "id": f"id of {folder.name}",
             "time": 1795168800.0,
             "name": folder.name,
             "question": "Which decay is best?",

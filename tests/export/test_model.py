@@ -16,14 +16,18 @@ from trained_run import write_trained
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from atod_sweep import envs
-from atod_sweep.config.base import load_yaml, validate
+from atod_sweep.config.base import load_yaml, validate, with_overrides
 from atod_sweep.config.study import Metric
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.results import load
 from atod_sweep.export import model
+from atod_sweep.sweep.registry import register
+from atod_sweep.sweep.tracking import sync
+from atod_sweep.training import models
+from atod_sweep.training.conversation import conversation_for
 from atod_sweep.training.evaluate import held_out_seeds
-from atod_sweep.training.standalone import save_standalone
+from atod_sweep.training.standalone import PLAIN_TEMPLATE, save_standalone
 from atod_sweep.training.trainer import evaluate_student
 
 PLAYER = """
@@ -197,6 +201,7 @@ def test_replaced_but_nothing_else_is(run: Path, exported: Path) -> None:
     assert not (exported / "stale.safetensors").exists()
     mine = exported.parent / "mine"
     mine.mkdir()
+    (mine / "notes.txt").touch()
     with pytest.raises(UserError, match=r"mine: exists and is no exported model; choose another folder with --out"):
         model.write(run, mine, save_standalone)
 
@@ -206,10 +211,77 @@ def test_a_lost_student_is_said(run: Path, exported: Path, tmp_path: Path) -> No
     student = run / "trials" / trial / "student"
     student.rename(tmp_path / "elsewhere")
     try:
-        with pytest.raises(
-            UserError, match=rf"not there; train it again: atod-sweep train .*{trial}/config"
-        ):
+        with pytest.raises(UserError, match=rf"not there; train it again: atod-sweep train .*{trial}/config"):
             model.write(run, tmp_path / "out", save_standalone)
     finally:
         (tmp_path / "elsewhere").rename(student)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_adapters_are_merged(base: dict[str, Any], tmp_path: Path, play: Any) -> None:
+    peft = pytest.importorskip("peft", reason="needs the lora extra")
+    whole = validate(Train, with_overrides(Train, Train().model_dump(mode="json"), base), "base")
+    student = {"kind": "pretrained", "path": models.ensure(whole).student.path, "lora": {"rank": 4, "alpha": 32.0}}
+    settings = {key: value for key, value in base.items() if not key.startswith("student.")}
+    run = write_trained(tmp_path / "run", {**settings, "steps": 8, "student": student}, "plain", [0])
+    exported = model.write(run, tmp_path / "model", save_standalone)
+    assert not [path.name for path in exported.iterdir() if "adapter" in path.name]
+    merged, before = (AutoModelForCausalLM.from_pretrained(path) for path in (exported, student["path"]))
+    trained = peft.PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(student["path"]), run / "trials/plain-s0/student"
+    )
+    ids = torch.arange(12)[None]
+    assert torch.allclose(merged(ids).logits, trained(ids).logits, atol=1e-5)
+    assert not torch.allclose(merged(ids).logits, before(ids).logits, atol=1e-2)
+    assert "as recorded" in model.verify(exported, evaluate_student)[1]
+    assert play(exported, config_of(run, "plain-s0")) == load(run).trials[0].metrics["eval/success"]
+    assert str(tmp_path) not in (exported / model.CARD).read_text(encoding="utf-8")
+
+
+def test_plain_text_students_get_a_template() -> None:
+    """What the template renders is what such a student read in training."""
+    from tokenizers import Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(BPE(vocab={letter: i for i, letter in enumerate([*letters, "<eos>"])}, merges=[]))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>")
+    conversation = conversation_for(tokenizer, chat_template=False, stop_strings=[])
+    tokenizer.chat_template = PLAIN_TEMPLATE
+    turns = [("user", "a box"), ("assistant", "open it"), ("user", "a key")]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+    read = (
+        *conversation.encode_turn("a box", first=True),
+        *conversation.encode_action(" open it"),
+        *conversation.encode_turn("a key", first=False),
+    )
+    assert tuple(ids) == read
+
+
+@pytest.mark.slow
+def test_registered_with_the_run_that_trained_it(run: Path, exported: Path, tmp_path: Path) -> None:
+    import mlflow
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    record = json.loads((exported / "provenance.json").read_text(encoding="utf-8"))
+    with pytest.raises(
+        UserError, match=r"holds no run of trial plain-s\d; bring it up to date: atod-sweep sync .*study"
+    ):
+        register(run, exported, "agent", uri)
+    sync(run, uri)
+    assert [register(run, exported, "agent", uri) for _ in range(2)] == ["1", "1"]
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    version = client.get_model_version("agent", "1")
+    assert client.get_run(version.run_id).data.tags["atod.trial"] == record["model"]["trial"]
+    expected = {"study": "study", "arm": "plain", "metric": "eval/success"}
+    expected |= {key: str(record["model"][key]) for key in ("seed", "score", "trial")}
+    assert expected.items() <= version.tags.items()
+    mlflow.set_tracking_uri(uri)
+    folder = mlflow.artifacts.download_artifacts(artifact_uri="models:/agent/1", dst_path=str(tmp_path / "loaded"))
+    assert "as recorded" in model.verify(Path(folder), evaluate_student)[1]
+    with pytest.raises(UserError, match="--register 'a:b': MLflow says"):
+        register(run, exported, "a:b", uri)

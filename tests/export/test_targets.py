@@ -15,6 +15,7 @@ from atod_sweep.export.targets import parts, registry
 from atod_sweep.export.targets.documented import DOCUMENTED
 from atod_sweep.export.verify import verify
 
+ROOT = Path(__file__).parents[2]
 MakeRun = Callable[..., Path]
 HYBRID = {"objective": {"kind": "hybrid"}, "steps": 10, "env.horizon": 4}
 FULL = {"objective": {"kind": "interpolated", "distill": {"kind": "jsd", "top_k": 8}}, "steps": 10}
@@ -114,6 +115,52 @@ def test_export_is_complete_and_verifiable(
         verify(out)
 
 
+def test_all_targets_in_one_folder(make_run: MakeRun, tmp_path: Path) -> None:
+    """Those that carry the schedule are written, the others are named; a later export leaves nothing of an earlier."""
+    run = make_run({"best": (HYBRID, {0: 0.6})})
+    out = bundle.write(run, tmp_path / "out", target="all", allow_lossy=True)
+    verify(out)
+    assert {path.name for path in out.glob("README.*.md")} == {f"README.{name}.md" for name in registry.TARGETS}
+    assert "openrlhf         README.openrlhf.md: 3 of 4 parts not carried" in bundle.lines(out)
+    out = bundle.write(run, tmp_path / "out", target="all")
+    verify(out)
+    assert not list(out.glob("*openrlhf*"))
+    assert [line.split()[0] for line in bundle.lines(out)] == ["bundle", *registry.TARGETS]
+    assert "openrlhf         not written (--allow-lossy): 3 of 4 parts not carried" in bundle.lines(out)
+    text = (out / "README.md").read_text(encoding="utf-8")
+    assert "| trl | everything carried | `README.trl.md` |" in text
+    assert "| openrlhf | **3 of 4 parts not carried** | not written (`--allow-lossy`) |" in text
+    assert "| teacher's weight by step | yes | yes | yes | no | yes | yes |" in text
+    assert "### slime" in (out / "MAPPINGS.md").read_text(encoding="utf-8")
+    bundle.write(run, tmp_path / "out")
+    assert len(list(out.iterdir())) == 6
+    assert bundle.lines(out) == [f"bundle           {out}"]
+
+
+def test_the_parts_of_all_do_not_clash(make_run: MakeRun, tmp_path: Path) -> None:
+    """A file that two targets write is the same for both, so that one folder serves all."""
+    schedule = schedule_of(distill_weight={"kind": "cosine"}, kl_penalty={"kind": "k3"})
+    record: dict[str, Any] = {"rollout": {"tasks": 8, "group_size": 8}}
+    found: dict[str, str] = {}
+    for target in registry.TARGETS.values():
+        for name, text in target.files(schedule, record).items():
+            assert found.setdefault(name, text) == text
+
+
+def test_exports_are_small_and_hold_no_local_paths(make_run: MakeRun, tmp_path: Path) -> None:
+    """400 steps of 8 turns for every target: what a repository can hold."""
+    data = str(tmp_path / "private" / "catalogue.json")
+    overrides = {"objective": {"kind": "hybrid"}, "env.kwargs": {"data": data}}
+    run = make_run({"best": (overrides, {0: 0.6})})
+    out = bundle.write(run, tmp_path / "out", target="all", allow_lossy=True)
+    assert sum(path.stat().st_size for path in out.iterdir()) < 500_000
+    for path in out.iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert str(tmp_path) not in text
+        assert "/home/me" not in text, path.name  # where the study's models lay
+    assert '"data": "catalogue.json"' in (out / "provenance.json").read_text(encoding="utf-8")
+
+
 def test_open_loop_is_said(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(
         {"best": ({**HYBRID, "objective": {"kind": "hybrid", "distill_weight": {"kind": "adaptive"}}}, {0: 0.6})},
@@ -143,5 +190,6 @@ def test_tables_for_the_readme() -> None:
     assert table[0] == "| part | pytorch | trl | verl | openrlhf | areal | tinker-cookbook |"
     assert len(table) == 2 + len(parts.PARTS)
     assert "| teacher's weight by turn | yes | yes | yes | no | yes | yes |" in table
+    assert registry.capability_table() in (ROOT / "README.md").read_text(encoding="utf-8")
     text = registry.documented_mappings()
     assert all(f"### {mapping.name}" in text and mapping.revision in text for mapping in DOCUMENTED)
