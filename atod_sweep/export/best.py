@@ -122,7 +122,10 @@ def _exported(results: Results, arm: str, at: Levels) -> tuple[Levels, tuple[Tri
         trials = tuple(results.of(arm, levels))
         path = trials[0].folder / "config.yaml"
         if not trials[0].config:
-            raise UserError(f"{path}: no such file; without the trial's config there is nothing to export")
+            raise UserError(
+                f"{path}: no such file, and without the trial's config there is nothing to export; export "
+                "from the folder in which the run was made"
+            )
         found.append((levels, trials, validate(Train, trials[0].config, str(path))))
     first_levels, _, first = found[0]
     for levels, _, config in found[1:]:
