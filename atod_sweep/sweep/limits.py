@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -32,51 +34,105 @@ def limited(
 ) -> Iterator[contextlib.AbstractContextManager[object]]:
     """Raise OverTime or OverMemory inside the block once a limit is passed (None: no limit).
 
-    The exception reaches Python code only; with `may_exit`, a process that sits in foreign code for GRACE more seconds
-    is ended outright. Yields a context in which no limit strikes: what must not be cut in half runs in it.
+    In a process's main thread this also ends a wait; elsewhere it reaches Python code only. With `may_exit`, a process
+    that does not end within GRACE more seconds, because it sits in foreign code, is ended outright. Yields a context in
+    which no limit strikes: what must not be cut in half runs in it.
     """
     if seconds is None and memory_gb is None:
         yield contextlib.nullcontext()
         return
-    watch = _Watch(seconds, memory_gb, may_exit)
-    thread = threading.Thread(target=watch.run, name="limits", daemon=True)
-    thread.start()
+    in_main = threading.current_thread() is threading.main_thread() and hasattr(signal, "pthread_kill")
+    striker = _BySignal() if in_main else _ByException()
+    watch = _Watch(seconds, memory_gb, may_exit, striker)
+    watch.start()
     try:
-        yield watch.calm
+        yield striker.calm
     finally:
+        striker.over = True  # before any call: between calls nothing is delivered
         watch.stop()
+        striker.end()
 
 
-class _Watch:
-    def __init__(self, seconds: float | None, memory_gb: float | None, may_exit: bool) -> None:
-        self._thread = ctypes.c_ulong(threading.get_ident())
-        self._seconds, self._memory_gb, self._may_exit = seconds, memory_gb, may_exit
-        self._started = time.monotonic()
-        self.calm, self._stopped = threading.Lock(), threading.Event()
+class _Watch(threading.Thread):
+    """Looks at time and memory, and has the striker strike."""
+
+    def __init__(
+        self, seconds: float | None, memory_gb: float | None, may_exit: bool, striker: _BySignal | _ByException
+    ) -> None:
+        super().__init__(name="limits", daemon=True)
+        self._seconds, self._memory_gb, self._may_exit, self._striker = seconds, memory_gb, may_exit, striker
+        self._began, self._stopping = time.monotonic(), threading.Event()
 
     def run(self) -> None:
-        while not self._stopped.wait(INTERVAL):
+        """Until `stop`."""
+        since, struck = math.inf, False
+        while not self._stopping.wait(INTERVAL):
             reason = self._exceeded()
             if reason is None:
                 continue
-            with self.calm:
-                if not self._stopped.is_set():
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, ctypes.py_object(reason))
-            if not self._stopped.wait(GRACE) and self._may_exit:
+            since = min(since, time.monotonic())
+            struck = struck or self._striker.strike(reason)
+            if self._may_exit and time.monotonic() - since > GRACE:
                 os._exit(70)
-            return
 
     def _exceeded(self) -> type[Exception] | None:
-        if self._seconds is not None and time.monotonic() - self._started > self._seconds:
+        if self._seconds is not None and time.monotonic() - self._began > self._seconds:
             return OverTime
         if self._memory_gb is not None and resident_gb() > self._memory_gb:
             return OverMemory
         return None
 
     def stop(self) -> None:
+        """Stop looking."""
+        self._stopping.set()
+        self.join()
+
+
+class _BySignal:
+    """Raises in the main thread, out of whatever it waits for."""
+
+    def __init__(self) -> None:
+        self.calm = threading.Lock()
+        self.over = False
+        self._reason: type[Exception] | None = None
+        self._before = signal.signal(signal.SIGUSR1, self._raise)
+
+    def strike(self, reason: type[Exception]) -> bool:
+        """Ask for the exception; False: nothing was raised while `calm` was held, ask again."""
+        self._reason = reason
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        time.sleep(0.01)
+        return self._reason is None
+
+    def _raise(self, number: int, frame: object) -> None:
+        reason = self._reason
+        if reason is not None and not self.over and not self.calm.locked():
+            self._reason = None
+            raise reason
+
+    def end(self) -> None:
+        """Leave the signal as it was."""
+        signal.signal(signal.SIGUSR1, self._before)
+
+
+class _ByException:
+    """Raises in the thread that it was made in, once that is back in Python code."""
+
+    def __init__(self) -> None:
+        self.calm = threading.Lock()
+        self.over = False
+        self._thread = ctypes.c_ulong(threading.get_ident())
+
+    def strike(self, reason: type[Exception]) -> bool:
+        """Raise it, unless the attempt is over."""
         with self.calm:
-            self._stopped.set()
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, None)  # raised but not delivered: too late for it
+            if not self.over:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, ctypes.py_object(reason))
+        return True
+
+    def end(self) -> None:
+        """Take back what was raised but not delivered: too late for it."""
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, None)
 
 
 def resident_gb() -> float:
