@@ -1,7 +1,8 @@
-"""Two runs side by side: what differs in how they were made, and what differs in what came out."""
+"""Two runs side by side: how they were made and what came out. Any number of runs: all their claims in one table."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from atod_sweep.config.files import flatten
@@ -9,8 +10,8 @@ from atod_sweep.evidence.comparisons import summarise
 from atod_sweep.evidence.results import Levels, Results, label, load
 from atod_sweep.evidence.stats.intervals import t_interval
 from atod_sweep.evidence.tables import Cell, Table
-from atod_sweep.evidence.text import NOTHING, duration, estimate
-from atod_sweep.evidence.verdicts import judge
+from atod_sweep.evidence.text import NOTHING, duration, estimate, limits, markdown_cell, number
+from atod_sweep.evidence.verdicts import Verdict, judge
 
 SETTINGS = ("numerics", "git", "versions", "hardware")
 
@@ -30,6 +31,41 @@ def lines(run_a: Path, run_b: Path) -> list[str]:
         text += ["", table.caption, ""]
         text += ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
     return text[1:]
+
+
+def claims(folders: Sequence[Path], numerics: int | None = None) -> list[str]:
+    """Every claim of every run as one Markdown table; plain files among the folders are passed over.
+
+    Runs made with another numerics version of the trainer than `numerics` are marked stale. UserError if a folder
+    holds no run.
+    """
+    runs = [load(folder) for folder in folders if not folder.is_file()]
+    rows = [
+        [
+            r.study.name,
+            v.claim,
+            number(v.interval.estimate, 3, signed=True),
+            f"{limits(v.interval, 3, signed=True)} {_kind(v)}".strip(),
+            str(v.n),
+            "; ".join([v.outcome, *(mark.split(":")[0] for mark in v.marks), *_stale(r, numerics)]),
+        ]
+        for r in runs
+        for v in judge(r)
+    ]
+    text = ["| study | hypothesis | effect | 95 % interval | n | verdict |", "|---|---|---:|---:|---:|---|"]
+    text += [f"| {' | '.join(markdown_cell(cell) or NOTHING for cell in row)} |" for row in rows]
+    silent = [r.study.name for r in runs if not r.study.claims]
+    return [*text, *(["", f"Without hypotheses: {', '.join(silent)}."] if silent else [])]
+
+
+def _kind(verdict: Verdict) -> str:
+    """What is unusual about its interval."""
+    words = ["90 %"] if verdict.interval.level == 0.9 and verdict.n > 1 else []
+    return ", ".join(words + (["anytime-valid"] if verdict.sequential else []))
+
+
+def _stale(results: Results, numerics: int | None) -> list[str]:
+    return [] if numerics is None or results.study.latest["numerics"] == numerics else ["stale"]
 
 
 def _names(a: Results, b: Results) -> tuple[str, str]:

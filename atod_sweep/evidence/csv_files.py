@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from atod_sweep.evidence.aggregates import aggregate, interactions, main_effects
+from atod_sweep.evidence.breadth import methods
 from atod_sweep.evidence.comparisons import Comparison, against_reference, applied_teacher, summaries
 from atod_sweep.evidence.curves import complete, reach_teacher, stacked
 from atod_sweep.evidence.results import Results
+from atod_sweep.evidence.searches import Searched
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
 from atod_sweep.evidence.verdicts import judge
 
 Record = dict[str, Any]
 
 
-def write(results: Results, folder: Path) -> tuple[Path, ...]:
-    """Write every table that has rows and return the paths."""
+def write(results: Results, folder: Path, search: Searched | None = None) -> tuple[Path, ...]:
+    """Write every table that has rows, with those of the search if there was one, and return the paths."""
     content = {
         "trials": _trials(results),
         "arms": _arms(results),
@@ -29,6 +32,8 @@ def write(results: Results, folder: Path) -> tuple[Path, ...]:
             for i in interactions(results)
         ],
         "main_effects": [{"factor": e.name, "level": e.value} | _interval(e.interval) for e in main_effects(results)],
+        "breadth": _breadth(results),
+        **(_search(search) if search else {}),
         "reaching_the_teacher": _reaching(results),
         "curves": _curves(results),
     }
@@ -101,6 +106,37 @@ def _aggregates(results: Results) -> list[Record]:
         | {f"area_{k}": v for k, v in _interval(a.area).items()}
         for a in aggregate(results)
     ]
+
+
+def _breadth(results: Results) -> list[Record]:
+    rows: list[Record] = []
+    for m in methods(results):
+        for i, levels in enumerate(results.conditions):
+            gain = {f"gain_{k}": v for k, v in _interval(m.gains[i].interval).items()} if m.gains else {}
+            rows.append({"method": m.name, "role": m.role, **levels} | _interval(m.scores[i]) | gain)
+    return rows
+
+
+def _search(found: Searched) -> dict[str, list[Record]]:
+    """Everything that a search tried, what it chose, what mattered, and its front."""
+    names = [objective.name for objective in found.objectives]
+    tried = [
+        {"configuration": c.arm, "state": c.state} | dict(zip(names, c.scores or (), strict=False)) | c.values
+        for c in found.configurations
+    ]
+    chosen = [
+        {"configuration": c.arm, "searched": c.searched, "optimism": c.optimism} | _interval(c.confirmed)
+        for c in found.chosen
+    ]
+    mattered = [{"objective": f.objective.name} | asdict(r) for f in found.importances for r in f.records]
+    points = [("search", found.front.searched), ("confirm", found.front.confirmed)] if found.front else []
+    best = [
+        {"phase": phase, "configuration": p.arm, "seeds": p.seeds, "on_front": p.on_front}
+        | dict(zip(names, p.values, strict=True))
+        for phase, found_points in points
+        for p in found_points
+    ]
+    return {"configurations": tried, "chosen": chosen, "importance": mattered, "front": best}
 
 
 def _reaching(results: Results) -> list[Record]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,28 +15,42 @@ from typing import Any
 import jinja2
 
 from atod_sweep.config.base import dump_yaml
-from atod_sweep.evidence import csv_files, tables
+from atod_sweep.errors import UserError
+from atod_sweep.evidence import csv_files, pdf, tables
 from atod_sweep.evidence.aggregates import aggregate, interactions, main_effects
+from atod_sweep.evidence.breadth import methods
 from atod_sweep.evidence.cautions import warnings
 from atod_sweep.evidence.comparisons import Best, against_reference, best_arm, summaries
 from atod_sweep.evidence.curves import reach_teacher
-from atod_sweep.evidence.figures import curves, factors, forest, style, turns
+from atod_sweep.evidence.figures import cost, curves, factors, forest, search, style, turns
 from atod_sweep.evidence.figures.style import Figure
 from atod_sweep.evidence.headline import answers
 from atod_sweep.evidence.results import Results, load
+from atod_sweep.evidence.searches import Searched, searched
 from atod_sweep.evidence.tables import Table
-from atod_sweep.evidence.text import estimate, number, plural
+from atod_sweep.evidence.text import estimate, markdown_cell, number, plural
 from atod_sweep.evidence.verdicts import judge
+
+FORMATS = ("html", "md", "pdf")
 
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """What `write` left behind."""
+    """What `write` left behind; `documents` by format."""
 
-    html: Path
-    markdown: Path
+    documents: dict[str, Path]
     figures: tuple[Path, ...]
     tables: tuple[Path, ...]
+
+    @property
+    def html(self) -> Path:
+        """The self-contained page."""
+        return self.documents["html"]
+
+    @property
+    def markdown(self) -> Path:
+        """The same as Markdown, with figures beside it."""
+        return self.documents["md"]
 
 
 @dataclass(frozen=True)
@@ -53,14 +71,22 @@ class Fact:
     value: str
 
 
-def write(run_dir: Path, numerics: int | None = None) -> ReportPaths:
-    """Build the report of `runs/<study>` inside it. UserError if the folder holds no run.
+def write(
+    run_dir: Path, numerics: int | None = None, formats: Sequence[str] = ("html", "md"), out: Path | None = None
+) -> ReportPaths:
+    """Build the report of `runs/<study>` inside it, or in `out`. UserError if the folder holds no run.
 
     `numerics` is the version of today's trainer, where one is installed: a run made with another is marked stale.
+    `formats` are some of `FORMATS`; a PDF needs Chromium.
     """
-    results = load(run_dir)
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise UserError(f"--format {unknown[0]!r}: unknown; use {', '.join(FORMATS)}")
+    if "pdf" in formats:
+        pdf.browser()  # complain before anything is drawn
+    results, folder = load(run_dir), out or run_dir
+    found = searched(results)
     with style.context():
-        sections, hero = _sections(results, run_dir / "figures")
+        sections, hero = _sections(results, found, folder / "figures")
     context = {
         "study": results.study,
         "answers": answers(results),
@@ -69,21 +95,37 @@ def write(run_dir: Path, numerics: int | None = None) -> ReportPaths:
         "sections": sections,
         "facts": _facts(results),
         "study_file": _study_file(results),
-        "trials": plural(sum(t.state == "COMPLETE" and t.role != "teacher" for t in results.trials), "complete trial"),
+        "trials": _trials(results),
     }
-    markdown, html = run_dir / "report.md", run_dir / "report.html"
-    markdown.write_text(_render("report.md.j2", context), encoding="utf-8")
-    html.write_text(_render("report.html.j2", context), encoding="utf-8")
     pictures = [figure for section in sections for figure in section.figures] + ([hero] if hero else [])
     return ReportPaths(
-        html=html,
-        markdown=markdown,
+        documents={name: _document(name, context, folder) for name in dict.fromkeys(formats)},
         figures=tuple(path for figure in pictures for path in (figure.svg, figure.png)),
-        tables=csv_files.write(results, run_dir / "tables"),
+        tables=csv_files.write(results, folder / "tables", found),
     )
 
 
-def _sections(results: Results, folder: Path) -> tuple[list[Section], Figure | None]:
+def _document(name: str, context: dict[str, Any], folder: Path) -> Path:
+    """Write report.NAME."""
+    path = folder / f"report.{name}"
+    if name == "pdf":
+        with tempfile.TemporaryDirectory() as scratch:
+            page = Path(scratch) / "report.html"
+            page.write_text(_render("report.html.j2", context), encoding="utf-8")
+            pdf.print_page(page, path)
+    else:
+        path.write_text(_render(f"report.{name}.j2", context), encoding="utf-8")
+    return path
+
+
+def _trials(results: Results) -> str:
+    phases = (results.trials, results.explored)
+    done = [sum(t.state == "COMPLETE" and t.role != "teacher" for t in trials) for trials in phases]
+    text = plural(done[0], "complete trial")
+    return f"{text} on fresh seeds, {done[1]} in the search before" if results.explored else text
+
+
+def _sections(results: Results, found: Searched | None, folder: Path) -> tuple[list[Section], Figure | None]:
     """Everything below the fold, and the opening picture."""
     table, versus = summaries(results), against_reference(results)
     hero = forest.differences(results, versus, folder) or forest.scores(results, table, folder)
@@ -95,13 +137,15 @@ def _sections(results: Results, folder: Path) -> tuple[list[Section], Figure | N
     sections = [
         Section("Arms", "", [tables.arms(results, table, versus)], []),
         Section("The claims in numbers", "", [tables.claims(judge(results))], []),
+        *(_search(results, found, folder) if found else []),
+        Section("Across settings", "", [tables.breadth(methods(results), results)], []),
         Section("Learning", "", [], charts(learning[0])),
         Section(
             "What was applied",
             "",
             [],
             _some(
-                *charts(curves.SCHEDULE, curves.APPLIED),
+                *charts(curves.SCHEDULE, *([] if curves.is_plain(results) else [curves.APPLIED])),
                 turns.schedule_map(results, folder),
                 turns.turn_weight_map(results, folder),
             ),
@@ -124,7 +168,7 @@ def _sections(results: Results, folder: Path) -> tuple[list[Section], Figure | N
             "Cost",
             "",
             [tables.costs(results, table), tables.reaching(reach_teacher(results), results)],
-            charts(*learning[1:]),
+            _some(cost.scatter(results, table, folder), *charts(*learning[1:])),
         ),
         _gaps(results),
         Section("The best arm", _selection(best_arm(results)), [], []),
@@ -133,10 +177,41 @@ def _sections(results: Results, folder: Path) -> tuple[list[Section], Figure | N
     return [s for s in filled if s.text or s.tables or s.figures], hero
 
 
+def _search(results: Results, found: Searched, folder: Path) -> list[Section]:
+    """What the search tried and chose, which parameters mattered, and the front of two objectives."""
+    return [
+        Section("The search", _tried(found), [tables.optimism(found), tables.configurations(found)], []),
+        Section(
+            "Sensitivity",
+            " ".join(dict.fromkeys(f"{f.warning}." for f in found.importances if f.warning)),
+            [],
+            _some(
+                *(search.importance(f, folder, f"importance_{i}") for i, f in enumerate(found.importances, start=1)),
+                search.slices(found, folder),
+            ),
+        ),
+        Section("Pareto front", "", [], _some(search.front(found.front, folder) if found.front else None)),
+    ]
+
+
+def _tried(found: Searched) -> str:
+    states = Counter(c.state for c in found.configurations)
+    text = f"{plural(len(found.configurations), 'configuration')} × {plural(found.seeds, 'seed')}: "
+    text += ", ".join(f"{states[state]} {word}" for state, word in tables.ENDS.items() if states[state]) + "."
+    kept = [c.optimism for c in found.chosen if not math.isnan(c.optimism)]
+    if kept:
+        text += (
+            f" The best {len(kept)} ran again on fresh seeds, on which the rest of this report rests. The search had "
+            f"seen them {number(math.fsum(kept) / len(kept), 3, signed=True)} better on average: the optimism of "
+            "choosing the best of many."
+        )
+    return text
+
+
 def _gaps(results: Results) -> Section:
-    table = tables.missing(results)
-    text = "" if table.rows else "Every cell of the design has a result."
-    return Section("Failures and gaps", text, [table], [])
+    table, failed = tables.missing(results), tables.failures(results.explored)
+    text = "" if table.rows or failed.rows else "Every cell of the design has a result."
+    return Section("Failures and gaps", text, [table, failed], [])
 
 
 def _some(*figures: Figure | None) -> list[Figure]:
@@ -201,16 +276,9 @@ def _render(template: str, context: dict[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["data_uri"] = _data_uri
-    environment.filters["md"] = _markdown_cell
+    environment.filters["md"] = markdown_cell
     return environment.get_template(template).render(context)
 
 
 def _data_uri(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(figure.svg.read_bytes()).decode()
-
-
-def _markdown_cell(text: str) -> str:
-    """Text that stays inside its table cell and is not read as markup."""
-    for sign in "\\|*<`":
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from atod_sweep.evidence.aggregates import Aggregate, Interaction, MainEffect
-from atod_sweep.evidence.comparisons import ArmSummary, Comparison
+from atod_sweep.evidence.breadth import Method
+from atod_sweep.evidence.comparisons import ArmSummary, Comparison, compare, teacher_level
 from atod_sweep.evidence.curves import COUNTERS, Reached
-from atod_sweep.evidence.results import Results, label
+from atod_sweep.evidence.learning import not_learning
+from atod_sweep.evidence.results import Levels, Results, Trial, label
+from atod_sweep.evidence.searches import Searched, short_names
 from atod_sweep.evidence.stats import power, significance
 from atod_sweep.evidence.text import MINUS, NOTHING, count, duration, estimate, number, p_value, plural
 from atod_sweep.evidence.verdicts import Verdict
@@ -66,11 +70,27 @@ def arms(results: Results, summaries: list[ArmSummary], comparisons: list[Compar
         ]
         for s in summaries
     ]
+    rows += [row for levels in results.conditions if (row := _teacher(results, levels))]
+    n = len(results.seeds)
     caption = (
-        f"Mean {metric} and mean paired difference, each with its 95 % interval over seeds. p: exact sign-flip test; "
-        "Holm: corrected for the number of arms compared."
+        f"Mean {metric} and mean paired difference, each with its 95 % interval over seeds. p: exact sign-flip test "
+        f"(with {plural(n, 'seed')} it cannot go below {p_value(significance.smallest_p(n))}); Holm: corrected for the "
+        "number of arms compared."
     )
     return Table(caption, header, rows)
+
+
+def _teacher(results: Results, levels: Levels) -> list[Cell] | None:
+    """The teacher's own result: a fixed model, so without an interval of its own."""
+    level = teacher_level(results, levels, results.study.metric)
+    if math.isnan(level):
+        return None
+    c = compare(results, "teacher", results.study.reference, levels, results.study.metric)
+    cells = [Cell("teacher (itself)"), *(Cell(name) for name in levels.values()), Cell(NOTHING), Cell(NOTHING)]
+    if not c.values:
+        return [*cells, _number(level), *[Cell(NOTHING)] * 4]
+    versus = [Cell(estimate(c.interval, 3, signed=True), c.interval.estimate), Cell(f"{c.wins} : {c.losses}")]
+    return [*cells, _number(level), *versus, Cell(p_value(c.p), c.p), Cell(NOTHING)]
 
 
 def _versus(s: ArmSummary, reference: str, c: Comparison | None) -> list[Cell]:
@@ -85,6 +105,96 @@ def _versus(s: ArmSummary, reference: str, c: Comparison | None) -> list[Cell]:
         Cell(p_value(c.p), c.p),
         Cell(p_value(c.p_holm), c.p_holm),
     ]
+
+
+def breadth(found: list[Method], results: Results) -> Table:
+    """A column per task: the mean, and in brackets the improvement over the teacher."""
+    stalled = not_learning(results)
+    tasks = [
+        f"{', '.join(levels.values())}{' (not learning)' if levels in stalled else ''}" for levels in results.conditions
+    ]
+    rows = []
+    for m in found:
+        gains = [f" ({number(g.interval.estimate, 3, True)})" for g in m.gains or []] or [""] * len(m.scores)
+        cells = [Cell(f"{number(s.estimate, 3)}{gain}", s.estimate) for s, gain in zip(m.scores, gains, strict=True)]
+        lead = Cell(NOTHING) if m.gain is None else Cell(estimate(m.gain.interval, 3, True), m.gain.interval.estimate)
+        name = f"{m.name} (control)" if m.role == "control" else m.name
+        rows.append([Cell(name), *cells, _number(m.mean), Cell(estimate(m.iqm, 3), m.iqm.estimate), lead])
+    metric = results.study.metric.name.removeprefix("eval/")
+    caption = (
+        f"Mean {metric} by task over {plural(len(results.seeds), 'seed')}; in brackets, minus the teacher's own. Over "
+        "all tasks: mean, interquartile mean of all runs, and mean difference to the teacher, with 95 % intervals. "
+        "Tasks are strata, and what one seed does to all tasks counts once."
+    )
+    return Table(caption, ["method", *tasks, "mean", "interquartile mean", "minus teacher"], rows)
+
+
+SHOWN = 12  # configurations of a search in the report; all of them are in tables/configurations.csv
+
+
+def configurations(found: Searched) -> Table:
+    """The best configurations of a search with their parameters."""
+    names = short_names(found.keys)
+    metrics = [objective.name.removeprefix("eval/") for objective in found.objectives]
+    rows = [
+        [
+            Cell(c.arm),
+            *(Cell(number(score, 3), score) for score in c.scores or [math.nan] * len(found.objectives)),
+            Cell(ENDS[c.state]),
+            *(_value(c.values.get(key)) for key in found.keys),
+        ]
+        for c in found.ranked[:SHOWN]
+    ]
+    caption = (
+        f"The {len(rows)} best of {plural(len(found.configurations), 'configuration')}, by their mean over "
+        f"{plural(found.seeds, 'seed')}. The best of many looks better than it is: judge by the fresh seeds."
+    )
+    return Table(caption, ["configuration", *metrics, "ended", *(names[key] for key in found.keys)], rows)
+
+
+ENDS = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "under way"}
+
+
+def _value(value: Any) -> Cell:
+    if value is None:
+        return Cell(NOTHING)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return Cell(str(value))
+    return Cell(f"{value:.3g}".replace("-", MINUS), float(value))
+
+
+def optimism(found: Searched) -> Table:
+    """What the chosen configurations promised, and what they kept."""
+    metric = found.objectives[0].name.removeprefix("eval/")
+    rows = [
+        [
+            Cell(c.arm),
+            _number(c.searched),
+            Cell(estimate(c.confirmed, 3), c.confirmed.estimate),
+            Cell(number(c.optimism, 3, signed=True), c.optimism),
+        ]
+        for c in found.chosen
+    ]
+    caption = (
+        f"Mean {metric} on the {plural(found.seeds, 'seed')} that the search chose by, and on seeds that it never saw "
+        "(95 % interval). Optimism: how much better the search saw it."
+    )
+    return Table(caption, ["chosen", "in the search", "on fresh seeds", "optimism"], rows)
+
+
+def failures(trials: Sequence[Trial]) -> Table:
+    """Trials of a search that failed, with the error's message."""
+    failed = [t for t in trials if t.state == "FAILED"]
+    rows = [
+        [Cell(t.arm), Cell(str(t.seed), t.seed), Cell((t.error or {}).get("status", "")), Cell(_message(t.error))]
+        for t in failed
+    ]
+    caption = "Trials of the search that failed; their configurations count as failed, not as bad."
+    return Table(caption, ["configuration", "seed", "state", "error"], rows)
+
+
+def _message(error: dict[str, str] | None) -> str:
+    return f"{error['type']}: {error['message']}" if error else NOTHING
 
 
 def costs(results: Results, summaries: list[ArmSummary]) -> Table:
@@ -108,10 +218,16 @@ def missing(results: Results) -> Table:
     rows = []
     for gap in results.missing():
         trial = results.find(gap.arm, gap.levels, gap.seed)
-        error = (trial.error if trial else None) or {}
-        message = f"{error['type']}: {error['message']}" if error else NOTHING
         levels = [Cell(level) for level in gap.levels.values()]
-        rows.append([Cell(gap.arm), *levels, Cell(str(gap.seed), gap.seed), Cell(gap.reason), Cell(message)])
+        rows.append(
+            [
+                Cell(gap.arm),
+                *levels,
+                Cell(str(gap.seed), gap.seed),
+                Cell(gap.reason),
+                Cell(_message(trial.error if trial else None)),
+            ]
+        )
     header = ["arm", *results.study.factors, "seed", "state", "error"]
     return Table("Cells without a result; no average above includes them.", header, rows)
 

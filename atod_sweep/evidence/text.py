@@ -72,3 +72,10 @@ def listing(names: list[str], most: int = 8) -> str:
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def markdown_cell(text: str) -> str:
+    """Text that stays inside its table cell and is not read as markup."""
+    for sign in "\\|*<`":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())

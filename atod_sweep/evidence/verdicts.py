@@ -11,7 +11,7 @@ With d the mean paired difference arm - other, its 95 % interval [low, high], an
 "Within (-m, m)" is judged by the 90 % interval, which is what two one-sided tests at 5 % each amount to (Schuirmann
 1987). Everything else is undecided, and fewer than two common seeds decide nothing. Where seeds were added until the
 claims were decided, both intervals are confidence sequences, which stay honest under that (see `stats.sequential`).
-Settings in which no arm learns (see `learning`) are left out; a claim about nothing else gets no verdict: `not learning`.
+Settings in which no arm learns (see `learning`) are left out; a claim about nothing else gets no verdict.
 """
 
 from __future__ import annotations

@@ -253,6 +253,55 @@ def _cost(step: int, turns: int) -> dict[str, float]:
     }
 
 
+def write_search(folder: Path, configurations: int, *, seeds: int = 5, second: bool = False) -> Path:
+    """Write a search over the learning rate (best at 1e-3) and the decay, and return its folder.
+
+    Every ninth configuration was stopped early, the eighth failed; c000 and c001 are confirmed beside the reference.
+    """
+    write_run(folder, {"reference": 0.5, "c000": 0.6, "c001": 0.62}, seeds=seeds, teacher=None, steps=20)
+    (folder / "study.yaml").rename(folder / "search.yaml")
+    study, *trials = [json.loads(line) for line in (folder / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    rng = np.random.default_rng(0)
+    search = {
+        "metric": {"name": "eval/success", "last": 1, "mode": "max"},
+        "second": {"name": "cost/env_steps", "last": 1, "mode": "min"} if second else None,
+        "parameters": {
+            "optimiser.lr": {"float": [1e-4, 1e-2], "log": True},
+            "objective.distill_weight": {"kind": {"choice": ["cosine", "linear"]}, "end": {"float": [0.0, 0.3]}},
+        },
+        "budget": {"seeds": 2},
+    }
+    rows: list[dict[str, Any]] = [{**study, "arms": [], "seeds": [], "search": search}]
+    for i in range(configurations):
+        arm, power = f"c{i:03d}", float(rng.uniform(-4, -2))
+        values = {
+            "optimiser.lr": 10**power,
+            "objective.distill_weight.kind": ["cosine", "linear"][i % 2],
+            "objective.distill_weight.end": float(rng.uniform(0, 0.3)),
+        }
+        state = "FAIL" if i == 7 else "PRUNED" if i % 9 == 8 else "COMPLETE"
+        scores = [0.7 - 0.1 * abs(power + 3) + float(rng.normal(0, 0.02)), 1e5 + 1e4 * (i % 5)][: 1 + second]
+        rows.append({"event": "configuration", "arm": arm, "params": values, "values": values})
+        for seed in range(2):
+            trial = {**_row(arm, "arm", {}, seed, {}), "phase": "search"}
+            error = {"status": "diverged", "type": "DivergedError", "message": "the loss is not a number"}
+            ending = {"state": "FAILED", "error": error} if state == "FAIL" else {"state": state}
+            rows.append(trial | ending)
+        rows.append({"event": "told", "arm": arm, "state": state, "values": None if state == "FAIL" else scores})
+    rows.append({**rows[0], "arms": study["arms"], "seeds": study["seeds"]})
+    for row in trials:
+        result = {"score": row["metrics"]["eval/success"], "second": 1.2e5} if row["state"] == "COMPLETE" else {}
+        rows.append({**row, "phase": "confirm"} | result)
+    (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def make_search(tmp_path: Path) -> Callable[..., Path]:
+    """`make_search(name, configurations, ...)`: a synthetic search under a temporary folder."""
+    return lambda name, configurations, **options: write_search(tmp_path / name, configurations, **options)
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     """`make_run(name, arms, ...)`: a synthetic run under a temporary folder."""

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from atod_sweep.evidence.compare import lines, tables
+from atod_sweep.evidence.compare import claims, lines, tables
 from atod_sweep.evidence.results import load
+from atod_sweep.evidence.verdicts import judge
 
 MakeRun = Callable[..., Path]
 
@@ -34,3 +35,26 @@ def test_plain_text_is_aligned(make_run: MakeRun) -> None:
     head = next(i for i, line in enumerate(text) if line.startswith("arm"))
     column = text[head].index("difference")
     assert all(line[column - 1] == " " and line[column] in "+−" for line in text[head + 1 : head + 3])
+
+
+def test_all_claims_of_many_runs_in_one_table(make_run: MakeRun, tmp_path: Path) -> None:
+    claim = {"arm": "a", "other": "b"}
+    first = make_run(
+        "first", {"a": 0.7, "b": 0.5}, seeds=5, hypotheses=[claim], late_hypotheses=[{**claim, "margin": 0.1}]
+    )
+    second = make_run("second", {"a|x": 0.7, "b": 0.5}, numerics=2)
+    flat = make_run("flat", {"a": 0.2, "b": 0.19}, hypotheses=[claim])
+    readme = tmp_path / "README.md"
+    readme.write_text("not a run")
+    head, rule, *rows = claims([first, second, flat, readme], numerics=2)
+    assert head == "| study | hypothesis | effect | 95 % interval | n | verdict |"
+    assert rule.count("|") == head.count("|") == rows[0].count("|")
+    cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    (verdict, _) = judge(load(first))
+    assert cells[:2] == ["first", "a > b"]
+    assert cells[2] == f"+{verdict.interval.estimate:.3f}"
+    assert cells[3].startswith(f"[+{verdict.interval.low:.3f}, ")
+    assert cells[4:] == ["5", "supported; stale"]
+    assert rows[1].endswith("| 5 | supported; exploratory; stale |")
+    assert rows[2] == "| flat | a > b | – | – | 0 | not learning; stale |"
+    assert rows[3:] == ["", "Without hypotheses: second."]

@@ -87,7 +87,8 @@ SCHEDULE = Chart(
     "step",
     "optimiser step",
     "teacher's weight λ or κ",
-    "Weight of the distillation term as applied, from the trials' records and not from the study file.",
+    "Weight of the distillation term as applied, from the trials' records and not from the study file: arms should "
+    "differ here as the study means them to, and nowhere else.",
 )
 APPLIED = Chart(
     "applied_teacher_weight",
@@ -107,7 +108,8 @@ GAP = Chart(
     "step",
     "optimiser step",
     "KL to the teacher (nats / token)",
-    "log p(student) - log p(teacher) of the sampled tokens: 0 means that the student has become the teacher.",
+    "log p(student) - log p(teacher) of the sampled tokens: 0 means that the student has become the teacher; a line "
+    "that turns up again leaves it.",
 )
 PULL = Chart(
     "gradient_distill",
@@ -117,7 +119,7 @@ PULL = Chart(
     "step",
     "optimiser step",
     "gradient norm",
-    "Norm of the distillation term's own gradient, weight included.",
+    "Norm of the distillation term's own gradient, weight included: how hard the teacher pulls.",
 )
 PUSH = Chart(
     "gradient_reward",
@@ -127,7 +129,7 @@ PUSH = Chart(
     "step",
     "optimiser step",
     "gradient norm",
-    "Norm of the reward term's own gradient, weight included; compare with the figure above.",
+    "Norm of the reward term's own gradient, weight included; where it passes the figure above, reward leads.",
 )
 
 
@@ -156,6 +158,17 @@ def draw(results: Results, chart: Chart, folder: Path) -> Figure | None:
     label_axes([axis for axis, _ in axes], chart.x_label, chart.y_label)
     legend_below(canvas, [axis for axis, _ in axes])
     return save(canvas, folder, chart.name, chart.title, caption + hidden(results))
+
+
+def is_plain(results: Results) -> bool:
+    """True if turn weights leave the schedules as they are: then `APPLIED` shows what `SCHEDULE` does."""
+    for levels in results.conditions:
+        for arm in results.arms:
+            trials = complete(results, arm, levels)
+            (_, weight_SE), (_, applied_SE) = (stacked(trials, chart.key, chart.phase) for chart in (SCHEDULE, APPLIED))
+            if weight_SE.shape != applied_SE.shape or not np.allclose(weight_SE, applied_SE, atol=1e-3):
+                return False
+    return True
 
 
 def _arms(axis: Axes, results: Results, levels: Levels, chart: Chart) -> bool:

@@ -82,7 +82,8 @@ def profile(results: Results, folder: Path) -> Figure | None:
     legend_below(canvas, [axis])
     runs = plural(max(table.size for table in tables.values()), "run")
     caption = (
-        f"Performance profile: the share of an arm's runs (up to {runs}: seeds × conditions) with a higher {metric}. A "
-        "line above another at every score is better throughout; lines that cross are not ordered."
+        f"The share of an arm's runs (up to {runs}: seeds × conditions) with a higher {metric}. A line above another "
+        "at every score is better throughout; lines that cross are not ordered; a step at the far left is a run that "
+        "collapsed."
     )
     return save(canvas, folder, "performance_profile", "Performance profile", caption)

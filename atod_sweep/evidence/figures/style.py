@@ -87,12 +87,14 @@ def rc() -> dict[str, Any]:
     }
 
 
-def panels(titles: list[str], height: float = 2.7, width: float = WIDTH) -> tuple[Canvas, list[Axes]]:
-    """One panel per title, two in a row, with shared axes."""
+def panels(
+    titles: list[str], height: float = 2.7, width: float = WIDTH, sharex: bool = True
+) -> tuple[Canvas, list[Axes]]:
+    """One panel per title, two in a row, with shared axes (or only a shared y)."""
     columns = min(2, len(titles))
     rows = -(-len(titles) // columns)
     canvas = Canvas(figsize=(width, height * rows + 0.6), layout="constrained")
-    grid = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    grid = canvas.subplots(rows, columns, sharex=sharex, sharey=True, squeeze=False)
     axes = list(grid.flat)
     for spare in axes[len(titles) :]:
         spare.set_visible(False)

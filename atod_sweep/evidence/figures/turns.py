@@ -13,6 +13,7 @@ from atod_sweep.evidence.curves import by_turn, complete, stacked
 from atod_sweep.evidence.figures.style import Figure, label_axes, legend_below, panels, save, short, styles
 from atod_sweep.evidence.results import Levels, Results, Trial, label
 from atod_sweep.evidence.stats.intervals import Array
+from atod_sweep.evidence.text import plural
 
 MAPS = 8  # heat maps in one figure
 
@@ -29,7 +30,11 @@ class Map:
 def schedule_map(results: Results, folder: Path) -> Figure | None:
     """The teacher's weight by step and turn: schedule times turn weight, for arms whose weight depends on the turn."""
     maps = [m for m in _maps(results, _applied) if np.nanmax(np.nanstd(m.value_EK, axis=1)) > 1e-6]
-    caption = "Teacher's weight by training step and turn (darker: more), schedule times mean turn weight, as applied."
+    caption = (
+        "Teacher's weight by training step (left to right) and turn (top to bottom), schedule times mean turn weight, "
+        f"as applied: darker is more. {_over(results)} Look for where in a conversation, and when, the teacher still "
+        "speaks."
+    )
     return _draw(maps, folder, "schedule_by_turn", "Teacher's weight by step and turn", caption)
 
 
@@ -38,9 +43,14 @@ def turn_weight_map(results: Results, folder: Path) -> Figure | None:
     kinds = ("t_dur", "product", "token_level")
     maps = _maps(results, lambda trials: by_turn(trials, "turn_weight") if _turns(trials[0]) in kinds else None)
     caption = (
-        "Mean T-DUR weight of every turn over training (darker: more weight); white where no episode got that far."
+        "Mean weight of every turn over training, from the students' own log-probs (darker: more); white where no "
+        f"episode got that far. {_over(results)} Look for turns that keep their weight while others lose it."
     )
     return _draw(maps, folder, "turn_weights", "Turn weights over training", caption)
+
+
+def _over(results: Results) -> str:
+    return f"Mean over {plural(len(results.seeds), 'seed')}."
 
 
 def _turns(trial: Trial) -> str:
@@ -122,8 +132,9 @@ def endings(results: Results, folder: Path) -> Figure | None:
     label_axes(axes, "turn", "share of episodes")
     legend_below(canvas, axes)
     caption = (
-        "Last evaluation, all seeds. Success: of the episodes that reach this turn, the share that ends in success. "
-        "Failures: share of all episodes that end without success at this turn."
+        f"Last evaluation, {plural(len(results.seeds), 'seed')} together. Success: of the episodes that reach this "
+        "turn, the share that ends in success; where a line falls, long episodes are the lost ones. Failures: share of "
+        "all episodes that end without success at this turn; a peak at the last turn means that time ran out."
     )
     return save(canvas, folder, "endings", "Where episodes succeed and fail", caption)
 
