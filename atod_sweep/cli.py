@@ -259,24 +259,34 @@ def train(
 
 
 @app.command()
-def report(run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")]) -> None:
-    """Rebuild a run's report from its files alone."""
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")],
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="html, md or pdf (needs Chromium); repeatable; default: html, md."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; default: the run's own.")] = None,
+) -> None:
+    """Rebuild a run's report, tables and figures from its files alone."""
     from atod_sweep.evidence.report import write
     from atod_sweep.training import NUMERICS
 
-    paths = write(run_dir, NUMERICS)
-    typer.echo(f"report    {paths.html}\n          {paths.markdown}")
+    paths = write(run_dir, NUMERICS, formats or ("html", "md"), out)
+    typer.echo("\n".join(f"{name:10}{path}" for name, path in paths.documents.items()))
 
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    second: Annotated[Path, typer.Argument(help="Folder of another run.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    all_claims: Annotated[
+        bool, typer.Option("--claims", help="All claims of all runs as one Markdown table, also for two runs.")
+    ] = False,
 ) -> None:
-    """Put two runs side by side: how they were made, and what came out."""
-    from atod_sweep.evidence.compare import lines
+    """Put two runs side by side: how they were made, and what came out. Other numbers of runs: all their claims."""
+    from atod_sweep.evidence.compare import claims, lines
+    from atod_sweep.training import NUMERICS
 
-    typer.echo("\n".join(lines(first, second)))
+    typer.echo("\n".join(lines(*runs) if len(runs) == 2 and not all_claims else claims(runs, NUMERICS)))
 
 
 @app.command()
