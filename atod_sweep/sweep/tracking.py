@@ -209,7 +209,7 @@ def points(rows: list[Row]) -> Iterator[tuple[int, dict[str, float]]]:
         numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
         for key, value in values.items():
             if isinstance(value, list):
-                numbers |= {f"{key}/{i}": float(item) for i, item in enumerate(value)}
+                numbers |= {f"{key}/{i}": float(item) for i, item in enumerate(value) if item is not None}
         yield row["step"], {_key(key): value for key, value in numbers.items() if key != "step"}
         train = {}
 

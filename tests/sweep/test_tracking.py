@@ -26,7 +26,7 @@ def test_points_are_evaluations_with_the_training_row_before_them():
     rows = [
         {"phase": "eval", "step": 0, "eval/success": 0.1},
         {"phase": "train", "step": 1, "loss": 3.0},
-        {"phase": "train", "step": 2, "loss": 2.0, "turn_weight": [1.0, 0.5], "odd key!": 1},
+        {"phase": "train", "step": 2, "loss": 2.0, "turn_weight": [1.0, 0.5, None], "odd key!": 1},
         {"phase": "eval", "step": 2, "eval/success": 0.2},
         {"phase": "train", "step": 3, "loss": 1.0},
     ]
@@ -94,7 +94,9 @@ def test_mlflow_holds_what_the_ledger_holds_also_after_a_retry_a_resume_and_a_lo
     runs = tmp_path / "runs"
 
     def report(folder):
-        (folder / "report.html").write_text("<p>done</p>")
+        for name in ("report.html", "report.md", "figures/curves.svg", "tables/arms.csv"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text("done")
 
     options = {"backend": "local", "trainer": FAKE, "after": report}
     folder = run_study(write_study(arms=arms), out=runs, **options).run_dir
@@ -104,7 +106,9 @@ def test_mlflow_holds_what_the_ledger_holds_also_after_a_retry_a_resume_and_a_lo
     def check(uri):
         store, (parent,), children = runs_of(uri)
         assert parent.info.status == "FINISHED"
-        assert {file.path for file in store.list_artifacts(parent.info.run_id)} >= {"study.yaml", "report.html"}
+        kept = {file.path for file in store.list_artifacts(parent.info.run_id)}
+        assert kept >= {"study.yaml", "ledger.jsonl", "report.html", "report.md", "figures", "tables"}
+        assert [file.path for file in store.list_artifacts(parent.info.run_id, "tables")] == ["tables/arms.csv"]
         assert {trial: (run.info.status, run.data.tags["attempt"]) for trial, run in children.items()} == {
             "fine-s0": ("FINISHED", "1"),
             "fine-s1": ("FINISHED", "1"),
