@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +55,11 @@ def run(
     out: Out = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the study's name.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, in the place of the study's.")] = None,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Add seeds until all hypotheses are decided, by a sequential rule.")
+    ] = False,
+    max_seeds: Annotated[int, typer.Option(help="With --until-decided: seeds in all at which it gives up.")] = 40,
+    block: Annotated[int, typer.Option(help="With --until-decided: seeds from one look to the next.")] = 5,
     backend: Backend = "ray",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     extend: Annotated[bool, typer.Option("--extend", help="Add arms or seeds to a finished run.")] = False,
@@ -70,13 +76,18 @@ def run(
 ) -> None:
     """Run an ablation study: train every arm x seed, record, report, export the best schedule."""
     from atod_sweep.config.base import parse_assignments
+    from atod_sweep.sweep.run import Rule, run_study
     from atod_sweep.sweep.run import dry_run as estimate
-    from atod_sweep.sweep.run import run_study
 
     changes = parse_assignments(overrides or [])
+    rule = Rule(max_seeds, block) if until_decided else None
+    if until_decided and find_spec("scipy") is None:
+        raise UserError("--until-decided: judging hypotheses needs scipy, which is not here; pip install scipy")
     if dry_run:
-        lines = estimate(study, overrides=changes, seeds=seeds, backend=backend, concurrency=concurrency).lines()
-        typer.echo("\n".join(lines))
+        found = estimate(
+            study, overrides=changes, seeds=seeds, until_decided=rule, backend=backend, concurrency=concurrency
+        )
+        typer.echo("\n".join(found.lines()))
         return
 
     outcome = run_study(
@@ -85,6 +96,7 @@ def run(
         out=out,
         name=name,
         seeds=seeds,
+        until_decided=rule,
         resume=resume,
         extend=extend,
         overwrite=overwrite,
@@ -98,6 +110,7 @@ def run(
         max_trials=max_trials,
         json_output=json_output,
         after=_conclude,
+        judge=_judge,
     )
     _close(outcome, json_output)
 
@@ -130,6 +143,7 @@ def resume(
         max_trials=max_trials,
         json_output=json_output,
         after=_conclude,
+        judge=_judge,
     )
     _close(outcome, json_output)
 
@@ -432,6 +446,13 @@ def schema(
     if what not in known:
         raise UserError(f"unknown schema {what!r}; known: {', '.join(known)}")
     typer.echo(json.dumps(known[what].model_json_schema(), indent=2))
+
+
+def _judge(run_dir: Path) -> dict[str, Any]:
+    """A look at the claims of a study that adds seeds until they are decided."""
+    from atod_sweep.evidence.look import look
+
+    return look(run_dir)
 
 
 def _conclude(run_dir: Path) -> None:

@@ -8,6 +8,7 @@ from atod_sweep.evidence.comparisons import against_reference, summaries
 from atod_sweep.evidence.learning import LEARNING, gain, not_learning
 from atod_sweep.evidence.results import Results, label
 from atod_sweep.evidence.stats import significance
+from atod_sweep.evidence.stats.sequential import RULE
 from atod_sweep.evidence.stats.skewness import pooled_skewness
 from atod_sweep.evidence.text import listing, number, plural
 
@@ -57,16 +58,24 @@ def _bare(results: Results) -> str | None:
 
 
 def _extended(results: Results) -> str | None:
+    if results.study.sequential:
+        return _sequential(results)
     before = len(results.study.rows[0]["seeds"])
     if len(results.seeds) <= before:
         return None
-    added = f"Seeds were added after the run had started ({before}, then {len(results.seeds)})"
-    if results.study.sequential:
-        return (
-            f"{added} until the claims were decided. The verdicts use intervals that allow for this; the intervals in "
-            "tables and pictures do not."
-        )
-    return f"{added}: looking at results before adding seeds makes wrong verdicts likelier than 5 %."
+    return (
+        f"Seeds were added after the run had started ({before}, then {len(results.seeds)}): looking at results before "
+        "adding seeds makes wrong verdicts likelier than 5 %."
+    )
+
+
+def _sequential(results: Results) -> str:
+    looks = sorted({len(row["seeds"]) for row in results.ledger if row["event"] == "look"})
+    when = f" (looks after {listing([str(seeds) for seeds in looks], 40)} seeds)" if looks else ""
+    return (
+        f"Seeds were added until the claims were decided{when}. The verdicts use intervals that allow for this "
+        f"({RULE}); the intervals in tables and pictures do not."
+    )
 
 
 def _changed(results: Results) -> str | None:

@@ -197,7 +197,7 @@ class Bar:
         left = board.seconds_left
         if left is not None and board.done < board.total:
             parts.append(f" about {clock(left)} left")
-        self._bar.update(self._task, completed=board.done, description=" ".join(parts))
+        self._bar.update(self._task, total=board.total, completed=board.done, description=" ".join(parts))
 
 
 def choose(json_output: bool) -> Progress:

@@ -35,31 +35,44 @@ class Source(Protocol):
 class Queue:
     """A list of jobs, each tried up to `max_retries` times more if its failure may pass.
 
-    No attempt starts later than `seconds` after the queue was made.
+    No attempt starts later than `seconds` after the queue was made, and no trial after the first `max_trials`.
     """
 
-    def __init__(self, jobs: Iterable[Job], max_retries: int, seconds: float | None = None) -> None:
+    def __init__(
+        self, jobs: Iterable[Job], max_retries: int, seconds: float | None = None, max_trials: int | None = None
+    ) -> None:
         self._waiting = deque(jobs)
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
         self._under_way = 0
         self._max_retries = max_retries
+        self._most = math.inf if max_trials is None else max_trials
+        self._started: set[str] = set()
         self._tries: dict[str, int] = {}
 
     @property
     def finished(self) -> bool:
         """True once nothing waits and nothing under way could come back for another try."""
-        return (not self._waiting or self._is_late) and not self._under_way
+        return (not self._waiting or self._is_closed) and not self._under_way
 
     @property
-    def _is_late(self) -> bool:
-        return time.monotonic() > self._deadline
+    def empty(self) -> bool:
+        """True if nothing waits and nothing is under way: all that was ever added has ended."""
+        return not self._waiting and not self._under_way
+
+    @property
+    def _is_closed(self) -> bool:
+        """Time is up, or the first in line would be one trial too many."""
+        full = len(self._started) >= self._most and self._waiting[0].trial not in self._started
+        return full or time.monotonic() > self._deadline
 
     def next(self) -> Job | None:
         """The next attempt, in the order of the list."""
-        if not self._waiting or self._is_late:
+        if not self._waiting or self._is_closed:
             return None
         self._under_way += 1
-        return self._waiting.popleft()
+        job = self._waiting.popleft()
+        self._started.add(job.trial)
+        return job
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Append jobs."""

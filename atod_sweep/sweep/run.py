@@ -16,10 +16,11 @@ from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.jobs import Trainer
 from atod_sweep.sweep.queue import Queue
 from atod_sweep.sweep.rundir import Intent
+from atod_sweep.sweep.sequential import Rule, in_blocks
 from atod_sweep.sweep.session import Options, Outcome, Session, Work, execute_work
 from atod_sweep.sweep.study import MATCH, Plan, resolve
 
-__all__ = ["Options", "Outcome", "Trainer", "dry_run", "resume_run", "run_study"]
+__all__ = ["Options", "Outcome", "Rule", "Trainer", "dry_run", "resume_run", "run_study"]
 
 
 def run_study(
@@ -29,6 +30,7 @@ def run_study(
     out: Path = Path("runs"),
     name: str | None = None,
     seeds: int | None = None,
+    until_decided: Rule | None = None,
     resume: bool = False,
     extend: bool = False,
     overwrite: bool = False,
@@ -36,20 +38,28 @@ def run_study(
 ) -> Outcome:
     """Run a study file into `out`/NAME; `options` are the fields of `Options`. UserError on bad input.
 
-    `overrides`: dotted keys of the trainer config, for every trial of the study.
+    `overrides`: dotted keys of the trainer config, for every trial of the study. `until_decided`: add seeds until the
+    study's claims are decided, of which `judge` among the options tells.
     """
-    work = _study_file(path, overrides or {}, name, seeds)
+    work = _study_file(path, overrides or {}, name, seeds, until_decided)
     return execute_work(work, out / work.name, Intent(resume, extend, overwrite), Options(**options))
 
 
 def dry_run(
-    path: Path, *, overrides: Mapping[str, Any] | None = None, seeds: int | None = None, **options: Any
+    path: Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    seeds: int | None = None,
+    until_decided: Rule | None = None,
+    **options: Any,
 ) -> Estimate:
-    """What `run_study` would take, from a few timed steps. UserError on bad input."""
-    return estimate(_study_file(path, overrides or {}, None, seeds), Options(**options))
+    """What `run_study` would take at most, from a few timed steps. UserError on bad input."""
+    return estimate(_study_file(path, overrides or {}, None, seeds, until_decided), Options(**options))
 
 
-def _study_file(path: Path, overrides: Mapping[str, Any], name: str | None, seeds: int | None) -> Work:
+def _study_file(
+    path: Path, overrides: Mapping[str, Any], name: str | None, seeds: int | None, rule: Rule | None
+) -> Work:
     study, text = load_study(path), path.read_text(encoding="utf-8")
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("seeds", seeds)) if value is not None}
     if overrides:
@@ -57,7 +67,15 @@ def _study_file(path: Path, overrides: Mapping[str, Any], name: str | None, seed
         text = dump_yaml(load_yaml(path) | {"base": changes["base"]})  # the run's folder shall say what ran
     if changes:
         study = validate(Study, study.model_dump() | changes, str(path))
-    return study_work(resolve(study, path.parent, str(path)), text)
+    return _work(study, path.parent, str(path), text, rule)
+
+
+def _work(study: Study, folder: Path, where: str, text: str, rule: Rule | None) -> Work:
+    if rule is None:
+        return study_work(resolve(study, folder, where), text)
+    first = study.seed_list
+    plan = resolve(study.model_copy(update={"seeds": rule.seeds(first)}), folder, where)
+    return in_blocks(study_work(plan, text), plan, first, rule)
 
 
 def _overridden(study: Study, overrides: dict[str, Any], where: str) -> dict[str, Any]:
@@ -80,8 +98,8 @@ def resume_run(run_dir: Path, **options: Any) -> Outcome:
         return resume_search(run_dir, history.study, Options(**options))
     path, definition = run_dir / "study.yaml", history.study["definition"]
     data = load_yaml(path) | {"name": run_dir.name, "base": definition["base"], "seeds": definition["seeds"]}
-    plan = resolve(validate(Study, data, str(path)), run_dir, str(path))
-    work = study_work(plan, path.read_text(encoding="utf-8"))
+    rule = Rule(**definition["sequential"]) if "sequential" in definition else None
+    work = _work(validate(Study, data, str(path)), run_dir, str(path), path.read_text(encoding="utf-8"), rule)
     return execute_work(work, run_dir, Intent(resume=True), Options(**options))
 
 
@@ -117,17 +135,7 @@ def study_work(plan: Plan, text: str) -> Work:
 
 
 def _queue(plan: Plan, session: Session) -> Queue:
-    _check_configs(plan, session)
+    session.check(plan.trials)
     waiting = [session.job(trial) for trial in plan.trials if not session.is_finished(trial)]
     options = session.options
-    return Queue(waiting[: options.max_trials], options.max_retries, options.time_budget)
-
-
-def _check_configs(plan: Plan, session: Session) -> None:
-    for trial in plan.trials:
-        row = session.latest.get(trial.id)
-        if row is not None and row["config_hash"] != trial.config_hash:
-            raise UserError(
-                f"{session.run_dir}: {trial.id} ran with another resolved config ({row['config_hash']}, now "
-                f"{trial.config_hash}): this version of the package resolves it differently; use --name or --overwrite"
-            )
+    return Queue(waiting, options.max_retries, options.time_budget, options.max_trials)

@@ -326,11 +326,12 @@ class Campaign:
         self._confirming = True
         confirm = self._search.budget.confirm
         best = self._ranked()[: confirm.top]
-        self._session.total = len(self._candidates) * self._search.budget.seeds
+        searched = len(self._candidates) * self._search.budget.seeds
+        self._session.expect(searched)
         if not best:
             return
         seeds = list(range(confirm.first_seed, confirm.first_seed + confirm.seeds))
-        self._session.total += (len(best) + 1) * len(seeds)
+        self._session.expect(searched + (len(best) + 1) * len(seeds))
         arms = {REFERENCE: Sample({}, {}, self._space.base), **{c.arm: c.sample for c in best}}
         study = self._session.history.study
         same = {"arms": list(arms), "seeds": seeds, "definition_hash": self._session.row["definition_hash"]}

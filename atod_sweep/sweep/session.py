@@ -48,6 +48,9 @@ class Options:
     after: Callable[[Path], None] | None = None
     """Called with the run's folder when all trials have ended, before MLflow's parent run is closed: what it writes
     there is stored with it."""
+    judge: Callable[[Path], ledger.Row] | None = None
+    """Called with the run's folder to look at the claims of a study that adds seeds until they are decided: what to
+    record of them, with `decided` among it."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class Session:
         self.total = work.total
         self._writer = writer
         self._models: dict[str, Any] = {}
+        self._board: Scoreboard | None = None
         self._started = time.monotonic()
 
     @property
@@ -122,6 +126,23 @@ class Session:
         """Write the study row again, with changes."""
         self.row |= changes
         self.record(self.row)
+
+    def expect(self, total: int) -> None:
+        """From now on the run amounts to this many trials."""
+        self.total = total
+        if self._board is not None:
+            self._board.total = total
+
+    def check(self, trials: Iterable[Trial]) -> None:
+        """UserError if one of these ran before, with another config."""
+        for trial in trials:
+            row = self.latest.get(trial.id)
+            if row is not None and row["config_hash"] != trial.config_hash:
+                raise UserError(
+                    f"{self.run_dir}: {trial.id} ran with another resolved config ({row['config_hash']}, now "
+                    f"{trial.config_hash}): this version of the package resolves it differently; "
+                    "use --name or --overwrite"
+                )
 
     def job(self, trial: Trial) -> Job:
         """The next attempt at a trial, which is from now on known by its id."""
@@ -175,7 +196,8 @@ class Session:
         """Run what the source hands out; True if it was stopped from outside."""
         options, work = self.options, self.work
         source = work.source(self)
-        show.begin(Scoreboard(work.total, self.at_a_time, work.metric.name, self.history.trials))
+        self._board = Scoreboard(self.total, self.at_a_time, work.metric.name, self.history.trials)
+        show.begin(self._board)
         listeners = [self._note, tracker.add, show.trial]
         sink = Recorder(self.run_dir, self._writer, work.metric, work.second, self.trials, listeners)
         try:
