@@ -200,10 +200,11 @@ def _tried(found: Searched) -> str:
     text += ", ".join(f"{states[state]} {word}" for state, word in tables.ENDS.items() if states[state]) + "."
     kept = [c.optimism for c in found.chosen if not math.isnan(c.optimism)]
     if kept:
+        best = plural(len(kept), "configuration")
         text += (
-            f" The best {len(kept)} ran again on fresh seeds, on which the rest of this report rests. The search had "
-            f"seen them {number(math.fsum(kept) / len(kept), 3, signed=True)} better on average: the optimism of "
-            "choosing the best of many."
+            f" The best {best} ran again on fresh seeds, on which the rest of this report rests. The search had seen "
+            f"them {number(math.fsum(kept) / len(kept), 3, signed=True)} better on average: the optimism of choosing "
+            "the best of many."
         )
     return text
 

@@ -70,6 +70,7 @@ def searched(results: Results) -> Searched | None:
     objectives = tuple(Objective.model_validate(search[key]) for key in ("metric", "second") if search.get(key))
     told = {row["arm"]: row for row in results.ledger if row["event"] == "told"}
     configurations = tuple(_configuration(row, told.get(row["arm"])) for row in proposed)
+    by_arm = {c.arm: c for c in configurations}
     parameters = [p for p in parse_parameters(search["parameters"], "parameters") if not _is_fixed(p)]
     return Searched(
         objectives=objectives,
@@ -77,7 +78,7 @@ def searched(results: Results) -> Searched | None:
         keys=tuple(p.key for p in parameters),
         log=frozenset(p.key for p in parameters if _is_log(p)),
         configurations=configurations,
-        chosen=tuple(_chosen(results, c, objectives[0]) for c in configurations if c.arm in results.study.arms),
+        chosen=tuple(_chosen(results, c, objectives[0]) for arm in results.study.arms if (c := by_arm.get(arm))),
         importances=tuple(f for second in (False, True) if (f := importances(results.ledger, second))),
         front=front(results.ledger),
     )

@@ -71,11 +71,13 @@ def arms(results: Results, summaries: list[ArmSummary], comparisons: list[Compar
         for s in summaries
     ]
     rows += [row for levels in results.conditions if (row := _teacher(results, levels))]
-    n = len(results.seeds)
+    least = significance.smallest_p(len(results.seeds))
+    floor = (
+        f" (with {plural(len(results.seeds), 'seed')} it cannot go below {number(least, 4)})" if least > 5e-4 else ""
+    )
     caption = (
-        f"Mean {metric} and mean paired difference, each with its 95 % interval over seeds. p: exact sign-flip test "
-        f"(with {plural(n, 'seed')} it cannot go below {p_value(significance.smallest_p(n))}); Holm: corrected for the "
-        "number of arms compared."
+        f"Mean {metric} and mean paired difference, each with its 95 % interval over seeds. p: exact sign-flip test"
+        f"{floor}; Holm: corrected for the number of arms compared."
     )
     return Table(caption, header, rows)
 

@@ -58,6 +58,7 @@ def _slice(axis: Axes, tried: list[Configuration], key: str, chosen: set[str], l
         x_N = np.array([words.index(str(v)) + 0.3 * (i % 7 / 6 - 0.5) for i, v in enumerate(values)])
         axis.set_xticks(range(len(words)), [short(word, 14) for word in words])
         axis.set_xlim(-0.5, len(words) - 0.5)
+    axis.margins(0.06, 0.1)
     complete_N = np.array([c.state == "COMPLETE" for c in tried])
     picked_N = np.array([c.arm in chosen for c in tried])
     kinds: list[tuple[NDArray[np.bool_], dict[str, Any]]] = [
