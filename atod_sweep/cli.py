@@ -58,8 +58,12 @@ def run(
     until_decided: Annotated[
         bool, typer.Option("--until-decided", help="Add seeds until all hypotheses are decided, by a sequential rule.")
     ] = False,
-    max_seeds: Annotated[int, typer.Option(help="With --until-decided: seeds in all at which it gives up.")] = 40,
-    block: Annotated[int, typer.Option(help="With --until-decided: seeds from one look to the next.")] = 5,
+    max_seeds: Annotated[
+        int | None, typer.Option(help="With --until-decided: seeds in all at which it gives up; default: 40.")
+    ] = None,
+    block: Annotated[
+        int | None, typer.Option(help="With --until-decided: seeds from one look to the next; default: 5.")
+    ] = None,
     backend: Backend = "ray",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     extend: Annotated[bool, typer.Option("--extend", help="Add arms or seeds to a finished run.")] = False,
@@ -80,9 +84,14 @@ def run(
     from atod_sweep.sweep.run import dry_run as estimate
 
     changes = parse_assignments(overrides or [])
-    rule = Rule(max_seeds, block) if until_decided else None
+    limits = {name: value for name, value in (("max_seeds", max_seeds), ("block", block)) if value is not None}
+    if limits and not until_decided:
+        raise UserError(
+            f"--{next(iter(limits)).replace('_', '-')}: is for adding seeds; add --until-decided, or drop it"
+        )
     if until_decided and find_spec("scipy") is None:
         raise UserError("--until-decided: judging hypotheses needs scipy, which is not here; pip install scipy")
+    rule = Rule(**limits) if until_decided else None
     if dry_run:
         found = estimate(
             study, overrides=changes, seeds=seeds, until_decided=rule, backend=backend, concurrency=concurrency

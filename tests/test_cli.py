@@ -128,6 +128,8 @@ def test_an_output_directory_that_cannot_be_written(call, tmp_path):
         (("schema", "studdy"), "study"),
         (("run", QUICKSTART, "--backend", "rya"), "'rya'"),
         (("run", QUICKSTART, "--concurrency", "0"), "--concurrency 0"),
+        (("run", QUICKSTART, "--max-seeds", "9"), "add --until-decided"),
+        (("run", QUICKSTART, "--until-decided", "--max-seeds", "3"), "--max-seeds 3: the study begins with 3 seeds"),
         (("run", QUICKSTART, "steps"), "key=value"),
         (("run", QUICKSTART, "stepps=3"), "'stepps'"),
         (("run", QUICKSTART, "objective.distill_weight.kind=cosine"), "arms.cosine sets"),
