@@ -5,12 +5,11 @@ A rule never stops a trial before its grace step: annealed schedules that decay 
 
 from __future__ import annotations
 
+import bisect
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from atod_sweep.config.search import ASHA, Median, Objective
 from atod_sweep.sweep.jobs import Row
@@ -28,9 +27,13 @@ class Curve:
 
     def at(self, env_steps: float) -> float | None:
         """The value at so many environment steps, interpolated; None if it did not come that far."""
-        if not self.env_steps or self.env_steps[-1] < env_steps:
+        x, y = self.env_steps, self.values
+        if not x or x[-1] < env_steps:
             return None
-        return float(np.interp(env_steps, self.env_steps, self.values))
+        i = bisect.bisect_left(x, env_steps)
+        if i == 0 or x[i] == env_steps:
+            return y[i]
+        return y[i - 1] + (y[i] - y[i - 1]) * (env_steps - x[i - 1]) / (x[i] - x[i - 1])
 
 
 class Rule:
