@@ -72,7 +72,7 @@ class Decoder(ABC):
 
 def decoder_for(policy: Policy, rows: int, slots: int = 128) -> Decoder:
     """The decoder for a policy's architecture, `slots` tokens per row to begin with."""
-    if llama.can_fold(policy.model):
+    if llama.can_fold(policy.model) and policy.model.dtype == torch.float32:
         return FoldedDecoder(policy.folded or FoldedLlama(policy.model), rows, slots)
     return GeneralDecoder(policy, rows, slots)
 

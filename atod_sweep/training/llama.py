@@ -40,8 +40,10 @@ def is_compact(model: Any) -> bool:
 
 
 def can_fold(model: Any) -> bool:
-    """Whether `model` is a compact Llama in float32."""
-    return is_compact(model) and model.dtype == torch.float32
+    """Whether `model` is a compact Llama, in float32 or, on a CPU, in bfloat16 (a GPU's kernels for that are good)."""
+    return is_compact(model) and (
+        model.dtype == torch.float32 or (model.dtype == torch.bfloat16 and model.device.type == "cpu")
+    )
 
 
 def head_width(config: Any) -> int:
