@@ -134,8 +134,10 @@ def _connect(address: str | None) -> None:
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="CRITICAL", **local)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises just that when a node of its own does not come up in time
         reason = " ".join(str(error).split())[:200]
+        if address is None:
+            raise UserError(f"Ray did not start: {reason}; try again, or use --backend local") from None
         raise UserError(f"--address {address!r}: no Ray cluster answers there: {reason}") from None
 
 

@@ -326,7 +326,7 @@ class Campaign:
         self._confirming = True
         confirm = self._search.budget.confirm
         best = self._ranked()[: confirm.top]
-        searched = len(self._candidates) * self._search.budget.seeds
+        searched = sum(t.id in self._session.latest for c in self._candidates.values() for t in c.trials)  # not dropped
         self._session.expect(searched)
         if not best:
             return

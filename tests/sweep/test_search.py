@@ -281,6 +281,8 @@ def test_stopped_trials_are_pruned_never_complete(write_search, go):
     search = [row for row in history.trials.values() if row["phase"] == "search"]
     stopped = [row for row in search if row["state"] == "PRUNED"]
     assert 0 < len(stopped) < len(search)
+    assert outcome.total == len(search) + 9  # seeds that were not started are not missing
+    assert outcome.ok
     for row in stopped:
         assert row["cost"]["env_steps"] < 64 * 40  # it did not reach the end
         assert row["metrics"]["eval/success"] > 0.1
