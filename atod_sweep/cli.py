@@ -493,6 +493,12 @@ def _close(outcome: Any, json_output: bool) -> None:
             f"stopped with {outcome.complete} of {outcome.total} trials done; go on: atod-sweep resume {run_dir}"
         )
         raise typer.Exit(130)
+    if not json_output:
+        from atod_sweep.sweep import ledger
+        from atod_sweep.sweep.endings import lines as endings
+
+        for line in endings(ledger.read(run_dir)):
+            typer.echo(line)
     if not json_output and (run_dir / "report.html").exists():
         from atod_sweep.evidence.results import load
         from atod_sweep.evidence.summary import lines
