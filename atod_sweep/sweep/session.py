@@ -64,6 +64,7 @@ class Outcome:
     pruned: int
     interrupted: bool
     seconds: float
+    failures: tuple[ledger.Row, ...]
     min_complete: float = 1.0
 
     @property
@@ -270,6 +271,7 @@ def _outcome(session: Session, history: History, stopped: bool) -> Outcome:
         pruned=history.count("PRUNED"),
         interrupted=stopped,
         seconds=session.seconds,
+        failures=tuple(row for row in history.trials.values() if row["state"] == "FAILED"),
         min_complete=session.work.min_complete,
     )
 
