@@ -222,3 +222,15 @@ def test_a_worker_killed_from_outside_is_replaced(write_study, go):
     (lost,) = [row for row in ledger.read(outcome.run_dir) if row.get("state") == "FAILED"]
     assert (lost["trial"], lost["error"]["status"]) == ("fast-s0", "worker_died")
     assert lost["error"]["message"] == "the worker process was killed by signal 9"
+
+
+def test_a_worker_in_the_middle_of_a_step_leaves_with_a_killed_driver(write_study, tmp_path):
+    path = write_study(arms={"freeze": {"env.kwargs": {"fault": "freeze"}}}, seeds=2)
+    command = [sys.executable, "-c", DRIVER, str(path), str(tmp_path), str(Path(__file__).parent)]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    metrics = tmp_path / "small" / "trials"
+    wait_for(lambda: len(list(metrics.glob("*/metrics.jsonl"))) == 2)  # both have reported step 0 and sleep for minutes
+    children = psutil.Process(driver.pid).children(recursive=True)
+    driver.kill()
+    driver.wait()
+    wait_for(lambda: all(gone(child.pid) for child in children))
