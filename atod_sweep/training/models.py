@@ -140,7 +140,7 @@ def save(path: Path, model: Any, tokenizer: Any, extra: dict[str, Any]) -> None:
         for name, data in extra.items():
             (staging / name).write_text(json.dumps(data, indent=1))
         for path_of_file in staging.iterdir():  # safetensors writes for its owner alone
-            shutil.copymode(staging / "config.json", path_of_file)
+            shutil.copymode(staging / "tokenizer_config.json", path_of_file)
         staging.rename(path)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
