@@ -156,6 +156,8 @@ def test_others_may_read_a_model(built, tmp_path):
     """As far as the umask lets them."""
     (tmp_path / "any").mkdir()
     assert Path(built.student.path).stat().st_mode == (tmp_path / "any").stat().st_mode
+    (tmp_path / "file").touch()
+    assert {p.stat().st_mode for p in Path(built.student.path).iterdir()} == {(tmp_path / "file").stat().st_mode}
 
 
 FOREIGN = """
