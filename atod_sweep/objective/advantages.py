@@ -60,14 +60,16 @@ def gae(
 
 
 @torch.no_grad()
-def whiten(x: Tensor, mask: Tensor) -> Tensor:
-    """`x` with mean 0 and sample variance 1 over the entries where `mask` is 1, and 0 elsewhere.
+def whiten(x: Tensor, mask: Tensor, among: Tensor | None = None) -> Tensor:
+    """`x` shifted and scaled where `mask` is 1, so that `among` has mean 0 and sample variance 1; 0 elsewhere.
 
-    All zeros if fewer than two entries count or if they are less than 1e-8 apart. float64 inside.
+    `among` is flat and defaults to the entries of `x` where `mask` is 1; data parallelism passes every process's.
+    All zeros if `among` has fewer than two entries or if they are less than 1e-8 apart. float64 inside.
     """
     mask = mask.bool()
     valid = x[mask].double()
+    among = valid if among is None else among.double()
     result = torch.zeros_like(x)
-    if len(valid) >= 2 and not valid.max() - valid.min() < NO_SPREAD:
-        result[mask] = ((valid - valid.mean()) / valid.std()).to(x.dtype)
+    if len(among) >= 2 and not among.max() - among.min() < NO_SPREAD:
+        result[mask] = ((valid - among.mean()) / among.std()).to(x.dtype)
     return result

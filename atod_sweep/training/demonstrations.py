@@ -10,6 +10,7 @@ import torch
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.pool import Pool
+from atod_sweep.errors import UserError
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.conversation import Conversation
 
@@ -56,28 +57,80 @@ def demonstrate(
     return episodes
 
 
-def encode(episodes: list[list[Turn]], conversation: Conversation, device: torch.device) -> TokenBatch:
-    """Token batch of text episodes, the end of every action included; fields `turn` and `episode`."""
+def encode(
+    episodes: list[list[Turn]], conversation: Conversation, device: torch.device, context: int | None = None
+) -> tuple[TokenBatch, int]:
+    """Token batch of text episodes, the end of every action included, and how many turns were dropped from it.
+
+    An episode that needs more than `context` tokens goes on in further sequences, each without the oldest turns; every
+    action is learned once. Fields `turn` and `episode`. Raises UserError for a turn that does not fit at all.
+    """
     rows: list[list[int]] = []
-    tokens: list[tuple[int, int, int]] = []  # (sequence, column, turn)
+    tokens: list[tuple[int, int, int, int]] = []  # (sequence, column, turn, episode)
+    dropped = 0
     for e, episode in enumerate(episodes):
-        ids: list[int] = []
-        for k, turn in enumerate(episode):
-            ids += conversation.encode_turn(turn.observation, first=k == 0)
-            action = conversation.encode_action(turn.action)
-            if turn.learn:
-                tokens += [(e, len(ids) + i, k) for i in range(len(action))]
-            ids += action
-        rows.append(ids)
+        windows = _windows(episode, conversation, context)
+        dropped += windows[-1].start
+        for window in windows:
+            ids: list[int] = []
+            for k in range(window.start, window.stop):
+                turn = episode[k]
+                ids += conversation.encode_turn(turn.observation, first=k == window.start)
+                action = conversation.encode_action(turn.action)
+                if turn.learn and k >= window.learn:
+                    tokens += [(len(rows), len(ids) + i, k, e) for i in range(len(action))]
+                ids += action
+            rows.append(ids)
     pad = conversation.tokenizer.pad_token_id or 0
     ids_ST = np.full((len(rows), max(map(len, rows))), pad, dtype=np.int64)
     for row, ids in zip(ids_ST, rows, strict=True):
         row[: len(ids)] = ids
-    index = torch.tensor(tokens, dtype=torch.long, device=device).view(-1, 3)
-    return TokenBatch(
+    index = torch.tensor(tokens, dtype=torch.long, device=device).view(-1, 4)
+    batch = TokenBatch(
         torch.as_tensor(ids_ST, device=device),
         torch.tensor([len(ids) for ids in rows], device=device),
         index[:, 0],
         index[:, 1],
-        {"turn": index[:, 2], "episode": index[:, 0]},
+        {"turn": index[:, 2], "episode": index[:, 3]},
+    )
+    return batch, dropped
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Turns `start` to `stop` in one sequence, of which those from `learn` on are not in an earlier one."""
+
+    start: int
+    learn: int
+    stop: int
+
+
+def _windows(episode: list[Turn], conversation: Conversation, context: int | None) -> list[_Window]:
+    """The sequences of an episode: one if it fits, else each with as many turns as fit before the one that did not."""
+    if context is None:
+        return [_Window(0, 0, len(episode))]
+    found: list[_Window] = []
+    start = learn = used = 0
+    for k, turn in enumerate(episode):
+        action = len(conversation.encode_action(turn.action))
+        alone = len(conversation.encode_turn(turn.observation, first=True)) + action
+        if alone > context:
+            raise UserError(
+                f"a demonstrated turn needs {alone} tokens of the student's vocabulary, which exceeds its context of "
+                f"{context}; raise rollout.max_context_tokens, or take a student with more positions"
+            )
+        used = alone if k == 0 else used + len(conversation.encode_turn(turn.observation, first=False)) + action
+        if used > context:
+            found.append(_Window(start, learn, k))
+            learn = k
+            while used > context:
+                start += 1
+                used = _length(episode[start : k + 1], conversation)
+    return [*found, _Window(start, learn, len(episode))]
+
+
+def _length(turns: list[Turn], conversation: Conversation) -> int:
+    return sum(
+        len(conversation.encode_turn(turn.observation, first=k == 0)) + len(conversation.encode_action(turn.action))
+        for k, turn in enumerate(turns)
     )

@@ -106,6 +106,14 @@ def _without_dropout(model: Any) -> None:
             module.attention_dropout = 0.0
 
 
+def checkpoint_activations(model: Any) -> None:
+    """Let blocks compute their activations again in the backward pass instead of keeping them."""
+    # Older versions of `transformers` know it by the second name only.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable()
+    model.enable_input_require_grads()  # or adapters on frozen weights would get no gradient
+
+
 def load_tokenizer(path: str | Path, gguf_file: str | None = None) -> Any:
     """The tokenizer of a model directory or hub id, with a padding token. Raises UserError."""
     tokenizer = _load(AutoTokenizer, path, gguf_file)

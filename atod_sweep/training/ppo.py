@@ -3,12 +3,15 @@
 Turn level: one step of the estimator is a turn; its value is read at the last prompt token of the turn, and gamma and
 lambda act once per turn. Token level: one step is a generated token, its value is read at the token before it, and a
 turn's reward arrives with the turn's last token. Both bootstrap from the value of the state reached if the episode was
-truncated, and from 0 if it terminated. Shapes: _E episodes, _S steps of the estimator, _N generated tokens.
+truncated, and from 0 if it terminated. Whitening is over the steps of all processes.
+
+Shapes: _E episodes, _S steps of the estimator, _N generated tokens.
 """
 
 from __future__ import annotations
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from atod_sweep.config.objective import GAE
@@ -25,6 +28,13 @@ def rank_in_episode(batch: TokenBatch) -> Tensor:
     count_E = torch.bincount(episode_N)
     start_E = count_E.cumsum(0) - count_E
     return torch.arange(batch.tokens, device=episode_N.device) - start_E[episode_N]
+
+
+def of_every_process(x: Tensor) -> Tensor:
+    """The flat tensors `x` of all data-parallel processes in a row, the same everywhere; `x` itself if it is alone."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return x
+    return torch.cat([theirs.to(x.device) for theirs in gather_object([x.cpu()])])
 
 
 def with_advantages(
@@ -73,7 +83,7 @@ def with_advantages(
     mask_ES[episode_N[chosen_N], step_N[chosen_N]] = True
     advantage_ES, return_ES = gae(reward_ES, value_ES, last_value_E, mask_ES, config.gamma, config.lam)
     if config.whiten:
-        advantage_ES = whiten(advantage_ES, mask_ES)
+        advantage_ES = whiten(advantage_ES, mask_ES, of_every_process(advantage_ES[mask_ES]))
     return batch.having(
         advantage=advantage_ES[episode_N, step_N],
         old_value=value_N,

@@ -63,7 +63,8 @@ class Pretraining:
         episodes = demonstrate(batch, seeds, "train", self.recipe.perturb, self.rng)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        loss = cross_entropy(self.policy, encode(episodes, self.conversation, self.policy.device))
+        tokens, _ = encode(episodes, self.conversation, self.policy.device)
+        loss = cross_entropy(self.policy, tokens)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)

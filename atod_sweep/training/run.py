@@ -32,7 +32,7 @@ from atod_sweep.training.failures import BadCheckpoint
 from atod_sweep.training.hybrid import HybridMix
 from atod_sweep.training.interpolated import InterpolatedMix
 from atod_sweep.training.outcomes import Limits
-from atod_sweep.training.policy import Policy, load_model, load_tokenizer
+from atod_sweep.training.policy import Policy, checkpoint_activations, load_model, load_tokenizer
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import frozen_dtype, keep_freed_memory
 from atod_sweep.training.scoring import SCORING_TOKENS
@@ -61,6 +61,11 @@ class Run:
     def start(config: Train, directory: Path, resume: bool) -> Run:
         """Build a trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none)."""
         accelerator = _accelerator(config)
+        if config.rollout.tasks < accelerator.num_processes:
+            raise UserError(
+                f"rollout.tasks: {config.rollout.tasks}, but {accelerator.num_processes} processes share the tasks; "
+                f"set it to at least {accelerator.num_processes}, or launch fewer processes"
+            )
         refs = models.ensure(config)
         student_config = (
             config.student if isinstance(config.student, Pretrained) else Pretrained(path=refs.student.path)
@@ -71,8 +76,7 @@ class Run:
         set_seed(config.seed)  # only LoRA's initialisation draws from the global generators
         model = load_model(student_config)
         if config.runtime.gradient_checkpointing:
-            model.gradient_checkpointing_enable()
-            model.enable_input_require_grads()
+            checkpoint_activations(model)
         policy = Policy(model, value_head=uses_gae).to(accelerator.device).train()
         dtype = frozen_dtype(config.runtime.teacher_dtype, accelerator.device)
         player = _player(config, tokenizer, student_config, model, _batch(config, accelerator))
@@ -247,12 +251,24 @@ def _accelerator(config: Train) -> Accelerator:
     torch.set_num_threads(config.runtime.threads)
     keep_freed_memory()
     wanted = config.runtime.device
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"runtime.device: {wanted!r}, but this machine has no CUDA device; use auto or cpu")
+    _take_device(wanted)
     accelerator = Accelerator(cpu=wanted == "cpu")
     if config.runtime.gpu_memory_fraction is not None and accelerator.device.type == "cuda":
         torch.cuda.set_per_process_memory_fraction(config.runtime.gpu_memory_fraction, accelerator.device)
     return accelerator
+
+
+def _take_device(wanted: str) -> None:
+    """Make the Nth device of `cuda:N` the one that "cuda" means. Data-parallel processes choose by their rank."""
+    if not wanted.startswith("cuda"):
+        return
+    if not torch.cuda.is_available():
+        raise UserError(f"runtime.device: {wanted!r}, but this machine has no CUDA device; use auto or cpu")
+    if ":" in wanted:
+        index, there = int(wanted.split(":")[1]), torch.cuda.device_count()
+        if index >= there:
+            raise UserError(f"runtime.device: {wanted!r}, but the last CUDA device is cuda:{there - 1}; use auto")
+        torch.cuda.set_device(index)
 
 
 def _batch(config: Train, accelerator: Accelerator) -> Batch | Pool:

@@ -97,7 +97,9 @@ class Stage:
         if self.teacher_player is self.player:
             return TokenBatch.of(played), played.outcomes
         texts = [[Turn(observation, action) for observation, action in o.transcript] for o in played.outcomes]
-        return encode(texts, self.player.conversation, self.policy.device), played.outcomes
+        batch, dropped = encode(texts, self.player.conversation, self.policy.device, self.player.limits.context)
+        self.cost["dropped_turns"] += dropped
+        return batch, played.outcomes
 
     def _bill(self, episodes: Episodes) -> None:
         self.cost["episodes"] += len(episodes.outcomes)

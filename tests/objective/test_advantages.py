@@ -152,5 +152,12 @@ def test_whiten_by_hand(x: list[float], mask: list[int], expected: list[float]) 
     assert whiten(torch.tensor([x]), torch.tensor([mask]))[0].tolist() == pytest.approx(expected, abs=1e-7)
 
 
+def test_whiten_among_the_entries_of_several_processes() -> None:
+    """1 2 | 3: mean 2 and deviation 1 of all three, of which the second process holds but one."""
+    every = torch.tensor([1.0, 2.0, 3.0])
+    assert whiten(torch.tensor([1.0, 2.0, NAN]), torch.tensor([1, 1, 0]), every).tolist() == [-1.0, 0.0, 0.0]
+    assert whiten(torch.tensor([3.0]), torch.tensor([1]), every).tolist() == [1.0]
+
+
 def test_whiten_shows_nan() -> None:
     assert whiten(torch.tensor([1.0, NAN, 2.0]), torch.ones(3)).isnan().all()

@@ -30,6 +30,14 @@ def first_gradient(folder: Path, settings: dict) -> None:
     torch.save({"gradients": gradients, "metrics": metrics, "tokens": mine.tokens}, folder / f"{world}-{rank}.pt")
 
 
+def whitened(folder: Path, settings: dict) -> None:
+    """Advantages of the own share of the tasks, told apart by their episode's return."""
+    run = Run.start(tiny(**settings), folder / "unused", resume=False)
+    batch = run.algorithm.collect(run.stage, 0).batch
+    first_N = torch.cat([torch.tensor([True]), (100 * batch["episode"] + batch["turn"]).diff() != 0])
+    torch.save(batch["advantage"][first_N], folder / f"advantages-{run.accelerator.process_index}.pt")
+
+
 def whole_run(folder: Path, settings: dict) -> None:
     """Train; save what this process was told and where its weights ended."""
     start, runs = Run.start, []
@@ -45,4 +53,5 @@ def whole_run(folder: Path, settings: dict) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    {"gradient": first_gradient, "run": whole_run}[sys.argv[1]](Path(sys.argv[2]), json.loads(sys.argv[3]))
+    jobs = {"gradient": first_gradient, "whiten": whitened, "run": whole_run}
+    jobs[sys.argv[1]](Path(sys.argv[2]), json.loads(sys.argv[3]))

@@ -92,7 +92,8 @@ def test_loss_mask_of_three_turns_by_hand(monkeypatch):
 def test_demonstrations_have_the_same_ids_and_perturbed_actions_no_loss():
     conversation = conversation_for(tokenizer(), chat_template=True, stop_strings=[])
     turns = [Turn("red", "one"), Turn("so blue", "two", learn=False), Turn("green", "two one")]
-    batch = encode([turns], conversation, torch.device("cpu"))
+    batch, dropped = encode([turns], conversation, torch.device("cpu"))
+    assert dropped == 0
     # fmt: off
     assert batch.ids_ST.tolist() == [[
         OBS, RED, ACT,      ONE, END,

@@ -47,6 +47,33 @@ def test_graphs_grow_with_the_conversation():
         assert torch.allclose(episodes.logp_N, full_forward_logp(policy.model, episodes), rtol=0, atol=1e-3)
 
 
+def test_the_update_has_the_gradients_of_transformers():
+    """The hand-written path, in float32 on the device."""
+    torch.manual_seed(0)
+    policy = Policy(make_model("llama").cuda())
+    ids = torch.randint(0, 15, (3, 20), device="cuda")
+    index = torch.tensor([3, 19, 7, 45, 59], device="cuda")
+    found = []
+    for fast in (True, False):
+        policy.compact = fast
+        policy.zero_grad(set_to_none=True)
+        (policy(ids, index).logits_NV.log_softmax(-1)[:, :5] ** 2).sum().backward()
+        found.append([p.grad for p in policy.parameters()])
+    for mine, theirs in zip(*found, strict=True):
+        assert (mine - theirs).norm() <= 1e-4 * theirs.norm()
+
+
+def test_scoring_on_folded_weights():
+    ids = torch.randint(0, 15, (3, 20), device="cuda")
+    index = torch.tensor([3, 19, 7, 45, 59], device="cuda")
+    model = make_model("llama").cuda()
+    want = model(input_ids=ids).logits.flatten(0, 1)[index]
+    policy = Policy(model).frozen()
+    assert policy.folded is not None
+    assert torch.allclose(policy(ids, index).logits_NV, want, rtol=0, atol=1e-4)
+    assert Policy(make_model("llama").cuda().bfloat16()).frozen().folded is None  # a GPU's own kernels are good
+
+
 def config(**changes):
     small = {"hidden": 16, "layers": 1, "heads": 2}
     recipe = {"steps": 3, "episodes": 4}

@@ -69,6 +69,16 @@ def test_the_gradient_of_two_processes_is_that_of_one(built, tmp_path, settings)
 
 
 @pytest.mark.slow
+def test_advantages_are_whitened_among_all_processes(built, tmp_path):
+    """Together they have mean 0 and deviation 1; each process's own do not."""
+    launch("whiten", tmp_path, SETTINGS | GAE | {"objective__advantage__whiten": True})
+    both = [torch.load(tmp_path / f"advantages-{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert abs(torch.cat(both).mean()) < 1e-5
+    assert torch.cat(both).std() == pytest.approx(1.0, abs=1e-5)
+    assert abs(both[0].mean()) > 0.01
+
+
+@pytest.mark.slow
 def test_two_processes_stay_in_step(built, tmp_path):
     """Adaptive weight, target KL and early stop follow one measurement; rows and costs are those of both."""
     settings = {

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from atod_sweep.training import llama, llama_learning
-from atod_sweep.training.policy import Policy
+from atod_sweep.training.policy import Policy, checkpoint_activations
 
 
 def ids(rows: int = 3, columns: int = 20) -> torch.Tensor:
@@ -129,7 +129,7 @@ def test_who_takes_the_fast_path(monkeypatch):
     with torch.autocast("cpu", torch.bfloat16):
         assert not is_fast(Policy(model_with()))
     checkpointing = Policy(model_with()).train()
-    checkpointing.model.gradient_checkpointing_enable()
+    checkpoint_activations(checkpointing.model)
     assert not is_fast(checkpointing)
     monkeypatch.setattr(llama, "COMPACT_PARAMETERS", 1000)
     assert not is_fast(Policy(model_with()))

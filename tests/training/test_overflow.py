@@ -12,6 +12,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.training import decoder
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.conversation import conversation_for
+from atod_sweep.training.demonstrations import Turn, encode
 from atod_sweep.training.episodes import Player
 from atod_sweep.training.outcomes import Limits
 from atod_sweep.training.policy import Policy
@@ -49,6 +50,44 @@ def test_several_turns_go_at_once_for_a_long_observation(monkeypatch):
     episodes = play_script(["red", "blue", "green", long, "so"], context=18)
     assert episodes.outcomes[0].dropped_turns == 2
     assert episodes.ids_ST[1].tolist() == [OBS, GREEN, ACT, ONE, END, OBS, *[SO] * 5, RED, ACT, ONE, END]
+
+
+def demonstrated(texts, context):
+    conversation = conversation_for(tokenizer(), chat_template=True, stop_strings=[])
+    episodes = [[Turn(observation, action) for observation, action in episode] for episode in texts]
+    return encode(episodes, conversation, torch.device("cpu"), context)
+
+
+def test_demonstrations_in_another_vocabulary_may_outgrow_it_too():
+    """The same episode as above, as text, and one before it that fits."""
+    short, long = [("so", "one")], [("red", "one"), ("blue", "two"), ("green", "one"), ("well", "two")]
+    batch, dropped = demonstrated([short, long], context=12)
+    red, blue = [OBS, RED, ACT, ONE, END], [OBS, BLUE, ACT, TWO, END]
+    green, well = [OBS, GREEN, ACT, ONE, END], [OBS, WELL, ACT, TWO, END]
+    rows = [[OBS, SO, ACT, ONE, END] + [PAD] * 5, red + blue, blue + green, green + well]
+    assert batch.ids_ST.tolist() == rows
+    assert batch.length_S.tolist() == [5, 10, 10, 10]
+    assert batch.sequence_N.tolist() == [0, 0, 1, 1, 1, 1, 2, 2, 3, 3]
+    assert batch.column_N.tolist() == [3, 4, 3, 4, 8, 9, 8, 9, 8, 9]
+    assert batch["turn"].tolist() == [0, 0, 0, 0, 1, 1, 2, 2, 3, 3]
+    assert batch["episode"].tolist() == [0, 0] + [1] * 8
+    assert dropped == 2
+    assert demonstrated([short, long], context=20)[0].ids_ST.shape == (2, 20)
+
+
+def test_a_long_demonstrated_observation_drops_several_turns():
+    batch, dropped = demonstrated(
+        [[("red", "one"), ("blue", "one"), ("green", "one"), ("so so so so so red", "one")]], 18
+    )
+    assert batch.ids_ST[1].tolist()[:15] == [OBS, GREEN, ACT, ONE, END, OBS, *[SO] * 5, RED, ACT, ONE, END]
+    assert dropped == 2
+
+
+def test_a_demonstrated_turn_that_fits_nowhere():
+    with pytest.raises(
+        UserError, match=r"a demonstrated turn needs 7 tokens of the student's vocabulary.* of 6; raise"
+    ):
+        demonstrated([[("red", "one"), ("so so red", "one")]], context=6)
 
 
 @pytest.mark.parametrize("context", [17, 18, 24, 30])

@@ -1,0 +1,50 @@
+"""Which device and how many processes a run is given."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from small import tiny
+
+from atod_sweep.errors import UserError
+from atod_sweep.training import run
+
+
+@pytest.fixture
+def chosen(monkeypatch) -> list[int]:
+    """A machine with two CUDA devices, and those that were made the current one."""
+    calls: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", calls.append)
+    return calls
+
+
+def test_the_device_of_the_config_becomes_the_current_one(chosen):
+    run._take_device("cuda:1")
+    assert chosen == [1]
+
+
+@pytest.mark.parametrize("wanted", ["auto", "cpu", "cuda"])
+def test_any_other_choice_leaves_the_current_device(chosen, wanted):
+    run._take_device(wanted)
+    assert chosen == []
+
+
+def test_a_device_that_is_not_there(chosen):
+    with pytest.raises(UserError, match=r"runtime.device: 'cuda:2', but the last CUDA device is cuda:1; use auto"):
+        run._take_device("cuda:2")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has one")
+def test_no_cuda_at_all():
+    with pytest.raises(UserError, match=r"runtime.device: 'cuda:0', but this machine has no CUDA device"):
+        run._take_device("cuda:0")
+
+
+def test_every_process_needs_a_task(monkeypatch, tmp_path):
+    monkeypatch.setattr(run, "_accelerator", lambda _: SimpleNamespace(num_processes=3))
+    with pytest.raises(UserError, match=r"rollout.tasks: 2, but 3 processes share the tasks; set it to at least 3"):
+        run.Run.start(tiny(rollout__tasks=2), tmp_path, resume=False)
