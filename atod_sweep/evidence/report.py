@@ -25,10 +25,10 @@ from atod_sweep.evidence.curves import reach_teacher
 from atod_sweep.evidence.figures import cost, curves, factors, forest, search, style, turns
 from atod_sweep.evidence.figures.style import Figure
 from atod_sweep.evidence.headline import answers
-from atod_sweep.evidence.results import Results, load
+from atod_sweep.evidence.results import Results, Trial, load
 from atod_sweep.evidence.searches import Searched, searched
 from atod_sweep.evidence.tables import Table
-from atod_sweep.evidence.text import estimate, markdown_cell, number, plural
+from atod_sweep.evidence.text import count, duration, estimate, markdown_cell, number, plural
 from atod_sweep.evidence.verdicts import judge
 
 FORMATS = ("html", "md", "pdf")
@@ -166,7 +166,7 @@ def _sections(results: Results, found: Searched | None, folder: Path) -> tuple[l
         ),
         Section(
             "Cost",
-            "",
+            _spent([t for t in (*results.trials, *results.explored) if t.role != "teacher"]),
             [tables.costs(results, table), tables.reaching(reach_teacher(results), results)],
             _some(cost.scatter(results, table, folder), *charts(*learning[1:])),
         ),
@@ -206,6 +206,23 @@ def _tried(found: Searched) -> str:
             f"them {number(math.fsum(kept) / len(kept), 3, signed=True)} better on average: the optimism of choosing "
             "the best of many."
         )
+    return text
+
+
+def _spent(trials: list[Trial]) -> str:
+    """What everything together took, and what of it came to nothing."""
+    seconds = math.fsum(t.seconds for t in trials)
+    if not seconds:
+        return ""
+    steps, tokens = (math.fsum(t.cost.get(key, 0.0) for t in trials) for key in ("env_steps", "teacher_tokens"))
+    text = (
+        f"All {plural(len(trials), 'trial')} together: {duration(seconds)} one after another, {count(steps)} "
+        f"environment steps, {count(tokens)} teacher tokens."
+    )
+    lost = [t for t in trials if t.state != "COMPLETE"]
+    if lost:
+        wasted = duration(math.fsum(t.seconds for t in lost))
+        text += f" Of this, {wasted} went into {plural(len(lost), 'trial')} without a result."
     return text
 
 

@@ -22,7 +22,7 @@ COSTS = {
     "updates": "updates",
     "episodes": "episodes",
     "env_steps": "env steps",
-    "tokens": "tokens",
+    "tokens": "student tokens",
     "generated_tokens": "generated tokens",
     "teacher_tokens": "teacher tokens",
 }
@@ -210,7 +210,8 @@ def costs(results: Results, summaries: list[ArmSummary]) -> Table:
         for s in summaries
     ]
     caption = (
-        "Mean per complete trial. Teacher weight: mean weight of the teacher's term per generated token, as applied."
+        "Mean per complete trial. Teacher weight: mean weight of the teacher's term per generated token, as applied. "
+        "Student tokens: read and written in training; generated ones carry the loss."
     )
     return Table(caption, header, rows)
 

@@ -141,3 +141,15 @@ def test_needs_no_training_stack() -> None:
         f"print([m for m in {heavy} if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_what_everything_cost_includes_what_came_to_nothing(make_run: MakeRun) -> None:
+    run = make_run("spent", {"a": 0.6, "b": 0.5}, seeds=2, failed=[("a", 1)], teacher=None, steps=10, turns=6)
+    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [r["seconds"] for r in rows if r.get("state") in ("COMPLETE", "FAILED")] == [50.0, 51.0, 50.0, 51.0]
+    _, markdown = check(run)
+    # 3 trials of 10 steps and one of 5, of 64 episodes of 6 turns, 60 teacher tokens an episode.
+    assert (
+        "All 4 trials together: 3:22 min one after another, 13.4 k environment steps, 134 k teacher tokens." in markdown
+    )
+    assert "Of this, 51 s went into 1 trial without a result." in markdown

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from atod_sweep.evidence.comparisons import ArmSummary, Comparison
+from atod_sweep.evidence.comparisons import ArmSummary, Comparison, compare
 from atod_sweep.evidence.figures.style import Figure, condition_panels, save, short, styles
 from atod_sweep.evidence.results import Results
 
@@ -22,8 +22,13 @@ def differences(results: Results, comparisons: list[Comparison], folder: Path) -
     arms = _worth_showing(results, found)
     canvas, axes = condition_panels(results, height=0.5 + 0.32 * len(arms))
     looks = styles(results)
+    has_teacher = False
     for axis, levels in axes:
         axis.axvline(0, color="black", lw=1)
+        teacher = compare(results, "teacher", results.study.reference, levels, results.study.metric)
+        if teacher.values:
+            axis.axvline(teacher.interval.estimate, color="black", lw=1.4, ls=":")
+            has_teacher = True
         for c in found:
             if c.levels == levels and c.arm in arms:
                 _difference(axis, arms.index(c.arm), c, looks[c.arm].color)
@@ -36,6 +41,8 @@ def differences(results: Results, comparisons: list[Comparison], folder: Path) -
         f"Each arm against {results.study.reference} on the same seeds. Small dots: single seeds; {_bars(results)}. A "
         "bar that crosses the line at 0 leaves open which one is better."
     )
+    if has_teacher:
+        caption += " The dotted line is the teacher itself."
     left_out = len({c.arm for c in found}) - len(arms)
     if left_out:
         caption += f" The {len(arms)} arms with the best means; {left_out} more are in the table."
