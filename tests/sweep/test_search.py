@@ -10,6 +10,7 @@ import yaml
 from fake_training import FAKE
 
 from atod_sweep.errors import UserError
+from atod_sweep.evidence.front import front
 from atod_sweep.sweep import ledger, session
 from atod_sweep.sweep.regret import RULES, recorded, regret
 from atod_sweep.sweep.run import resume_run
@@ -266,6 +267,36 @@ def test_a_cost_can_be_an_objective(write_search, go):
         assert told["values"][1] == 64.0 * proposed["values"]["steps"]
     values = [t.values for t in optuna_trials(outcome.run_dir)]
     assert all(len(v) == 2 for v in values)
+
+
+@pytest.mark.parametrize("sampler", [{"kind": "tpe", "startup": 2}, {"kind": "random"}])
+def test_two_objectives_give_a_front_also_with_early_stopping(write_search, go, sampler):
+    outcome = go(
+        write_search(
+            second={"name": "cost/env_steps", "mode": "min"},
+            parameters={**LR, "steps": {"int": [20, 60], "step": 10}},
+            sampler=sampler,
+            early_stopping={"kind": "median", "peers": 2, "grace": 0.4},
+            budget={**BUDGET, "configurations": 12},
+        )
+    )
+    assert outcome.ok
+    told = {row["arm"]: row for row in rows(outcome.run_dir, "told")}
+    assert {row["state"] for row in told.values()} == {"COMPLETE", "PRUNED"}
+    found = front(ledger.read(outcome.run_dir))
+    assert {p.arm for p in found.searched} == {arm for arm, row in told.items() if row["state"] == "COMPLETE"}
+    best = {p.arm for p in found.searched if p.on_front}
+    for name, row in told.items():
+        beaten = [
+            b for b in best if told[b]["values"][0] > row["values"][0] and told[b]["values"][1] < row["values"][1]
+        ]
+        assert not (name in best and beaten)
+    arms = ledger.fold(ledger.read(outcome.run_dir)).study["arms"]
+    assert {p.arm for p in found.confirmed} == set(arms)
+    chosen = [arm for arm in arms if arm != "reference"]
+    assert set(chosen) <= best or best <= set(chosen)  # the front comes first
+    stored = {t.user_attrs["arm"]: t for t in optuna_trials(outcome.run_dir)}
+    assert {arm: t.state.name for arm, t in stored.items()} == {arm: row["state"] for arm, row in told.items()}
 
 
 def test_a_metric_over_more_evaluations_than_there_are_is_refused(write_search, go):
