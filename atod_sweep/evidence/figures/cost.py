@@ -47,7 +47,8 @@ def scatter(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | 
         axis.set_xlabel(COUNTERS[counter])
         axis.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axis.xaxis.set_major_locator(MaxNLocator(5))
-        axis.set_xlim(left=0)  # what costs nearly the same shall look so
+        most = max(s.cost.get(counter, 0.0) for s in arms) or 1.0
+        axis.set_xlim(-0.05 * most, 1.08 * most)  # from 0 on: what costs nearly the same shall look so
     legend_below(canvas, list(grid.flat))
     caption = (
         f"Each arm's mean and its 95 % interval over {plural(len(results.seeds), 'seed')} against the mean cost of one "
@@ -70,7 +71,7 @@ def _panel(axis: Axes, arms: list[ArmSummary], counter: str, looks: dict[str, St
             yerr=None if math.isnan(half) else [half],
             color=look.color,
             marker="s" if s.role == "control" else "o",
-            ms=6 if look.shown else 3,
+            ms=5 if look.shown else 3,
             ls="none",
             label=short(s.arm) if look.shown else "other arms",
         )

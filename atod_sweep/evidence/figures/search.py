@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
 from atod_sweep.evidence.figures.style import GREY, PALETTE, WIDTH, Figure, legend_below, panels, save, short
@@ -116,6 +117,8 @@ def front(found: Front, folder: Path) -> Figure | None:
     first, second = found.objectives
     axis.set_ylabel(f"{first.name.removeprefix('eval/')} ({_good(first.sign, 'up')} is better)")
     axis.set_xlabel(f"{second.name.removeprefix('eval/')} ({_good(second.sign, 'right')} is better)")
+    if max(p.values[1] for p in found.searched) >= 1e4:
+        axis.xaxis.set_major_formatter(EngFormatter(sep=" "))
     legend_below(canvas, [axis])
     seeds, fresh = found.searched[0].seeds, found.confirmed[0].seeds if found.confirmed else 0
     caption = (
