@@ -160,6 +160,9 @@ def resume(
 @app.command()
 def search(
     space: Annotated[Path, typer.Argument(help="Search file (YAML), for example search_spaces/schedule.yaml.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Dotted overrides of the base config, for example runtime.device=cuda.")
+    ] = None,
     out: Out = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the search's name.")] = None,
     configurations: Annotated[int | None, typer.Option(help="Configurations, in the place of the file's.")] = None,
@@ -178,15 +181,20 @@ def search(
     json_output: JsonEvents = False,
 ) -> None:
     """Search a space with Optuna, then confirm the best configurations on fresh seeds."""
+    from atod_sweep.config.base import parse_assignments
     from atod_sweep.sweep.search import dry_run as estimate
     from atod_sweep.sweep.search import run_search
 
+    changes = parse_assignments(overrides or [])
     if dry_run:
-        lines = estimate(space, configurations=configurations, backend=backend, concurrency=concurrency).lines()
-        typer.echo("\n".join(lines))
+        found = estimate(
+            space, overrides=changes, configurations=configurations, backend=backend, concurrency=concurrency
+        )
+        typer.echo("\n".join(found.lines()))
         return
     outcome = run_search(
         space,
+        overrides=changes,
         out=out,
         name=name,
         configurations=configurations,

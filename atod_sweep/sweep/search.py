@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config.base import content_hash, load_yaml, validate
+from atod_sweep.config.base import content_hash, dump_yaml, load_yaml, validate
+from atod_sweep.config.files import flatten
 from atod_sweep.config.search import ASHA, Median, Search, dominates, load_search
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger
@@ -37,6 +39,7 @@ FRUITLESS = 200  # points in a row that are invalid or known already, after whic
 def run_search(
     path: Path,
     *,
+    overrides: Mapping[str, Any] | None = None,
     out: Path = Path("runs"),
     name: str | None = None,
     configurations: int | None = None,
@@ -45,23 +48,34 @@ def run_search(
     overwrite: bool = False,
     **options: Any,
 ) -> Outcome:
-    """Run a search file into `out`/NAME; `options` are the fields of `Options`. UserError on bad input."""
-    work = _search_file(path, name, configurations)
+    """Run a search file into `out`/NAME; `options` are the fields of `Options`. UserError on bad input.
+
+    `overrides`: dotted keys of the base config, none of them a parameter of the space.
+    """
+    work = _search_file(path, overrides or {}, name, configurations)
     return execute_work(work, out / work.name, Intent(resume, extend, overwrite), Options(**options))
 
 
-def dry_run(path: Path, *, configurations: int | None = None, **options: Any) -> Estimate:
+def dry_run(
+    path: Path, *, overrides: Mapping[str, Any] | None = None, configurations: int | None = None, **options: Any
+) -> Estimate:
     """What `run_search` would take, from a few timed steps. UserError on bad input."""
-    return estimate(_search_file(path, None, configurations), Options(**options))
+    return estimate(_search_file(path, overrides or {}, None, configurations), Options(**options))
 
 
-def _search_file(path: Path, name: str | None, configurations: int | None) -> Work:
-    search = load_search(path)
+def _search_file(path: Path, overrides: Mapping[str, Any], name: str | None, configurations: int | None) -> Work:
+    search, text = load_search(path), path.read_text(encoding="utf-8")
     data = search.model_dump()
     if configurations is not None:
         data["budget"]["configurations"] = configurations
+    if overrides:
+        changes = flatten(overrides)
+        if both := sorted(changes.keys() & {parameter.key for parameter in search.parsed(str(path))[0]}):
+            raise UserError(f"{path}: {both[0]!r} is a parameter of the space; change it there, or drop {both[0]}=…")
+        data["base"] = {"base": search.base, **changes}
+        text = dump_yaml(load_yaml(path) | {"base": data["base"]})  # the run's folder shall say what ran
     search = validate(Search, data | {"name": name or search.name}, str(path))
-    return search_work(search, path.parent, str(path), path.read_text(encoding="utf-8"))
+    return search_work(search, path.parent, str(path), text)
 
 
 def resume_search(run_dir: Path, study: Row, options: Options) -> Outcome:

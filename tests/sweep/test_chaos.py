@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,7 +19,7 @@ import pytest
 import yaml
 from fake_training import FAKE
 
-from atod_sweep.sweep import ledger
+from atod_sweep.sweep import ledger, runner
 from atod_sweep.sweep.run import resume_run, run_study
 from atod_sweep.sweep.search import run_search
 
@@ -42,6 +44,10 @@ def results(run_dir):
     """(configuration, seed, phase) -> state and metrics."""
     rows = history(run_dir).trials.values()
     return {(r["configuration"], r["seed"], r["phase"]): (r["state"], r["metrics"], r["score"]) for r in rows}
+
+
+def trial_rows(run_dir):
+    return [row for row in ledger.read(run_dir) if row["event"] == "trial"]
 
 
 def in_optuna(run_dir):
@@ -174,19 +180,44 @@ def test_a_killed_ray_head_ends_the_run_and_resume_finishes_it(study_file, tmp_p
     assert len(complete) == len(set(complete)) == 8
 
 
-def test_a_study_outlives_a_node_of_its_cluster(study_file, tmp_path):
+def test_a_search_outlives_a_node_of_its_cluster(search_file, tmp_path, monkeypatch):
+    """Two nodes, one of them killed: every (configuration, seed) still ends once, as without a cluster.
+
+    The nodes of a test share this machine's disk, so the model is taken away once it is packed: it can only come back
+    by being shipped.
+    """
     from ray.cluster_utils import Cluster
 
+    model = tmp_path / "models" / "student"
+    model.mkdir(parents=True)
+    (model / "recipe.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"weights")
+    monkeypatch.setenv("FAKE_STUDENT", str(model))
+    trainer = replace(FAKE, ensure="fake_training:ensure_student")
+    whole = run_search(search_file, out=tmp_path / "runs", name="whole", backend="local", trainer=trainer)
+    packed = runner.pack_models
+
+    def pack_and_remove(paths):
+        cargo = packed(paths)
+        shutil.rmtree(model)
+        return cargo
+
+    monkeypatch.setattr(runner, "pack_models", pack_and_remove)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     other = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     runs = tmp_path / "runs"
     try:
-        when(runs / "small", some_complete, lambda: cluster.remove_node(other, allow_graceful=False))
-        outcome = run_study(study_file, out=runs, trainer=FAKE, address=cluster.address, max_retries=2)
+        when(runs / "tiny", some_complete, lambda: cluster.remove_node(other, allow_graceful=False))
+        outcome = run_search(search_file, out=runs, trainer=trainer, address=cluster.address, max_retries=2)
     finally:
         cluster.shutdown()
-    assert (outcome.complete, outcome.failed) == (8, 0)
-    deaths = [row for row in ledger.read(runs / "small") if row.get("state") == "FAILED"]
-    assert len(deaths) == 1
-    assert deaths[0]["error"]["status"] == "worker_died"
+    assert (outcome.failed, outcome.ok) == (0, True)
+    assert results(runs / "tiny") == results(whole.run_dir)
+    ended = [(r["configuration"], r["seed"], r["phase"], r["state"]) for r in trial_rows(runs / "tiny")]
+    complete = [key for key in ended if key[-1] == "COMPLETE"]
+    assert len(complete) == len(set(complete)) == whole.total
+    deaths = [row for row in trial_rows(runs / "tiny") if row["state"] == "FAILED"]
+    assert [row["error"]["status"] for row in deaths] == ["worker_died"]
+    assert (model / "model.safetensors").read_bytes() == b"weights"
+    assert [p.name for p in model.parent.iterdir() if not p.name.endswith(".lock")] == ["student"]

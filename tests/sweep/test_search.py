@@ -224,6 +224,18 @@ def test_extension_adds_configurations_and_changes_are_refused(write_search, go)
     assert resume_run(folder, backend="local", trainer=FAKE).ok
 
 
+def test_overrides_change_the_base_and_never_a_parameter(write_search, go):
+    path = write_search()
+    folder = go(path, overrides={"steps": 20}).run_dir
+    assert {row["values"][0] < 0.1 + 20 * 0.02 + 0.01 for row in rows(folder, "told")} == {True}
+    assert yaml.safe_load((folder / "search.yaml").read_text())["base"]["steps"] == 20
+    assert resume_run(folder, backend="local", trainer=FAKE).ok
+    with pytest.raises(UserError, match="steps: 20 → 40"):
+        go(path, resume=True)
+    with pytest.raises(UserError, match=r"'optimiser\.lr' is a parameter of the space"):
+        go(path, overrides={"optimiser": {"lr": 0.1}}, name="other")
+
+
 def test_twins_are_run_once_and_a_small_space_ends_the_search(write_search, go):
     outcome = go(write_search(parameters={"optimiser.lr": {"choice": [0.005, 0.01, 0.02]}}, sampler={"kind": "tpe"}))
     proposed = rows(outcome.run_dir, "configuration")
