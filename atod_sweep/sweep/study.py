@@ -79,7 +79,9 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
         if role == "teacher" and seed != study.seed_list[0]:
             continue  # an evaluation on the fixed held-out tasks: the seed plays no part in it
         name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
-        config = validate(Train, with_horizons(data, _horizons(played, data)) | {"seed": seed}, name).model_dump(mode="json")
+        config = validate(Train, with_horizons(data, _horizons(played, data)) | {"seed": seed}, name).model_dump(
+            mode="json"
+        )
         trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
         check_metric(study.metric, config, where)
         trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
