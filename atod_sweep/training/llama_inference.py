@@ -50,7 +50,6 @@ class FoldedLlama:
     def logits(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
         """Logits (N, V) at flat positions of right-padded rows."""
         length = ids_BT.shape[1]
-
         attention = _attention_in_halves if self.dtype == torch.bfloat16 and length <= HALVES_UP_TO else _attention
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
