@@ -184,6 +184,16 @@ def test_a_study_from_file_to_exported_schedule(call, tmp_path):
     )  # fmt: skip
     assert code == 0, err
     assert (tmp_path / "again" / "student" / "model.safetensors").is_file()
+    code, shown, err = call("export", str(run_dir), "--model", "--register", "tiny-agent")
+    assert code == 0, err
+    assert shown.split() == ["model", str(run_dir / "export" / "model"), "registered", "models:/tiny-agent/1"]
+    assert "as recorded" in call("verify", str(run_dir / "export" / "model"))[1]
+    for words, said in (
+        (["--register", "x"], "add --model"),
+        (["--model", "--to", "trl"], "--to, --steps and --horizon"),
+    ):
+        code, _, err = call("export", str(run_dir), *words)
+        assert (code, said in err) == (2, True)
 
 
 def test_failed_trials_are_listed_and_cost_the_exit_code(call, tmp_path):
