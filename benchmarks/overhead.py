@@ -129,7 +129,7 @@ def measure(backend: str, trials: int, seconds: float) -> Measured:
                 if ended >= mark and mark not in memory:
                     memory[mark] = round(1000 * resident_gb(), 1)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "overhead.yaml"
         path.write_text(yaml.safe_dump(study))
         watcher = threading.Thread(target=watch, args=(Path(folder) / "runs" / "overhead" / ledger.NAME,))
