@@ -467,7 +467,12 @@ def schema(
 
 def _judge(run_dir: Path) -> dict[str, Any]:
     """A look at the claims of a study that adds seeds until they are decided."""
-    from atod_sweep.evidence.look import look
+    try:
+        from atod_sweep.evidence.look import look
+    except ModuleNotFoundError as missing:
+        raise UserError(
+            f"{run_dir}: judging hypotheses needs {missing.name}, which is not here; elsewhere: atod-sweep resume {run_dir}"
+        ) from None
 
     return look(run_dir)
 
