@@ -2,7 +2,7 @@
 
     python -m benchmarks.overhead                       # both backends, 12 trials of 20 s and 500 empty ones: 7 minutes
     python -m benchmarks.overhead ray --trials 12 --seconds 20   # one case, as JSON
-    python -m benchmarks.overhead --run runs/schedule   # a real run's overhead, from its ledger, as JSON
+    python -m benchmarks.overhead --run runs/schedule   # … and the overhead of real runs, from their ledgers
 
 The trials here sleep, so that what is measured is the machinery and not how trials share a processor. What they leave
 out, loading models and saving the student, a real run's ledger tells.
@@ -209,7 +209,7 @@ def recorded(run_dir: Path) -> Ledger:
 # ---- all of them ----------------------------------------------------------------------------------------------------
 
 
-def text(found: list[Measured], load: float) -> str:
+def text(found: list[Measured], runs: list[Ledger], load: str) -> str:
     """Markdown of the tables."""
     long = [case for case in found if case.seconds]
     dry = [case for case in found if not case.seconds]
@@ -219,7 +219,7 @@ def text(found: list[Measured], load: float) -> str:
         f"`python -m benchmarks.overhead` on {os.cpu_count()} cores, {CONCURRENCY} trials at a time. Trials sleep, so",
         "they leave the processor to the driver; MLflow is sqlite beside the run. *Start* is all before the first",
         "trial (Ray, MLflow) and counts in nothing else; *total* is from there to the command's end, MLflow included.",
-        f"Load average of the machine while this was measured: {load:.1f}.",
+        f"Load average of the machine while this was measured: {load}.",
         "",
         "| backend | trials | start | total | time outside training |",
         "|---|---|---|---|---|",
@@ -242,6 +242,21 @@ def text(found: list[Measured], load: float) -> str:
             f"| {case.backend} | {case.trials} | {case.start:.1f} s | {case.per_trial:.3f} s | {case.cpu:.3f} s "
             f"| {memory} |"
         )
+    if runs:
+        lines += [
+            "",
+            "Real runs, from their ledgers; seconds are means per trial. *Training*: by the trainer's own clock; *inside*:",
+            "the rest of the attempt (imports, models, saving), *between*: what the driver takes around it. *Outside",
+            "training* counts all of it, and places that stood empty.",
+            "",
+            "| run | trials | at a time | training | inside | between | time outside training |",
+            "|---|---|---|---|---|---|---|",
+        ]
+    for run in runs:
+        lines.append(
+            f"| {run.run} | {run.trials} | {run.at_a_time} | {run.training:.1f} s | {run.inside:.2f} s "
+            f"| {run.between:.3f} s | {run.outside:.1%} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -251,11 +266,8 @@ def main() -> None:
     parser.add_argument("backend", nargs="?", choices=["ray", "local"])
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--run", type=Path, help="folder of a run whose ledger is read; nothing runs")
+    parser.add_argument("--run", type=Path, action="append", default=[], help="folder of a real run")
     args = parser.parse_args()
-    if args.run:
-        print(json.dumps(asdict(recorded(args.run))))
-        return
     if args.backend:
         print(json.dumps(asdict(measure(args.backend, args.trials, args.seconds))))
         return
@@ -275,7 +287,8 @@ def main() -> None:
             case["memory"] = {int(n): mb for n, mb in case["memory"].items()}
             found.append(Measured(**case))
             print(found[-1], flush=True)
-    OUT.write_text(text(found, os.getloadavg()[2]), encoding="utf-8")
+    runs = [recorded(run) for run in args.run]
+    OUT.write_text(text(found, runs, f"{os.getloadavg()[2]:.1f}"), encoding="utf-8")
 
 
 if __name__ == "__main__":
