@@ -245,9 +245,9 @@ def text(found: list[Measured], runs: list[Ledger], load: str) -> str:
     if runs:
         lines += [
             "",
-            "Real runs, from their ledgers; seconds are means per trial. *Training*: by the trainer's own clock; *inside*:",
-            "the rest of the attempt (imports, models, saving), *between*: what the driver takes around it. *Outside",
-            "training* counts all of it, and places that stood empty.",
+            "Real runs, from their ledgers; seconds are means per trial. *Training*: by the trainer's own clock;",
+            "*inside*: the rest of the attempt (imports, models, saving), *between*: what the driver takes around it.",
+            "*Outside training* counts all of it, and places that stood empty.",
             "",
             "| run | trials | at a time | training | inside | between | time outside training |",
             "|---|---|---|---|---|---|---|",
