@@ -314,10 +314,10 @@ def compare(
     ] = False,
 ) -> None:
     """Put two runs side by side: how they were made, and what came out. Other numbers of runs: all their claims."""
-    from atod_sweep.evidence.compare import claims, lines
+    from atod_sweep.evidence.compare import text
     from atod_sweep.training import NUMERICS
 
-    typer.echo("\n".join(lines(*runs) if len(runs) == 2 and not all_claims else claims(runs, NUMERICS)))
+    typer.echo("\n".join(text(runs, all_claims, NUMERICS)))
 
 
 @app.command()
@@ -471,7 +471,7 @@ def _judge(run_dir: Path) -> dict[str, Any]:
         from atod_sweep.evidence.look import look
     except ModuleNotFoundError as missing:
         raise UserError(
-            f"{run_dir}: judging hypotheses needs {missing.name}, which is not here; elsewhere: atod-sweep resume {run_dir}"
+            f"{run_dir}: judging claims needs {missing.name}, which is not here; elsewhere: atod-sweep resume {run_dir}"
         ) from None
 
     return look(run_dir)
