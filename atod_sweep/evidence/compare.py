@@ -24,22 +24,30 @@ def tables(a: Results, b: Results) -> list[Table]:
 
 def lines(run_a: Path, run_b: Path) -> list[str]:
     """The comparison as plain text, columns aligned. UserError if one of the folders holds no run."""
-    text: list[str] = []
+    found: list[str] = []
     for table in tables(load(run_a), load(run_b)):
         cells = [table.header, *([cell.text for cell in row] for row in table.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(table.header))]
-        text += ["", table.caption, ""]
-        text += ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return text[1:]
+        found += ["", table.caption, ""]
+        found += ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return found[1:]
+
+
+def text(folders: Sequence[Path], all_claims: bool, numerics: int | None = None) -> list[str]:
+    """Two runs side by side; of another number of runs, or if `all_claims`, all claims in one table.
+
+    Plain files among the folders are passed over, so that `studies/results/*` will do.
+    """
+    runs = [folder for folder in folders if not folder.is_file()]
+    return lines(*runs) if len(runs) == 2 and not all_claims else claims(runs, numerics)
 
 
 def claims(folders: Sequence[Path], numerics: int | None = None) -> list[str]:
-    """Every claim of every run as one Markdown table; plain files among the folders are passed over.
+    """Every claim of every run as one Markdown table. UserError if a folder holds no run.
 
-    Runs made with another numerics version of the trainer than `numerics` are marked stale. UserError if a folder
-    holds no run.
+    Runs made with another numerics version of the trainer than `numerics` are marked stale.
     """
-    runs = [load(folder) for folder in folders if not folder.is_file()]
+    runs = [load(folder) for folder in folders]
     rows = [
         [
             r.study.name,
@@ -52,10 +60,10 @@ def claims(folders: Sequence[Path], numerics: int | None = None) -> list[str]:
         for r in runs
         for v in judge(r)
     ]
-    text = ["| study | hypothesis | effect | 95 % interval | n | verdict |", "|---|---|---:|---:|---:|---|"]
-    text += [f"| {' | '.join(markdown_cell(cell) or NOTHING for cell in row)} |" for row in rows]
+    table = ["| study | hypothesis | effect | 95 % interval | n | verdict |", "|---|---|---:|---:|---:|---|"]
+    table += [f"| {' | '.join(markdown_cell(cell) or NOTHING for cell in row)} |" for row in rows]
     silent = [r.study.name for r in runs if not r.study.claims]
-    return [*text, *(["", f"Without hypotheses: {', '.join(silent)}."] if silent else [])]
+    return [*table, *(["", f"Without hypotheses: {', '.join(silent)}."] if silent else [])]
 
 
 def _kind(verdict: Verdict) -> str:

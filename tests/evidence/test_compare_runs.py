@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from atod_sweep.evidence.compare import claims, lines, tables
+from atod_sweep.evidence.compare import claims, lines, tables, text
 from atod_sweep.evidence.results import load
 from atod_sweep.evidence.verdicts import judge
 
@@ -31,10 +31,10 @@ def test_a_run_against_itself_differs_in_nothing(make_run: MakeRun) -> None:
 
 
 def test_plain_text_is_aligned(make_run: MakeRun) -> None:
-    text = lines(make_run("one", {"a": 0.7, "b": 0.5}), make_run("two", {"a": 0.6, "b": 0.5}))
-    head = next(i for i, line in enumerate(text) if line.startswith("arm"))
-    column = text[head].index("difference")
-    assert all(line[column - 1] == " " and line[column] in "+−" for line in text[head + 1 : head + 3])
+    found = lines(make_run("one", {"a": 0.7, "b": 0.5}), make_run("two", {"a": 0.6, "b": 0.5}))
+    head = next(i for i, line in enumerate(found) if line.startswith("arm"))
+    column = found[head].index("difference")
+    assert all(line[column - 1] == " " and line[column] in "+−" for line in found[head + 1 : head + 3])
 
 
 def test_all_claims_of_many_runs_in_one_table(make_run: MakeRun, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_all_claims_of_many_runs_in_one_table(make_run: MakeRun, tmp_path: Path)
     flat = make_run("flat", {"a": 0.2, "b": 0.19}, hypotheses=[claim])
     readme = tmp_path / "README.md"
     readme.write_text("not a run")
-    head, rule, *rows = claims([first, second, flat, readme], numerics=2)
+    head, rule, *rows = text([first, second, flat, readme], False, numerics=2)
     assert head == "| study | hypothesis | effect | 95 % interval | n | verdict |"
     assert rule.count("|") == head.count("|") == rows[0].count("|")
     cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
@@ -58,3 +58,7 @@ def test_all_claims_of_many_runs_in_one_table(make_run: MakeRun, tmp_path: Path)
     assert rows[1].endswith("| 5 | supported; exploratory; stale |")
     assert rows[2] == "| flat | a > b | – | – | 0 | not learning; stale |"
     assert rows[3:] == ["", "Without hypotheses: second."]
+    assert text([first, readme, flat], False) == lines(first, flat)  # two runs: side by side
+    assert text([first, flat], True)[0] == head
+    sequential = make_run("sequential", {"a": 0.7, "b": 0.5}, seeds=10, hypotheses=[claim], sequential=True)
+    assert "anytime-valid | 10 | supported" in claims([sequential])[2]
