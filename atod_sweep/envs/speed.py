@@ -35,8 +35,13 @@ class Speed(NamedTuple):
         return self.steps / self.seconds
 
 
-def measure(config: Env, player: Player = "demonstrator", seconds: float = 1.0) -> Speed:
-    """Play whole episodes for at least `seconds`, after one that does not count: it pays for imports and caches.
+def measure(
+    config: Env,
+    player: Player = "demonstrator",
+    seconds: float = 1.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Speed:
+    """Play whole episodes for `seconds` of a clock, after one that does not count: it pays for imports and caches.
 
     "random" chooses among `actions()`. Raises UserError if the environment lacks what the player needs.
     """
@@ -44,8 +49,8 @@ def measure(config: Env, player: Player = "demonstrator", seconds: float = 1.0) 
     choose = _chooser(env.unwrapped, player, config.id)
     _episode(env, choose, seed=0)
     episodes, steps, solved = 0, 0, 0.0
-    began, cpu_began = time.perf_counter(), time.process_time()
-    while not episodes or time.perf_counter() - began < seconds:
+    start, began, cpu_began = clock(), time.perf_counter(), time.process_time()
+    while not episodes or clock() - start < seconds:
         turns, success = _episode(env, choose, seed=episodes + 1)
         episodes, steps, solved = episodes + 1, steps + turns, solved + success
     elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu_began
