@@ -347,7 +347,7 @@ class Campaign:
         seeds = list(range(confirm.first_seed, confirm.first_seed + confirm.seeds))
         self._session.expect(searched + (len(best) + 1) * len(seeds))
         arms = {REFERENCE: Sample({}, {}, self._space.base), **{c.arm: c.sample for c in best}}
-        study = self._session.history.study
+        study = ledger.fold(ledger.read(self._session.run_dir)).study  # a new revision's row has no selection yet
         same = {"arms": list(arms), "seeds": seeds, "definition_hash": self._session.row["definition_hash"]}
         if study is None or any(study[key] != value for key, value in same.items()):
             chosen = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 
 import fake_training
@@ -11,6 +12,7 @@ from fake_training import FAKE
 
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.front import front
+from atod_sweep.evidence.results import load
 from atod_sweep.sweep import ledger, session
 from atod_sweep.sweep.regret import RULES, recorded, regret
 from atod_sweep.sweep.run import resume_run
@@ -183,6 +185,34 @@ def test_a_search_killed_anywhere_ends_as_if_undisturbed(write_search, go, monke
     ]
     rerun = resume_run(folder, backend="local", trainer=FAKE)  # nothing left to do
     assert (rerun.complete, len(rows(folder, "trial"))) == (outcome.complete, len(rows(folder, "trial")))
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_search_resumed_at_another_revision_keeps_its_selection(write_search, go, monkeypatch, finished):
+    path = write_search()
+
+    class Killed(BaseException):
+        pass
+
+    appended = ledger.Ledger.append
+
+    def append(self, row):
+        appended(self, row)
+        if row.get("phase") == "confirm":
+            raise Killed
+
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        if not finished:
+            patch.setattr(ledger.Ledger, "append", append)
+        go(path)
+    folder = path.parent / "runs" / "tiny"
+    before = ledger.fold(ledger.read(folder)).study
+    monkeypatch.setattr(session.provenance, "git_revision", lambda: "another")
+    assert resume_run(folder, backend="local", trainer=FAKE).ok
+    after = ledger.fold(ledger.read(folder)).study
+    assert (after["git"], len(after["arms"])) == ("another", 3)
+    assert (after["arms"], after["seeds"]) == (before["arms"], before["seeds"])
+    assert set(load(folder).arms) == set(before["arms"])
 
 
 def test_a_finished_search_tells_what_early_stopping_would_have_cost(write_search, go):
