@@ -5,11 +5,8 @@ Identity is read from the ledger's rows, never from names of files or trials.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +15,13 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from atod_sweep.config.base import load_yaml
+from atod_sweep.config.rows import Row, read_rows
 from atod_sweep.config.search import Objective
 from atod_sweep.config.study import Hypothesis, Metric
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.stats.intervals import Array
 
 Levels = dict[str, str]
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Trial:
     @cached_property
     def rows(self) -> list[Row]:
         """Rows of the trial's metrics file, the last one of each phase and step (a resumed trial repeats some)."""
-        rows = {(row["phase"], row["step"]): row for row in _json_lines(self.folder / "metrics.jsonl")}
+        rows = {(row["phase"], row["step"]): row for row in read_rows(self.folder / "metrics.jsonl")}
         return sorted(rows.values(), key=lambda row: row["step"])
 
     @cached_property
@@ -216,11 +213,11 @@ def label(levels: Levels) -> str:
 
 
 def load(run_dir: Path) -> Results:
-    """Read a run's ledger. UserError if the folder has none or if it names no study."""
+    """Read a run's ledger. UserError if the folder has none, if it names no study, or if a row is damaged."""
     path = run_dir / "ledger.jsonl"
     if not path.is_file():
         raise UserError(f"{run_dir}: holds no ledger.jsonl; give the folder of a run, for example runs/quickstart")
-    rows = list(_json_lines(path))
+    rows = read_rows(path)
     studies = tuple(row for row in rows if row["event"] == "study")
     if not studies:
         raise UserError(f"{path}: names no study; its run stopped before it began")
@@ -299,15 +296,6 @@ def _trial(row: Row, run_dir: Path, study: Row) -> Trial:
             if metric and _is_finite(row.get(key))
         },
     )
-
-
-def _json_lines(path: Path) -> Iterator[Row]:
-    """Rows of a JSON-lines file, none if there is no file; a torn line is a write that was cut off, and is left out."""
-    if not path.is_file():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            yield json.loads(line)
 
 
 def _is_finite(value: Any) -> TypeGuard[float]:

@@ -52,7 +52,7 @@ def test_failed_pruned_unreported_and_never_run_cells_are_missing(make_run: Make
     append(run, {**trial_row(run, "a-s2"), "metrics": {"eval/success": float("nan")}})
     lines = (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if json.loads(line).get("trial") != "b-s3"]
-    (run / "ledger.jsonl").write_text("\n".join(kept), encoding="utf-8")
+    (run / "ledger.jsonl").write_text("".join(line + "\n" for line in kept), encoding="utf-8")
     results = load(run)
     assert [(m.arm, m.seed, m.reason) for m in results.missing()] == [
         ("a", 0, "failed: diverged"),
@@ -71,6 +71,29 @@ def test_a_torn_line_is_left_out(make_run: MakeRun) -> None:
     with (run / "ledger.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"event": "trial", "trial": "a-s1", "sta')
     assert load(run).missing() == []
+
+
+def test_characters_that_end_a_line_elsewhere_stay_in_their_row(make_run: MakeRun) -> None:
+    """Rows are written without escapes: U+2028 and U+0085 stand in them as they are."""
+    run = make_run("x", {"a": 0.6})
+    ledger = run / "ledger.jsonl"
+    study, *rest = ledger.read_text(encoding="utf-8").split("\n")
+    question = "one\u2028two\u0085three"
+    changed = json.dumps(json.loads(study) | {"question": question}, ensure_ascii=False)
+    ledger.write_text("\n".join([changed, *rest]), encoding="utf-8")
+    results = load(run)
+    assert results.study.question == question
+    assert results.missing() == []
+
+
+def test_a_damaged_row_is_an_error(make_run: MakeRun) -> None:
+    run = make_run("x", {"a": 0.6})
+    for path in (run / "ledger.jsonl", run / "trials" / "a-s1" / "metrics.jsonl"):
+        lines = path.read_text(encoding="utf-8").split("\n")
+        path.write_text("\n".join([lines[0], lines[1][:30], *lines[2:]]), encoding="utf-8")
+        with pytest.raises(UserError, match=rf"{path.name}:2: not a JSON row: .*; restore the file"):
+            [trial.rows for trial in load(run).trials]
+        path.write_text("\n".join(lines), encoding="utf-8")
 
 
 def test_claims_of_a_later_definition_are_exploratory(make_run: MakeRun) -> None:
@@ -102,7 +125,7 @@ def test_applied_teacher_weight_counts_tokens_not_steps(make_run: MakeRun) -> No
         {"phase": "train", "step": 0, "weight/applied_teacher": 1.0, "cost/generated_tokens": 300},
         {"phase": "train", "step": 1, "weight/applied_teacher": 0.0, "cost/generated_tokens": 400},
     ]
-    (run / "trials/a-s0/metrics.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (run / "trials/a-s0/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     trial = load(run).find("a", {}, 0)
     assert trial is not None
     assert applied_teacher(trial) == 0.75
