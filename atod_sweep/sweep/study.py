@@ -39,16 +39,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study runs, in order, and the definition that decides its results."""
+    """What a study runs, in order, and the definition that decides its results.
+
+    `base`: the resolved base config as it was given, from which the study resolves again to the same trials. The
+    definition's has the horizons filled in that the study plays the base's environment at.
+    """
 
     study: Study
     trials: tuple[Trial, ...]
     definition: dict[str, Any]
-
-    @property
-    def definition_hash(self) -> str:
-        """Identity of the definition."""
-        return content_hash(self.definition)
+    base: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
         trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
         check_metric(study.metric, config, where)
         trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
-    return Plan(study, tuple(trials), _definition(study, with_horizons(base, _horizons(played, base))))
+    return Plan(study, tuple(trials), _definition(study, with_horizons(base, _horizons(played, base))), base)
 
 
 def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:

@@ -9,10 +9,10 @@ import yaml
 from fake_training import FAKE
 
 from atod_sweep.config.base import load_yaml
+from atod_sweep.config.rows import read_rows
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger, run, session
-from atod_sweep.sweep.recorder import read_rows
 from atod_sweep.sweep.run import resume_run, run_study
 
 
@@ -231,12 +231,14 @@ def test_json_output_is_one_object_per_event(write_study, go, capsys):
 
 
 def test_a_study_read_back_from_its_folder_has_the_same_definition(write_study, go):
-    path = write_study(factors={"horizon": {"short": {"env.horizon": 6}, "long": {"env.horizon": 14}}}, seeds=1)
+    tools = {"env.id": "tool_use", "env.horizon": 8}
+    levels = {"short": {"env.horizon": 6}, "long": {"env.horizon": 14}, "tools": tools}
+    path = write_study(factors={"task": levels}, seeds=1)
     folder = go(path).run_dir
     study = yaml.safe_load((folder / "study.yaml").read_text())
     path.unlink()
     assert study["factors"]
-    assert resume_run(folder, backend="local", trainer=FAKE).complete == 4
+    assert resume_run(folder, backend="local", trainer=FAKE).complete == 6
 
 
 def test_a_dry_run_times_a_few_steps_and_multiplies(write_study, tmp_path, monkeypatch):
