@@ -12,36 +12,11 @@ from typing import Any
 import pytest
 import torch
 from shim_modules import modules_of
+from tiny_trl import PROMPTS, require_trl, tiny, with_tools
 
 pytestmark = pytest.mark.slow
 ExportTo = Callable[..., tuple[Path, list[dict[str, Any]]]]
 STEPS = 6
-WORDS = ["<pad>", "<eos>", *(f"w{i}" for i in range(14))]
-
-
-def require_trl() -> Any:
-    pytest.importorskip("datasets", reason="datasets is not installed (TRL needs it)")
-    trl = pytest.importorskip("trl", reason="trl is not installed")
-    if trl.__version__ != "1.16.0":
-        pytest.skip(f"written for trl 1.16.0, found {trl.__version__}")
-    return trl
-
-
-def tiny(path: Path, seed: int) -> Path:
-    """A two-layer Llama with a word-level tokenizer, saved."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(WORDS), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        pad_token_id=0, eos_token_id=1, bos_token_id=None,
-    )  # fmt: skip
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<pad>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    LlamaForCausalLM(config).save_pretrained(path)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>").save_pretrained(path)
-    return path
 
 
 def run(out: Path, folder: Path, stop: int, resume: bool = False) -> list[dict[str, Any]]:
@@ -65,12 +40,7 @@ def run(out: Path, folder: Path, stop: int, resume: bool = False) -> list[dict[s
 
         class Trainer(shim.ScheduledGRPOTrainer):
             def _generate_and_score_completions(self, inputs: Any) -> Any:
-                """Two words of the model, one of a tool, and again: turns as a multi-turn run has them."""
-                found = super()._generate_and_score_completions(inputs)
-                found["tool_mask"] = (torch.arange(found["completion_ids"].size(1)) % 3 != 2).int().expand(
-                    len(found["completion_ids"]), -1
-                ).contiguous()  # fmt: skip
-                return found
+                return with_tools(super()._generate_and_score_completions(inputs))
 
             def _compute_loss(self, model: Any, inputs: Any) -> Any:
                 teacher = self._logp(self.teacher, inputs)
@@ -93,7 +63,7 @@ def run(out: Path, folder: Path, stop: int, resume: bool = False) -> list[dict[s
             model=str(student),
             args=args,
             reward_funcs=[lambda completions, **_: [float(text.count("w3")) for text in completions]],
-            train_dataset=Dataset.from_dict({"prompt": [f"w{i} w{i + 1}" for i in range(12)]}),
+            train_dataset=Dataset.from_dict({"prompt": PROMPTS}),
             processing_class=AutoTokenizer.from_pretrained(student),
             callbacks=[Stop()],
         )

@@ -50,6 +50,15 @@ def schedule_of(**objective: Any) -> ScheduleFile:
             {"kl_penalty": {"kind": "k3", "coef": {"kind": "target_kl"}}, "entropy_coef": 0.01},
             ["teacher", "mix", "sampled", "group_relative", "k3", "target_kl", "entropy"],
         ),
+        ({"kind": "interpolated", "distill_weight": 1.0}, ["teacher", "forward_kl"]),
+        (
+            {"kind": "interpolated", "distill_weight": 1.0, "turns": {"kind": "t_dur"}},
+            ["teacher", "t_dur_full", "forward_kl"],
+        ),
+        (
+            {"kind": "interpolated", "distill_weight": 1.0, "turns": {"kind": "uniform", "value": 0.5}},
+            ["teacher", "mix", "forward_kl", "group_relative"],
+        ),
         ({"temperature": {"kind": "linear"}}, ["teacher", "mix", "sampled", "group_relative", "temperature"]),
     ],
 )
@@ -71,6 +80,19 @@ def test_every_target_answers_for_every_part() -> None:
             "trl",
             {"kl_penalty": {"kind": "k2"}},
             ["KL penalty k2 in the loss, by step: its own k3 in the loss takes its place"],
+        ),
+        (
+            "trl-distillation",
+            {"reward_weight": 0.0, "turns": {"kind": "product"}, "temperature": {"kind": "linear"}},
+            [],
+        ),
+        (
+            "trl-distillation",
+            {},
+            [
+                "reward and teacher on one token, each with its weight: left out: there is no reward",
+                "group-relative advantage: left out: there is no reward",
+            ],
         ),
         ("verl", {"kl_penalty": {"kind": "k2"}, "turns": {"kind": "t_dur"}}, []),
         ("areal", {"turns": {"kind": "product"}}, []),
@@ -125,12 +147,13 @@ def test_all_targets_in_one_folder(make_run: MakeRun, tmp_path: Path) -> None:
     out = bundle.write(run, tmp_path / "out", target="all")
     verify(out)
     assert not list(out.glob("*openrlhf*"))
+    assert not list(out.glob("*trl*distillation*"))
     assert [line.split()[0] for line in bundle.lines(out)] == ["bundle", *registry.TARGETS]
     assert "openrlhf         not written (--allow-lossy): 3 of 4 parts not carried" in bundle.lines(out)
     text = (out / "README.md").read_text(encoding="utf-8")
     assert "| trl | everything carried | `README.trl.md` |" in text
     assert "| openrlhf | **3 of 4 parts not carried** | not written (`--allow-lossy`) |" in text
-    assert "| teacher's weight by step | yes | yes | yes | no | yes | yes |" in text
+    assert "| teacher's weight by step | yes | yes | yes | yes | no | yes | yes |" in text
     assert "### slime" in (out / "MAPPINGS.md").read_text(encoding="utf-8")
     bundle.write(run, tmp_path / "out")
     assert len(list(out.iterdir())) == 6
@@ -187,9 +210,9 @@ def test_unknown_target(name: str, message: str) -> None:
 
 def test_tables_for_the_readme() -> None:
     table = registry.capability_table().splitlines()
-    assert table[0] == "| part | pytorch | trl | verl | openrlhf | areal | tinker-cookbook |"
+    assert table[0] == "| part | pytorch | trl | trl-distillation | verl | openrlhf | areal | tinker-cookbook |"
     assert len(table) == 2 + len(parts.PARTS)
-    assert "| teacher's weight by turn | yes | yes | yes | no | yes | yes |" in table
+    assert "| teacher's weight by turn | yes | yes | yes | yes | no | yes | yes |" in table
     assert registry.capability_table() in (ROOT / "README.md").read_text(encoding="utf-8")
     text = registry.documented_mappings()
     assert all(f"### {mapping.name}" in text and mapping.revision in text for mapping in DOCUMENTED)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from atod_sweep.config.objective import Interpolated, SampledReverseKL
-from atod_sweep.config.schedules import Adaptive, Constant
+from atod_sweep.config.objective import Interpolated, SampledReverseKL, TurnProfile
+from atod_sweep.config.schedules import Adaptive, Constant, Schedule, extremes
 from atod_sweep.export.schedule_file import ScheduleFile
 
 PARTS = {
@@ -72,8 +72,12 @@ class Target:
 def needed(schedule: ScheduleFile) -> list[str]:
     """Keys of PARTS that the schedule makes use of, in their order."""
     objective = schedule.objective
-    taught = not _is_zero(objective.distill_weight)
-    rewarded = isinstance(objective, Interpolated) or not _is_zero(objective.reward_weight)
+    taught = not _is_always(0.0, objective.distill_weight)
+    rewarded = not (
+        _is_always(1.0, objective.distill_weight) and _is_flat(objective.turns)
+        if isinstance(objective, Interpolated)
+        else _is_always(0.0, objective.reward_weight)
+    )
     signal = objective.distill if isinstance(objective, Interpolated) else SampledReverseKL()
     advantage = objective.advantage if isinstance(objective, Interpolated) else None
     penalty = objective.kl_penalty
@@ -100,5 +104,10 @@ def needed(schedule: ScheduleFile) -> list[str]:
     return [part for part in PARTS if wants[part]]
 
 
-def _is_zero(config: Any) -> bool:
-    return isinstance(config, Constant) and config.start == 0.0
+def _is_always(value: float, config: Schedule) -> bool:
+    return not isinstance(config, Adaptive) and extremes(config) == (value, value)
+
+
+def _is_flat(turns: TurnProfile) -> bool:
+    """Whether every turn weighs 1, before weights from log-probs, which take nothing from the reward's share."""
+    return all(getattr(turns, name, 1.0) == 1.0 for name in ("value", "early", "late"))

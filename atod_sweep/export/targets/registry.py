@@ -7,11 +7,12 @@ from typing import Any
 
 from atod_sweep.errors import UserError
 from atod_sweep.export.schedule_file import ScheduleFile
-from atod_sweep.export.targets import areal, documented, openrlhf, pytorch, tinker_cookbook, trl, verl
+from atod_sweep.export.targets import areal, documented, openrlhf, pytorch, tinker_cookbook, trl, trl_distillation, verl
 from atod_sweep.export.targets.parts import PARTS, Target, needed
 
 TARGETS: dict[str, Target] = {
-    module.TARGET.name: module.TARGET for module in (pytorch, trl, verl, openrlhf, areal, tinker_cookbook)
+    module.TARGET.name: module.TARGET
+    for module in (pytorch, trl, trl_distillation, verl, openrlhf, areal, tinker_cookbook)
 }
 
 

@@ -35,13 +35,17 @@ def config(schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def signal(schedule: ScheduleFile) -> dict[str, Any]:
+    """The distillation term's kind and numbers."""
+    objective = schedule.objective
+    return objective.distill.model_dump() if isinstance(objective, Interpolated) else {"kind": "sampled_reverse_kl"}
+
+
 def files(schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, str]:
     """GRPOConfig as YAML, the trainer subclass, and the weights of its tokens."""
-    objective = schedule.objective
-    signal = objective.distill.model_dump() if isinstance(objective, Interpolated) else {"kind": "sampled_reverse_kl"}
     return {
         "trl_config.yaml": dump_yaml(config(schedule, record)),
-        "scheduled_trl.py": fill(SHIMS, "scheduled_trl.py", "SIGNAL: dict[str, Any] = ", signal),
+        "scheduled_trl.py": fill(SHIMS, "scheduled_trl.py", "SIGNAL: dict[str, Any] = ", signal(schedule)),
         "token_weights.py": source(PORTABLE, "token_weights.py"),
     }
 
@@ -89,7 +93,7 @@ trainer.train()
         "At a teacher's weight of exactly 0 the teacher is not called.",
         "Reward and teacher go into one clipped surrogate: the sum of two surrogates (interpolated form) is the same "
         "on the first update of a batch of rollouts only, hence `num_iterations: 1`.",
-        "DistillationTrainer has no reward term, and its `beta` is the divergence's mixture: it cannot carry the mix.",
+        "For a schedule without a reward there is also `trl-distillation`.",
     ),
     files=files,
 )
