@@ -52,7 +52,7 @@ class Queue:
     @property
     def finished(self) -> bool:
         """True once nothing waits and nothing under way could come back for another try."""
-        return (not self._waiting or self._is_closed) and not self._under_way
+        return (not self._waiting or self.closed) and not self._under_way
 
     @property
     def empty(self) -> bool:
@@ -60,14 +60,15 @@ class Queue:
         return not self._waiting and not self._under_way
 
     @property
-    def _is_closed(self) -> bool:
-        """Time is up, or the first in line would be one trial too many."""
-        full = len(self._started) >= self._most and self._waiting[0].trial not in self._started
+    def closed(self) -> bool:
+        """Time is up, or the first in line (or whatever is added next) would be one trial too many."""
+        again = bool(self._waiting) and self._waiting[0].trial in self._started
+        full = len(self._started) >= self._most and not again
         return full or time.monotonic() > self._deadline
 
     def next(self) -> Job | None:
         """The next attempt, in the order of the list."""
-        if not self._waiting or self._is_closed:
+        if not self._waiting or self.closed:
             return None
         self._under_way += 1
         job = self._waiting.popleft()

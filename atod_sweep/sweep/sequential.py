@@ -87,7 +87,7 @@ class Blocks:
     def _refill(self) -> None:
         while self._queue.empty and not self._over:
             left = [seed for seed in self._plan.study.seed_list if seed not in self._seeds]
-            if self._is_decided() or not left:
+            if self._is_decided() or not left or self._queue.closed:
                 self._over = True
                 return
             block = left[: self._rule.block]

@@ -161,6 +161,15 @@ def test_a_kill_at_a_look_costs_nothing(study, go, monkeypatch, row):
     assert (outcome.run_dir / "ledger.jsonl").read_bytes() == before
 
 
+def test_no_seeds_are_added_that_could_not_run(study, go):
+    outcome = go(study(hypotheses=["fast > slow by 0.06"]), max_trials=9)
+    assert (outcome.complete, outcome.total) == (9, 9)
+    assert load(outcome.run_dir).seeds == [0, 1, 2]
+    assert seeds_of_looks(outcome.run_dir) == [3]
+    assert resume_run(outcome.run_dir, max_trials=15, **OPTIONS).complete == 24
+    assert load(outcome.run_dir).seeds == list(range(8))  # whole blocks
+
+
 def test_worker_processes_look_at_the_same_seeds(study, go):
     path = study(hypotheses=["fine > slow"])
     alone, beside = go(path, name="alone"), go(path, name="beside", concurrency=2)
