@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +37,7 @@ Storage = Annotated[
 Retries = Annotated[
     int, typer.Option("--max-retries", min=0, help="Further attempts at a trial whose failure may pass.")
 ]
-TimeBudget = Annotated[float | None, typer.Option(help="Seconds after which no further trial starts.")]
+TimeBudget = Annotated[float | None, typer.Option(help="Seconds after which no trial starts, but those that confirm what a search found.")]
 MaxTrials = Annotated[int | None, typer.Option(min=1, help="Start at most this many trials.")]
 TrackingUri = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: sqlite under --out.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Move an existing run to .trash and start over.")]
@@ -121,7 +122,7 @@ def run(
         after=_conclude,
         judge=_judge,
     )
-    _close(outcome, json_output)
+    _close(outcome, json_output, extensible=not until_decided)
 
 
 @app.command()
@@ -263,17 +264,25 @@ def train(
     else:
         resolved = load_train(config, changes)
 
+    from atod_sweep.config.rows import rewind
     from atod_sweep.training import models, trainer
 
+    metrics, begun = out / "metrics.jsonl", False
     if os.environ.get("RANK", "0") == "0":  # under `accelerate launch`, one process keeps the records
         out.mkdir(parents=True, exist_ok=True)
-        if not resume and (out / "metrics.jsonl").exists():
+        if not resume and metrics.exists():
             raise UserError(f"{out}: holds a finished or interrupted training; use --resume, or another --out")
+        if resume and (out / "student").exists() and not (out / "checkpoint").exists():
+            raise UserError(f"--resume: {out} holds a finished training, nothing is left to do; use another --out")
         (out / "config.yaml").write_text(dump_yaml(resolved.model_dump(mode="json")), encoding="utf-8")
     models.ensure(resolved, lambda line: typer.echo(line, err=True))
 
     def report(rows: list[dict[str, Any]]) -> None:
-        with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        nonlocal begun
+        if not begun:  # a resumed training repeats what it reported after its checkpoint
+            rewind(metrics, rows)
+            begun = True
+        with metrics.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
         last = rows[-1]
         if json_output:
@@ -354,8 +363,10 @@ def export(
     from atod_sweep.export import model as student
     from atod_sweep.training.standalone import save_standalone
 
-    if steps or horizon or to != "bundle":
-        raise UserError("--model: exports a student as it was trained; --to, --steps and --horizon are for schedules")
+    if steps or horizon or to != "bundle" or allow_lossy:
+        raise UserError(
+            "--model: exports a student as it was trained; --allow-lossy, --to, --steps and --horizon are for schedules"
+        )
     folder = student.write(run_dir, out or run_dir / "export" / "model", save_standalone, levels or None)
     typer.echo(f"model            {folder}")
     if register is not None:
@@ -498,13 +509,15 @@ def _conclude(run_dir: Path) -> None:
     write(run_dir, NUMERICS)
 
 
-def _close(outcome: Any, json_output: bool) -> None:
-    """Print what came of a run (a `sweep.session.Outcome`), and exit with 0 only if enough trials completed."""
+def _close(outcome: Any, json_output: bool, extensible: bool = False) -> None:
+    """Print what came of a run (a `sweep.session.Outcome`), and exit with 0 only if enough trials completed.
+
+    `extensible`: the command just given can add seeds until the claims are decided.
+    """
     run_dir = outcome.run_dir
     if outcome.interrupted:
-        typer.echo(
-            f"stopped with {outcome.complete} of {outcome.total} trials done; go on: atod-sweep resume {run_dir}"
-        )
+        if not json_output:
+            typer.echo(f"stopped with {outcome.complete} of {outcome.total} trials done")
         raise typer.Exit(130)
     if not json_output:
         from atod_sweep.sweep import ledger
@@ -515,13 +528,18 @@ def _close(outcome: Any, json_output: bool) -> None:
     if not json_output and (run_dir / "report.html").exists():
         from atod_sweep.evidence.results import load
         from atod_sweep.evidence.summary import lines
+        from atod_sweep.evidence.verdicts import judge
+        from atod_sweep.sweep.sequential import Rule
 
-        typer.echo("\n".join(lines(load(run_dir))))
+        results = load(run_dir)
+        typer.echo("\n".join(lines(results)))
         typer.echo(f"\n report    {run_dir / 'report.html'}")
         if (run_dir / "best_schedule.yaml").exists():
             typer.echo(f" schedule  {run_dir / 'best_schedule.yaml'}")
-        if (run_dir / "study.yaml").exists():
-            typer.echo(f" next      atod-sweep run {run_dir / 'study.yaml'} --extend --seeds 20")
+        open_claims = any(verdict.outcome == "undecided" for verdict in judge(results))
+        if extensible and open_claims and len(results.seeds) < Rule.max_seeds:
+            given = [part for part in sys.argv[1:] if part not in ("--resume", "--extend", "--overwrite")]
+            typer.echo(f" next      {shlex.join(['atod-sweep', *given, '--extend', '--until-decided'])}")
     raise typer.Exit(0 if outcome.ok else 1)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_cli import write
 
-from atod_sweep.sweep.recorder import read_rows
+from atod_sweep.config.rows import read_rows
 
 ABSENT = ("ray", "optuna", "mlflow", "scipy", "matplotlib", "pandas", "sklearn", "pyarrow")
 

@@ -196,6 +196,40 @@ def test_a_study_from_file_to_exported_schedule(call, tmp_path):
         assert (code, said in err) == (2, True)
 
 
+def test_a_training_that_goes_on_leaves_one_row_per_step(call, tmp_path, monkeypatch):
+    """Rows that were reported between the checkpoint and the kill come again; a finished training does not."""
+    from atod_sweep.training import models, trainer
+
+    def fake(config, directory, report, resume=False):
+        last = {"eval/success": 0.5, "eval/turns": 3.0, "cost/seconds": 1.0}
+        (directory / "checkpoint").mkdir(exist_ok=True)
+        for step in range(4 if resume else 0, 10 if resume else 7, 2):
+            between = [{"phase": "train", "step": s, "again": resume} for s in (step - 2, step - 1) if s >= 0]
+            report([*between, {"phase": "eval", "step": step, "again": resume, **last}])
+        if not resume:
+            raise RuntimeError("killed")
+        (directory / "checkpoint").rmdir()
+        (directory / "student").mkdir()
+        return trainer.Result(last, {})
+
+    monkeypatch.setattr(models, "ensure", lambda *_: None)
+    monkeypatch.setattr(trainer, "train", fake)
+    words = ("train", "presets/support_desk_compact", "--out", str(tmp_path))
+    with pytest.raises(RuntimeError, match="killed"):
+        call(*words)
+    assert call(*words, "--resume")[0] == 0
+    metrics = (tmp_path / "metrics.jsonl").read_text()
+    rows = [json.loads(line) for line in metrics.splitlines()]
+    steps = [(row["phase"], row["step"]) for row in rows]
+    assert sorted(steps) == sorted([("eval", s) for s in range(0, 10, 2)] + [("train", s) for s in range(8)])
+    assert all(row["again"] == (row["step"] >= (2 if row["phase"] == "train" else 4)) for row in rows)
+
+    code, _, err = call(*words, "--resume")
+    assert code == 2
+    assert err == f"--resume: {tmp_path} holds a finished training, nothing is left to do; use another --out\n"
+    assert (tmp_path / "metrics.jsonl").read_text() == metrics
+
+
 def test_failed_trials_are_listed_and_cost_the_exit_code(call, tmp_path):
     """A learning rate that must diverge: recorded, reported, and the other arm is there."""
     arms = {"fine": {}, "broken": {"optimiser.lr": 1e30, "optimiser.warmup_steps": 0}}

@@ -5,8 +5,10 @@ A row counts once its newline is on disk; a torn last line is what a killed writ
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +16,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from atod_sweep.config.rows import read_rows
 from atod_sweep.errors import UserError
 
 Row = dict[str, Any]
@@ -40,19 +43,7 @@ class History:
 
 def read(run_dir: Path) -> list[Row]:
     """All whole rows; none if there is no ledger. UserError on a line that is damaged, not merely torn."""
-    path = run_dir / NAME
-    if not path.is_file():
-        return []
-    *lines, _torn = path.read_bytes().split(b"\n")
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            raise UserError(
-                f"{path}:{number}: not a ledger row: {line[:60]!r}; restore the file, or start again with --overwrite"
-            ) from None
-    return rows
+    return read_rows(run_dir / NAME)
 
 
 def fold(rows: list[Row]) -> History:
@@ -63,21 +54,26 @@ def fold(rows: list[Row]) -> History:
     )
 
 
+@contextlib.contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Nobody else writes the run; the lock dies with the process. UserError if another process holds it."""
+    try:
+        with FileLock(run_dir / "ledger.lock").acquire(timeout=0):
+            yield
+    except Timeout:
+        raise UserError(f"{run_dir}: another process is running this study; wait for it, or use --name") from None
+
+
 class Ledger:
     """The writer. Use as a context manager: it holds the run's lock, which dies with the process."""
 
     def __init__(self, run_dir: Path) -> None:
         self._path = run_dir / NAME
-        self._lock = FileLock(run_dir / "ledger.lock")
+        self._lock = locked(run_dir)
         self._file = -1
 
     def __enter__(self) -> Ledger:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(
-                f"{self._path.parent}: another process is running this study; wait for it, or use --name"
-            ) from None
+        self._lock.__enter__()
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         size = os.fstat(self._file).st_size
         whole = os.pread(self._file, size, 0).rfind(b"\n") + 1
@@ -87,7 +83,7 @@ class Ledger:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         os.close(self._file)
-        self._lock.release()
+        self._lock.__exit__(None, None, None)
 
     def append(self, row: Row) -> None:
         """Write one row and wait until it is on disk. A row that does not fit on the disk leaves no trace."""

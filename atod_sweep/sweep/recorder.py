@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from atod_sweep.config.base import dump_yaml
+from atod_sweep.config.rows import read_rows, rewind
 from atod_sweep.config.study import Metric
 from atod_sweep.sweep.jobs import Attempt, Job, Row
 from atod_sweep.sweep.ledger import Ledger
@@ -49,7 +49,7 @@ class Recorder:
         path = Path(job.directory) / METRICS
         if (job.trial, job.attempt) in self._silent:
             self._silent.remove((job.trial, job.attempt))
-            _rewind(path, rows)
+            rewind(path, rows)
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
@@ -91,24 +91,6 @@ class Recorder:
         self._ledger.append(row)
         for listener in self._listeners:
             listener(row)
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Rows of a metrics file, none if there is no file; a torn last line is left out."""
-    if not path.is_file():
-        return []
-    *lines, _torn = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines]
-
-
-def _rewind(path: Path, coming: list[Row]) -> None:
-    """Keep only the rows that lie before the first ones of `coming`."""
-    first = min(row["step"] for row in coming)
-    again = {(row["phase"], row["step"]) for row in coming}
-    kept = [row for row in read_rows(path) if row["step"] <= first and (row["phase"], row["step"]) not in again]
-    staging = path.with_suffix(".tmp")
-    staging.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
-    os.replace(staging, path)
 
 
 def _metrics(row: Row) -> dict[str, float]:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from atod_sweep.config.base import load_yaml
+from atod_sweep.config.rows import read_rows
 from atod_sweep.config.search import ASHA, Median, Objective
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger
 from atod_sweep.sweep.jobs import Row
-from atod_sweep.sweep.recorder import METRICS, read_rows
+from atod_sweep.sweep.recorder import METRICS
 from atod_sweep.sweep.stopping import Rule
 
 RULES: dict[str, Median | ASHA] = {

@@ -15,6 +15,7 @@ from typing import Any
 
 from atod_sweep.config.base import content_hash, dump_yaml, load_yaml, validate
 from atod_sweep.config.files import flatten
+from atod_sweep.config.rows import read_rows
 from atod_sweep.config.search import ASHA, Median, Search, dominates, load_search
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger
@@ -24,7 +25,7 @@ from atod_sweep.sweep.jobs import Attempt, Job, Row
 from atod_sweep.sweep.optuna_file import OptunaFile
 from atod_sweep.sweep.proposals import grid, proposer
 from atod_sweep.sweep.queue import Queue
-from atod_sweep.sweep.recorder import METRICS, read_rows
+from atod_sweep.sweep.recorder import METRICS
 from atod_sweep.sweep.rundir import Intent
 from atod_sweep.sweep.session import Options, Outcome, Session, Work, execute_work
 from atod_sweep.sweep.space import Infeasible, Sample, Space, resolve_space
@@ -121,6 +122,9 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
         },
         metric=search.metric,
         second=search.second,
+        # Other values, such as a KL's, depend on the config.
+        also=tuple(o.name for o in search.objectives[1:] if o.name.startswith(("eval/", "cost/"))),
+        sign=search.metric.sign,
         configs=(space.base,),
         total=configurations * budget.seeds + (budget.confirm.top + 1) * budget.confirm.seeds,
         resources=search.resources,

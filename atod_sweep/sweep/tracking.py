@@ -16,10 +16,11 @@ from typing import Any
 
 from atod_sweep.config.base import load_yaml
 from atod_sweep.config.files import flatten
+from atod_sweep.config.rows import read_rows
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger
 from atod_sweep.sweep.jobs import Row
-from atod_sweep.sweep.recorder import METRICS, read_rows
+from atod_sweep.sweep.recorder import METRICS
 
 EXPERIMENT = "atod-sweep"
 DEFINITIONS = ("study.yaml", "search.yaml")  # a run folder holds one of them
@@ -227,10 +228,16 @@ def _git_tag(study: Row) -> dict[str, str]:
 
 
 def sync(run_dir: Path, uri: str) -> int:
-    """Bring MLflow up to the ledger of a run that nobody is writing; the number of trials. UserError if it has none."""
-    history = ledger.fold(ledger.read(run_dir))
-    if history.study is None:
+    """Bring MLflow up to the ledger of a run; the number of trials. UserError if it has none, or is being written."""
+    if ledger.fold(ledger.read(run_dir)).study is None:
         raise UserError(f"{run_dir}: holds no ledger of a study; give the folder of a run, for example runs/quickstart")
+    with ledger.locked(run_dir):
+        return _sync(run_dir, uri)
+
+
+def _sync(run_dir: Path, uri: str) -> int:
+    history = ledger.fold(ledger.read(run_dir))
+    assert history.study is not None
     mirror = Mirror(uri, run_dir, history.studies[0] | {"definition_hash": history.study["definition_hash"]})
     mirror.begin()
     for row in history.trials.values():

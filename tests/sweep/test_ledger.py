@@ -47,7 +47,7 @@ def test_a_torn_last_line_does_not_count_and_is_cut_off_by_the_next_writer(tmp_p
 
 def test_a_damaged_line_is_an_error_that_names_it(tmp_path):
     (tmp_path / ledger.NAME).write_text('{"event": "study"}\n{"event": tri\n{"event": "study"}\n')
-    with pytest.raises(UserError, match=r"ledger.jsonl:2: not a ledger row: b'\{\"event\": tri'"):
+    with pytest.raises(UserError, match=r"ledger.jsonl:2: not a JSON row: b'\{\"event\": tri'"):
         ledger.read(tmp_path)
 
 

@@ -18,8 +18,8 @@ import yaml
 from fake_training import FAKE
 from test_run_local import NoMlflow
 
+from atod_sweep.config.rows import read_rows
 from atod_sweep.sweep import ledger, limits, session
-from atod_sweep.sweep.recorder import read_rows
 from atod_sweep.sweep.run import resume_run, run_study
 from atod_sweep.sweep.search import run_search
 

@@ -10,7 +10,7 @@ from fake_training import FAKE
 
 from atod_sweep.config.base import load_yaml
 from atod_sweep.config.rows import read_rows
-from atod_sweep.config.train import Train
+from atod_sweep.config.train import Train, model_key
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger, run, session
 from atod_sweep.sweep.run import resume_run, run_study
@@ -163,6 +163,7 @@ def test_ctrl_c_leaves_a_run_that_resume_finishes_as_if_nothing_had_happened(wri
     monkeypatch.setattr(fake_training, "train", interrupted)
     first = go(path)
     assert first.interrupted
+    assert ledger.fold(ledger.read(first.run_dir)).trials["slow-s1"]["seconds"] > 0
     assert states(first.run_dir) == {"slow-s0": "COMPLETE", "fast-s0": "COMPLETE", "slow-s1": "FAILED"}
     monkeypatch.setattr(fake_training, "train", real)
     second = resume_run(first.run_dir, backend="local", trainer=FAKE)
@@ -239,6 +240,49 @@ def test_a_study_read_back_from_its_folder_has_the_same_definition(write_study, 
     path.unlink()
     assert study["factors"]
     assert resume_run(folder, backend="local", trainer=FAKE).complete == 6
+
+
+def test_only_the_folder_of_a_run_is_moved_aside(write_study, go):
+    path = write_study()
+    thesis = path.parent / "runs" / "small" / "thesis.tex"
+    thesis.parent.mkdir(parents=True)
+    thesis.write_text("years of work")
+    with pytest.raises(UserError, match="is not the folder of a run; use --name"):
+        go(path, overwrite=True)
+    assert [found.name for found in thesis.parent.parent.rglob("*")] == ["small", "thesis.tex"]
+
+
+def test_every_pair_of_models_is_on_record(write_study, go):
+    levels = {"desk": {"env.horizon": 6}, "tools": {"env.id": "tool_use", "env.horizon": 8}}
+    folder = go(write_study(factors={"task": levels}, seeds=1)).run_dir
+    history = ledger.fold(ledger.read(folder))
+    assert history.study["models"]["teacher"]["path"] == "/models/teacher-[6]"
+    taught = {}
+    for trial, row in history.trials.items():
+        config = load_yaml(folder / "trials" / trial / "config.yaml")
+        taught[row["levels"]["task"]] = history.study["pairs"][model_key(config)]["teacher"]["path"]
+    assert taught == {"desk": "/models/teacher-[6]", "tools": "/models/teacher-[8]"}
+
+
+@pytest.mark.parametrize("metric", ["eval/sucess", "cost/env_stps"])
+def test_a_misspelt_metric_of_a_claim_ends_trials_at_their_first_evaluation(write_study, go, metric):
+    folder = go(write_study(hypotheses=[f"fast > slow on {metric}"], seeds=1)).run_dir
+    for trial, row in ledger.fold(ledger.read(folder)).trials.items():
+        assert (row["state"], row["error"]["status"]) == ("FAILED", "missing_metric")
+        assert f"the trial reports no {metric!r}; it reports eval/success" in row["error"]["message"]
+        assert len(read_rows(folder / "trials" / trial / "metrics.jsonl")) == (metric == "cost/env_stps")
+
+
+def test_a_report_that_fails_leaves_no_run_open_in_mlflow(write_study, go, monkeypatch):
+    ends = []
+    monkeypatch.setattr(NoMlflow, "end", lambda self, status: ends.append(status))
+
+    def broken(folder):
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"):
+        go(write_study(seeds=1), after=broken)
+    assert ends == ["FAILED"]
 
 
 def test_a_dry_run_times_a_few_steps_and_multiplies(write_study, tmp_path, monkeypatch):

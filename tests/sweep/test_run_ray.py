@@ -14,8 +14,8 @@ import pytest
 import yaml
 from fake_training import FAKE
 
+from atod_sweep.config.rows import read_rows
 from atod_sweep.sweep import ledger
-from atod_sweep.sweep.recorder import read_rows
 from atod_sweep.sweep.run import resume_run, run_study
 from atod_sweep.sweep.search import run_search
 
