@@ -307,8 +307,14 @@ def _teacher(
 
 
 def _frozen(policy: Policy, dtype: torch.dtype) -> Policy:
-    """A copy of the student as it is now, that never learns."""
-    return copy.deepcopy(policy).to(dtype).frozen()
+    """A copy of the student as it is now, that never learns.
+
+    Only weights change their precision: a rotary embedding's frequencies, which are a buffer, would be wrong in bf16.
+    """
+    frozen = copy.deepcopy(policy)
+    for parameter in frozen.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return frozen.frozen()
 
 
 def _optimiser(config: Train, policy: Policy) -> torch.optim.Optimizer:

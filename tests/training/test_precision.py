@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import make_model, play, tiny
+from small import LLAMA, make_model, play, tiny
 from test_resume import Recorder, same, stopped_run, weights
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from atod_sweep.config.train import Pretrained
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.policy import Policy, load_model
-from atod_sweep.training.run import Run
+from atod_sweep.training.run import Run, _frozen
 from atod_sweep.training.scoring import score
 from atod_sweep.training.trainer import evaluate_model, train
 
@@ -101,6 +102,24 @@ def test_teacher_precision_is_what_the_config_says(built, tmp_path, monkeypatch,
         assert {p.dtype for p in model.parameters()} == {want}
     assert {p.dtype for p in run.stage.policy.parameters()} == {torch.float32}
     run.algorithm.collect(run.stage, 0)
+
+
+@torch.no_grad()
+def test_frozen_models_in_bf16_turn_late_positions_by_the_right_angles(tmp_path):
+    """With frequencies in bf16, the reference would differ from an identical student by 0.011 nats here (measured)."""
+    torch.manual_seed(0)
+    size = {"hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 2048}
+    model = LlamaForCausalLM(LlamaConfig(**LLAMA | size)).eval()
+    model.save_pretrained(tmp_path)
+    student = Policy(model)
+    teacher = Policy(load_model(Pretrained(path=str(tmp_path)), torch.bfloat16).to("cpu")).frozen()
+    ids, late = torch.randint(2, 15, (1, 2000)), torch.arange(1000, 2000)
+    logp = student(ids, late).logits_NV.log_softmax(-1)
+    for frozen in (_frozen(student, torch.bfloat16), teacher):
+        assert {p.dtype for p in frozen.parameters()} == {torch.bfloat16}
+        assert frozen.model.model.rotary_emb.inv_freq.dtype == torch.float32
+        kl_N = (logp.exp() * (logp - frozen(ids, late).logits_NV.log_softmax(-1))).sum(-1)
+        assert kl_N.mean() < 0.002  # 0.0006 measured
 
 
 @pytest.mark.parametrize("advantage", ["group_relative", "gae"])
