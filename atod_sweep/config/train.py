@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from atod_sweep.config.base import Record
+from atod_sweep.config.base import Record, content_hash
 from atod_sweep.config.objective import Hybrid, Interpolated, Objective, Product, Thresholds
 from atod_sweep.config.schedules import ClosedFormSchedule, Constant, extremes
 
@@ -133,7 +133,12 @@ class Rollout(Record):
         description="Longest conversation in tokens; older turns are dropped and counted. null: the model's.",
     )
     stop: list[str] = Field(default_factory=list, description="Strings that end an action, beside the stop token.")
-    step_timeout: float | None = Field(None, gt=0, description="Seconds one environment step may take; null: no limit.")
+    step_timeout: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds one step of one environment may take before the trial ends; starting a task may take 120 "
+        "in any case. Environments run in worker processes then. Null: no limit.",
+    )
 
     @model_validator(mode="after")
     def _samples(self) -> Rollout:
@@ -273,3 +278,14 @@ class Train(Record):
 
 def _is_zero(schedule: Any) -> bool:
     return isinstance(schedule, Constant) and schedule.start == 0.0
+
+
+def model_key(config: dict[str, Any]) -> str:
+    """Identity of the teacher and base student that a resolved config, as plain data, needs.
+
+    The same models serve an environment whatever the horizon, unless they are trained for that horizon alone.
+    """
+    env = {key: value for key, value in config["env"].items() if key != "horizon"}
+    own = [config[role] for role in ("teacher", "student")]
+    unmixed = any(model["kind"] == "compact" and not model["recipe"]["horizons"] for model in own)
+    return content_hash([env, own, config["env"]["horizon"] if unmixed else None])

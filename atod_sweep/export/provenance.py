@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep import __version__
+from atod_sweep.config.train import model_key
 from atod_sweep.evidence.results import Results
 from atod_sweep.evidence.stats.intervals import Interval
 from atod_sweep.evidence.verdicts import judge
@@ -42,7 +43,7 @@ def provenance(results: Results, best: BestSchedule, exported: ScheduleFile) -> 
         "run": {"steps": best.schedule.steps, "horizon": best.schedule.horizon},
         "rollout": {"tasks": best.config.rollout.tasks, "group_size": best.config.rollout.group_size},
         "exported": {"steps": exported.steps, "horizon": exported.horizon},
-        "models": {name: _identity(model) for name, model in latest["models"].items() if model},
+        "models": _models(latest, best),
         "versions": latest["versions"],
         "numerics": latest["numerics"],
         "git": latest["git"],
@@ -76,6 +77,12 @@ def portable(value: Any) -> Any:
     if isinstance(value, list):
         return [portable(item) for item in value]
     return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", "./", "../")) else value
+
+
+def _models(latest: dict[str, Any], best: BestSchedule) -> dict[str, Any]:
+    """Those of the exported config; ledgers of older versions know the study's first pair alone."""
+    pair = latest.get("pairs", {}).get(model_key(best.config.model_dump(mode="json")), latest["models"])
+    return {name: _identity(model) for name, model in pair.items() if model}
 
 
 def _identity(model: dict[str, Any]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ class Bridge(tune.Callback):
         """The driver was told to stop: file what was under way."""
         for live in self._live.values():
             if live.began is not None:
-                self._sink.ended(live.job, interrupted())
+                self._sink.ended(live.job, interrupted(time.monotonic() - live.began))
 
     def check(self) -> None:
         """Raise if Tune stopped before the source was empty: never pass over work in silence."""

@@ -49,6 +49,8 @@ class Job:
     """Limit of the process's resident memory, in 10^9 bytes."""
     gpu: float = 0.0
     """GPUs of its own; below 1, a share of one."""
+    also: tuple[str, ...] = ()
+    """Metrics beside `metric` that evaluations must report: a claim or a second objective rests on them."""
     may_exit: bool = False
     """Whether the process is the attempt's own, and may be ended with it."""
 
@@ -85,10 +87,10 @@ class Attempt:
         return {**{f"cost/{name}": value for name, value in self.cost.items()}, **self.metrics}
 
 
-def interrupted() -> Attempt:
+def interrupted(seconds: float) -> Attempt:
     """What becomes of an attempt when the driver is told to stop."""
     return Attempt(
-        0.0, "", error=Failure("interrupted", "KeyboardInterrupt", "stopped from outside; --resume continues")
+        seconds, "", error=Failure("interrupted", "KeyboardInterrupt", "stopped from outside; --resume continues")
     )
 
 

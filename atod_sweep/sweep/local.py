@@ -49,10 +49,11 @@ def _run_here(source: Source, sink: Sink) -> None:
             return source.should_stop(job, rows)
 
         sink.started(job)
+        began = time.monotonic()
         try:
             attempt = _attempt(job, should_stop)
         except KeyboardInterrupt:
-            sink.ended(job, interrupted())
+            sink.ended(job, interrupted(time.monotonic() - began))
             raise
         sink.ended(job, attempt)
         source.ended(job, attempt)
@@ -129,7 +130,7 @@ class _Pool:
         except KeyboardInterrupt:
             for worker in self._workers:
                 if worker.job is not None:
-                    self._sink.ended(worker.job, interrupted())
+                    self._sink.ended(worker.job, interrupted(time.monotonic() - worker.began))
             raise
         finally:
             for worker in self._workers:

@@ -15,10 +15,11 @@ _ENDED = ("COMPLETE", "PRUNED", "FAILED")
 
 
 class Scoreboard:
-    """Counts, the leading arm and the time left, from the rows of a run."""
+    """Counts, the leading arm and the time left, from the rows of a run. `sign`: -1 if small values are good."""
 
-    def __init__(self, total: int, concurrency: int, metric: str, before: Mapping[str, Row]) -> None:
+    def __init__(self, total: int, concurrency: int, metric: str, before: Mapping[str, Row], sign: float = 1) -> None:
         self.total, self.metric = total, metric
+        self._sign = sign
         self._concurrency = concurrency
         self._rows = {trial: row for trial, row in before.items() if row["state"] in ("COMPLETE", "PRUNED")}
         self._seconds: list[float] = []
@@ -48,7 +49,7 @@ class Scoreboard:
                 scores.setdefault(label, []).append(row["score"])
         if not scores:
             return ""
-        name = max(scores, key=lambda arm: statistics.fmean(scores[arm]))
+        name = max(scores, key=lambda arm: self._sign * statistics.fmean(scores[arm]))
         values = scores[name]
         half = _half_width(values) if len(values) > 1 else None
         return f"{name} {statistics.fmean(values):.2f}" + (f" ± {half:.2f}" if half is not None else "")

@@ -127,6 +127,7 @@ def study_work(plan: Plan, text: str) -> Work:
             "seeds": study.seed_list,
         },
         metric=study.metric,
+        also=tuple(dict.fromkeys(claim.metric for claim in study.hypotheses)),
         configs=tuple(trial.config for trial in plan.trials),
         total=len(plan.trials),
         resources=study.resources,

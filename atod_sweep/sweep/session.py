@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.study import Metric, Resources
-from atod_sweep.config.train import Train
+from atod_sweep.config.train import Train, model_key
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger, local, progress, provenance, runner
 from atod_sweep.sweep.background import Background
@@ -91,6 +91,10 @@ class Work:
     extension: Extension
     source: Callable[[Session], Source]
     second: Metric | None = None
+    also: tuple[str, ...] = ()
+    """Metrics beside the first that trials must report."""
+    sign: float = 1.0
+    """-1 if small values of the metric are good."""
     min_complete: float = 1.0
 
 
@@ -148,7 +152,7 @@ class Session:
         """The next attempt at a trial, which is from now on known by its id."""
         self.trials[trial.id] = trial
         before, resources = self.latest.get(trial.id), self.work.resources
-        teacher = self._models[_model_key(trial.config)].teacher if trial.role == "teacher" else None
+        teacher = self._models[model_key(trial.config)].teacher if trial.role == "teacher" else None
         return Job(
             trial=trial.id,
             attempt=before["attempt"] + 1 if before else 1,
@@ -160,6 +164,7 @@ class Session:
             seconds=resources.seconds,
             memory_gb=resources.memory_gb,
             gpu=resources.gpu,
+            also=self.work.also,
             may_exit=self.options.backend == "ray" or self.at_a_time > 1,
         )
 
@@ -174,7 +179,8 @@ class Session:
         self.row = {"id": row_id, "event": "study", **self.work.row, **_circumstances(self.work, self.options)}
         mirror = self._mirror(show)
         self._models = ensure_models(self.work.configs, self.options.trainer, show)
-        self.row["models"] = asdict(next(iter(self._models.values())))
+        pairs = {key: asdict(models) for key, models in self._models.items()}
+        self.row |= {"models": next(iter(pairs.values())), "pairs": pairs}
         (self.run_dir / self.work.file).write_text(self.work.text, encoding="utf-8")
         if _is_news(self.history.study, self.row):
             self.record(self.row)
@@ -196,7 +202,7 @@ class Session:
         """Run what the source hands out; True if it was stopped from outside."""
         options, work = self.options, self.work
         source = work.source(self)
-        self._board = Scoreboard(self.total, self.at_a_time, work.metric.name, self.history.trials)
+        self._board = Scoreboard(self.total, self.at_a_time, work.metric.name, self.history.trials, work.sign)
         show.begin(self._board)
         listeners = [self._note, tracker.add, show.trial]
         sink = Recorder(self.run_dir, self._writer, work.metric, work.second, self.trials, listeners)
@@ -249,15 +255,14 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
             tracker.add(old)
         try:
             stopped = session.run(show, tracker)
+            outcome = _outcome(session, ledger.fold(ledger.read(run_dir)), stopped)
+            if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
+                show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
+            if not stopped and options.after is not None:
+                options.after(run_dir)
         except BaseException:
             _close(tracker, mirror, "FAILED", show, run_dir)
             raise
-        left = ledger.fold(ledger.read(run_dir))
-        outcome = _outcome(session, left, stopped)
-        if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
-            show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
-        if not stopped and options.after is not None:
-            options.after(run_dir)
         _close(tracker, mirror, "KILLED" if stopped else "FINISHED", show, run_dir)
     return outcome
 
@@ -289,20 +294,12 @@ def _close(tracker: Background, mirror: Mirror | NoMirror, status: str, show: Pr
 # ---- models ---------------------------------------------------------------------------------------------------------
 
 
-def _model_key(config: dict[str, Any]) -> str:
-    """Trials that share teacher and base student: the same models on the same environment, whatever the horizon."""
-    env = {key: value for key, value in config["env"].items() if key != "horizon"}
-    own = [config[role] for role in ("teacher", "student")]
-    unmixed = any(model["kind"] == "compact" and not model["recipe"]["horizons"] for model in own)
-    return content_hash([env, own, config["env"]["horizon"] if unmixed else None])
-
-
 def ensure_models(configs: Iterable[dict[str, Any]], trainer: Trainer, show: Progress) -> dict[str, Any]:
     """Every pair of models that the configs need, built or found once, before any worker asks."""
     ensure = load(trainer.ensure)
     models: dict[str, Any] = {}
     for config in configs:
-        key = _model_key(config)
+        key = model_key(config)
         if key not in models:
             models[key] = ensure(validate(Train, config, "config"), show.note)
             show.note(_describe(models[key]), event="models", **asdict(models[key]))

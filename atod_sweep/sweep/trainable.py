@@ -79,8 +79,8 @@ class _Relay:
 
     def __call__(self, rows: list[Row]) -> None:
         for row in rows:
-            if row["phase"] == "eval" and self._job.metric not in row:
-                _check_metric(self._job.metric, row)
+            if row["phase"] == "eval":
+                _check_names(self._job, row)
         try:
             with self.calm:
                 self._report(rows)
@@ -91,10 +91,21 @@ class _Relay:
             raise
 
 
+def _check_names(job: Job, row: Row) -> None:
+    """Before the first training step: a misspelt name must not cost a study."""
+    for name in (job.metric, *job.also):
+        if name not in row and not (name.startswith("cost/") and row["step"] == 0):  # some costs begin with training
+            raise _missing(name, row, "metric.name" if name == job.metric else "hypotheses or second")
+
+
+def _missing(name: str, metrics: Row, where: str) -> _StoppedError:
+    known = ", ".join(sorted(key for key in metrics if key.startswith("eval/")))
+    return _StoppedError("missing_metric", f"{where}: the trial reports no {name!r}; it reports {known}")
+
+
 def _check_metric(name: str, metrics: Row) -> None:
     if name not in metrics:
-        known = ", ".join(sorted(key for key in metrics if key.startswith("eval/")))
-        raise _StoppedError("missing_metric", f"metric.name: the trial reports no {name!r}; it reports {known}")
+        raise _missing(name, metrics, "metric.name")
     if not math.isfinite(metrics[name]):
         raise _StoppedError("nan_metric", f"the trial ended with {name} = {metrics[name]}")
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from atod_sweep.config.base import load_yaml
+from atod_sweep.config.train import Train, model_key
 from atod_sweep.errors import UserError
 from atod_sweep.export import bundle
 from atod_sweep.export.verify import verify
@@ -92,6 +94,17 @@ def test_provenance(written: Path) -> None:
     assert record["run_date"] == "2026-11-20"
     assert record["run"] == record["exported"] == {"steps": 12, "horizon": 4}
     assert [trial["id"] for trial in record["trials"]] == ["cosine-s0", "cosine-s1"]
+
+
+def test_provenance_names_the_models_of_the_exported_config(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run({"cosine": (COSINE, {0: 0.6})})
+    config = Train.model_validate(load_yaml(run / "trials" / "cosine-s0" / "config.yaml")).model_dump(mode="json")
+    study, *trials = (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
+    pairs = {"another": {"teacher": None}, model_key(config): {"teacher": {"digest": "cccc"}, "student": None}}
+    lines = [json.dumps(json.loads(study) | {"pairs": pairs}), *trials]
+    (run / "ledger.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    written = bundle.write(run, tmp_path / "bundle")
+    assert json.loads((written / "provenance.json").read_text("utf-8"))["models"] == {"teacher": {"digest": "cccc"}}
 
 
 def test_one_seed_has_no_interval(make_run: MakeRun, tmp_path: Path) -> None:
