@@ -73,9 +73,21 @@ def check(backend: str, concurrency: int | None) -> None:
         raise UserError(f"--backend {backend!r}: Ray is not installed; use local, or pip install 'ray[tune]'")
 
 
-def capacity(resources: Resources, cores: float | None = None) -> int:
-    """Trials that fit on `cores` (None: those of this process) at a time."""
-    return max(1, int((cores or cpu_cores()) // resources.cpu))
+def capacity(resources: Resources, cores: float | None = None, gpus: float | None = None) -> int:
+    """Trials that fit on `cores` and `gpus` (None: those of this machine) at a time."""
+    fit = int((cores or cpu_cores()) // resources.cpu)
+    if resources.gpu > 0:
+        gpus = gpu_count() if gpus is None else gpus
+        share = resources.gpu
+        fit = min(fit, int(gpus) * int(1 / share + 1e-9) if share < 1 else int(gpus // share))
+    return max(1, fit)
+
+
+def gpu_count() -> int:
+    """GPUs that this process may use."""
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def cpu_cores() -> int:
@@ -121,7 +133,7 @@ def run_ray(source: Source, sink: Sink, resources: Resources, concurrency: int |
                         f"resources.{kind.lower()}: a trial needs {need:g} but Ray has {cluster.get(kind, 0):g}; "
                         "ask for less, or join a larger cluster with --address"
                     )
-            concurrency = concurrency or capacity(resources, cluster["CPU"])
+            concurrency = concurrency or capacity(resources, cluster["CPU"], cluster.get("GPU", 0.0))
             with stoppable():  # after Ray's start, which takes the signal for itself
                 _tune(source, sink, resources, concurrency, options)
         finally:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from atod_sweep.config.study import Resources
 from atod_sweep.sweep.progress import Bar, Scoreboard, clock
+from atod_sweep.sweep.runner import capacity
 
 
 def row(trial, arm, score, state="COMPLETE", role="arm", seconds=10.0, levels=None):
@@ -33,6 +35,15 @@ def test_the_best_arm_is_the_best_mean_with_half_its_t_interval():
     assert board.best == "cosine 0.66 ± 0.15"
     board.add(row("linear-s1", "linear", 0.9, levels={"horizon": "long"}))
     assert board.best == "linear long 0.90"
+    costs = Scoreboard(10, 2, "eval/turns", {"a-s0": row("a-s0", "a", 7.0), "b-s0": row("b-s0", "b", 3.0)}, sign=-1)
+    assert costs.best == "b 3.00"
+
+
+@pytest.mark.parametrize(
+    ("cpu", "gpu", "gpus", "fit"), [(1, 0, 0, 16), (1, 0.25, 1, 4), (8, 0.25, 1, 2), (1, 2, 5, 2), (1, 0.3, 2, 6)]
+)
+def test_as_many_trials_as_cores_and_gpus_hold(cpu, gpu, gpus, fit):
+    assert capacity(Resources(cpu=cpu, gpu=gpu), 16, gpus) == fit
 
 
 def test_counts_and_time_left_know_what_ran_before():
