@@ -37,7 +37,7 @@ def opened(
     `total`: trials that the definition amounts to.
     """
     try:
-        if intent.overwrite and run_dir.exists():
+        if intent.overwrite and (run_dir / ledger.NAME).exists():
             _move_aside(run_dir)
         if run_dir.exists() and not (run_dir / ledger.NAME).exists() and any(run_dir.iterdir()):
             raise UserError(f"{run_dir}: exists and is not the folder of a run; use --name to choose another")
@@ -58,7 +58,7 @@ def opened(
 
 
 def _move_aside(run_dir: Path) -> None:
-    with Ledger(run_dir):  # nobody else is writing it
+    with ledger.locked(run_dir):
         target = (
             run_dir.parent / ".trash" / f"{run_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06d}"
         )

@@ -18,6 +18,7 @@ from fake_training import FAKE
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger
 from atod_sweep.sweep.background import Background
+from atod_sweep.sweep.ledger import Ledger
 from atod_sweep.sweep.run import resume_run, run_study
 from atod_sweep.sweep.tracking import EXPERIMENT, default_uri, points, sync
 
@@ -71,6 +72,13 @@ def test_a_store_that_stays_away_is_admitted(tmp_path):
     tracker.add({"trial": "a-s0", "state": "COMPLETE"})
     assert not tracker.close(10)
     assert tracker.problem == "no route"
+
+
+def test_a_run_that_is_being_written_is_not_synced(tmp_path):
+    with Ledger(tmp_path) as writer:
+        writer.append({"event": "study"})
+        with pytest.raises(UserError, match="another process is running this study"):
+            sync(tmp_path, "sqlite:///nowhere.db")
 
 
 def client(uri):
