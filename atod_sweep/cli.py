@@ -37,7 +37,9 @@ Storage = Annotated[
 Retries = Annotated[
     int, typer.Option("--max-retries", min=0, help="Further attempts at a trial whose failure may pass.")
 ]
-TimeBudget = Annotated[float | None, typer.Option(help="Seconds after which no trial starts, but those that confirm what a search found.")]
+TimeBudget = Annotated[
+    float | None, typer.Option(help="Seconds after which no trial starts, but those that confirm what a search found.")
+]
 MaxTrials = Annotated[int | None, typer.Option(min=1, help="Start at most this many trials.")]
 TrackingUri = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: sqlite under --out.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Move an existing run to .trash and start over.")]

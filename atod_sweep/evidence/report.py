@@ -269,7 +269,9 @@ def _facts(results: Results) -> list[Fact]:
         Fact("Code", f"git {row['git']}" if row["git"] else "not from a git checkout"),
         Fact("Definition", row["definition_hash"]),
     ]
-    return facts + [Fact(f"{role.capitalize()} model", _model(ref)) for role, ref in row["models"].items() if ref]
+    pairs = list(row.get("pairs", {}).values()) or [row["models"]]
+    told = {role: list(dict.fromkeys(_model(pair[role]) for pair in pairs if pair[role])) for role in row["models"]}
+    return facts + [Fact(f"{role.capitalize()} model", "; ".join(refs)) for role, refs in told.items() if refs]
 
 
 def _model(ref: dict[str, Any]) -> str:
