@@ -61,7 +61,7 @@ def _extended(results: Results) -> str | None:
     if results.study.sequential:
         return _sequential(results)
     before = len(results.study.rows[0]["seeds"])
-    if len(results.seeds) <= before:
+    if len(results.seeds) <= before or "search" in results.study.latest:  # a search gets its seeds once it has chosen
         return None
     return (
         f"Seeds were added after the run had started ({before}, then {len(results.seeds)}): looking at results before "
@@ -73,8 +73,9 @@ def _sequential(results: Results) -> str:
     looks = sorted({len(row["seeds"]) for row in results.ledger if row["event"] == "look"})
     when = f" (looks after {listing([str(seeds) for seeds in looks], 40)} seeds)" if looks else ""
     return (
-        f"Seeds were added until the claims were decided{when}. The verdicts use intervals that allow for this "
-        f"({RULE}); the intervals in tables and pictures do not."
+        f"Seeds were added until the claims were decided{when}, each at 5 % on its own. The verdicts use intervals and "
+        f"p values that allow for this ({RULE}), and are marked where Holm's correction over all claims disagrees; "
+        "other intervals and p values, in tables and pictures, do not allow for it."
     )
 
 

@@ -253,18 +253,26 @@ def claims(verdicts: list[Verdict]) -> Table:
                 Cell(p_value(v.p), v.p),
                 Cell(p_value(float(p_holm)), float(p_holm)),
                 _number(significance.probability_better(v.comparison.values)),
-                _number(power.minimum_detectable(v.comparison.spread, v.n) if v.n > 1 else math.nan),
+                _number(_detectable(v)),
                 _percent(power.variance_removed(a, b)),
             ]
         )
     header = ["claim", "verdict", "seeds", "difference", "p", "p (Holm)", "P(better)", "detectable", "pairing removes"]
+    test = "exact sign-flip test of the claim's bound (two one-sided t tests for equivalence)"
+    detectable = " Detectable: the difference that this many seeds see with 80 % power."
+    if any(v.sequential for v in verdicts):
+        test, detectable = "anytime-valid, of the claim's bound (its interval leaves out what has p < 0.05)", ""
     caption = (
-        "p: exact sign-flip test of the claim's bound (two one-sided t tests for equivalence); Holm: over the claims "
-        "made beforehand. P(better): probability that the true mean difference is above 0, given these seeds and no "
-        "prior opinion. Detectable: the difference that this many seeds see with 80 % power. Pairing removes: share of "
-        "the variance of the difference that common seeds take away."
+        f"p: {test}; Holm: over the claims made beforehand. P(better): probability that the true mean difference is "
+        f"above 0, given these seeds and no prior opinion.{detectable} Pairing removes: share of the variance of the "
+        "difference that common seeds take away."
     )
     return Table(caption, header, rows)
+
+
+def _detectable(v: Verdict) -> float:
+    """Nothing where seeds were added on the way: power is that of one look at a fixed number of seeds."""
+    return math.nan if v.sequential or v.n < 2 else power.minimum_detectable(v.comparison.spread, v.n)
 
 
 def summary(found: list[Aggregate], results: Results) -> Table:

@@ -10,7 +10,8 @@ With d the mean paired difference arm - other, its 95 % interval [low, high], an
 
 "Within (-m, m)" is judged by the 90 % interval, which is what two one-sided tests at 5 % each amount to (Schuirmann
 1987). Everything else is undecided, and fewer than two common seeds decide nothing. Where seeds were added until the
-claims were decided, both intervals are confidence sequences, which stay honest under that (see `stats.sequential`).
+claims were decided, both intervals are confidence sequences, which stay honest under that (see `stats.sequential`), and
+so are the p values; Student's forecast of the seeds that would decide a claim is not made.
 Settings in which no arm learns (see `learning`) are left out; a claim about nothing else gets no verdict.
 """
 
@@ -26,7 +27,7 @@ from atod_sweep.evidence.learning import LEARNING, not_learning
 from atod_sweep.evidence.results import Claim, Levels, Results, label, matches
 from atod_sweep.evidence.stats import power, significance
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
-from atod_sweep.evidence.stats.sequential import confidence_sequence
+from atod_sweep.evidence.stats.sequential import anytime_equivalence, anytime_p, confidence_sequence
 from atod_sweep.evidence.text import estimate, number, plural
 
 Outcome = Literal["supported", "refuted", "equivalent", "undecided", "not learning"]
@@ -55,13 +56,26 @@ class Verdict:
 
     @property
     def p(self) -> float:
-        """p of the claim's bound: exact sign-flip test (t test beyond 40 seeds), two one-sided t tests for '='."""
+        """p of the claim's bound: exact sign-flip test (t test beyond 40 seeds), two one-sided t tests for '='.
+
+        Where seeds were added until the claims were decided: the anytime-valid p that goes with the interval.
+        """
         h, values = self.hypothesis, self.comparison.values
         if h.relation == "=":
-            return significance.equivalence(values, h.margin)
-        bound = h.margin if h.relation == ">" else -h.margin
-        test = significance.sign_flip if self.n <= significance.EXACT_LIMIT else significance.t_test
-        return test([value - bound for value in values])
+            return self.equivalence_p
+        if self.sequential or self.n > significance.EXACT_LIMIT:
+            return self.p_against(_bound(h))
+        return significance.sign_flip([value - _bound(h) for value in values])
+
+    def p_against(self, mean: float) -> float:
+        """p of one mean difference that goes with the verdict's 95 % interval."""
+        return (anytime_p if self.sequential else significance.t_test)(self.comparison.values, mean)
+
+    @property
+    def equivalence_p(self) -> float:
+        """p of a difference outside (-margin, margin) that goes with the verdict's 90 % interval."""
+        test = anytime_equivalence if self.sequential else significance.equivalence
+        return test(self.comparison.values, self.hypothesis.margin)
 
     @property
     def claim(self) -> str:
@@ -102,6 +116,8 @@ class Verdict:
             return ""
         if self.n < 2:
             return "at least 2 common seeds are needed"
+        if self.sequential:  # power is that of one look at a fixed number of seeds
+            return "more seeds may decide it"
         if self.seeds_needed is None:
             return f"even {power.MOST_SEEDS:,} seeds would not decide a difference this size"
         return f"about {self.seeds_needed} seeds would decide a difference this size"
@@ -140,21 +156,24 @@ def judge(results: Results) -> list[Verdict]:
     """
     verdicts = [judge_claim(results, claim) for claim in results.study.claims]
     family = sum(v.registered for v in verdicts)
-    adjusted = significance.holm([_t_p(v) if v.registered else math.nan for v in verdicts])
+    adjusted = significance.holm([_p(v) if v.registered else math.nan for v in verdicts])
     return [
-        v if v.holds is None or v.sequential or not p > ALPHA else replace(v, claims=family, survives=False)
+        v if v.holds is None or not p > ALPHA else replace(v, claims=family, survives=False)
         for v, p in zip(verdicts, adjusted, strict=True)
     ]
 
 
-def _t_p(v: Verdict) -> float:
-    """p of the t test that the verdict amounts to: below 5 % exactly if the claim is decided."""
-    h, values = v.hypothesis, v.comparison.values
+def _p(v: Verdict) -> float:
+    """p of the test that the verdict amounts to: below 5 % exactly if the claim is decided."""
     if v.outcome == "equivalent":
-        return significance.equivalence(values, h.margin)
-    if h.relation == "=":
-        return significance.t_test(values, math.copysign(h.margin, v.interval.estimate))
-    return significance.t_test(values, h.margin if h.relation == ">" else -h.margin)
+        return v.equivalence_p
+    h = v.hypothesis
+    return v.p_against(math.copysign(h.margin, v.interval.estimate) if h.relation == "=" else _bound(h))
+
+
+def _bound(h: Hypothesis) -> float:
+    """The difference that a one-sided claim must be above."""
+    return h.margin if h.relation == ">" else -h.margin
 
 
 def judge_claim(results: Results, claim: Claim) -> Verdict:
@@ -173,7 +192,7 @@ def judge_claim(results: Results, claim: Claim) -> Verdict:
         interval=narrow if h.relation == "=" else wide,
         sequential=results.study.sequential,
         outcome="not learning" if _is_all(results, h, left_out) else decide(h.relation, h.margin, wide, narrow),
-        seeds_needed=_seeds_needed(h, comparison),
+        seeds_needed=None if results.study.sequential else _seeds_needed(h, comparison),
         left_out=left_out,
     )
 
@@ -207,5 +226,4 @@ def _seeds_needed(h: Hypothesis, comparison: Comparison) -> int | None:
         if abs(effect) < h.margin:
             return power.equivalence_seeds_needed(effect, spread, h.margin, ALPHA)
         return power.seeds_needed(abs(effect) - h.margin, spread, ALPHA)
-    bound = h.margin if h.relation == ">" else -h.margin
-    return power.seeds_needed(effect - bound, spread, ALPHA)
+    return power.seeds_needed(effect - _bound(h), spread, ALPHA)

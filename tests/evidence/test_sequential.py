@@ -8,7 +8,13 @@ import pytest
 from scipy import integrate, stats
 
 from atod_sweep.evidence.stats.intervals import t_interval
-from atod_sweep.evidence.stats.sequential import confidence_sequence, e_value, half_width
+from atod_sweep.evidence.stats.sequential import (
+    anytime_equivalence,
+    anytime_p,
+    confidence_sequence,
+    e_value,
+    half_width,
+)
 
 
 @pytest.mark.parametrize(("n", "mean"), [(2, 0.3), (5, 0.5), (12, -0.4)])
@@ -25,6 +31,27 @@ def test_the_interval_ends_where_the_e_value_is_one_over_alpha() -> None:
     interval = confidence_sequence(x_N)
     assert e_value(x_N, interval.low) == pytest.approx(20)
     assert e_value(x_N, interval.high) == pytest.approx(20)
+
+
+def test_p_values_by_hand() -> None:
+    """Mean 0.1, sd 0.01, n = 4: t² = 400, so that the e-value is 5^(-1/2) (1 - 400/403 * 4/5)^(-2) = 10.543."""
+    x_N = [0.1 + s * 0.01 * math.sqrt(3) / 2 for s in (1, 1, -1, -1)]
+    assert anytime_p(x_N) == pytest.approx(1 / 10.543, rel=1e-4)
+    assert anytime_p(x_N, 0.1) == 1.0  # an e-value below 1 is no evidence
+    assert anytime_equivalence(x_N, 0.2) == pytest.approx(0.5 / 10.543, rel=1e-4)  # 0.2 is as far from 0.1 as 0 is
+    assert anytime_equivalence(x_N, 0.05) == 1.0  # outside
+    assert math.isnan(anytime_p([0.1]))
+    assert math.isnan(anytime_equivalence([0.1], 0.2))
+
+
+@pytest.mark.parametrize("n", [5, 12, 30])
+def test_p_is_below_alpha_exactly_where_the_interval_decides(n: int) -> None:
+    x_N = np.random.default_rng(n).normal(0.2, 1, n)
+    wide, narrow = confidence_sequence(x_N, 0.95), confidence_sequence(x_N, 0.9)
+    for step in (-1e-6, 1e-6):
+        assert (anytime_p(x_N, wide.low + step) < 0.05) == (step < 0)
+        margin = max(abs(narrow.low), abs(narrow.high)) + step
+        assert (anytime_equivalence(x_N, margin) < 0.05) == (step > 0)
 
 
 def test_it_is_wider_than_students_and_infinite_at_first() -> None:

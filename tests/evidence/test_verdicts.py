@@ -8,7 +8,10 @@ import pytest
 
 from atod_sweep.evidence.results import load
 from atod_sweep.evidence.stats.intervals import t_interval
+from atod_sweep.evidence.stats.sequential import anytime_p
 from atod_sweep.evidence.summary import arm_table, lines, verdict_lines
+from atod_sweep.evidence.tables import claims
+from atod_sweep.evidence.text import NOTHING
 from atod_sweep.evidence.verdicts import decide, judge
 
 MakeRun = Callable[..., Path]
@@ -108,6 +111,32 @@ def test_seeds_added_until_decided_are_judged_by_the_sequential_interval(make_ru
     assert sequential.outcome == "undecided"
     assert sequential.comparison.values == fixed.comparison.values
     assert "95 % anytime-valid interval" in sequential.sentence()
+    assert sequential.p == anytime_p(sequential.comparison.values) > 0.05 > fixed.p
+
+
+def test_a_sequential_verdict_carries_no_number_of_a_fixed_design(make_run: MakeRun) -> None:
+    """Power tells how many seeds one look needs; after several looks neither it nor its p mean what they say."""
+    options = {"seeds": 6, "hypotheses": [{"arm": "a", "other": "b"}], "noise": 0.1, "seed": 5}
+    (verdict,) = verdicts = judge(load(make_run("x", {"a": 0.62, "b": 0.52}, sequential=True, **options)))
+    assert verdict.line() == "a > b: undecided at n = 6 (more seeds may decide it)"
+    assert verdict.seeds_needed is None
+    table = claims(verdicts)
+    cells = dict(zip(table.header, table.rows[0], strict=True))
+    assert cells["p"].value == cells["p (Holm)"].value == verdict.p
+    assert cells["detectable"].text == NOTHING
+    assert "Detectable" not in table.caption
+
+
+def test_sequential_verdicts_are_held_against_holm_too(make_run: MakeRun) -> None:
+    """p = 0.021 stands alone; among ten claims, nine of them about equal arms, Holm asks for 0.005."""
+    arms = {"a": 0.625} | {f"b{i}": 0.6 for i in range(10)}
+    pairs = [{"arm": "a" if i == 0 else f"b{i}", "other": "b0"} for i in range(10)]
+    (alone,) = judge(load(make_run("one", arms, seeds=10, steps=10, hypotheses=pairs[:1], sequential=True)))
+    many = judge(load(make_run("ten", arms, seeds=10, steps=10, hypotheses=pairs, sequential=True)))
+    assert 0.005 < alone.p < 0.05
+    assert alone.outcome == many[0].outcome == "supported"
+    assert alone.marks == []
+    assert many[0].marks == ["not after Holm's correction: decided by itself, but not as one of 10 claims"]
 
 
 def test_a_claim_about_another_metric_at_one_level(make_run: MakeRun) -> None:

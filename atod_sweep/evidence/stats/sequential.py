@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from atod_sweep.evidence.stats.intervals import Interval, as_scores
@@ -58,3 +59,23 @@ def e_value(differences_N: ArrayLike, mean: float = 0.0, prior: float = PRIOR) -
     explained = n * float(x_N.mean()) ** 2 / total  # t² / (t² + n - 1)
     # The bracket of the formula above is 1 / (1 - explained * N g / (1 + N g)).
     return float((1 + n * prior) ** -0.5 * (1 - explained * n * prior / (1 + n * prior)) ** (-n / 2))
+
+
+def anytime_p(differences_N: ArrayLike, mean: float = 0.0) -> float:
+    """Two-sided p of `mean` that holds whenever one looks: min(1, 1 / e-value); NaN below two seeds.
+
+    Below alpha exactly if `confidence_sequence` at level 1 - alpha leaves `mean` out.
+    """
+    x_N = as_scores(differences_N)
+    return min(1.0, 1 / e_value(x_N, mean)) if len(x_N) > 1 else math.nan
+
+
+def anytime_equivalence(differences_N: ArrayLike, margin: float) -> float:
+    """p that holds whenever one looks: small if the mean difference lies inside (-margin, margin); NaN below two seeds.
+
+    Each end of the range is tested against its own side, which is half of the two-sided p.
+    """
+    x_N = as_scores(differences_N)
+    if len(x_N) > 1 and not abs(float(np.mean(x_N))) < margin:
+        return 1.0
+    return max(anytime_p(x_N, -margin), anytime_p(x_N, margin)) / 2
