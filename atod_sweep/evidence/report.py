@@ -211,7 +211,7 @@ def _tried(found: Searched) -> str:
 
 def _spent(trials: list[Trial]) -> str:
     """What everything together took, and what of it came to nothing."""
-    seconds = math.fsum(t.seconds for t in trials)
+    seconds = math.fsum(t.spent for t in trials)
     if not seconds:
         return ""
     steps, tokens = (math.fsum(t.cost.get(key, 0.0) for t in trials) for key in ("env_steps", "teacher_tokens"))
@@ -221,7 +221,7 @@ def _spent(trials: list[Trial]) -> str:
     )
     lost = [t for t in trials if t.state != "COMPLETE"]
     if lost:
-        wasted = duration(math.fsum(t.seconds for t in lost))
+        wasted = duration(math.fsum(t.spent for t in lost))
         text += f" Of this, {wasted} went into {plural(len(lost), 'trial')} without a result."
     return text
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +48,8 @@ class Trial:
     metrics: dict[str, float]
     start_metrics: dict[str, float]
     cost: dict[str, float]
-    seconds: float
+    seconds: float  # of the training that its result rests on, attempts before its checkpoints included
+    spent: float  # seconds of all its attempts, what was lost included, as far as the ledger knows
     error: dict[str, str] | None
     folder: Path
     recorded: dict[Metric, float] = field(default_factory=dict)  # results that the ledger itself holds
@@ -229,13 +231,15 @@ def load(run_dir: Path) -> Results:
             raise UserError(f"{path}: the search has not selected anything yet; finish it: atod-sweep resume {run_dir}")
         explored = [row for row in trials if row["phase"] == "search"]
         trials = [row for row in trials if row["phase"] == "confirm"]
-        studies = studies[-1:]
-    study = _study(studies)
+    spent: dict[str, float] = defaultdict(float)
+    for row in rows:
+        if row["event"] == "trial":
+            spent[row["trial"]] += row.get("seconds") or 0.0
     return Results(
         folder=run_dir,
-        study=study,
-        trials=tuple(_trial(row, run_dir, studies[-1]) for row in trials),
-        explored=tuple(_trial(row, run_dir, studies[-1]) for row in explored),
+        study=_study(studies),
+        trials=tuple(_trial(row, run_dir, studies[-1], spent[row["trial"]]) for row in trials),
+        explored=tuple(_trial(row, run_dir, studies[-1], spent[row["trial"]]) for row in explored),
         ledger=tuple(rows),
     )
 
@@ -273,7 +277,9 @@ def _claim_key(row: Row) -> str:
     return _hypothesis(row).model_dump_json()
 
 
-def _trial(row: Row, run_dir: Path, study: Row) -> Trial:
+def _trial(row: Row, run_dir: Path, study: Row, spent: float) -> Trial:
+    cost = row.get("cost") or {}
+    seconds = cost.get("seconds") or row.get("seconds") or 0.0
     metrics = {"score": study["metric"], "second": study.get("search", {}).get("second")}
     return Trial(
         id=row["trial"],
@@ -286,8 +292,9 @@ def _trial(row: Row, run_dir: Path, study: Row) -> Trial:
         config_hash=row["config_hash"],
         metrics=row.get("metrics") or {},
         start_metrics=row.get("start_metrics") or {},
-        cost=row.get("cost") or {},
-        seconds=row.get("seconds") or 0.0,
+        cost=cost,
+        seconds=seconds,
+        spent=max(spent, seconds),
         error=row.get("error"),
         folder=run_dir / "trials" / row["trial"],
         recorded={

@@ -54,6 +54,14 @@ def test_seeds_added_on_the_way(make_run: MakeRun) -> None:
     assert "until the claims were decided" in said(sequential)
 
 
+def test_a_search_that_went_on_with_other_code(make_search: MakeRun) -> None:
+    """Its fresh seeds are no seeds added on the way: it has none before it has chosen."""
+    run = make_search("search", 9, seeds=10)
+    assert said(run) == ""
+    rewrite_first_study_row(run, git="another", numerics=0)
+    assert said(run) == "The run was continued after a change of: numerics, git."
+
+
 def test_code_that_changed_on_the_way(make_run: MakeRun) -> None:
     run = make_run("changed", {"a": 0.6, "b": 0.5}, seeds=10)
     rewrite_first_study_row(run, git="another", numerics=0)

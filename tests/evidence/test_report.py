@@ -153,3 +153,20 @@ def test_what_everything_cost_includes_what_came_to_nothing(make_run: MakeRun) -
         "All 4 trials together: 3:22 min one after another, 13.4 k environment steps, 134 k teacher tokens." in markdown
     )
     assert "Of this, 51 s went into 1 trial without a result." in markdown
+
+
+def test_a_retried_trial_costs_what_all_its_attempts_took(make_run: MakeRun) -> None:
+    """b-s0 failed after 70 s, of which its checkpoint kept 30 s; the second attempt took 50 s from there."""
+    run = make_run("retried", {"a": 0.6, "b": 0.5}, seeds=2, teacher=None, steps=10, turns=6)
+    ledger = run / "ledger.jsonl"
+    rows = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines()]
+    rows = [row | {"cost": row["cost"] | {"seconds": row["seconds"]}} if row.get("cost") else row for row in rows]
+    (done,) = [row for row in rows if row.get("trial") == "b-s0" and row["state"] == "COMPLETE"]
+    failed = {**done, "state": "FAILED", "seconds": 70.0}
+    done |= {"attempt": 2, "cost": done["cost"] | {"seconds": 80.0}}
+    rows.insert(rows.index(done), failed)
+    ledger.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    _, markdown = check(run)
+    assert "All 4 trials together: 4:32 min one after another" in markdown  # 50 + 51 + 70 + 50 + 51
+    b = next(line for line in markdown.split("## Cost")[1].splitlines() if line.startswith("| b "))
+    assert b.split("|")[-2].strip() == "1:05 min"  # the mean of 80 and 51
