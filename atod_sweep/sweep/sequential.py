@@ -59,7 +59,7 @@ class Blocks:
         session.check(plan.trials)
         self._plan, self._rule, self._session, self._judge = plan, rule, session, options.judge
         self._queue = Queue([], options.max_retries, options.time_budget, options.max_trials)
-        ran = session.history.study["seeds"] if session.history.study else []
+        ran = {seed for row in session.history.studies for seed in row["seeds"]}  # a new revision's row starts anew
         self._seeds = [seed for seed in plan.study.seed_list if seed in {*first, *ran}]
         self._over = False
         self._record_seeds()

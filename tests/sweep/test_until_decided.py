@@ -161,6 +161,27 @@ def test_a_kill_at_a_look_costs_nothing(study, go, monkeypatch, row):
     assert (outcome.run_dir / "ledger.jsonl").read_bytes() == before
 
 
+def test_seeds_added_before_are_kept_by_another_revision_that_is_killed_at_once(study, go, monkeypatch):
+    folder = go(study(hypotheses=["fine > slow"])).run_dir
+    monkeypatch.setattr(session.provenance, "git_revision", lambda: "another")
+    real = ledger.Ledger.append
+
+    class Killed(BaseException):
+        pass
+
+    def append(self, row):
+        real(self, row)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger.Ledger, "append", append)
+        with pytest.raises(Killed):
+            resume_run(folder, **OPTIONS)
+    assert resume_run(folder, **OPTIONS).complete == 24
+    assert seeds_of_looks(folder) == [3, 8]
+    assert ledger.fold(ledger.read(folder)).study["seeds"] == list(range(8))
+
+
 def test_no_seeds_are_added_that_could_not_run(study, go):
     outcome = go(study(hypotheses=["fast > slow by 0.06"]), max_trials=9)
     assert (outcome.complete, outcome.total) == (9, 9)
