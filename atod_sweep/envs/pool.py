@@ -24,6 +24,7 @@ from atod_sweep import envs
 from atod_sweep.config.train import Env
 from atod_sweep.envs.batch import Batch, Step, check_fit, step
 from atod_sweep.envs.contract import Split
+from atod_sweep.errors import UserError
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
@@ -85,7 +86,8 @@ class Pool:
     """`size` environments in `workers` processes; the interface of `Batch`.
 
     A step that takes longer than `timeout` seconds, or kills its worker, ends its episode as truncated, with "error" in
-    info: "timeout" or "crash". Raises WorkerError if an environment raises, or fails to start an episode.
+    info: "timeout" or "crash". Raises WorkerError if an environment raises (its own UserError if it raises that), or
+    fails to start an episode.
     """
 
     def __init__(self, config: Env, size: int, workers: int, timeout: float | None = None) -> None:
@@ -217,6 +219,8 @@ class _Worker:
             message = self.pipe.recv()
         except (EOFError, OSError):
             return "crash"
+        if isinstance(message, UserError):
+            raise message
         if isinstance(message, _Raised):
             raise WorkerError(message.traceback)
         if message is _PROGRESS:
@@ -274,6 +278,8 @@ def _serve(pipe: Connection, config: Env) -> None:
                     part()
                     pipe.send(_PROGRESS)
                 pipe.send(last())
+            except UserError as error:
+                pipe.send(error)
             except Exception:
                 pipe.send(_Raised(traceback.format_exc()))
 

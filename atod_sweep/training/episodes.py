@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from atod_sweep.envs.pool import Pool
 from atod_sweep.errors import UserError
 from atod_sweep.training.conversation import Conversation
 from atod_sweep.training.decoder import Decoder, decoder_for
-from atod_sweep.training.failures import EnvironmentFailed, EnvironmentTimeout
+from atod_sweep.training.failures import EnvironmentFailed
 from atod_sweep.training.graphs import GraphedDecoder
 from atod_sweep.training.outcomes import Episodes, Limits, Table
 from atod_sweep.training.policy import Policy
@@ -152,35 +151,13 @@ class Player:
         return torch.tensor(texts, device=done.device)
 
     def _guard(self, call: Any) -> Any:
-        """Run an environment call under the step timeout, its exceptions turned into EnvironmentFailed."""
+        """Run an environment call, its exceptions turned into EnvironmentFailed."""
         try:
-            if self.limits.step_timeout is None:
-                return call()
-            return _with_timeout(call, self.limits.step_timeout)
-        except (EnvironmentTimeout, UserError):
+            return call()
+        except UserError:
             raise
         except Exception as error:
             raise EnvironmentFailed(f"the environment raised {type(error).__name__}: {error}") from error
-
-
-def _with_timeout(call: Any, seconds: float) -> Any:
-    # A thread, not a signal: trials may run outside the main thread, and a hung environment cannot be stopped anyway.
-    box: dict[str, Any] = {}
-
-    def work() -> None:
-        try:
-            box["value"] = call()
-        except BaseException as error:  # handed to the caller below
-            box["error"] = error
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise EnvironmentTimeout(f"an environment step took longer than rollout.step_timeout = {seconds:g} s")
-    if "error" in box:
-        raise box["error"]
-    return box["value"]
 
 
 def _feed(decoder: Decoder, chunks: Sequence[Sequence[int]], pad: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from atod_sweep.envs.batch import Step
 from atod_sweep.errors import UserError
 from atod_sweep.training.conversation import Conversation
-from atod_sweep.training.failures import EnvironmentFailed
+from atod_sweep.training.failures import EnvironmentFailed, EnvironmentTimeout
 
 
 @dataclass
@@ -81,7 +81,6 @@ class Limits:
 
     action_tokens: int
     context: int
-    step_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +158,8 @@ class Table:
     def record(self, episode: int, step: Step) -> bool:
         """File an environment's answer; True if the episode is over."""
         outcome = self.outcomes[episode]
+        if step.info.get("error") == "timeout":
+            raise EnvironmentTimeout(f"a step of task seed {outcome.seed} took longer than rollout.step_timeout")
         if "error" in step.info:
             raise EnvironmentFailed(f"task seed {outcome.seed} was lost to a {step.info['error']} of its environment")
         if not np.isfinite(step.reward):

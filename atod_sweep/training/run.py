@@ -79,7 +79,8 @@ class Run:
             checkpoint_activations(model)
         policy = Policy(model, value_head=uses_gae).to(accelerator.device).train()
         dtype = frozen_dtype(config.runtime.teacher_dtype, accelerator.device)
-        player = _player(config, tokenizer, student_config, model, _batch(config, accelerator))
+        episodes = max(config.rollout.tasks * config.rollout.group_size, config.evaluation.tasks)
+        player = _player(config, tokenizer, student_config, model, _batch(config, episodes))
         teacher, teacher_player = _teacher(config, refs, tokenizer, player, dtype, accelerator.device)
         needs_reference = isinstance(objective, DPOConfig | SPINConfig) or (
             isinstance(objective, Interpolated | Hybrid) and objective.kl_penalty.kind != "none"
@@ -225,7 +226,7 @@ class Run:
         """`eval/*` of a saved model on the config's held-out tasks."""
         accelerator = _accelerator(config)
         model = load_model(source)
-        batch = open_batch(config.env, config.evaluation.tasks, workers=config.runtime.threads)
+        batch = _batch(config, config.evaluation.tasks)
         player = _player(config, load_tokenizer(source.path, source.gguf_file), source, model, batch)
         found = evaluate(Policy(model).to(accelerator.device), player, config.evaluation)
         batch.close()
@@ -271,16 +272,15 @@ def _take_device(wanted: str) -> None:
         torch.cuda.set_device(index)
 
 
-def _batch(config: Train, accelerator: Accelerator) -> Batch | Pool:
-    episodes = config.rollout.tasks * config.rollout.group_size
-    return open_batch(config.env, max(episodes, config.evaluation.tasks), workers=config.runtime.threads)
+def _batch(config: Train, size: int) -> Batch | Pool:
+    return open_batch(config.env, size, workers=config.runtime.threads, timeout=config.rollout.step_timeout)
 
 
 def _player(config: Train, tokenizer: Any, source: Pretrained, model: Any, batch: Batch | Pool) -> Player:
     room = getattr(model.config, "max_position_embeddings", None) or 2048
     context = min(room, config.rollout.max_context_tokens or room)
     conversation = conversation_for(tokenizer, source.chat_template, config.rollout.stop)
-    limits = Limits(config.rollout.max_action_tokens, context, config.rollout.step_timeout)
+    limits = Limits(config.rollout.max_action_tokens, context)
     return Player(batch, conversation, limits, config.runtime.cuda_graphs)
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import gymnasium
 
+from atod_sweep.errors import UserError
+
 PARTNER = {"red": "one", "green": "two", "blue": "three"}
 FILLER = ("so", "well", "and")
-FAULTS = ("none", "raise", "hang", "nan")
+FAULTS = ("none", "raise", "refuse", "hang", "nan")
 
 
 class Echo(gymnasium.Env[str, str]):
@@ -36,6 +38,8 @@ class Echo(gymnasium.Env[str, str]):
         if self.turn == self.fault_turn and self._seed % 2 == 0:
             if self.fault == "raise":
                 raise RuntimeError("the server is gone")
+            if self.fault == "refuse":
+                raise UserError("env.kwargs.key: the service refuses the key; renew it")
             if self.fault == "hang":
                 time.sleep(3)
             if self.fault == "nan":
