@@ -168,13 +168,13 @@ class FoldedDecoder(Decoder):
         if self.aligned:
             start = visible - width
             write = (slice(None), slice(start, visible))
-            turn = self.model.turns(visible)[start:visible, None]
+            rotary = self.model.rotary(visible)[start:visible, None]
             mask = torch.full((width, visible), float("-inf"), device=device).triu_(start + 1) if width > 1 else None
             last_mask = None
         else:
             slot_BL = self.length_B[:, None] + torch.arange(width, device=device)
             write = (row_B[:, None], slot_BL)
-            turn = self.model.turns(visible + width)[slot_BL][:, :, None]
+            rotary = self.model.rotary(visible + width)[slot_BL][:, :, None]
             hidden_BLS = torch.arange(visible, device=device) > slot_BL[:, :, None]
             mask = torch.zeros(hidden_BLS.shape, device=device).masked_fill_(hidden_BLS, float("-inf"))[:, None]
             last_mask = mask[row_B, :, last_B][:, :, None]
@@ -187,7 +187,7 @@ class FoldedDecoder(Decoder):
                 return _attention(q, cache[:, :, :, :visible], mask)
             return _attention(q if width == 1 else q[row_B, last_B][:, None], cache[:, :, :, :visible], last_mask)
 
-        return self.model.run(ids_BL, turn, attend, None if width == 1 else row_B * width + last_B)
+        return self.model.run(ids_BL, rotary, attend, None if width == 1 else row_B * width + last_B)
 
     def grow(self) -> None:
         self.cache = [F.pad(c, (0, 0, 0, self.slots - c.shape[3])) for c in self.cache]

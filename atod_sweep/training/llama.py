@@ -3,7 +3,7 @@
 What changes and why the function stays the same:
 - the query, key and value projections read one input, so they are one product; so are the gate and up projections;
 - the rows of the query and key projections are permuted alike, which leaves their dot products unchanged, so that the
-  pairs that the rotary embedding turns are adjacent: turning them is one complex product;
+  pairs that the rotary embedding rotates are adjacent: rotating them is one complex product;
 - after the last block's attention nothing looks at other positions any more: only the wanted ones go on.
 
 `llama_inference` folds more into the weights, for passes without gradients; `llama_learning` is the student's update.
@@ -62,8 +62,8 @@ def merged(layer: Any, dim: int) -> tuple[Tensor, Tensor]:
     return qkv, torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])
 
 
-def turns(model: Any, length: int) -> Tensor:
-    """exp(i angle) of the rotary embedding, length x D / 2."""
+def rotary(model: Any, length: int) -> Tensor:
+    """exp(i angle), the factors of the rotary embedding, length x D / 2."""
     frequency = model.model.rotary_emb.inv_freq.float()
     angle = torch.arange(length, device=frequency.device)[:, None] * frequency
     return torch.polar(torch.ones_like(angle), angle)

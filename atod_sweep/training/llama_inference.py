@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from atod_sweep.training.llama import head_width, inverse_rms, merged, pairs, turns
+from atod_sweep.training.llama import head_width, inverse_rms, merged, pairs, rotary
 
 # (layer, query_BLHD, key_BLHD, value_BLHD) -> attended values, M x (H * D); of the last layer, those that go on: N rows
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -36,7 +36,7 @@ class FoldedLlama:
         self.eps = config.rms_norm_eps
         self.model, self.dtype = model, model.dtype
         self.embedding = body.embed_tokens.weight
-        self._turns = turns(model, 64)
+        self._rotary = rotary(model, 64)
         self.layers = []
         for layer in body.layers:
             qkv, gate_up = (weight.float() for weight in merged(layer, self.dim))
@@ -57,17 +57,17 @@ class FoldedLlama:
             a_MC = a_BHTD.transpose(1, 2).flatten(2).flatten(0, 1)
             return a_MC.index_select(0, index_N) if layer == len(self.layers) - 1 else a_MC
 
-        return self.run(ids_BT, self.turns(length)[:length, None], attend, index_N)
+        return self.run(ids_BT, self.rotary(length)[:length, None], attend, index_N)
 
     @torch.no_grad()
-    def run(self, ids_BL: Tensor, turn: Tensor, attend: Attend, index_N: Tensor | None) -> Tensor:
-        """Logits (N, V) at flat positions; None: at all of them. `turn` broadcasts to (B, L, H, D / 2)."""
+    def run(self, ids_BL: Tensor, rotary: Tensor, attend: Attend, index_N: Tensor | None) -> Tensor:
+        """Logits (N, V) at flat positions; None: at all of them. `rotary` broadcasts to (B, L, H, D / 2)."""
         rows, length = ids_BL.shape
         x_MC = F.embedding(ids_BL.flatten(), self.embedding).float()
         for i, (qkv, out, gate_up, down) in enumerate(self.layers):
             heads = (self._normed(x_MC) @ qkv).view(rows, length, 3 * self.heads, self.dim)
-            turned = torch.view_as_real(pairs(heads[:, :, : 2 * self.heads].float()) * turn).flatten(-2).to(self.dtype)
-            a_MC = attend(i, turned[:, :, : self.heads], turned[:, :, self.heads :], heads[:, :, 2 * self.heads :])
+            qk = torch.view_as_real(pairs(heads[:, :, : 2 * self.heads].float()) * rotary).flatten(-2).to(self.dtype)
+            a_MC = attend(i, qk[:, :, : self.heads], qk[:, :, self.heads :], heads[:, :, 2 * self.heads :])
             if index_N is not None and i == len(self.layers) - 1:
                 x_MC = x_MC.index_select(0, index_N)
             x_MC = self._plus(x_MC, a_MC, out)
@@ -82,11 +82,11 @@ class FoldedLlama:
     def _plus(self, x: Tensor, a: Tensor, weight: Tensor) -> Tensor:
         return x.addmm(a, weight) if self.dtype == torch.float32 else x + a @ weight
 
-    def turns(self, length: int) -> Tensor:
-        """`llama.turns` for at least `length` positions."""
-        if len(self._turns) < length:
-            self._turns = turns(self.model, 2 * length)
-        return self._turns
+    def rotary(self, length: int) -> Tensor:
+        """`llama.rotary` for at least `length` positions."""
+        if len(self._rotary) < length:
+            self._rotary = rotary(self.model, 2 * length)
+        return self._rotary
 
 
 def _attention(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor) -> Tensor:

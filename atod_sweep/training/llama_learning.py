@@ -17,18 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from atod_sweep.training.llama import head_width, inverse_rms, merged, pairs, turns
+from atod_sweep.training.llama import head_width, inverse_rms, merged, pairs, rotary
 
 
 def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
     """Last hidden states (N, C), after the final norm, at flat positions of right-padded rows."""
     config, body = model.config, model.model
     eps, dim = config.rms_norm_eps, head_width(config)
-    turn_TD = turns(model, ids_BT.shape[1])
+    rotary_TD = rotary(model, ids_BT.shape[1])
     x_MC = F.embedding(ids_BT.flatten(), body.embed_tokens.weight, body.embed_tokens.padding_idx)
     for layer in body.layers:
         qkv_weight, gate_up_weight = merged(layer, dim)
-        q, k, v = _Enter.apply(x_MC, layer.input_layernorm.weight, qkv_weight, turn_TD, eps)
+        q, k, v = _Enter.apply(x_MC, layer.input_layernorm.weight, qkv_weight, rotary_TD, eps)
         a_MC = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2).flatten(0, 1)
         if layer is body.layers[-1]:
             x_MC, a_MC = x_MC.index_select(0, index_N), a_MC.index_select(0, index_N)
@@ -49,23 +49,23 @@ class _Enter(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_MC: Tensor, scale_C: Tensor, weight: Tensor, turn_TD: Tensor, eps: float
+        ctx: Any, x_MC: Tensor, scale_C: Tensor, weight: Tensor, rotary_TD: Tensor, eps: float
     ) -> tuple[Tensor, ...]:
         r_M1 = inverse_rms(x_MC, eps)
         n_MC = x_MC * r_M1
         folded = weight * scale_C
-        qkv = _by_kind(n_MC @ folded.T, turn_TD)
-        pairs(qkv[:2]).mul_(turn_TD)
-        ctx.save_for_backward(n_MC, r_M1, scale_C, weight, folded, turn_TD)
+        qkv = _by_kind(n_MC @ folded.T, rotary_TD)
+        pairs(qkv[:2]).mul_(rotary_TD)
+        ctx.save_for_backward(n_MC, r_M1, scale_C, weight, folded, rotary_TD)
         return qkv.unbind(0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dq: Tensor, dk: Tensor, dv: Tensor) -> tuple[Tensor | None, ...]:
-        n_MC, r_M1, scale_C, weight, folded, turn_TD = ctx.saved_tensors
+        n_MC, r_M1, scale_C, weight, folded, rotary_TD = ctx.saved_tensors
         dqkv = n_MC.new_empty(len(n_MC), len(weight))
-        gq, gk, gv = _by_kind(dqkv, turn_TD)
-        back = turn_TD.conj_physical()  # a rotation's transpose is its inverse
+        gq, gk, gv = _by_kind(dqkv, rotary_TD)
+        back = rotary_TD.conj_physical()  # a rotation's transpose is its inverse
         torch.mul(pairs(dq), back, out=pairs(gq))
         torch.mul(pairs(dk), back, out=pairs(gk))
         gv.copy_(dv)
@@ -138,7 +138,7 @@ def _through_norm(dn_MC: Tensor, n_MC: Tensor, r_M1: Tensor) -> Tensor:
     return torch.addcmul(dn_MC, n_MC, mean_M1, value=-1).mul_(r_M1)
 
 
-def _by_kind(qkv: Tensor, turn_TD: Tensor) -> Tensor:
+def _by_kind(qkv: Tensor, rotary_TD: Tensor) -> Tensor:
     """M x (3 H D) seen as 3 x B x H x T x D."""
-    length, half = turn_TD.shape
+    length, half = rotary_TD.shape
     return qkv.view(-1, length, 3, qkv.shape[1] // (6 * half), 2 * half).permute(2, 0, 3, 1, 4)
