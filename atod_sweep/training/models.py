@@ -12,7 +12,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +145,3 @@ def save(path: Path, model: Any, tokenizer: Any, extra: dict[str, Any]) -> None:
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-
-
-def describe(models: Models) -> dict[str, Any]:
-    """Plain data for ledgers and reports."""
-    return {"teacher": asdict(models.teacher) if models.teacher else None, "student": asdict(models.student)}

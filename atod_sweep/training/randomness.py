@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +22,3 @@ def numpy_generator(seed: int, purpose: str) -> np.random.Generator:
 def torch_generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator for sampling on `device`."""
     return torch.Generator(device=device).manual_seed(stream_seed(seed, purpose))
-
-
-def numpy_state(generator: np.random.Generator) -> dict[str, Any]:
-    """JSON-able state of a NumPy generator."""
-    return dict(generator.bit_generator.state)

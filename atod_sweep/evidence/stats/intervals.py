@@ -53,11 +53,3 @@ def t_interval(values_N: ArrayLike, level: float = 0.95) -> Interval:
     half = stats.t.ppf((1 + level) / 2, n - 1) * x_N.std(ddof=1) / np.sqrt(n)
     mean = float(x_N.mean())
     return Interval(mean, float(mean - half), float(mean + half), n, level)
-
-
-def paired_interval(a_N: ArrayLike, b_N: ArrayLike, level: float = 0.95) -> Interval:
-    """t interval of mean(a - b) over common seeds: what the seeds share cancels."""
-    a, b = as_scores(a_N), as_scores(b_N)
-    if a.shape != b.shape:
-        raise ValueError(f"paired scores need the same seeds on both sides, got {len(a)} and {len(b)}")
-    return t_interval(a - b, level)
