@@ -86,6 +86,7 @@ def run(
     from atod_sweep.sweep.run import Rule, run_study
     from atod_sweep.sweep.run import dry_run as estimate
 
+    _find_modules_beside(study)
     changes = parse_assignments(overrides or [])
     limits = {name: value for name, value in (("max_seeds", max_seeds), ("block", block)) if value is not None}
     if limits and not until_decided:
@@ -141,8 +142,13 @@ def resume(
     json_output: JsonEvents = False,
 ) -> None:
     """Go on with an interrupted run, from what its folder holds."""
+    from atod_sweep.config.rows import read_rows
     from atod_sweep.sweep.run import resume_run
 
+    for row in read_rows(run_dir / "ledger.jsonl"):
+        for word in row.get("argv", []):
+            if word.endswith((".yaml", ".yml")):
+                _find_modules_beside(Path(word))
     outcome = resume_run(
         run_dir,
         backend=backend,
@@ -188,6 +194,7 @@ def search(
     from atod_sweep.sweep.search import dry_run as estimate
     from atod_sweep.sweep.search import run_search
 
+    _find_modules_beside(space)
     changes = parse_assignments(overrides or [])
     if dry_run:
         found = estimate(
@@ -256,6 +263,7 @@ def train(
     from atod_sweep.config.base import dump_yaml, parse_assignments
     from atod_sweep.config.files import load_train
 
+    _find_modules_beside(Path(config))
     changes = parse_assignments(overrides or [])
     if schedule is not None:
         from atod_sweep.export.schedule_file import train_overrides
@@ -397,6 +405,9 @@ def verify(bundle: Annotated[Path, typer.Argument(help="Folder of an exported bu
 
 @app.command()
 def envs(
+    env: Annotated[
+        str | None, typer.Argument(help="Print this one's card: rules, limits, the demonstrator's flaw.")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="Seconds of play per environment.")] = 1.0,
 ) -> None:
     """List the shipped environments, with the speed measured here and the demonstrator's success."""
@@ -404,6 +415,9 @@ def envs(
     from atod_sweep.config.train import Env
     from atod_sweep.envs.speed import measure
 
+    if env is not None:
+        typer.echo(registry.card(env))
+        return
     for name in registry.names():
         try:
             horizon = registry.usual_horizon(name)
@@ -478,6 +492,12 @@ def schema(
     typer.echo(json.dumps(known[what].model_json_schema(), indent=2))
 
 
+def _find_modules_beside(file: Path) -> None:
+    """Let `env.id: my_module:MyEnv` name a module in the folder of a study, search or config."""
+    if file.is_file():
+        sys.path.append(str(file.resolve().parent))
+
+
 def _judge(run_dir: Path) -> dict[str, Any]:
     """A look at the claims of a study that adds seeds until they are decided."""
     try:
@@ -547,7 +567,7 @@ def _close(outcome: Any, json_output: bool, extensible: bool = False) -> None:
 
 def main() -> None:
     """Entry point: UserError becomes one line on stderr and exit code 2."""
-    sys.path.insert(0, os.getcwd())  # so that env.id: my_module:MyEnv finds a module beside the study
+    sys.path.insert(0, os.getcwd())  # where env.id: my_module:MyEnv is looked for, before the folder of the study
     try:
         app()
     except UserError as error:

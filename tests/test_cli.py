@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 import yaml
 
 from atod_sweep import cli
+from atod_sweep.envs.support_desk import SupportDesk
+from atod_sweep.errors import UserError
 
 QUICKSTART = str(Path(__file__).parents[1] / "studies" / "quickstart.yaml")
 TINY = {"hidden": 16, "layers": 1, "heads": 2}
@@ -194,6 +197,35 @@ def test_a_study_from_file_to_exported_schedule(call, tmp_path):
     ):
         code, _, err = call("export", str(run_dir), *words)
         assert (code, said in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("verb", "work"),
+    [
+        ("run", "atod_sweep.sweep.run.run_study"),
+        ("search", "atod_sweep.sweep.search.run_search"),
+        ("train", "atod_sweep.training.models.ensure"),
+    ],
+)
+def test_modules_beside_the_file_are_found(call, tmp_path, monkeypatch, verb, work):
+    """Also if the file is not in the working directory."""
+    (tmp_path / f"beside_{verb}.py").write_text("FOUND = 'found'", encoding="utf-8")
+    (tmp_path / "file.yaml").write_text("base: presets/support_desk_compact\n", encoding="utf-8")
+
+    def look(*_, **__):
+        raise UserError(importlib.import_module(f"beside_{verb}").FOUND)
+
+    monkeypatch.setattr(work, look)
+    assert call(verb, str(tmp_path / "file.yaml"), "--out", str(tmp_path / "out")) == (2, "", "found\n")
+
+
+def test_an_environment_shows_its_card(call, tmp_path, monkeypatch):
+    code, shown, _ = call("envs", "support_desk")
+    assert (code, shown) == (0, SupportDesk().card() + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "untold.py").write_text("import gymnasium\n\nclass Game(gymnasium.Env): pass\n", encoding="utf-8")
+    code, _, err = call("envs", "untold:Game")
+    assert (code, err) == (2, "untold:Game: has no card(); add that method, or read its source\n")
 
 
 def test_a_training_that_goes_on_leaves_one_row_per_step(call, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from atod_sweep.envs.contract import HasCard
 from atod_sweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,6 +61,19 @@ def usual_horizon(env_id: str) -> int:
     parameter = inspect.signature(constructor(env_id)).parameters.get("horizon")
     known = parameter is not None and isinstance(parameter.default, int)
     return parameter.default if parameter is not None and known else Env().horizon
+
+
+def card(env_id: str) -> str:
+    """What the environment tells about itself, in Markdown. Raises UserError if it does not."""
+    from atod_sweep.config.train import Env
+
+    game = make(Env(id=env_id, horizon=usual_horizon(env_id)))
+    try:
+        if not isinstance(game.unwrapped, HasCard):
+            raise UserError(f"{env_id}: has no card(); add that method, or read its source")
+        return game.unwrapped.card()
+    finally:
+        game.close()
 
 
 def constructor(env_id: str) -> Any:

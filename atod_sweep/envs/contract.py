@@ -53,7 +53,7 @@ class HasVocabulary(Protocol):
 
 @runtime_checkable
 class HasCard(Protocol):
-    """Shown by the command line and copied into reports."""
+    """Printed by `atod-sweep envs NAME`."""
 
     def card(self) -> str:
         """Markdown: the rules, the demonstrator's flaw, the limits."""
