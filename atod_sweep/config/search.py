@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from atod_sweep.config.base import Record, load_yaml, validate
+from atod_sweep.config.metrics import check_name
 from atod_sweep.config.space import Constraint, Parameter, parse_constraint, parse_parameters
 from atod_sweep.config.study import NAME, Metric, Resources
 
@@ -17,6 +18,11 @@ class Objective(Metric):
     """A number to optimise: an evaluation metric, a cost, or any value of the trainer's rows."""
 
     mode: Literal["max", "min"] = Field("max", description="Whether large or small values are good.")
+
+    @field_validator("name")
+    @classmethod
+    def _known_name(cls, name: str) -> str:
+        return check_name(name)
 
     @property
     def sign(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from small import tiny
 
+from atod_sweep.config.metrics import check_name
 from atod_sweep.training.run import means
 from atod_sweep.training.trainer import train
 
@@ -61,6 +62,8 @@ def test_keys(built, tmp_path, name):
     calls, result = rows_of(tmp_path, diagnostics_every=2, **{"steps": 2} | settings)
     first = next(row for call in calls for row in call if row["phase"] == "train")
     assert first.keys() == ALWAYS | keys | {f"grad_norm/{norm}" for norm in norms}
+    lists = {"turn_weight", "phase", "step"}  # what no search can optimise
+    assert all(check_name(key) for key in first.keys() - lists)
     last = calls[-1][-1]
     assert last.keys() == {"phase", "step", "seconds/eval"} | EVAL | COSTS
     assert result.final == {key: last[key] for key in EVAL if isinstance(last[key], float)}
