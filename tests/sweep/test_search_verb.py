@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 
 import pytest
 import yaml
+from fake_training import FAKE
+from test_run_local import NoMlflow
 
 from atod_sweep import cli
+from atod_sweep.sweep import ledger, search, session
 
 TINY = {"hidden": 16, "layers": 1, "heads": 2}
 SEARCH = {
@@ -103,3 +107,58 @@ def test_a_space_is_shown_and_its_mistakes_are_one_line(call, tmp_path):
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert "objective.distill_weight.kind" in err
+
+
+@pytest.mark.parametrize("words", [("space", "show"), ("search", "--dry-run"), ("search", "--backend", "local")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("kl/refrence", "did you mean 'kl/reference'?"), ("zzz", "known: eval/..., cost/...")]
+)
+def test_a_misspelt_second_objective_is_found_before_anything_runs(call, tmp_path, words, name, hint):
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump({**SEARCH, "second": {"name": name, "mode": "min"}}))
+    code, out, err = call(*words, "wrong.yaml")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert f"second.name: no trial reports {name!r}; {hint}" in err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture
+def call_fake(call, monkeypatch):
+    """`call`, with trials that cost nothing and without MLflow and report."""
+    monkeypatch.setattr(search, "run_search", functools.partial(search.run_search, trainer=FAKE))
+    monkeypatch.setattr(session, "Mirror", NoMlflow)
+    monkeypatch.setattr(session, "Background", NoMlflow)
+    monkeypatch.setattr(cli, "_conclude", lambda run_dir: None)
+    return functools.partial(call, "search", "tiny.yaml", "--backend", "local")
+
+
+def configurations(run_dir):
+    return [row["arm"] for row in ledger.read(run_dir) if row["event"] == "configuration"]
+
+
+def test_max_trials_bounds_a_search_and_leaves_room_for_the_confirmation(call_fake, tmp_path):
+    # 4 trials confirm (1 configuration and the reference, 2 seeds each); 7 leave 3 for configurations of 1 seed
+    code, out, err = call_fake("--configurations", "9", "--max-trials", "7")
+    assert (code, err) == (0, "")
+    assert configurations(tmp_path / "runs" / "tiny") == ["c000", "c001", "c002"]
+    trials = ledger.fold(ledger.read(tmp_path / "runs" / "tiny")).trials
+    assert [row["state"] for row in trials.values()] == ["COMPLETE"] * 7
+    assert "\n7/7 complete" in out
+
+    code, out, err = call_fake("--max-trials", "4", "--name", "too_few")
+    assert code == 2
+    assert err == (
+        "--max-trials 4: the confirmation alone takes 4 trials and a configuration 1; allow at least 5, "
+        "or lower budget.confirm\n"
+    )
+
+
+def test_time_budget_ends_the_proposals_and_still_confirms(call_fake, tmp_path):
+    slow = {**SEARCH["base"], "env": {"kwargs": {"sleep": 0.05}}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**SEARCH, "base": slow}))
+    code, _, err = call_fake("--configurations", "500", "--time-budget", "0.5")
+    assert (code, err) == (0, "")
+    proposed = configurations(tmp_path / "runs" / "tiny")
+    assert 1 <= len(proposed) < 500
+    trials = ledger.fold(ledger.read(tmp_path / "runs" / "tiny")).trials
+    assert [row["state"] for row in trials.values()] == ["COMPLETE"] * (len(proposed) + 4)
