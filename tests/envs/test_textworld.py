@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from gymnasium.utils.env_checker import check_env
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from atod_sweep.envs import optional as optional_module
 from atod_sweep.envs import textworld
@@ -193,6 +195,30 @@ def test_any_text_is_answered() -> None:
     while not terminated:
         _, reward, terminated, _, _ = env.step(env.demonstrator_action())
     assert reward == 1.0
+
+
+@pytest.mark.slow
+@needs_textworld
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("suite", list(textworld.SUITES))
+@settings(max_examples=25, deadline=None)
+@given(texts=st.lists(st.text(st.characters(), max_size=300), min_size=1, max_size=8))
+@example(texts=["", " ", "\x00\x1b[31m\x7f\u202e", "\ud800", "look\nquit\n", "(" * 150])
+@example(texts=["a" * 100_000, "look " * 20_000])
+@example(texts=["take", "take", "go", "1", "y", "the", "get all except", "quit quit", "look. quit. y"])
+def test_random_text_is_answered(suite: str, texts: list[str]) -> None:
+    env = TextWorld(suite=suite, train_games=1, eval_games=1, horizon=20)
+    env.reset(seed=0)
+    try:
+        for text in texts:
+            observation, reward, terminated, truncated, _ = env.step(text)
+            assert observation in env.observation_space
+            assert len(observation) < 5000
+            assert reward in (0.0, 1.0)
+            if terminated or truncated:
+                break
+    finally:
+        env.close()
 
 
 @pytest.mark.slow
