@@ -116,7 +116,7 @@ def main() -> None:
         "",
         f"One process, {wanted.seconds:g} CPU seconds a row, Python {platform.python_version()} on {platform.system()} "
         f"{platform.machine()} ({installed() or 'no optional packages'}); written by "
-        "`python benchmarks/envs.py`. The machine had other work at the same time.",
+        f"`python benchmarks/envs.py --seconds {wanted.seconds:g}`. The machine had other work at the same time.",
         "",
     ]
     for line in itertools.chain(rows(cases, wanted.seconds), [engine_row(wanted.seconds)]):
