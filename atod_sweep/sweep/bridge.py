@@ -23,6 +23,8 @@ from atod_sweep.sweep.nodes import fetch
 from atod_sweep.sweep.queue import Source
 from atod_sweep.sweep.trainable import pack
 
+_KEPT = {"training_iteration", "done", "hostname", "pid", "node_ip", "trial_id"}  # what Tune and we read of a result
+
 
 @dataclass
 class _Live:
@@ -70,6 +72,7 @@ class Bridge(tune.Callback):
         """A worker has the attempt."""
         live = self._live[trial.trial_id]
         live.began = time.monotonic()
+        trial.experiment_tag = ""  # the whole config in words, which Tune would add to every result
         with self._ours():
             self._sink.started(live.job)
 
@@ -78,6 +81,8 @@ class Bridge(tune.Callback):
     ) -> None:
         """Rows, or the end of the attempt."""
         live = self._live[trial.trial_id]
+        for key in result.keys() - _KEPT - {"attempt", "rows"}:
+            del result[key]  # Tune keeps means over many windows of every number that it finds
         if "attempt" in result:
             data = result.pop("attempt")
             error = Failure(**data.pop("error")) if data["error"] else data.pop("error")
@@ -97,11 +102,12 @@ class Bridge(tune.Callback):
         return live.stopped
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Forget the config: Tune keeps every trial for a table that nobody reads."""
-        trial.config, trial.evaluated_params = {}, {}
+        """Empty the trial: Tune keeps every one for a table that nobody reads."""
+        _empty(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker died, or Tune could not run the attempt."""
+        _empty(trial)
         live = self._live.get(trial.trial_id)
         if live is None:
             return
@@ -176,6 +182,16 @@ class Stopper(FIFOScheduler):
 def searcher(bridge: Bridge) -> Searcher:
     """A Tune searcher that hands out the attempts of the bridge's source."""
     return _Searcher(bridge)
+
+
+def _empty(trial: Any) -> None:
+    """Let go of what a Tune trial holds once it is over: the config three times, and a result in Ray's own memory.
+
+    Names that another version of Ray does not know are only set in vain.
+    """
+    for name in ("config", "evaluated_params", "_Trial__unresolved_config"):
+        setattr(trial, name, {})
+    trial._default_result_or_future = None
 
 
 def _death(trial: Any) -> Failure:

@@ -21,7 +21,7 @@ from atod_sweep.sweep.queue import Source
 from atod_sweep.sweep.trainable import ray_trainable
 
 # Ray must be told before it is imported. What a user has set stays.
-_RAY_ENVIRONMENT = {
+RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",  # a cluster of our own on this machine
     "RAY_DEDUP_LOGS": "0",
@@ -117,7 +117,7 @@ def stoppable() -> Iterator[None]:
 
 def run_ray(source: Source, sink: Sink, resources: Resources, concurrency: int | None, options: RayOptions) -> None:
     """Attempts as Ray Tune trials: on this machine, or on the cluster at `options.address`."""
-    for name, value in _RAY_ENVIRONMENT.items():
+    for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
 

@@ -139,7 +139,9 @@ def ray_trainable(config: dict[str, Any], cargo: Cargo) -> None:
     from ray import tune
 
     _prepare(config["cwd"], config["sys_path"])
-    attempt = _execute_here(unpack(config["job"]), config["storage"], cargo, lambda rows: tune.report({"rows": rows}))
+    job, storage = unpack(config["job"]), config["storage"]
+    config.clear()  # Tune sends it back with every result
+    attempt = _execute_here(job, storage, cargo, lambda rows: tune.report({"rows": rows}))
     tune.report({"attempt": asdict(attempt), "done": True})
 
 
