@@ -24,7 +24,8 @@ from atod_sweep.sweep.run import resume_run, run_study
 from atod_sweep.sweep.search import run_search
 
 DRIVER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from fake_training import FAKE

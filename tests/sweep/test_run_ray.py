@@ -22,7 +22,8 @@ from atod_sweep.sweep.search import run_search
 pytestmark = pytest.mark.slow
 
 DRIVER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from fake_training import FAKE
