@@ -2,6 +2,7 @@
 
     python -m benchmarks.overhead                       # both backends, 12 trials of 20 s and 500 empty ones: 7 minutes
     python -m benchmarks.overhead ray --trials 12 --seconds 20   # one case, as JSON
+    python -m benchmarks.overhead tune --trials 500 --seconds 0  # Ray Tune without anything of ours
     python -m benchmarks.overhead --run runs/schedule   # … and the overhead of real runs, from their ledgers
 
 The trials here sleep, so that what is measured is the machinery and not how trials share a processor. What they leave
@@ -32,6 +33,7 @@ import yaml
 OUT = Path(__file__).parent / "overhead.md"
 CONCURRENCY = 2
 EVALUATIONS = 4
+CASES = (("ray", 12, 20.0), ("ray", 500, 0.0), ("local", 12, 20.0), ("local", 500, 0.0), ("tune", 500, 0.0))
 
 
 # ---- the trainer that workers import --------------------------------------------------------------------------------
@@ -104,6 +106,11 @@ class Measured:
     memory: dict[int, float]
 
 
+def marks(trials: int) -> list[int]:
+    """Numbers of ended trials at which memory is read."""
+    return sorted({max(1, trials * k // 5) for k in range(1, 6)})
+
+
 def measure(backend: str, trials: int, seconds: float) -> Measured:
     """Run one study of `trials` sleeping trials."""
     from atod_sweep.sweep import ledger
@@ -122,10 +129,9 @@ def measure(backend: str, trials: int, seconds: float) -> Measured:
     done = threading.Event()
 
     def watch(path: Path) -> None:
-        marks = sorted({max(1, trials * k // 5) for k in range(1, 6)})
         while not done.wait(0.2):
             ended = path.read_bytes().count(b'"state": "COMPLETE"') if path.is_file() else 0
-            for mark in marks:
+            for mark in marks(trials):
                 if ended >= mark and mark not in memory:
                     memory[mark] = round(1000 * resident_gb(), 1)
 
@@ -159,6 +165,50 @@ def measure(backend: str, trials: int, seconds: float) -> Measured:
         cpu=(used.ru_utime + used.ru_stime) / trials,
         memory=memory,
     )
+
+
+def measure_tune(trials: int) -> Measured:
+    """As many empty trials on Ray Tune alone, each reporting one number as often: what Ray itself costs and keeps."""
+    from atod_sweep.sweep.runner import RAY_ENVIRONMENT
+
+    os.environ.update(RAY_ENVIRONMENT)
+    began = time.time()
+    import ray
+    from ray import tune
+
+    from atod_sweep.sweep.limits import resident_gb
+
+    times: list[float] = []
+    memory: dict[int, float] = {}
+    over, looks = 0, marks(trials)
+
+    class Watch(tune.Callback):
+        def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            times.append(time.time())
+
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            nonlocal over
+            over += 1
+            if over in looks:
+                memory[over] = round(1000 * resident_gb(), 1)
+
+    def empty(config: dict[str, Any]) -> None:
+        for i in range(EVALUATIONS + 1):
+            tune.report({"value": float(i)})
+
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        tune.Tuner(
+            tune.with_resources(empty, {"cpu": 1}),
+            tune_config=tune.TuneConfig(num_samples=trials, max_concurrent_trials=CONCURRENCY, reuse_actors=True),
+            run_config=tune.RunConfig(name="tune", storage_path=folder, verbose=0, callbacks=[Watch()]),
+        ).fit()
+        ended = time.time()
+    ray.shutdown()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    total = ended - times[0]
+    cpu = (used.ru_utime + used.ru_stime) / trials
+    return Measured("Ray Tune alone", trials, 0.0, times[0] - began, total, 1.0, total / trials, cpu, memory)
 
 
 # ---- real runs -------------------------------------------------------------------------------------------------------
@@ -232,6 +282,7 @@ def text(found: list[Measured], runs: list[Ledger], load: str) -> str:
     lines += [
         "",
         "Trials that do nothing: what one costs, and the driver's resident memory after so many trials.",
+        "*Ray Tune alone*: the same number of empty trials without anything of ours: what Ray itself keeps of each.",
         "",
         "| backend | trials | start | per trial | driver's CPU per trial | memory, MB (trials) |",
         "|---|---|---|---|---|---|",
@@ -263,30 +314,23 @@ def text(found: list[Measured], runs: list[Ledger], load: str) -> str:
 def main() -> None:
     """One case as JSON, or all of them into overhead.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("backend", nargs="?", choices=["ray", "local"])
+    parser.add_argument("backend", nargs="?", choices=["ray", "local", "tune"])
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--run", type=Path, action="append", default=[], help="folder of a real run")
     args = parser.parse_args()
     if args.backend:
-        print(json.dumps(asdict(measure(args.backend, args.trials, args.seconds))))
+        case = measure_tune(args.trials) if args.backend == "tune" else measure(args.backend, args.trials, args.seconds)
+        print(json.dumps(asdict(case)))
         return
     found = []
-    for backend in ("ray", "local"):
-        for trials, seconds in ((12, 20.0), (500, 0.0)):
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.overhead",
-                backend,
-                f"--trials={trials}",
-                f"--seconds={seconds}",
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            case = json.loads(done.stdout.splitlines()[-1])
-            case["memory"] = {int(n): mb for n, mb in case["memory"].items()}
-            found.append(Measured(**case))
-            print(found[-1], flush=True)
+    for backend, trials, seconds in CASES:
+        command = [sys.executable, "-m", "benchmarks.overhead", backend, f"--trials={trials}", f"--seconds={seconds}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        case = json.loads(done.stdout.splitlines()[-1])
+        case["memory"] = {int(n): mb for n, mb in case["memory"].items()}
+        found.append(Measured(**case))
+        print(found[-1], flush=True)
     runs = [recorded(run) for run in args.run]
     OUT.write_text(text(found, runs, f"{os.getloadavg()[2]:.1f}"), encoding="utf-8")
 
