@@ -58,7 +58,7 @@ class Conversation:
         text = self._decoded.get(ids)
         if text is None:
             kept = ids[:-1] if ids and ids[-1] in self.stop_ids else ids
-            text = self.tokenizer.decode(kept, skip_special_tokens=True)
+            text = _decode(self.tokenizer, kept)
             for stop in self.stop_strings:
                 text = text.split(stop, 1)[0]
             text = text.strip()
@@ -140,12 +140,19 @@ def _encode_all(tokenizer: Any, texts: list[str]) -> list[tuple[int, ...]]:
     return [tuple(encoding.ids) for encoding in core.encode_batch_fast(texts, add_special_tokens=False)]
 
 
+def _decode(tokenizer: Any, ids: tuple[int, ...]) -> str:
+    """`tokenizer.decode(ids, skip_special_tokens=True)`, at a fraction of the cost where Rust does it all."""
+    thin = _is_thin(tokenizer) and not tokenizer.clean_up_tokenization_spaces
+    return str((tokenizer.backend_tokenizer if thin else tokenizer).decode(ids, skip_special_tokens=True))
+
+
 def _is_thin(tokenizer: Any) -> bool:
-    """Whether `tokenizer` is the plain wrapper of a Rust tokenizer, which adds nothing to its ids."""
+    """Whether `tokenizer` is the plain wrapper of a Rust tokenizer, which adds nothing to its ids and texts."""
     kind = PreTrainedTokenizerFast
     return (
         isinstance(tokenizer, kind)
         and type(tokenizer)._encode_plus is kind._encode_plus
+        and type(tokenizer)._decode is kind._decode
         and not tokenizer.split_special_tokens
     )
 

@@ -179,13 +179,12 @@ class FoldedDecoder(Decoder):
             mask = torch.zeros(hidden_BLS.shape, device=device).masked_fill_(hidden_BLS, float("-inf"))[:, None]
             last_mask = mask[row_B, :, last_B][:, :, None]
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
             cache = self.cache[layer]
-            cache[0].transpose(1, 2)[write] = k
-            cache[1].transpose(1, 2)[write] = v
+            cache.permute(1, 3, 0, 2, 4)[write] = kv.permute(1, 2, 0, 3, 4)
             if layer < len(self.cache) - 1:
                 return _attention(q, cache[:, :, :, :visible], mask)
-            return _attention(q if width == 1 else q[row_B, last_B][:, None], cache[:, :, :, :visible], last_mask)
+            return _attention(q if width == 1 else q[:, None], cache[:, :, :, :visible], last_mask)
 
         return self.model.run(ids_BL, rotary, attend, None if width == 1 else row_B * width + last_B)
 

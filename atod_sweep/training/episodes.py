@@ -72,15 +72,18 @@ class Player:
         table = Table(self.conversation, self.limits, seeds)
         rows = list(range(len(seeds)))  # episode played by each row of the decoder
         observations = self._guard(lambda: self.batch.reset(seeds, split))
-        decoder = self._decoder(policy, len(seeds))
+        decoder: Decoder | None = None
         while rows:
             self.conversation.encode_turns((observations[e], not table.current[e].ids) for e in rows)
             chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
-            for i, chunk in enumerate(chunks):
-                if chunk.restart:
-                    decoder.restart(i)
-            decoder.longest = max(len(table.current[e].ids) - len(c.ids) for e, c in zip(rows, chunks, strict=True))
-            logits = _feed(decoder, [chunk.ids for chunk in chunks], table.pad)
+            if decoder is None:
+                decoder, logits = self._begin(policy, [chunk.ids for chunk in chunks], table.pad)
+            else:
+                for i, chunk in enumerate(chunks):
+                    if chunk.restart:
+                        decoder.restart(i)
+                decoder.longest = max(len(table.current[e].ids) - len(c.ids) for e, c in zip(rows, chunks, strict=True))
+                logits = _feed(decoder, [chunk.ids for chunk in chunks], table.pad)
             actions = self._act(decoder, logits, temperature, generator, table, rows)
             texts: list[str | None] = [None] * len(seeds)
             for episode, ids in zip(rows, actions, strict=True):
@@ -100,14 +103,25 @@ class Player:
             rows = [rows[i] for i in going]
         return table
 
-    def _decoder(self, policy: Policy, rows: int) -> Decoder:
-        if not self.cuda_graphs or policy.device.type != "cuda":
-            return decoder_for(policy, rows)
-        decoder = self._graphed.get((policy, rows))
-        if decoder is None:
-            decoder = self._graphed[policy, rows] = GraphedDecoder(policy, rows, slots=128)
-        decoder.begin()
-        return decoder
+    def _begin(self, policy: Policy, chunks: list[list[int]], pad: int) -> tuple[Decoder, Tensor]:
+        """A decoder that has been fed everybody's first chunk, and the logits after it.
+
+        Of equal chunks, such as those of a group on one task, one is computed and its cache copied.
+        """
+        if self.cuda_graphs and policy.device.type == "cuda":
+            decoder = self._graphed.get((policy, len(chunks)))
+            if decoder is None:
+                decoder = self._graphed[policy, len(chunks)] = GraphedDecoder(policy, len(chunks), slots=128)
+            decoder.begin()
+            return decoder, _feed(decoder, chunks, pad)
+        place = {chunk: i for i, chunk in enumerate(dict.fromkeys(map(tuple, chunks)))}
+        first = decoder_for(policy, len(place))
+        logits = _feed(first, list(place), pad)
+        if len(place) < len(chunks):
+            rows = torch.tensor([place[tuple(chunk)] for chunk in chunks], device=logits.device)
+            first.select(rows, first.longest)
+            logits = logits.index_select(0, rows)
+        return first, logits
 
     def _act(
         self,

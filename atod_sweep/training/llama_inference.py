@@ -17,13 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from atod_sweep.training.llama import head_width, inverse_rms, merged, pairs, rotary
+from atod_sweep.training.llama import TALL, Wanted, gated, head_width, inverse_rms, merged, pairs, product, rotary
 
-# (layer, query_BLHD, key_BLHD, value_BLHD) -> attended values, M x (H * D); of the last layer, those that go on: N rows
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+# (layer, queries B x L x H x D, keys and values 2 x B x L x H x D) -> attended values, M x (H D).
+# If not all positions go on, the last layer's queries and attended values are of the N that do: N x H x D, N x (H D).
+Attend = Callable[[int, Tensor, Tensor], Tensor]
 
 
-HALVES_UP_TO = 512  # tokens per row; measured: 0.6 times the fused kernel's cost at 96, no gain at 2,048
+PRODUCTS_UP_TO = 512  # tokens per row; measured: 0.6 times the fused kernel's cost at 96, no gain at 2,048
+CAUSAL_PARTS = 3  # into which queries are cut, so that later keys need not be masked; measured: the best of 1 to 4
 
 
 class FoldedLlama:
@@ -44,18 +46,20 @@ class FoldedLlama:
             qkv *= layer.input_layernorm.weight
             gate_up *= layer.post_attention_layernorm.weight
             weights = (qkv, layer.self_attn.o_proj.weight, gate_up, layer.mlp.down_proj.weight)
-            self.layers.append(tuple(weight.to(self.dtype).T for weight in weights))
+            self.layers.append(tuple(weight.to(self.dtype) for weight in weights))
         self.head, self.head_bias = (model.lm_head.weight.float() * body.norm.weight).T, model.lm_head.bias
 
     def logits(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
         """Logits (N, V) at flat positions of right-padded rows."""
         length = ids_BT.shape[1]
-        attention = _attention_in_halves if self.dtype == torch.bfloat16 and length <= HALVES_UP_TO else _attention
+        attention = _attention_in_products if self.dtype == torch.bfloat16 and length <= PRODUCTS_UP_TO else _attention
+        wanted = Wanted.of(index_N, *ids_BT.shape)
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            a_BHTD = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-            a_MC = a_BHTD.transpose(1, 2).flatten(2).flatten(0, 1)
-            return a_MC.index_select(0, index_N) if layer == len(self.layers) - 1 else a_MC
+        def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
+            k, v = kv.transpose(2, 3)
+            if layer == len(self.layers) - 1:
+                return wanted.attended(attention(wanted.queries(q), k, v, wanted.visible_BQT))
+            return attention(q.transpose(1, 2), k, v, None).transpose(1, 2).flatten(2).flatten(0, 1)
 
         return self.run(ids_BT, self.rotary(length)[:length, None], attend, index_N)
 
@@ -63,16 +67,28 @@ class FoldedLlama:
     def run(self, ids_BL: Tensor, rotary: Tensor, attend: Attend, index_N: Tensor | None) -> Tensor:
         """Logits (N, V) at flat positions; None: at all of them. `rotary` broadcasts to (B, L, H, D / 2)."""
         rows, length = ids_BL.shape
+        inner = self.heads * self.dim
+
+        def project(n: Tensor, weight: Tensor, kinds: int) -> Tensor:
+            heads = product(n, weight).view(rows, length, kinds, self.heads, self.dim)
+            return heads.permute(2, 0, 1, 3, 4)
+
         x_MC = F.embedding(ids_BL.flatten(), self.embedding).float()
         for i, (qkv, out, gate_up, down) in enumerate(self.layers):
-            heads = (self._normed(x_MC) @ qkv).view(rows, length, 3 * self.heads, self.dim)
-            qk = torch.view_as_real(pairs(heads[:, :, : 2 * self.heads].float()) * rotary).flatten(-2).to(self.dtype)
-            a_MC = attend(i, qk[:, :, : self.heads], qk[:, :, self.heads :], heads[:, :, 2 * self.heads :])
-            if index_N is not None and i == len(self.layers) - 1:
+            n_MC = self._normed(x_MC)
+            if index_N is None or i < len(self.layers) - 1:
+                heads = project(n_MC, qkv, 3)
+                _rotate(heads[:2], rotary)
+                a_MC = attend(i, heads[0], heads[1:])
+            else:
+                kv = project(n_MC, qkv[inner:], 2)
+                _rotate(kv[0], rotary)
+                q = product(n_MC.index_select(0, index_N), qkv[:inner]).view(-1, self.heads, self.dim)
+                _rotate(q, rotary.expand(rows, length, 1, -1)[index_N // length, index_N % length])
+                a_MC = attend(i, q, kv)
                 x_MC = x_MC.index_select(0, index_N)
             x_MC = self._plus(x_MC, a_MC, out)
-            gate, up = (self._normed(x_MC) @ gate_up).chunk(2, 1)
-            x_MC = self._plus(x_MC, F.silu(gate).mul_(up), down)
+            x_MC = self._plus(x_MC, gated(self._normed(x_MC), gate_up), down)
         logits_NV = (x_MC * inverse_rms(x_MC, self.eps)) @ self.head
         return logits_NV if self.head_bias is None else logits_NV + self.head_bias
 
@@ -80,7 +96,9 @@ class FoldedLlama:
         return torch.mul(x, inverse_rms(x, self.eps), out=x.new_empty(x.shape, dtype=self.dtype))
 
     def _plus(self, x: Tensor, a: Tensor, weight: Tensor) -> Tensor:
-        return x.addmm(a, weight) if self.dtype == torch.float32 else x + a @ weight
+        if self.dtype == torch.float32 and len(x) < TALL:
+            return x.addmm(a, weight.T)  # a decoding step is mostly the number of its calls
+        return x.add_(product(a, weight))
 
     def rotary(self, length: int) -> Tensor:
         """`llama.rotary` for at least `length` positions."""
@@ -89,14 +107,33 @@ class FoldedLlama:
         return self._rotary
 
 
-def _attention(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor) -> Tensor:
-    return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=True, scale=1.0)
+def _rotate(x: Tensor, rotary: Tensor) -> None:
+    """Rotate in place, in float32."""
+    turned = x.float()
+    pairs(turned).mul_(rotary)
+    if turned is not x:
+        x.copy_(turned)
 
 
-def _attention_in_halves(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor) -> Tensor:
-    """Causal attention in two products: a CPU's fused kernel is slow in bfloat16."""
-    length = q_BHTD.shape[2]
-    mask_TT = q_BHTD.new_full((length, length), float("-inf")).triu_(1)
-    q, k, v = (x.flatten(0, 1) for x in (q_BHTD, k_BHTD, v_BHTD))
-    scores = torch.baddbmm(mask_TT, q, k.transpose(1, 2))
-    return torch.bmm(scores.softmax(-1), v).view(q_BHTD.shape)
+def _attention(q_BHQD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, visible_BQT: Tensor | None) -> Tensor:
+    """Causal attention, unless it is said which keys each query sees."""
+    mask = None if visible_BQT is None else visible_BQT[:, None]
+    return F.scaled_dot_product_attention(q_BHQD, k_BHTD, v_BHTD, attn_mask=mask, is_causal=mask is None, scale=1.0)
+
+
+def _attention_in_products(q_BHQD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, visible_BQT: Tensor | None) -> Tensor:
+    """The same in plain products: a CPU's fused kernel is slow in bfloat16."""
+    heads, length = k_BHTD.shape[1:3]
+    q, k, v = (x.flatten(0, 1) for x in (q_BHQD, k_BHTD, v_BHTD))
+    if visible_BQT is not None:
+        mask = q.new_zeros(visible_BQT.shape).masked_fill_(~visible_BQT, float("-inf"))
+        return _attend_all(q, k, v, mask.repeat_interleave(heads, 0)).view(q_BHQD.shape)
+    mask_TT = q.new_full((length, length), float("-inf")).triu_(1)
+    step = -(-length // CAUSAL_PARTS)
+    spans = [slice(start, start + step) for start in range(0, length, step)]
+    parts = [_attend_all(q[:, s], k[:, : s.stop], v[:, : s.stop], mask_TT[s, : s.stop]) for s in spans]
+    return torch.cat(parts, 1).view(q_BHQD.shape)
+
+
+def _attend_all(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    return torch.bmm(torch.baddbmm(mask, q, k.transpose(1, 2)).softmax(-1), v)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from atod_sweep.training.llama import head_width, inverse_rms, merged, pairs, rotary
+from atod_sweep.training.llama import Wanted, head_width, inverse_rms, merged, pairs, product, rotary
 
 
 def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
@@ -28,10 +28,19 @@ def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
     x_MC = F.embedding(ids_BT.flatten(), body.embed_tokens.weight, body.embed_tokens.padding_idx)
     for layer in body.layers:
         qkv_weight, gate_up_weight = merged(layer, dim)
-        q, k, v = _Enter.apply(x_MC, layer.input_layernorm.weight, qkv_weight, rotary_TD, eps)
-        a_MC = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2).flatten(0, 1)
+        scale_C = layer.input_layernorm.weight
         if layer is body.layers[-1]:
-            x_MC, a_MC = x_MC.index_select(0, index_N), a_MC.index_select(0, index_N)
+            wanted = Wanted.of(index_N, *ids_BT.shape)
+            inner = len(qkv_weight) // 3
+            k, v = _Enter.apply(x_MC, scale_C, qkv_weight[inner:], rotary_TD, eps, "kv")
+            x_MC = x_MC.index_select(0, index_N)
+            (q_1HND,) = _Enter.apply(x_MC, scale_C, qkv_weight[:inner], rotary_TD[wanted.column_N], eps, "q")
+            q = wanted.queries(q_1HND.transpose(1, 2).flatten(0, 1))
+            mask = wanted.visible_BQT[:, None]
+            a_MC = wanted.attended(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+        else:
+            q, k, v = _Enter.apply(x_MC, scale_C, qkv_weight, rotary_TD, eps, "qkv")
+            a_MC = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2).flatten(0, 1)
         x_MC = _Leave.apply(
             x_MC,
             a_MC,
@@ -45,33 +54,36 @@ def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
 
 
 class _Enter(torch.autograd.Function):
-    """From the residual stream to queries, keys and values, each B x H x T x D: norm, projection, rotation."""
+    """From the residual stream to some `kinds` of queries, keys and values, each B x H x T x D.
+
+    Norm, projection, rotation; `weight` holds the projections of those kinds alone.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, x_MC: Tensor, scale_C: Tensor, weight: Tensor, rotary_TD: Tensor, eps: float
+        ctx: Any, x_MC: Tensor, scale_C: Tensor, weight: Tensor, rotary_TD: Tensor, eps: float, kinds: str
     ) -> tuple[Tensor, ...]:
         r_M1 = inverse_rms(x_MC, eps)
         n_MC = x_MC * r_M1
         folded = weight * scale_C
-        qkv = _by_kind(n_MC @ folded.T, rotary_TD)
-        pairs(qkv[:2]).mul_(rotary_TD)
+        qkv = _by_kind(product(n_MC, folded), rotary_TD, kinds)
+        pairs(_rotated(qkv, kinds)).mul_(rotary_TD)
         ctx.save_for_backward(n_MC, r_M1, scale_C, weight, folded, rotary_TD)
+        ctx.kinds = kinds
         return qkv.unbind(0)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dq: Tensor, dk: Tensor, dv: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         n_MC, r_M1, scale_C, weight, folded, rotary_TD = ctx.saved_tensors
         dqkv = n_MC.new_empty(len(n_MC), len(weight))
-        gq, gk, gv = _by_kind(dqkv, rotary_TD)
-        back = rotary_TD.conj_physical()  # a rotation's transpose is its inverse
-        torch.mul(pairs(dq), back, out=pairs(gq))
-        torch.mul(pairs(dk), back, out=pairs(gk))
-        gv.copy_(dv)
+        by_kind = _by_kind(dqkv, rotary_TD, ctx.kinds)
+        for kind, gradient in zip(by_kind, gradients, strict=True):
+            kind.copy_(gradient)
+        pairs(_rotated(by_kind, ctx.kinds)).mul_(rotary_TD.conj_physical())  # a rotation's transpose is its inverse
         dfolded = dqkv.T @ n_MC
-        dx_MC = _through_norm(dqkv @ folded, n_MC, r_M1)
-        return dx_MC, (dfolded * weight).sum(0), dfolded * scale_C, None, None
+        dx_MC = _through_norm(product(dqkv, folded.T), n_MC, r_M1)
+        return dx_MC, (dfolded * weight).sum(0), dfolded * scale_C, None, None, None
 
 
 class _Leave(torch.autograd.Function):
@@ -81,32 +93,32 @@ class _Leave(torch.autograd.Function):
     def forward(
         ctx: Any, x_MC: Tensor, a_MC: Tensor, out: Tensor, scale_C: Tensor, weight: Tensor, down: Tensor, eps: float
     ) -> Tensor:
-        x_MC = torch.addmm(x_MC, a_MC, out.T)
+        x_MC = product(a_MC, out).add_(x_MC)
         r_M1 = inverse_rms(x_MC, eps)
         n_MC = x_MC * r_M1
         folded = weight * scale_C
-        gate_up = n_MC @ folded.T
+        gate_up = product(n_MC, folded)
         gate_MI, up_MI = gate_up.chunk(2, 1)
         s_MI = F.silu(gate_MI)
         m_MI = s_MI * up_MI
         ctx.save_for_backward(a_MC, out, n_MC, r_M1, scale_C, weight, folded, gate_up, s_MI, m_MI, down)
-        return torch.addmm(x_MC, m_MI, down.T)
+        return product(m_MI, down).add_(x_MC)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy_MC: Tensor) -> tuple[Tensor | None, ...]:
         a_MC, out, n_MC, r_M1, scale_C, weight, folded, gate_up, s_MI, m_MI, down = ctx.saved_tensors
         gate_MI, up_MI = gate_up.chunk(2, 1)
-        dm_MI = dy_MC @ down
+        dm_MI = product(dy_MC, down.T)
         dgate_up = torch.empty_like(gate_up)
         dgate_MI, dup_MI = dgate_up.chunk(2, 1)
         torch.mul(dm_MI, s_MI, out=dup_MI)
         torch.ops.aten.silu_backward.grad_input(dm_MI.mul_(up_MI), gate_MI, grad_input=dgate_MI)
         dfolded = dgate_up.T @ n_MC
-        dx_MC = _through_norm(dgate_up @ folded, n_MC, r_M1).add_(dy_MC)
+        dx_MC = _through_norm(product(dgate_up, folded.T), n_MC, r_M1).add_(dy_MC)
         return (
             dx_MC,
-            dx_MC @ out,
+            product(dx_MC, out.T),
             dx_MC.T @ a_MC,
             (dfolded * weight).sum(0),
             dfolded * scale_C,
@@ -138,7 +150,13 @@ def _through_norm(dn_MC: Tensor, n_MC: Tensor, r_M1: Tensor) -> Tensor:
     return torch.addcmul(dn_MC, n_MC, mean_M1, value=-1).mul_(r_M1)
 
 
-def _by_kind(qkv: Tensor, rotary_TD: Tensor) -> Tensor:
-    """M x (3 H D) seen as 3 x B x H x T x D."""
+def _by_kind(qkv: Tensor, rotary_TD: Tensor, kinds: str) -> Tensor:
+    """M x (kinds H D) seen as kinds x B x H x T x D."""
     length, half = rotary_TD.shape
-    return qkv.view(-1, length, 3, qkv.shape[1] // (6 * half), 2 * half).permute(2, 0, 3, 1, 4)
+    rows, heads = len(qkv) // max(1, length), qkv.shape[1] // (len(kinds) * 2 * half)
+    return qkv.view(rows, length, len(kinds), heads, 2 * half).permute(2, 0, 3, 1, 4)
+
+
+def _rotated(by_kind: Tensor, kinds: str) -> Tensor:
+    """Queries and keys; values are not rotated."""
+    return by_kind[: len(kinds.rstrip("v"))]

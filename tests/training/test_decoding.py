@@ -14,7 +14,7 @@ from small import full_forward_logp, make_model, play
 
 from atod_sweep.training import llama
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.decoder import decoder_for
+from atod_sweep.training.decoder import Decoder, decoder_for
 from atod_sweep.training.policy import Policy
 from atod_sweep.training.scoring import score
 
@@ -30,6 +30,20 @@ def test_cached_decoding_equals_a_full_forward(name):
     turn_2N = torch.stack([episodes.sequence_N, episodes.turn_N])
     assert {1, 2, 4} <= set(torch.unique_consecutive(turn_2N, dim=1, return_counts=True)[1].tolist())  # action lengths
     assert len({o.turns for o in episodes.outcomes}) >= 3
+    assert torch.allclose(episodes.logp_N, full_forward_logp(model, episodes), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3"])
+def test_equal_first_prompts_are_computed_once(name, monkeypatch):
+    model, groups = make_model(name), [5, 1, 5, 5, 1, 2]
+    rows = []
+    original = Decoder.feed
+    monkeypatch.setattr(Decoder, "feed", lambda self, ids, *rest: rows.append(len(ids)) or original(self, ids, *rest))
+    episodes = play(model, groups)
+    first = {outcome.transcript[0][0] for outcome in episodes.outcomes}
+    assert 1 < len(first) < len(groups)
+    assert rows[:2] == [len(first), len(groups)]
+    assert len({o.transcript[0][1] for o in episodes.outcomes if o.seed == 5}) > 1  # each row draws for itself
     assert torch.allclose(episodes.logp_N, full_forward_logp(model, episodes), rtol=0, atol=1e-4)
 
 

@@ -76,7 +76,7 @@ def test_what_is_not_plain_llama_is_left_alone(change):
     assert torch.allclose(Policy(model).frozen()(ids(), torch.tensor([60])).logits_NV, want, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("columns", [40, llama_inference.HALVES_UP_TO + 8])
+@pytest.mark.parametrize("columns", [40, llama_inference.PRODUCTS_UP_TO + 8])
 def test_bfloat16_errs_no_more_than_transformers_does(columns):
     """Both against float32, on both ways of attending. Weights this large err much more than a trained model's."""
     ids = torch.randint(0, 15, (3, columns), generator=torch.Generator().manual_seed(0))
@@ -110,3 +110,31 @@ def test_adapters_are_not_folded_away():
     assert llama.can_fold(model)
     model.model.layers[1].mlp.down_proj = Adapted(24, 16, bias=False)
     assert not llama.can_fold(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("onednn", [True, False])
+def test_products_of_tall_matrices(dtype, onednn, monkeypatch):
+    """By whichever library: what is multiplied, and by how much the result may be rounded, stays the same."""
+    monkeypatch.setattr(llama, "_has_onednn", lambda: onednn and torch.backends.mkldnn.is_available())
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(n, 16, generator=generator).to(dtype) for n in (llama.TALL, 24))
+    want = x.double() @ weight.double().T
+    tolerance = 4 * torch.finfo(dtype).eps * want.abs().max()
+    assert (llama.product(x, weight) - want).abs().max() < tolerance
+    assert (llama.product(x, weight.T.contiguous().T) - want).abs().max() < tolerance  # stored the other way round
+    gate, up = want.chunk(2, 1)
+    want = torch.nn.functional.silu(gate) * up
+    assert (llama.gated(x, weight) - want).abs().max() < 4 * torch.finfo(dtype).eps * want.abs().max()
+
+
+def test_the_wanted_positions_of_ragged_rows():
+    """By hand: of rows of 4, position 2 of row 0, all but the first of row 2 (not in order), none of row 1."""
+    wanted = llama.Wanted.of(torch.tensor([11, 2, 9, 10]), rows=3, length=4)
+    assert wanted.column_N.tolist() == [3, 2, 1, 2]
+    assert wanted.place_N.tolist() == [6, 0, 7, 8]
+    assert wanted.visible_BQT.sum(-1).tolist() == [[3, 1, 1], [1, 1, 1], [4, 2, 3]]
+    q_NHD = torch.arange(1.0, 5.0)[:, None, None]
+    q_BQ = wanted.queries(q_NHD)[:, 0, :, 0]
+    assert q_BQ.tolist() == [[2, 0, 0], [0, 0, 0], [1, 3, 4]]
+    assert wanted.attended(wanted.queries(q_NHD))[:, 0].tolist() == [1, 2, 3, 4]

@@ -96,7 +96,7 @@ def test_each_step_passes_the_numerical_gradient_check():
 
     generator = torch.Generator().manual_seed(0)
     rotary_TD = torch.polar(torch.ones(4, 2, dtype=torch.float64), torch.rand(4, 2, dtype=torch.float64))
-    enter = (draw(8, 6), draw(6), draw(24, 6), rotary_TD, 1e-2)  # two rows of four tokens, two heads of four
+    enter = (draw(8, 6), draw(6), draw(24, 6), rotary_TD, 1e-2, "qkv")  # two rows of four tokens, two heads of four
     assert torch.autograd.gradcheck(llama_learning._Enter.apply, enter)
     leave = (draw(5, 6), draw(5, 8), draw(6, 8), draw(6), draw(14, 6), draw(6, 7), 1e-2)
     assert torch.autograd.gradcheck(llama_learning._Leave.apply, leave)
