@@ -33,7 +33,7 @@ class GraphedDecoder(GeneralDecoder):
         super().__init__(policy, rows, slots)
         self.rows = rows
         self.count_B = torch.zeros_like(self.length_B)
-        self._forget_graphs()
+        self.captured: dict[int, _Captured] = {}
         self.begin()
 
     def begin(self) -> None:
@@ -80,7 +80,7 @@ class GraphedDecoder(GeneralDecoder):
                 self._step(ids_BL)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
+        with torch.cuda.graph(graph):
             logits_BV = self._step(ids_BL)
         self.captured[ids_BL.shape[1]] = _Captured(graph, ids_BL, logits_BV)
         return self.captured[ids_BL.shape[1]]
@@ -94,9 +94,4 @@ class GraphedDecoder(GeneralDecoder):
 
     def grow(self) -> None:
         super().grow()
-        self._forget_graphs()  # they hold the old buffers
-
-    def _forget_graphs(self) -> None:
-        self.captured: dict[int, _Captured] = {}
-        # One for all: no two graphs run at once, and every result is copied before the next one starts.
-        self.pool = torch.cuda.graph_pool_handle()
+        self.captured.clear()  # they hold the old buffers
