@@ -29,7 +29,7 @@ from pathlib import Path
 from atod_sweep import cli
 from fake_training import FAKE
 from atod_sweep.sweep.run import run_study
-options = {"backend": "local", "concurrency": int(sys.argv[2]), "trainer": FAKE, "after": cli._conclude}
+options = {"backend": "local", "concurrency": int(sys.argv[2]), "trainer": FAKE, "after": cli.conclude}
 outcome = run_study(Path(sys.argv[1]), overrides={"steps": 20}, out=Path("out"), json_output=True, **options)
 assert outcome.ok
 """

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
-from importlib.util import find_spec
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from atod_sweep.cli.ending import close, conclude, judge
+from atod_sweep.cli.options import (
+    Backend,
+    DryRun,
+    JsonEvents,
+    Limits,
+    Out,
+    Overrides,
+    Overwrite,
+    RunDir,
+    TrackingUri,
+    with_limits,
+)
 from atod_sweep.errors import UserError
 
 app = typer.Typer(
@@ -24,37 +36,13 @@ app = typer.Typer(
 spaces = typer.Typer(help="Search spaces: show.", no_args_is_help=True)
 app.add_typer(spaces, name="space")
 
-Out = Annotated[Path, typer.Option("--out", help="Folder that holds one subfolder per study.")]
-Backend = Annotated[str, typer.Option(help="ray, or local: the same trials without Ray, on this machine.")]
-Concurrency = Annotated[
-    int | None, typer.Option(help="Trials at a time; default: what the resources hold, one if local.")
-]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to use, for example auto; default: this machine.")]
-Storage = Annotated[
-    str | None,
-    typer.Option(help="Folder or URI (s3://, gs://) through which nodes that do not see --out give back their files."),
-]
-Retries = Annotated[
-    int, typer.Option("--max-retries", min=0, help="Further attempts at a trial whose failure may pass.")
-]
-TimeBudget = Annotated[
-    float | None, typer.Option(help="Seconds after which no trial starts, but those that confirm what a search found.")
-]
-MaxTrials = Annotated[int | None, typer.Option(min=1, help="Start at most this many trials.")]
-TrackingUri = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: sqlite under --out.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Move an existing run to .trash and start over.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print trials, time and cost from a few timed steps; run nothing.")
-]
-JsonEvents = Annotated[bool, typer.Option("--json", help="One JSON object per event instead of text.")]
-
 
 @app.command()
+@with_limits
 def run(
+    *,
     study: Annotated[Path, typer.Argument(help="Study file (YAML).")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Dotted overrides of the base config, for example runtime.device=cuda.")
-    ] = None,
+    overrides: Overrides = None,
     out: Out = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the study's name.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, in the place of the study's.")] = None,
@@ -71,34 +59,22 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     extend: Annotated[bool, typer.Option("--extend", help="Add arms or seeds to a finished run.")] = False,
     overwrite: Overwrite = False,
-    concurrency: Concurrency = None,
-    address: Address = None,
-    storage: Storage = None,
-    tracking_uri: TrackingUri = None,
-    max_retries: Retries = 1,
-    time_budget: TimeBudget = None,
-    max_trials: MaxTrials = None,
+    limits: Limits,
     dry_run: DryRun = False,
     json_output: JsonEvents = False,
 ) -> None:
     """Run an ablation study: train every arm x seed, record, report, export the best schedule."""
     from atod_sweep.config.base import parse_assignments
-    from atod_sweep.sweep.run import Rule, run_study
     from atod_sweep.sweep.run import dry_run as estimate
+    from atod_sweep.sweep.run import run_study
+    from atod_sweep.sweep.sequential import rule_for
 
     _find_modules_beside(study)
     changes = parse_assignments(overrides or [])
-    limits = {name: value for name, value in (("max_seeds", max_seeds), ("block", block)) if value is not None}
-    if limits and not until_decided:
-        raise UserError(
-            f"--{next(iter(limits)).replace('_', '-')}: is for adding seeds; add --until-decided, or drop it"
-        )
-    if until_decided and find_spec("scipy") is None:
-        raise UserError("--until-decided: judging hypotheses needs scipy, which is not here; pip install scipy")
-    rule = Rule(**limits) if until_decided else None
+    rule = rule_for(until_decided, max_seeds=max_seeds, block=block)
     if dry_run:
         found = estimate(
-            study, overrides=changes, seeds=seeds, until_decided=rule, backend=backend, concurrency=concurrency
+            study, overrides=changes, seeds=seeds, until_decided=rule, backend=backend, concurrency=limits.concurrency
         )
         typer.echo("\n".join(found.lines()))
         return
@@ -114,31 +90,21 @@ def run(
         extend=extend,
         overwrite=overwrite,
         backend=backend,
-        concurrency=concurrency,
-        address=address,
-        storage=storage,
-        tracking_uri=tracking_uri,
-        max_retries=max_retries,
-        time_budget=time_budget,
-        max_trials=max_trials,
         json_output=json_output,
-        after=_conclude,
-        judge=_judge,
+        after=conclude,
+        judge=judge,
+        **asdict(limits),
     )
-    _close(outcome, json_output, extensible=not until_decided)
+    close(outcome, json_output, extensible=not until_decided)
 
 
 @app.command()
+@with_limits
 def resume(
+    *,
     run_dir: Annotated[Path, typer.Argument(help="Folder of an interrupted run, for example runs/quickstart.")],
     backend: Backend = "ray",
-    concurrency: Concurrency = None,
-    address: Address = None,
-    storage: Storage = None,
-    tracking_uri: TrackingUri = None,
-    max_retries: Retries = 1,
-    time_budget: TimeBudget = None,
-    max_trials: MaxTrials = None,
+    limits: Limits,
     json_output: JsonEvents = False,
 ) -> None:
     """Go on with an interrupted run, from what its folder holds."""
@@ -150,28 +116,17 @@ def resume(
             if word.endswith((".yaml", ".yml")):
                 _find_modules_beside(Path(word))
     outcome = resume_run(
-        run_dir,
-        backend=backend,
-        concurrency=concurrency,
-        address=address,
-        storage=storage,
-        tracking_uri=tracking_uri,
-        max_retries=max_retries,
-        time_budget=time_budget,
-        max_trials=max_trials,
-        json_output=json_output,
-        after=_conclude,
-        judge=_judge,
+        run_dir, backend=backend, json_output=json_output, after=conclude, judge=judge, **asdict(limits)
     )
-    _close(outcome, json_output)
+    close(outcome, json_output)
 
 
 @app.command()
+@with_limits
 def search(
+    *,
     space: Annotated[Path, typer.Argument(help="Search file (YAML), for example search_spaces/schedule.yaml.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Dotted overrides of the base config, for example runtime.device=cuda.")
-    ] = None,
+    overrides: Overrides = None,
     out: Out = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the search's name.")] = None,
     configurations: Annotated[int | None, typer.Option(help="Configurations, in the place of the file's.")] = None,
@@ -179,13 +134,7 @@ def search(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted search.")] = False,
     extend: Annotated[bool, typer.Option("--extend", help="Add configurations to a finished search.")] = False,
     overwrite: Overwrite = False,
-    concurrency: Concurrency = None,
-    address: Address = None,
-    storage: Storage = None,
-    tracking_uri: TrackingUri = None,
-    max_retries: Retries = 1,
-    time_budget: TimeBudget = None,
-    max_trials: MaxTrials = None,
+    limits: Limits,
     dry_run: DryRun = False,
     json_output: JsonEvents = False,
 ) -> None:
@@ -198,7 +147,7 @@ def search(
     changes = parse_assignments(overrides or [])
     if dry_run:
         found = estimate(
-            space, overrides=changes, configurations=configurations, backend=backend, concurrency=concurrency
+            space, overrides=changes, configurations=configurations, backend=backend, concurrency=limits.concurrency
         )
         typer.echo("\n".join(found.lines()))
         return
@@ -212,17 +161,11 @@ def search(
         extend=extend,
         overwrite=overwrite,
         backend=backend,
-        concurrency=concurrency,
-        address=address,
-        storage=storage,
-        tracking_uri=tracking_uri,
-        max_retries=max_retries,
-        time_budget=time_budget,
-        max_trials=max_trials,
         json_output=json_output,
-        after=_conclude,
+        after=conclude,
+        **asdict(limits),
     )
-    _close(outcome, json_output)
+    close(outcome, json_output)
 
 
 @spaces.command("show")
@@ -310,7 +253,7 @@ def train(
 
 @app.command()
 def report(
-    run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")],
+    run_dir: RunDir,
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", help="html, md or pdf (needs Chromium); repeatable; default: html, md."),
@@ -341,7 +284,7 @@ def compare(
 
 @app.command()
 def export(
-    run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")],
+    run_dir: RunDir,
     to: Annotated[
         str, typer.Option("--to", help="bundle, the framework that shall run it (see the README), or all of them.")
     ] = "bundle",
@@ -496,73 +439,6 @@ def _find_modules_beside(file: Path) -> None:
     """Let `env.id: my_module:MyEnv` name a module in the folder of a study, search or config."""
     if file.is_file():
         sys.path.append(str(file.resolve().parent))
-
-
-def _judge(run_dir: Path) -> dict[str, Any]:
-    """A look at the claims of a study that adds seeds until they are decided."""
-    try:
-        from atod_sweep.evidence.look import look
-    except ModuleNotFoundError as missing:
-        raise UserError(
-            f"{run_dir}: judging claims needs {missing.name}, which is not here; elsewhere: atod-sweep resume {run_dir}"
-        ) from None
-
-    return look(run_dir)
-
-
-def _conclude(run_dir: Path) -> None:
-    """Report and best schedule of a finished run, written before it is closed in MLflow.
-
-    A machine that can train need not hold what reports are made with.
-    """
-    try:
-        from atod_sweep.evidence.report import write
-        from atod_sweep.export.best import write_best
-    except ModuleNotFoundError as missing:
-        said = f"no report: {missing.name} is not installed here; where it is: atod-sweep report {run_dir}"
-        typer.echo(said, err=True)
-        return
-    from atod_sweep.training import NUMERICS
-
-    try:
-        write_best(run_dir)
-    except UserError as nothing_to_export:  # every trial failed, say: the report states it
-        typer.echo(f"no schedule exported: {nothing_to_export}", err=True)
-    write(run_dir, NUMERICS)
-
-
-def _close(outcome: Any, json_output: bool, extensible: bool = False) -> None:
-    """Print what came of a run (a `sweep.session.Outcome`), and exit with 0 only if enough trials completed.
-
-    `extensible`: the command just given can add seeds until the claims are decided.
-    """
-    run_dir = outcome.run_dir
-    if outcome.interrupted:
-        if not json_output:
-            typer.echo(f"stopped with {outcome.complete} of {outcome.total} trials done")
-        raise typer.Exit(130)
-    if not json_output:
-        from atod_sweep.sweep import ledger
-        from atod_sweep.sweep.endings import lines as endings
-
-        for line in endings(ledger.read(run_dir)):
-            typer.echo(line)
-    if not json_output and (run_dir / "report.html").exists():
-        from atod_sweep.evidence.results import load
-        from atod_sweep.evidence.summary import lines
-        from atod_sweep.evidence.verdicts import judge
-        from atod_sweep.sweep.sequential import Rule
-
-        results = load(run_dir)
-        typer.echo("\n".join(lines(results)))
-        typer.echo(f"\n report    {run_dir / 'report.html'}")
-        if (run_dir / "best_schedule.yaml").exists():
-            typer.echo(f" schedule  {run_dir / 'best_schedule.yaml'}")
-        open_claims = any(verdict.outcome == "undecided" for verdict in judge(results))
-        if extensible and open_claims and len(results.seeds) < Rule.max_seeds:
-            given = [part for part in sys.argv[1:] if part not in ("--resume", "--extend", "--overwrite")]
-            typer.echo(f" next      {shlex.join(['atod-sweep', *given, '--extend', '--until-decided'])}")
-    raise typer.Exit(0 if outcome.ok else 1)
 
 
 def main() -> None:

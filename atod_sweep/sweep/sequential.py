@@ -7,6 +7,7 @@ row for every look at the claims. So a run that was killed anywhere goes on as i
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 from atod_sweep.errors import UserError
@@ -34,6 +35,21 @@ class Rule:
             )
         after = max(first) + 1
         return [*first, *range(after, after + self.max_seeds - len(first))]
+
+
+def rule_for(until_decided: bool, **bounds: int | None) -> Rule | None:
+    """The rule that a command line asks for; None: no seeds are added. `bounds`: fields of `Rule`, None if not given.
+
+    UserError for bounds without seeds to bound, and where claims cannot be judged.
+    """
+    given = {name: value for name, value in bounds.items() if value is not None}
+    if not until_decided:
+        for name in given:
+            raise UserError(f"--{name.replace('_', '-')}: is for adding seeds; add --until-decided, or drop it")
+        return None
+    if find_spec("scipy") is None:
+        raise UserError("--until-decided: judging hypotheses needs scipy, which is not here; pip install scipy")
+    return Rule(**given)
 
 
 def in_blocks(work: Work, plan: Plan, first: list[int], rule: Rule) -> Work:

@@ -28,7 +28,7 @@ def close(write_study, tmp_path, monkeypatch, capsys):
         outcome = run_study(path, out=tmp_path, name="it", backend="local", trainer=FAKE, overwrite=True)
         (outcome.run_dir / "report.html").touch()
         with pytest.raises(typer.Exit):
-            cli._close(outcome, False, extensible=extensible)
+            cli.close(outcome, False, extensible=extensible)
         return [shlex.split(line) for line in capsys.readouterr().out.splitlines() if line.startswith(" next ")]
 
     return close

@@ -128,7 +128,7 @@ def call_fake(call, monkeypatch):
     monkeypatch.setattr(search, "run_search", functools.partial(search.run_search, trainer=FAKE))
     monkeypatch.setattr(session, "Mirror", NoMlflow)
     monkeypatch.setattr(session, "Background", NoMlflow)
-    monkeypatch.setattr(cli, "_conclude", lambda run_dir: None)
+    monkeypatch.setattr(cli, "conclude", lambda run_dir: None)
     return functools.partial(call, "search", "tiny.yaml", "--backend", "local")
 
 

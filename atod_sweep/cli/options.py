@@ -1,0 +1,69 @@
+"""Options that several verbs take, each with its name and help once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Dotted overrides of the base config, for example runtime.device=cuda.")
+]
+RunDir = Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder that holds one subfolder per study.")]
+Backend = Annotated[str, typer.Option(help="ray, or local: the same trials without Ray, on this machine.")]
+TrackingUri = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: sqlite under --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Move an existing run to .trash and start over.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print trials, time and cost from a few timed steps; run nothing.")
+]
+JsonEvents = Annotated[bool, typer.Option("--json", help="One JSON object per event instead of text.")]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where and how far trials run, for all verbs that run some: fields of `sweep.session.Options` of these names."""
+
+    concurrency: Annotated[
+        int | None, typer.Option(help="Trials at a time; default: what the resources hold, one if local.")
+    ] = None
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to use, for example auto; default: this machine.")
+    ] = None
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or URI (s3://, gs://) through which nodes that do not see --out give back their files."
+        ),
+    ] = None
+    tracking_uri: TrackingUri = None
+    max_retries: Annotated[int, typer.Option(min=0, help="Further attempts at a trial whose failure may pass.")] = 1
+    time_budget: Annotated[
+        float | None,
+        typer.Option(help="Seconds after which no trial starts, but those that confirm what a search found."),
+    ] = None
+    max_trials: Annotated[int | None, typer.Option(min=1, help="Start at most this many trials.")] = None
+
+
+def with_limits(verb: Callable[..., None]) -> Callable[..., None]:
+    """`verb` as Typer shall see it: with an option for every field of `Limits` where its parameter `limits` stands."""
+    fields = inspect.signature(Limits, eval_str=True).parameters
+    own = inspect.signature(verb, eval_str=True)
+    shown = [
+        field for name, one in own.parameters.items() for field in (fields.values() if name == "limits" else [one])
+    ]
+
+    @functools.wraps(verb)
+    def called(**given: Any) -> None:
+        limits = Limits(**{name: given.pop(name) for name in fields})
+        verb(**given, limits=limits)
+
+    called.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in shown]
+    )
+    return called
