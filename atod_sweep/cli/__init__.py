@@ -16,13 +16,13 @@ from atod_sweep.cli.options import (
     Backend,
     DryRun,
     JsonEvents,
-    Limits,
     Out,
     Overrides,
     Overwrite,
     RunDir,
+    RunOptions,
     TrackingUri,
-    with_limits,
+    with_run_options,
 )
 from atod_sweep.errors import UserError
 
@@ -38,7 +38,7 @@ app.add_typer(spaces, name="space")
 
 
 @app.command()
-@with_limits
+@with_run_options
 def run(
     *,
     study: Annotated[Path, typer.Argument(help="Study file (YAML).")],
@@ -59,7 +59,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     extend: Annotated[bool, typer.Option("--extend", help="Add arms or seeds to a finished run.")] = False,
     overwrite: Overwrite = False,
-    limits: Limits,
+    options: RunOptions,
     dry_run: DryRun = False,
     json_output: JsonEvents = False,
 ) -> None:
@@ -74,7 +74,7 @@ def run(
     rule = rule_for(until_decided, max_seeds=max_seeds, block=block)
     if dry_run:
         found = estimate(
-            study, overrides=changes, seeds=seeds, until_decided=rule, backend=backend, concurrency=limits.concurrency
+            study, overrides=changes, seeds=seeds, until_decided=rule, backend=backend, concurrency=options.concurrency
         )
         typer.echo("\n".join(found.lines()))
         return
@@ -93,18 +93,18 @@ def run(
         json_output=json_output,
         after=conclude,
         judge=judge,
-        **asdict(limits),
+        **asdict(options),
     )
     close(outcome, json_output, extensible=not until_decided)
 
 
 @app.command()
-@with_limits
+@with_run_options
 def resume(
     *,
     run_dir: Annotated[Path, typer.Argument(help="Folder of an interrupted run, for example runs/quickstart.")],
     backend: Backend = "ray",
-    limits: Limits,
+    options: RunOptions,
     json_output: JsonEvents = False,
 ) -> None:
     """Go on with an interrupted run, from what its folder holds."""
@@ -116,13 +116,13 @@ def resume(
             if word.endswith((".yaml", ".yml")):
                 _find_modules_beside(Path(word))
     outcome = resume_run(
-        run_dir, backend=backend, json_output=json_output, after=conclude, judge=judge, **asdict(limits)
+        run_dir, backend=backend, json_output=json_output, after=conclude, judge=judge, **asdict(options)
     )
     close(outcome, json_output)
 
 
 @app.command()
-@with_limits
+@with_run_options
 def search(
     *,
     space: Annotated[Path, typer.Argument(help="Search file (YAML), for example search_spaces/schedule.yaml.")],
@@ -134,7 +134,7 @@ def search(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted search.")] = False,
     extend: Annotated[bool, typer.Option("--extend", help="Add configurations to a finished search.")] = False,
     overwrite: Overwrite = False,
-    limits: Limits,
+    options: RunOptions,
     dry_run: DryRun = False,
     json_output: JsonEvents = False,
 ) -> None:
@@ -147,7 +147,7 @@ def search(
     changes = parse_assignments(overrides or [])
     if dry_run:
         found = estimate(
-            space, overrides=changes, configurations=configurations, backend=backend, concurrency=limits.concurrency
+            space, overrides=changes, configurations=configurations, backend=backend, concurrency=options.concurrency
         )
         typer.echo("\n".join(found.lines()))
         return
@@ -163,7 +163,7 @@ def search(
         backend=backend,
         json_output=json_output,
         after=conclude,
-        **asdict(limits),
+        **asdict(options),
     )
     close(outcome, json_output)
 
@@ -203,41 +203,21 @@ def train(
     json_output: JsonEvents = False,
 ) -> None:
     """Train one student, without Ray and MLflow."""
-    from atod_sweep.config.base import dump_yaml, parse_assignments
+    from atod_sweep.config.base import parse_assignments
     from atod_sweep.config.files import load_train
 
     _find_modules_beside(Path(config))
     changes = parse_assignments(overrides or [])
-    if schedule is not None:
-        from atod_sweep.export.schedule_file import train_overrides
-
-        # The schedule first, rescaled to the length and horizon asked for; the user's own overrides have the last word.
-        carried = train_overrides(schedule, steps=changes.get("steps"), horizon=changes.get("env.horizon"))
-        resolved = load_train(load_train(config, carried).model_dump(mode="json"), changes)
-    else:
+    if schedule is None:
         resolved = load_train(config, changes)
+    else:
+        from atod_sweep.export.schedule_file import load_train_with
 
-    from atod_sweep.config.rows import rewind
-    from atod_sweep.training import models, trainer
+        resolved = load_train_with(schedule, config, changes)
 
-    metrics, begun = out / "metrics.jsonl", False
-    if os.environ.get("RANK", "0") == "0":  # under `accelerate launch`, one process keeps the records
-        out.mkdir(parents=True, exist_ok=True)
-        if not resume and metrics.exists():
-            raise UserError(f"{out}: holds a finished or interrupted training; use --resume, or another --out")
-        if resume and (out / "student").exists() and not (out / "checkpoint").exists():
-            raise UserError(f"--resume: {out} holds a finished training, nothing is left to do; use another --out")
-        (out / "config.yaml").write_text(dump_yaml(resolved.model_dump(mode="json")), encoding="utf-8")
-    models.ensure(resolved, lambda line: typer.echo(line, err=True))
+    from atod_sweep.training.recorded import train_into
 
-    def report(rows: list[dict[str, Any]]) -> None:
-        nonlocal begun
-        if not begun:  # a resumed training repeats what it reported after its checkpoint
-            rewind(metrics, rows)
-            begun = True
-        with metrics.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-        last = rows[-1]
+    def show(last: dict[str, Any]) -> None:
         if json_output:
             typer.echo(json.dumps(last))
         else:
@@ -246,7 +226,7 @@ def train(
                 f"turns {last['eval/turns']:.1f}  {last['cost/seconds']:.0f} s"
             )
 
-    result = trainer.train(resolved, out, report, resume=resume)
+    result = train_into(out, resolved, resume, lambda line: typer.echo(line, err=True), show)
     if not json_output:
         typer.echo(f"student  {out / 'student'}\nsuccess  {result.final['eval/success']:.3f}")
 
@@ -355,23 +335,13 @@ def envs(
 ) -> None:
     """List the shipped environments, with the speed measured here and the demonstrator's success."""
     from atod_sweep import envs as registry
-    from atod_sweep.config.train import Env
-    from atod_sweep.envs.speed import measure
+    from atod_sweep.envs.speed import lines
 
     if env is not None:
         typer.echo(registry.card(env))
         return
-    for name in registry.names():
-        try:
-            horizon = registry.usual_horizon(name)
-            speed = measure(Env(id=name, horizon=horizon), seconds=seconds)
-        except UserError as problem:
-            typer.echo(f"{name:14} {problem}")
-        else:
-            typer.echo(
-                f"{name:14} {speed.steps_per_second:>9,.0f} steps/s   "
-                f"demonstrator {speed.success:.2f} at horizon {horizon}"
-            )
+    for line in lines(seconds):
+        typer.echo(line)
 
 
 @app.command()

@@ -26,7 +26,7 @@ JsonEvents = Annotated[bool, typer.Option("--json", help="One JSON object per ev
 
 
 @dataclass(frozen=True)
-class Limits:
+class RunOptions:
     """Where and how far trials run, for all verbs that run some: fields of `sweep.session.Options` of these names."""
 
     concurrency: Annotated[
@@ -50,20 +50,20 @@ class Limits:
     max_trials: Annotated[int | None, typer.Option(min=1, help="Start at most this many trials.")] = None
 
 
-def with_limits(verb: Callable[..., None]) -> Callable[..., None]:
-    """`verb` as Typer shall see it: with an option for every field of `Limits` where its parameter `limits` stands."""
-    fields = inspect.signature(Limits, eval_str=True).parameters
-    own = inspect.signature(verb, eval_str=True)
-    shown = [
-        field for name, one in own.parameters.items() for field in (fields.values() if name == "limits" else [one])
-    ]
+def with_run_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """`verb` as Typer shall see it: in the place of its parameter `options`, one option for every field."""
+    fields = inspect.signature(RunOptions, eval_str=True).parameters
+    given = inspect.signature(verb, eval_str=True)
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in given.parameters.items():
+        parameters += fields.values() if name == "options" else [parameter]
 
     @functools.wraps(verb)
-    def called(**given: Any) -> None:
-        limits = Limits(**{name: given.pop(name) for name in fields})
-        verb(**given, limits=limits)
+    def called(**values: Any) -> None:
+        options = RunOptions(**{name: values.pop(name) for name in fields})
+        verb(**values, options=options)
 
-    called.__signature__ = own.replace(  # type: ignore[attr-defined]
-        parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in shown]
+    called.__signature__ = given.replace(  # type: ignore[attr-defined]
+        parameters=[one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
     )
     return called

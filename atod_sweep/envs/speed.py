@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import gymnasium
@@ -56,6 +56,21 @@ def measure(
     elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu_began
     env.close()
     return Speed(episodes, steps, elapsed, cpu, solved / episodes)
+
+
+def lines(seconds: float) -> Iterator[str]:
+    """One for every shipped environment as it is measured: its speed with the demonstrator, or why it has none here."""
+    for name in envs.names():
+        try:
+            horizon = envs.usual_horizon(name)
+            speed = measure(Env(id=name, horizon=horizon), seconds=seconds)
+        except UserError as problem:
+            yield f"{name:14} {problem}"
+        else:
+            yield (
+                f"{name:14} {speed.steps_per_second:>9,.0f} steps/s   "
+                f"demonstrator {speed.success:.2f} at horizon {horizon}"
+            )
 
 
 def _chooser(game: object, player: Player, env_id: str) -> Callable[[], str]:

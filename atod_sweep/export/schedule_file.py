@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from atod_sweep.config.base import Record, dump_yaml, load_yaml, validate
+from atod_sweep.config.files import load_train
 from atod_sweep.config.objective import Hybrid, Interpolated, Product, TargetKL, Thresholds
 from atod_sweep.config.schedules import Adaptive, ClosedForm, ClosedFormSchedule, Constant
 from atod_sweep.config.train import Train
@@ -131,3 +133,12 @@ def train_overrides(source: Path, steps: int | None = None, horizon: int | None 
         "steps": schedule.steps,
         "env.horizon": schedule.horizon,
     }
+
+
+def load_train_with(source: Path, config: str, overrides: Mapping[str, Any]) -> Train:
+    """A trainer config with the schedule at `source`, rescaled to the length and horizon that `overrides` ask for.
+
+    The schedule goes over the config, and the overrides have the last word.
+    """
+    carried = train_overrides(source, steps=overrides.get("steps"), horizon=overrides.get("env.horizon"))
+    return load_train(load_train(config, carried).model_dump(mode="json"), overrides)
