@@ -14,9 +14,10 @@ from atod_sweep.errors import UserError
 from atod_sweep.evidence.front import front
 from atod_sweep.evidence.results import load
 from atod_sweep.sweep import ledger, session
+from atod_sweep.sweep.campaign import layers
 from atod_sweep.sweep.regret import RULES, recorded, regret
 from atod_sweep.sweep.run import resume_run
-from atod_sweep.sweep.search import layers, run_search
+from atod_sweep.sweep.search import run_search
 
 
 class NoMlflow:
