@@ -1,4 +1,4 @@
-"""What a run was made with: package versions, code revision, hardware."""
+"""What a run was made with: definition, command line, package versions, code revision, hardware."""
 
 from __future__ import annotations
 
@@ -6,13 +6,41 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import atod_sweep
+from atod_sweep.config.base import content_hash
+from atod_sweep.sweep.jobs import Row
 
 _PACKAGES = ("atod-sweep", "torch", "transformers", "ray", "optuna", "mlflow", "numpy", "gymnasium")
+
+
+def circumstances(definition: dict[str, Any], argv: Sequence[str]) -> Row:
+    """The fields of a study row that say how the run was made."""
+    from atod_sweep.training import NUMERICS
+
+    return {
+        "definition": definition,
+        "definition_hash": content_hash(definition),
+        "argv": list(argv),
+        "versions": versions(),
+        "numerics": NUMERICS,
+        "git": git_revision(),
+        "hardware": hardware(),
+    }
+
+
+def is_news(old: Row | None, row: Row) -> bool:
+    """True if more than the command line and the models' whereabouts differ, or what the run itself decided since."""
+    if old is None:
+        return True
+    if old["definition_hash"] != row["definition_hash"]:
+        return True
+    keys = ("question", "reference", "versions", "numerics", "git", "hardware")
+    return any(old.get(key) != row[key] for key in keys)
 
 
 def versions() -> dict[str, str]:

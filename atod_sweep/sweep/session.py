@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from atod_sweep.config.base import content_hash, validate
+from atod_sweep.config.base import content_hash
 from atod_sweep.config.study import Metric, Resources
-from atod_sweep.config.train import Train, model_key
+from atod_sweep.config.train import model_key
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import ledger, local, progress, provenance, runner
 from atod_sweep.sweep.background import Background
-from atod_sweep.sweep.jobs import Job, Trainer, load
+from atod_sweep.sweep.jobs import Job, Trainer
 from atod_sweep.sweep.ledger import History, Ledger
+from atod_sweep.sweep.models import ensure_models
 from atod_sweep.sweep.progress import Progress, Scoreboard
 from atod_sweep.sweep.queue import Source
 from atod_sweep.sweep.recorder import Recorder
@@ -176,13 +177,14 @@ class Session:
 
     def prepare(self, show: Progress, row_id: str) -> Mirror | NoMirror:
         """Models, the study row, MLflow: everything before the first trial."""
-        self.row = {"id": row_id, "event": "study", **self.work.row, **_circumstances(self.work, self.options)}
+        how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
+        self.row = {"id": row_id, "event": "study", **self.work.row, **how}
         mirror = self._mirror(show)
         self._models = ensure_models(self.work.configs, self.options.trainer, show)
         pairs = {key: asdict(models) for key, models in self._models.items()}
         self.row |= {"models": next(iter(pairs.values())), "pairs": pairs}
         (self.run_dir / self.work.file).write_text(self.work.text, encoding="utf-8")
-        if _is_news(self.history.study, self.row):
+        if provenance.is_news(self.history.study, self.row):
             self.record(self.row)
         mirror.begin()
         return mirror
@@ -291,34 +293,6 @@ def _close(tracker: Background, mirror: Mirror | NoMirror, status: str, show: Pr
         show.note(f"MLflow is behind the ledger ({tracker.problem}); catch up with: atod-sweep sync {run_dir}")
 
 
-# ---- models ---------------------------------------------------------------------------------------------------------
-
-
-def ensure_models(configs: Iterable[dict[str, Any]], trainer: Trainer, show: Progress) -> dict[str, Any]:
-    """Every pair of models that the configs need, built or found once, before any worker asks."""
-    ensure = load(trainer.ensure)
-    models: dict[str, Any] = {}
-    for config in configs:
-        key = model_key(config)
-        if key not in models:
-            models[key] = ensure(validate(Train, config, "config"), show.note)
-            show.note(_describe(models[key]), event="models", **asdict(models[key]))
-    return models
-
-
-def _describe(models: Any) -> str:
-    parts = []
-    for role, ref in (("teacher", models.teacher), ("base student", models.student)):
-        if ref is not None:
-            how = f"built in {progress.clock(ref.seconds)}" if ref.built else "found"
-            success = f"  (success {ref.success:.2f})" if ref.success is not None else ""
-            parts.append(f"{role}  {how}{success}")
-    return "          ".join(parts)
-
-
-# ---- words ----------------------------------------------------------------------------------------------------------
-
-
 def _announce(show: Progress, work: Work, options: Options) -> None:
     width = at_a_time(work, options)
     where = f"{width} at a time on {runner.cpu_cores()} CPUs"
@@ -336,27 +310,3 @@ def _announce(show: Progress, work: Work, options: Options) -> None:
         trials=work.total,
         definition_hash=content_hash(work.definition),
     )
-
-
-def _circumstances(work: Work, options: Options) -> ledger.Row:
-    from atod_sweep.training import NUMERICS
-
-    return {
-        "definition": work.definition,
-        "definition_hash": content_hash(work.definition),
-        "argv": list(options.argv or sys.argv),
-        "versions": provenance.versions(),
-        "numerics": NUMERICS,
-        "git": provenance.git_revision(),
-        "hardware": provenance.hardware(),
-    }
-
-
-def _is_news(old: ledger.Row | None, row: ledger.Row) -> bool:
-    """True if more than the command line and the models' whereabouts differ, or what the run itself decided since."""
-    if old is None:
-        return True
-    if old["definition_hash"] != row["definition_hash"]:
-        return True
-    keys = ("question", "reference", "versions", "numerics", "git", "hardware")
-    return any(old.get(key) != row[key] for key in keys)
