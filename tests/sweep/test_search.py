@@ -9,6 +9,7 @@ import fake_training
 import pytest
 import yaml
 from fake_training import FAKE
+from test_run_local import NoMlflow
 
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.front import front
@@ -18,27 +19,6 @@ from atod_sweep.sweep.campaign import layers
 from atod_sweep.sweep.regret import RULES, recorded, regret
 from atod_sweep.sweep.run import resume_run
 from atod_sweep.sweep.search import run_search
-
-
-class NoMlflow:
-    """Stands in for MLflow where the test is about something else."""
-
-    problem = None
-
-    def __init__(self, *args):
-        pass
-
-    def begin(self):
-        pass
-
-    def add(self, row):
-        pass
-
-    def close(self, timeout):
-        return True
-
-    def end(self, status):
-        pass
 
 
 @pytest.fixture(autouse=True)
