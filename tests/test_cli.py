@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 from atod_sweep import cli
+from atod_sweep.cli.options import RunOptions
 from atod_sweep.envs.support_desk import SupportDesk
 from atod_sweep.errors import UserError
+from atod_sweep.sweep.session import Options
 
 QUICKSTART = str(Path(__file__).parents[1] / "studies" / "quickstart.yaml")
 TINY = {"hidden": 16, "layers": 1, "heads": 2}
@@ -143,6 +146,21 @@ def test_other_bad_input(words, said, call):
     assert code == 2
     assert len(err.strip().splitlines()) == 1, err
     assert said in err
+
+
+def test_the_options_of_a_run_are_a_session_s_and_reach_it(call, monkeypatch, tmp_path):
+    assert {(f.name, f.default) for f in fields(RunOptions)} <= {(f.name, f.default) for f in fields(Options)}
+    asked: dict[str, object] = {}
+
+    def look(*_, **options):
+        asked.update(options)
+        raise UserError("seen")
+
+    monkeypatch.setattr("atod_sweep.sweep.run.resume_run", look)
+    words = ["--concurrency=3", "--address=a", "--storage=s", "--tracking-uri=t", "--max-retries=2"]
+    assert call("resume", str(tmp_path), *words, "--time-budget=5", "--max-trials=6", "--backend=local")[0] == 2
+    given = {"concurrency": 3, "address": "a", "storage": "s", "tracking_uri": "t", "max_retries": 2}
+    assert given.items() | {("time_budget", 5.0), ("max_trials", 6), ("backend", "local")} <= asked.items()
 
 
 def test_schemas_are_json(call):
