@@ -171,7 +171,8 @@ def measure_tune(trials: int) -> Measured:
     """As many empty trials on Ray Tune alone, each reporting one number as often: what Ray itself costs and keeps."""
     from atod_sweep.sweep.runner import RAY_ENVIRONMENT
 
-    os.environ.update(RAY_ENVIRONMENT)
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     began = time.time()
     import ray
     from ray import tune
@@ -282,7 +283,13 @@ def text(found: list[Measured], runs: list[Ledger], load: str) -> str:
     lines += [
         "",
         "Trials that do nothing: what one costs, and the driver's resident memory after so many trials.",
-        "*Ray Tune alone*: the same number of empty trials without anything of ours: what Ray itself keeps of each.",
+        "*Ray Tune alone*: as many empty trials without anything of ours, with configs of nothing and results of one",
+        "number: what Ray itself keeps. Tune holds on to its trial objects until its end. Ours are emptied when a trial",
+        "is over, so that neither its config nor what it reported stays.",
+        *(
+            f"{case.backend}: the driver grew by {_growth(case):.1f} MB from the first figure to the last."
+            for case in dry
+        ),
         "",
         "| backend | trials | start | per trial | driver's CPU per trial | memory, MB (trials) |",
         "|---|---|---|---|---|---|",
@@ -309,6 +316,10 @@ def text(found: list[Measured], runs: list[Ledger], load: str) -> str:
             f"| {run.between:.3f} s | {run.outside:.1%} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _growth(case: Measured) -> float:
+    return case.memory[max(case.memory)] - case.memory[min(case.memory)]
 
 
 def main() -> None:

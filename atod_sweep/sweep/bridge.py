@@ -187,7 +187,7 @@ def searcher(bridge: Bridge) -> Searcher:
 def _empty(trial: Any) -> None:
     """Let go of what a Tune trial holds once it is over: the config three times, and a result in Ray's own memory.
 
-    Names that another version of Ray does not know are only set in vain.
+    Under another version of Ray a name may be set in vain, which tests/sweep/test_bridge.py would notice.
     """
     for name in ("config", "evaluated_params", "_Trial__unresolved_config"):
         setattr(trial, name, {})

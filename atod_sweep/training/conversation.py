@@ -152,6 +152,7 @@ def _is_thin(tokenizer: Any) -> bool:
     return (
         isinstance(tokenizer, kind)
         and type(tokenizer)._encode_plus is kind._encode_plus
+        and type(tokenizer).decode is kind.decode
         and type(tokenizer)._decode is kind._decode
         and not tokenizer.split_special_tokens
     )

@@ -182,9 +182,8 @@ class FoldedDecoder(Decoder):
         def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
             cache = self.cache[layer]
             cache.permute(1, 3, 0, 2, 4)[write] = kv.permute(1, 2, 0, 3, 4)
-            if layer < len(self.cache) - 1:
-                return _attention(q, cache[:, :, :, :visible], mask)
-            return _attention(q if width == 1 else q[:, None], cache[:, :, :, :visible], last_mask)
+            seen = cache[:, :, :, :visible]
+            return _attention(q, seen, mask) if q.dim() == 4 else _attention(q[:, None], seen, last_mask)
 
         return self.model.run(ids_BL, rotary, attend, None if width == 1 else row_B * width + last_B)
 

@@ -106,7 +106,7 @@ class Player:
     def _begin(self, policy: Policy, chunks: list[list[int]], pad: int) -> tuple[Decoder, Tensor]:
         """A decoder that has been fed everybody's first chunk, and the logits after it.
 
-        Of equal chunks, such as those of a group on one task, one is computed and its cache copied.
+        Without CUDA graphs, of equal chunks, such as those of a group on one task, only one is computed.
         """
         if self.cuda_graphs and policy.device.type == "cuda":
             decoder = self._graphed.get((policy, len(chunks)))
@@ -114,11 +114,12 @@ class Player:
                 decoder = self._graphed[policy, len(chunks)] = GraphedDecoder(policy, len(chunks), slots=128)
             decoder.begin()
             return decoder, _feed(decoder, chunks, pad)
-        place = {chunk: i for i, chunk in enumerate(dict.fromkeys(map(tuple, chunks)))}
+        keys = [tuple(chunk) for chunk in chunks]
+        place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         first = decoder_for(policy, len(place))
         logits = _feed(first, list(place), pad)
         if len(place) < len(chunks):
-            rows = torch.tensor([place[tuple(chunk)] for chunk in chunks], device=logits.device)
+            rows = torch.tensor([place[key] for key in keys], device=logits.device)
             first.select(rows, first.longest)
             logits = logits.index_select(0, rows)
         return first, logits

@@ -16,15 +16,12 @@ width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-TALL = 1024  # rows; measured: below, starting oneDNN costs what it saves
 COMPACT_PARAMETERS = 30_000_000  # above this, a second copy of the weights costs more than the calls it saves
 
 
@@ -73,36 +70,9 @@ def rotary(model: Any, length: int) -> Tensor:
     return torch.polar(torch.ones_like(angle), angle)
 
 
-def product(x_MK: Tensor, weight_NK: Tensor) -> Tensor:
-    """x weight^T, without autograd.
-
-    On an AMD EPYC, oneDNN multiplies tall float32 matrices by small ones 7 to 25 % faster than the MKL that PyTorch
-    calls for them (measured); this is the operator by which `torch.compile` reaches it.
-    """
-    if len(x_MK) >= TALL and x_MK.dtype == torch.float32 and _by_onednn(x_MK):
-        made: Tensor = torch.ops.mkldnn._linear_pointwise(x_MK, weight_NK, None, "none", [], "")
-        return made
-    return x_MK @ weight_NK.T
-
-
-def gated(x_MC: Tensor, gate_up: Tensor) -> Tensor:
-    """silu(x gate^T) (x up^T), without autograd; oneDNN makes of each product and what follows it one pass."""
-    if len(x_MC) >= TALL and _by_onednn(x_MC):
-        gate_IC, up_IC = gate_up.chunk(2)
-        made: Tensor = torch.ops.mkldnn._linear_pointwise(x_MC, gate_IC, None, "swish", [], "")
-        made = torch.ops.mkldnn._linear_pointwise.binary(x_MC, made, up_IC, None, "mul")
-        return made
-    gate_MI, up_MI = (x_MC @ gate_up.T).chunk(2, 1)
-    return F.silu(gate_MI).mul_(up_MI)
-
-
-def _by_onednn(x: Tensor) -> bool:
-    return x.device.type == "cpu" and _has_onednn()
-
-
-@cache
-def _has_onednn() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+def are_few(index_N: Tensor, ids_BT: Tensor) -> bool:
+    """Whether so few positions are wanted that the last block's attention pays for putting them together."""
+    return 2 * len(index_N) < ids_BT.numel()
 
 
 def pairs(x: Tensor) -> Tensor:

@@ -17,15 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from atod_sweep.training.llama import TALL, Wanted, gated, head_width, inverse_rms, merged, pairs, product, rotary
+from atod_sweep.training.llama import Wanted, are_few, head_width, inverse_rms, merged, pairs, rotary
 
 # (layer, queries B x L x H x D, keys and values 2 x B x L x H x D) -> attended values, M x (H D).
-# If not all positions go on, the last layer's queries and attended values are of the N that do: N x H x D, N x (H D).
+# Where few positions go on, the last layer's queries and attended values are theirs alone: N x H x D, N x (H D).
 Attend = Callable[[int, Tensor, Tensor], Tensor]
 
 
-PRODUCTS_UP_TO = 512  # tokens per row; measured: 0.6 times the fused kernel's cost at 96, no gain at 2,048
-CAUSAL_PARTS = 3  # into which queries are cut, so that later keys need not be masked; measured: the best of 1 to 4
+PRODUCTS_UP_TO = 512  # tokens per row; measured: 0.6 times the fused kernel's cost at 96 and at 250
+CAUSAL_PARTS = 3  # of a row's queries, each multiplied with no later part's keys; measured: the best of 1 to 4
 
 
 class FoldedLlama:
@@ -57,7 +57,7 @@ class FoldedLlama:
 
         def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
             k, v = kv.transpose(2, 3)
-            if layer == len(self.layers) - 1:
+            if q.dim() == 3:
                 return wanted.attended(attention(wanted.queries(q), k, v, wanted.visible_BQT))
             return attention(q.transpose(1, 2), k, v, None).transpose(1, 2).flatten(2).flatten(0, 1)
 
@@ -69,26 +69,29 @@ class FoldedLlama:
         rows, length = ids_BL.shape
         inner = self.heads * self.dim
 
-        def project(n: Tensor, weight: Tensor, kinds: int) -> Tensor:
-            heads = product(n, weight).view(rows, length, kinds, self.heads, self.dim)
-            return heads.permute(2, 0, 1, 3, 4)
+        def project(n_MC: Tensor, weight: Tensor, kinds: int) -> Tensor:
+            return (n_MC @ weight.T).view(rows, length, kinds, self.heads, self.dim).permute(2, 0, 1, 3, 4)
 
         x_MC = F.embedding(ids_BL.flatten(), self.embedding).float()
         for i, (qkv, out, gate_up, down) in enumerate(self.layers):
             n_MC = self._normed(x_MC)
-            if index_N is None or i < len(self.layers) - 1:
+            going_on = index_N if i == len(self.layers) - 1 else None
+            if going_on is not None and are_few(going_on, ids_BL):
+                kv = project(n_MC, qkv[inner:], 2)
+                _rotate(kv[0], rotary)
+                x_MC = x_MC.index_select(0, going_on)
+                q_NHD = (n_MC.index_select(0, going_on) @ qkv[:inner].T).view(-1, self.heads, self.dim)
+                _rotate(q_NHD, rotary.expand(rows, length, 1, -1)[going_on // length, going_on % length])
+                a_MC = attend(i, q_NHD, kv)
+            else:
                 heads = project(n_MC, qkv, 3)
                 _rotate(heads[:2], rotary)
                 a_MC = attend(i, heads[0], heads[1:])
-            else:
-                kv = project(n_MC, qkv[inner:], 2)
-                _rotate(kv[0], rotary)
-                q = product(n_MC.index_select(0, index_N), qkv[:inner]).view(-1, self.heads, self.dim)
-                _rotate(q, rotary.expand(rows, length, 1, -1)[index_N // length, index_N % length])
-                a_MC = attend(i, q, kv)
-                x_MC = x_MC.index_select(0, index_N)
+                if going_on is not None:
+                    x_MC, a_MC = x_MC.index_select(0, going_on), a_MC.index_select(0, going_on)
             x_MC = self._plus(x_MC, a_MC, out)
-            x_MC = self._plus(x_MC, gated(self._normed(x_MC), gate_up), down)
+            gate, up = (self._normed(x_MC) @ gate_up.T).chunk(2, 1)
+            x_MC = self._plus(x_MC, F.silu(gate).mul_(up), down)
         logits_NV = (x_MC * inverse_rms(x_MC, self.eps)) @ self.head
         return logits_NV if self.head_bias is None else logits_NV + self.head_bias
 
@@ -96,9 +99,7 @@ class FoldedLlama:
         return torch.mul(x, inverse_rms(x, self.eps), out=x.new_empty(x.shape, dtype=self.dtype))
 
     def _plus(self, x: Tensor, a: Tensor, weight: Tensor) -> Tensor:
-        if self.dtype == torch.float32 and len(x) < TALL:
-            return x.addmm(a, weight.T)  # a decoding step is mostly the number of its calls
-        return x.add_(product(a, weight))
+        return x.addmm(a, weight.T) if self.dtype == torch.float32 else x.add_(a @ weight.T)
 
     def rotary(self, length: int) -> Tensor:
         """`llama.rotary` for at least `length` positions."""

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from atod_sweep.training.llama import Wanted, head_width, inverse_rms, merged, pairs, product, rotary
+from atod_sweep.training.llama import Wanted, are_few, head_width, inverse_rms, merged, pairs, rotary
 
 
 def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
@@ -29,7 +29,8 @@ def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
     for layer in body.layers:
         qkv_weight, gate_up_weight = merged(layer, dim)
         scale_C = layer.input_layernorm.weight
-        if layer is body.layers[-1]:
+        is_last = layer is body.layers[-1]
+        if is_last and are_few(index_N, ids_BT):
             wanted = Wanted.of(index_N, *ids_BT.shape)
             inner = len(qkv_weight) // 3
             k, v = _Enter.apply(x_MC, scale_C, qkv_weight[inner:], rotary_TD, eps, "kv")
@@ -41,6 +42,8 @@ def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
         else:
             q, k, v = _Enter.apply(x_MC, scale_C, qkv_weight, rotary_TD, eps, "qkv")
             a_MC = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2).flatten(0, 1)
+            if is_last:
+                x_MC, a_MC = x_MC.index_select(0, index_N), a_MC.index_select(0, index_N)
         x_MC = _Leave.apply(
             x_MC,
             a_MC,
@@ -66,7 +69,7 @@ class _Enter(torch.autograd.Function):
         r_M1 = inverse_rms(x_MC, eps)
         n_MC = x_MC * r_M1
         folded = weight * scale_C
-        qkv = _by_kind(product(n_MC, folded), rotary_TD, kinds)
+        qkv = _by_kind(n_MC @ folded.T, rotary_TD, kinds)
         pairs(_rotated(qkv, kinds)).mul_(rotary_TD)
         ctx.save_for_backward(n_MC, r_M1, scale_C, weight, folded, rotary_TD)
         ctx.kinds = kinds
@@ -82,7 +85,7 @@ class _Enter(torch.autograd.Function):
             kind.copy_(gradient)
         pairs(_rotated(by_kind, ctx.kinds)).mul_(rotary_TD.conj_physical())  # a rotation's transpose is its inverse
         dfolded = dqkv.T @ n_MC
-        dx_MC = _through_norm(product(dqkv, folded.T), n_MC, r_M1)
+        dx_MC = _through_norm(dqkv @ folded, n_MC, r_M1)
         return dx_MC, (dfolded * weight).sum(0), dfolded * scale_C, None, None, None
 
 
@@ -93,32 +96,32 @@ class _Leave(torch.autograd.Function):
     def forward(
         ctx: Any, x_MC: Tensor, a_MC: Tensor, out: Tensor, scale_C: Tensor, weight: Tensor, down: Tensor, eps: float
     ) -> Tensor:
-        x_MC = product(a_MC, out).add_(x_MC)
+        x_MC = torch.addmm(x_MC, a_MC, out.T)
         r_M1 = inverse_rms(x_MC, eps)
         n_MC = x_MC * r_M1
         folded = weight * scale_C
-        gate_up = product(n_MC, folded)
+        gate_up = n_MC @ folded.T
         gate_MI, up_MI = gate_up.chunk(2, 1)
         s_MI = F.silu(gate_MI)
         m_MI = s_MI * up_MI
         ctx.save_for_backward(a_MC, out, n_MC, r_M1, scale_C, weight, folded, gate_up, s_MI, m_MI, down)
-        return product(m_MI, down).add_(x_MC)
+        return torch.addmm(x_MC, m_MI, down.T)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy_MC: Tensor) -> tuple[Tensor | None, ...]:
         a_MC, out, n_MC, r_M1, scale_C, weight, folded, gate_up, s_MI, m_MI, down = ctx.saved_tensors
         gate_MI, up_MI = gate_up.chunk(2, 1)
-        dm_MI = product(dy_MC, down.T)
+        dm_MI = dy_MC @ down
         dgate_up = torch.empty_like(gate_up)
         dgate_MI, dup_MI = dgate_up.chunk(2, 1)
         torch.mul(dm_MI, s_MI, out=dup_MI)
         torch.ops.aten.silu_backward.grad_input(dm_MI.mul_(up_MI), gate_MI, grad_input=dgate_MI)
         dfolded = dgate_up.T @ n_MC
-        dx_MC = _through_norm(product(dgate_up, folded.T), n_MC, r_M1).add_(dy_MC)
+        dx_MC = _through_norm(dgate_up @ folded, n_MC, r_M1).add_(dy_MC)
         return (
             dx_MC,
-            product(dx_MC, out.T),
+            dx_MC @ out,
             dx_MC.T @ a_MC,
             (dfolded * weight).sum(0),
             dfolded * scale_C,
@@ -159,4 +162,4 @@ def _by_kind(qkv: Tensor, rotary_TD: Tensor, kinds: str) -> Tensor:
 
 def _rotated(by_kind: Tensor, kinds: str) -> Tensor:
     """Queries and keys; values are not rotated."""
-    return by_kind[: len(kinds.rstrip("v"))]
+    return by_kind[: len(kinds) - kinds.count("v")]

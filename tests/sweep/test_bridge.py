@@ -10,7 +10,7 @@ from atod_sweep.sweep.jobs import Job, Trainer
 HEAVY = "heavy " * 100
 
 
-class Deaf:
+class OneJob:
     """A source with one job, and a sink."""
 
     def next(self):
@@ -36,7 +36,7 @@ def result(**more):
 
 
 def test_a_trial_that_is_over_keeps_neither_its_config_nor_what_it_reported():
-    deaf = Deaf()
+    deaf = OneJob()
     bridge = Bridge(deaf, deaf, None)
     trial = Trial("x", stub=True, trial_id="t", experiment_tag=HEAVY)
     trial.config = trial.evaluated_params = bridge.suggest("t")

@@ -40,7 +40,9 @@ def test_logits_equal_those_of_transformers(changes):
                 parameter.uniform_(0.5, 2.0)
     assert llama.can_fold(model)
     want = model.eval()(input_ids=ids()).logits.flatten(0, 1)
-    assert torch.allclose(FoldedLlama(model).logits(ids(), everywhere()), want, rtol=0, atol=2e-5)
+    few = torch.tensor([119, 3, 41, 4])  # none of some rows' positions, not in order
+    for index_N in (everywhere(), few):
+        assert torch.allclose(FoldedLlama(model).logits(ids(), index_N), want[index_N], rtol=0, atol=2e-5)
 
 
 def test_a_frozen_policy_is_folded_and_a_learning_one_follows_its_weights():
@@ -110,22 +112,6 @@ def test_adapters_are_not_folded_away():
     assert llama.can_fold(model)
     model.model.layers[1].mlp.down_proj = Adapted(24, 16, bias=False)
     assert not llama.can_fold(model)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("onednn", [True, False])
-def test_products_of_tall_matrices(dtype, onednn, monkeypatch):
-    """By whichever library: what is multiplied, and by how much the result may be rounded, stays the same."""
-    monkeypatch.setattr(llama, "_has_onednn", lambda: onednn and torch.backends.mkldnn.is_available())
-    generator = torch.Generator().manual_seed(0)
-    x, weight = (torch.randn(n, 16, generator=generator).to(dtype) for n in (llama.TALL, 24))
-    want = x.double() @ weight.double().T
-    tolerance = 4 * torch.finfo(dtype).eps * want.abs().max()
-    assert (llama.product(x, weight) - want).abs().max() < tolerance
-    assert (llama.product(x, weight.T.contiguous().T) - want).abs().max() < tolerance  # stored the other way round
-    gate, up = want.chunk(2, 1)
-    want = torch.nn.functional.silu(gate) * up
-    assert (llama.gated(x, weight) - want).abs().max() < 4 * torch.finfo(dtype).eps * want.abs().max()
 
 
 def test_the_wanted_positions_of_ragged_rows():

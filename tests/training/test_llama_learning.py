@@ -18,6 +18,7 @@ def ids(rows: int = 3, columns: int = 20) -> torch.Tensor:
 
 # Positions in any order, one twice, none of the second row: only what is asked for may matter.
 INDEX = torch.tensor([3, 19, 7, 45, 59, 7])
+MOST = torch.arange(60)[torch.arange(60) % 5 > 0]  # too many for the last block to put them together
 
 
 def model_with(**changes) -> LlamaForCausalLM:
@@ -35,14 +36,14 @@ def through_transformers(policy: Policy) -> Policy:
     return policy
 
 
-def loss_and_gradients(policy: Policy) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def loss_and_gradients(policy: Policy, index_N: torch.Tensor = INDEX) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """A loss that looks at logits and values, unevenly."""
     policy.zero_grad(set_to_none=True)
-    output = policy(ids(), INDEX)
+    output = policy(ids(), index_N)
     weight_NV = torch.linspace(-1, 2, output.logits_NV.numel()).view_as(output.logits_NV)
     loss = (weight_NV * output.logits_NV.log_softmax(-1)).sum()
     if output.value_N is not None:
-        loss = loss + (torch.linspace(1, 2, len(INDEX)) * (output.value_N - 1.0) ** 2).sum()
+        loss = loss + (torch.linspace(1, 2, len(index_N)) * (output.value_N - 1.0) ** 2).sum()
     loss.backward()
     return loss.detach(), {name: p.grad for name, p in policy.named_parameters() if p.grad is not None}
 
@@ -74,6 +75,17 @@ def test_loss_and_gradients_are_those_of_transformers(changes, value_head):
         assert (found[name] - want[name]).norm() <= 1e-5 * want[name].norm(), name
 
 
+def test_most_positions_may_be_wanted():
+    policy = Policy(model_with(), value_head=True)
+    assert llama.are_few(INDEX, ids())
+    assert not llama.are_few(MOST, ids())
+    loss, found = loss_and_gradients(policy, MOST)
+    want_loss, want = loss_and_gradients(through_transformers(policy), MOST)
+    assert torch.allclose(loss, want_loss, rtol=1e-5)
+    for name in want:
+        assert (found[name] - want[name]).norm() <= 1e-5 * want[name].norm(), name
+
+
 def test_several_losses_of_one_graph_have_their_own_gradients():
     """A backward pass that wrote to what it was given would spoil the next one on the same graph."""
     policy = Policy(model_with(), value_head=True)
@@ -98,6 +110,8 @@ def test_each_step_passes_the_numerical_gradient_check():
     rotary_TD = torch.polar(torch.ones(4, 2, dtype=torch.float64), torch.rand(4, 2, dtype=torch.float64))
     enter = (draw(8, 6), draw(6), draw(24, 6), rotary_TD, 1e-2, "qkv")  # two rows of four tokens, two heads of four
     assert torch.autograd.gradcheck(llama_learning._Enter.apply, enter)
+    for kinds, weight in (("q", draw(8, 6)), ("kv", draw(16, 6))):
+        assert torch.autograd.gradcheck(llama_learning._Enter.apply, (*enter[:2], weight, *enter[3:5], kinds))
     leave = (draw(5, 6), draw(5, 8), draw(6, 8), draw(6), draw(14, 6), draw(6, 7), 1e-2)
     assert torch.autograd.gradcheck(llama_learning._Leave.apply, leave)
     assert torch.autograd.gradcheck(llama_learning._Norm.apply, (draw(5, 6), draw(6), 1e-2))

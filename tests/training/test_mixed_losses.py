@@ -38,6 +38,8 @@ GAP = [math.log(0.7 / 0.3), math.log(0.8 / 0.1), math.log(0.1 / 0.2)]  # log q -
 class Table(torch.nn.Module):
     """A policy whose logits at the generated tokens are parameters; counts its forward passes."""
 
+    folded = None
+
     def __init__(self, probabilities: torch.Tensor, shift: float = 0.7) -> None:
         super().__init__()
         self.logits = torch.nn.Parameter(probabilities.log() + shift)  # logits are log-probs up to a constant

@@ -191,6 +191,8 @@ def test_k1_goes_into_the_reward_with_its_coefficient(level):
 class Reference(torch.nn.Module):
     """Gives word 1, which is what was generated everywhere, the stated log-probs."""
 
+    folded = None
+
     def __init__(self, logp_N: torch.Tensor) -> None:
         super().__init__()
         self.logp_N = logp_N

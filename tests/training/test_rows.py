@@ -5,25 +5,12 @@ from __future__ import annotations
 import pytest
 from small import tiny
 
-from atod_sweep.config.metrics import check_name
+from atod_sweep.config.metrics import COSTS, TRAINING, check_name
 from atod_sweep.training.run import means
 from atod_sweep.training.trainer import train
 
 EVAL = {"eval/success", "eval/reward", "eval/turns", "eval/share", "eval/ended_by_turn", "eval/success_by_turn"}
-COSTS = {
-    f"cost/{name}"
-    for name in (
-        "env_steps",
-        "tokens",
-        "generated_tokens",
-        "episodes",
-        "updates",
-        "dropped_turns",
-        "teacher_tokens",
-        "seconds",
-    )
-}
-ALWAYS = {"phase", "step", "loss", "grad_norm", "epochs", "lr", "temperature"} | COSTS
+ALWAYS = {"phase", "step", "loss", "grad_norm", "epochs", "lr", "temperature"} | set(COSTS)
 ALWAYS |= {"seconds/rollout", "seconds/score", "seconds/update"}
 ALWAYS |= {"rollout/success", "rollout/reward", "rollout/turns", "rollout/share"}
 MIXED = {"weight/distill", "weight/reward", "weight/kl", "weight/applied_teacher", "turn_weight", "kl/teacher"}
@@ -65,8 +52,15 @@ def test_keys(built, tmp_path, name):
     lists = {"turn_weight", "phase", "step"}  # what no search can optimise
     assert all(check_name(key) for key in first.keys() - lists)
     last = calls[-1][-1]
-    assert last.keys() == {"phase", "step", "seconds/eval"} | EVAL | COSTS
+    assert last.keys() == {"phase", "step", "seconds/eval"} | EVAL | set(COSTS)
     assert result.final == {key: last[key] for key in EVAL if isinstance(last[key], float)}
+
+
+def test_every_known_name_is_reported_by_some_objective():
+    reported = ALWAYS | {"seconds/eval"}
+    for _, keys, norms in OBJECTIVES.values():
+        reported |= keys | {f"grad_norm/{norm}" for norm in norms}
+    assert set(TRAINING) - reported == set()
 
 
 def test_one_report_per_evaluation_and_the_first_is_the_start(built, tmp_path):
