@@ -283,9 +283,9 @@ def text(found: list[Measured], runs: list[Ledger], load: str) -> str:
     lines += [
         "",
         "Trials that do nothing: what one costs, and the driver's resident memory after so many trials.",
-        "*Ray Tune alone*: as many empty trials without anything of ours, with configs of nothing and results of one",
-        "number: what Ray itself keeps. Tune holds on to its trial objects until its end. Ours are emptied when a trial",
-        "is over, so that neither its config nor what it reported stays.",
+        "*Ray Tune alone*: as many empty trials without anything of ours, with configs of nothing and results of",
+        "one number: what Ray itself keeps. Tune holds on to its trial objects until its end. Ours are emptied when a",
+        "trial is over, so that neither its config nor what it reported stays.",
         *(
             f"{case.backend}: the driver grew by {_growth(case):.1f} MB from the first figure to the last."
             for case in dry
