@@ -53,11 +53,11 @@ class FoldedLlama:
         """Logits (N, V) at flat positions of right-padded rows."""
         length = ids_BT.shape[1]
         attention = _attention_in_products if self.dtype == torch.bfloat16 and length <= PRODUCTS_UP_TO else _attention
-        wanted = Wanted.of(index_N, *ids_BT.shape)
 
         def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
             k, v = kv.transpose(2, 3)
             if q.dim() == 3:
+                wanted = Wanted.of(index_N, *ids_BT.shape)
                 return wanted.attended(attention(wanted.queries(q), k, v, wanted.visible_BQT))
             return attention(q.transpose(1, 2), k, v, None).transpose(1, 2).flatten(2).flatten(0, 1)
 
