@@ -13,14 +13,12 @@ import typer
 
 from atod_sweep.cli.ending import close, conclude, judge
 from atod_sweep.cli.options import (
-    Backend,
     DryRun,
     JsonEvents,
-    Out,
     Overrides,
-    Overwrite,
     RunDir,
     RunOptions,
+    StartOptions,
     TrackingUri,
     with_run_options,
 )
@@ -43,8 +41,6 @@ def run(
     *,
     study: Annotated[Path, typer.Argument(help="Study file (YAML).")],
     overrides: Overrides = None,
-    out: Out = Path("runs"),
-    name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the study's name.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, in the place of the study's.")] = None,
     until_decided: Annotated[
         bool, typer.Option("--until-decided", help="Add seeds until all hypotheses are decided, by a sequential rule.")
@@ -55,11 +51,7 @@ def run(
     block: Annotated[
         int | None, typer.Option(help="With --until-decided: seeds from one look to the next; default: 5.")
     ] = None,
-    backend: Backend = "ray",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
-    extend: Annotated[bool, typer.Option("--extend", help="Add arms or seeds to a finished run.")] = False,
-    overwrite: Overwrite = False,
-    options: RunOptions,
+    options: StartOptions,
     dry_run: DryRun = False,
     json_output: JsonEvents = False,
 ) -> None:
@@ -74,7 +66,12 @@ def run(
     rule = rule_for(until_decided, max_seeds=max_seeds, block=block)
     if dry_run:
         found = estimate(
-            study, overrides=changes, seeds=seeds, until_decided=rule, backend=backend, concurrency=options.concurrency
+            study,
+            overrides=changes,
+            seeds=seeds,
+            until_decided=rule,
+            backend=options.backend,
+            concurrency=options.concurrency,
         )
         typer.echo("\n".join(found.lines()))
         return
@@ -82,14 +79,8 @@ def run(
     outcome = run_study(
         study,
         overrides=changes,
-        out=out,
-        name=name,
         seeds=seeds,
         until_decided=rule,
-        resume=resume,
-        extend=extend,
-        overwrite=overwrite,
-        backend=backend,
         json_output=json_output,
         after=conclude,
         judge=judge,
@@ -103,7 +94,6 @@ def run(
 def resume(
     *,
     run_dir: Annotated[Path, typer.Argument(help="Folder of an interrupted run, for example runs/quickstart.")],
-    backend: Backend = "ray",
     options: RunOptions,
     json_output: JsonEvents = False,
 ) -> None:
@@ -115,9 +105,7 @@ def resume(
         for word in row.get("argv", []):
             if word.endswith((".yaml", ".yml")):
                 _find_modules_beside(Path(word))
-    outcome = resume_run(
-        run_dir, backend=backend, json_output=json_output, after=conclude, judge=judge, **asdict(options)
-    )
+    outcome = resume_run(run_dir, json_output=json_output, after=conclude, judge=judge, **asdict(options))
     close(outcome, json_output)
 
 
@@ -127,14 +115,8 @@ def search(
     *,
     space: Annotated[Path, typer.Argument(help="Search file (YAML), for example search_spaces/schedule.yaml.")],
     overrides: Overrides = None,
-    out: Out = Path("runs"),
-    name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the search's name.")] = None,
     configurations: Annotated[int | None, typer.Option(help="Configurations, in the place of the file's.")] = None,
-    backend: Backend = "ray",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted search.")] = False,
-    extend: Annotated[bool, typer.Option("--extend", help="Add configurations to a finished search.")] = False,
-    overwrite: Overwrite = False,
-    options: RunOptions,
+    options: StartOptions,
     dry_run: DryRun = False,
     json_output: JsonEvents = False,
 ) -> None:
@@ -147,20 +129,18 @@ def search(
     changes = parse_assignments(overrides or [])
     if dry_run:
         found = estimate(
-            space, overrides=changes, configurations=configurations, backend=backend, concurrency=options.concurrency
+            space,
+            overrides=changes,
+            configurations=configurations,
+            backend=options.backend,
+            concurrency=options.concurrency,
         )
         typer.echo("\n".join(found.lines()))
         return
     outcome = run_search(
         space,
         overrides=changes,
-        out=out,
-        name=name,
         configurations=configurations,
-        resume=resume,
-        extend=extend,
-        overwrite=overwrite,
-        backend=backend,
         json_output=json_output,
         after=conclude,
         **asdict(options),

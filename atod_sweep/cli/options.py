@@ -16,9 +16,7 @@ Overrides = Annotated[
 ]
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder that holds one subfolder per study.")]
-Backend = Annotated[str, typer.Option(help="ray, or local: the same trials without Ray, on this machine.")]
 TrackingUri = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: sqlite under --out.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Move an existing run to .trash and start over.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print trials, time and cost from a few timed steps; run nothing.")
 ]
@@ -29,6 +27,7 @@ JsonEvents = Annotated[bool, typer.Option("--json", help="One JSON object per ev
 class RunOptions:
     """Where and how far trials run, for all verbs that run some: fields of `sweep.session.Options` of these names."""
 
+    backend: Annotated[str, typer.Option(help="ray, or local: the same trials without Ray, on this machine.")] = "ray"
     concurrency: Annotated[
         int | None, typer.Option(help="Trials at a time; default: what the resources hold, one if local.")
     ] = None
@@ -50,17 +49,33 @@ class RunOptions:
     max_trials: Annotated[int | None, typer.Option(min=1, help="Start at most this many trials.")] = None
 
 
+@dataclass(frozen=True)
+class StartOptions(RunOptions):
+    """… and into which folder, for the verbs that start a run from a file: keywords of `run_study` and `run_search`."""
+
+    out: Out = Path("runs")
+    name: Annotated[str | None, typer.Option(help="Name of the run's folder; default: the name in the file.")] = None
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False
+    extend: Annotated[bool, typer.Option("--extend", help="Add arms, seeds or configurations to a finished run.")] = (
+        False
+    )
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Move an existing run to .trash and start over.")] = (
+        False
+    )
+
+
 def with_run_options(verb: Callable[..., None]) -> Callable[..., None]:
     """`verb` as Typer shall see it: in the place of its parameter `options`, one option for every field."""
-    fields = inspect.signature(RunOptions, eval_str=True).parameters
     given = inspect.signature(verb, eval_str=True)
+    record = given.parameters["options"].annotation
+    fields = inspect.signature(record, eval_str=True).parameters
     parameters: list[inspect.Parameter] = []
     for name, parameter in given.parameters.items():
         parameters += fields.values() if name == "options" else [parameter]
 
     @functools.wraps(verb)
     def called(**values: Any) -> None:
-        options = RunOptions(**{name: values.pop(name) for name in fields})
+        options = record(**{name: values.pop(name) for name in fields})
         verb(**values, options=options)
 
     called.__signature__ = given.replace(  # type: ignore[attr-defined]

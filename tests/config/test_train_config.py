@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from atod_sweep.config.base import check_key, content_hash, dump_yaml, parse_assignments, validate, with_overrides
-from atod_sweep.config.files import load_train, preset_names, train_data
+from atod_sweep.config.files import flatten, load_train, preset_names, train_data
 from atod_sweep.config.objective import GAE, K2, Hybrid, Interpolated, TargetKL
 from atod_sweep.config.schedules import Constant, Cosine, Linear
 from atod_sweep.config.train import Train
@@ -351,7 +351,8 @@ def test_refused_on_one_line(overrides: dict[str, Any], message: str) -> None:
     ],
 )
 def test_accepted(overrides: dict[str, Any]) -> None:
-    load_train({}, overrides)
+    flat = flatten(load_train({}, overrides).model_dump(mode="json"))
+    assert {key: flat.get(key, flat.get(f"{key}.start")) for key in overrides} == overrides  # a number is a constant
 
 
 def test_advantage_defaults_are_those_of_its_kind() -> None:

@@ -203,7 +203,8 @@ def test_trace_with_a_hole(make_run: MakeRun, tmp_path: Path) -> None:
 
 
 def test_bundle_moves(written: Path, tmp_path: Path) -> None:
-    verify(Path(shutil.copytree(written, tmp_path / "elsewhere")))
+    moved = Path(shutil.copytree(written, tmp_path / "elsewhere"))
+    assert verify(moved) == verify(written)
 
 
 def test_needs_no_torch_and_no_ray() -> None:

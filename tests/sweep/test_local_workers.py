@@ -232,6 +232,7 @@ def test_a_worker_in_the_middle_of_a_step_leaves_with_a_killed_driver(write_stud
     metrics = tmp_path / "small" / "trials"
     wait_for(lambda: len(list(metrics.glob("*/metrics.jsonl"))) == 2)  # both have reported step 0 and sleep for minutes
     children = psutil.Process(driver.pid).children(recursive=True)
+    assert len(children) >= 2
     driver.kill()
     driver.wait()
     wait_for(lambda: all(gone(child.pid) for child in children))
