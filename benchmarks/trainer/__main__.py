@@ -29,6 +29,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trainer", description=__doc__)
     parser.add_argument("what", nargs="?", default="compare", choices=["compare", "scaling", "gpu"])
     parser.add_argument("--size", nargs="+", default=list(SIZES), choices=list(SIZES), help="of `compare`")
+    parser.add_argument(
+        "--only", nargs="+", default=[], choices=[who.name for who in compare.ALL], help="contenders of `compare`"
+    )
     parser.add_argument("--steps", type=int, default=10, help="measured steps per contender or point")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of `compare`")
     parser.add_argument("--json", type=Path, help="write every measured step here")
@@ -51,7 +54,7 @@ def main() -> None:
     print(lines[0], flush=True)
     match arguments.what:
         case "compare":
-            found = compare.run(arguments.size, device, arguments.steps, say)
+            found = compare.run(arguments.size, device, arguments.steps, say, arguments.only)
         case "scaling":
             found = scaling.run(arguments.steps, arguments.out, say)
         case _:

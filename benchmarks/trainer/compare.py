@@ -107,9 +107,11 @@ def _models(work: Workload) -> str:
     )
 
 
-def run(sizes: Sequence[str], device: str, steps: int, say: Say) -> Iterator[tuple[str, Measured]]:
-    """Measure every size and say its tables."""
-    who = participants(ALL, say)
+def run(
+    sizes: Sequence[str], device: str, steps: int, say: Say, only: Sequence[str] = ()
+) -> Iterator[tuple[str, Measured]]:
+    """Measure every size, with all contenders or `only` those of these names, and say its tables."""
+    who = participants([contender for contender in ALL if not only or contender.name in only], say)
     for size in sizes:
         measured = measure(Job(SIZES[size], device), who, steps, say)
         say(report(size, measured))
