@@ -161,23 +161,23 @@ class FoldedDecoder(Decoder):
     def advance(self, ids_BL: Tensor, count_B: Tensor) -> Tensor:
         (rows, width), visible, device = ids_BL.shape, self.longest, ids_BL.device
         row_B = torch.arange(rows, device=device)
-        last_B = (count_B - 1).clamp(min=0)
+        last_B = (count_B - 1).clamp(min=0) if width > 1 else None
         mask: Tensor | None
-        last_mask: Tensor | None
+        last_mask: Tensor | None = None
         write: tuple[Any, ...]
         if self.aligned:
             start = visible - width
             write = (slice(None), slice(start, visible))
             rotary = self.model.rotary(visible)[start:visible, None]
             mask = torch.full((width, visible), float("-inf"), device=device).triu_(start + 1) if width > 1 else None
-            last_mask = None
         else:
             slot_BL = self.length_B[:, None] + torch.arange(width, device=device)
             write = (row_B[:, None], slot_BL)
             rotary = self.model.rotary(visible + width)[slot_BL][:, :, None]
             hidden_BLS = torch.arange(visible, device=device) > slot_BL[:, :, None]
             mask = torch.zeros(hidden_BLS.shape, device=device).masked_fill_(hidden_BLS, float("-inf"))[:, None]
-            last_mask = mask[row_B, :, last_B][:, :, None]
+            if last_B is not None:
+                last_mask = mask[row_B, :, last_B][:, :, None]
 
         def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
             cache = self.cache[layer]
@@ -185,7 +185,7 @@ class FoldedDecoder(Decoder):
             seen = cache[:, :, :, :visible]
             return _attention(q, seen, mask) if q.dim() == 4 else _attention(q[:, None], seen, last_mask)
 
-        return self.model.run(ids_BL, rotary, attend, None if width == 1 else row_B * width + last_B)
+        return self.model.run(ids_BL, rotary, attend, None if last_B is None else row_B * width + last_B)
 
     def grow(self) -> None:
         self.cache = [F.pad(c, (0, 0, 0, self.slots - c.shape[3])) for c in self.cache]

@@ -24,13 +24,16 @@ def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) ->
     """Sampled ids (B) and their log-probabilities (B) at `temperature`; temperature 0 takes the likeliest."""
     if temperature == 0:
         logp_BV = logits_BV.log_softmax(-1)
-        token_B = logp_BV.argmax(-1)
+        token_B1 = logp_BV.argmax(-1, keepdim=True)
+        logp_B1 = logp_BV.gather(1, token_B1)
     else:
-        logp_BV = (logits_BV if temperature == 1.0 else logits_BV / temperature).log_softmax(-1)
-        cumulative = logp_BV.exp().cumsum(-1)
-        u = torch.rand((len(logp_BV), 1), generator=generator, device=logits_BV.device) * cumulative[:, -1:]
-        token_B = torch.searchsorted(cumulative, u, right=True)[:, 0].clamp_(max=logp_BV.shape[-1] - 1)
-    return token_B, logp_BV.gather(1, token_B[:, None])[:, 0]
+        p_BV = (logits_BV if temperature == 1.0 else logits_BV / temperature).softmax(-1)
+        cumulative = p_BV.cumsum(-1)
+        # 1 - u lies in (0, 1]: no token of probability 0 is drawn. The bound is for NaN, which the update reports.
+        u = torch.rand((len(p_BV), 1), generator=generator, device=logits_BV.device)
+        token_B1 = torch.searchsorted(cumulative, (1 - u) * cumulative[:, -1:]).clamp_(max=p_BV.shape[-1] - 1)
+        logp_B1 = p_BV.gather(1, token_B1).log_()
+    return token_B1[:, 0], logp_B1[:, 0]
 
 
 class Player:
@@ -136,21 +139,21 @@ class Player:
         """Sample one action per row; the last token of each is left to the next turn's chunk."""
         device = logits.device
         stop_ids = self.stop_ids = self.stop_ids.to(device)
-        done = torch.zeros(len(logits), dtype=torch.bool, device=device)
+        going = torch.ones(len(logits), dtype=torch.bool, device=device)
         count = torch.zeros(len(logits), dtype=torch.long, device=device)
         tokens, logps = [], []
         for i in range(self.limits.action_tokens):
             token_B, logp_B = sample(logits, temperature, generator)
             tokens.append(token_B)
             logps.append(logp_B)
-            count += ~done
-            done = done | torch.isin(token_B, stop_ids)
+            count += going
+            going = going & torch.isin(token_B, stop_ids, invert=True)
             if self.conversation.stop_strings:
-                done = done | self._stopped(torch.stack(tokens, 1), done)
-            if i + 1 == self.limits.action_tokens or bool(done.all()):
+                going = self._unstopped(torch.stack(tokens, 1), going)
+            feeding = int(going.sum())
+            if i + 1 == self.limits.action_tokens or feeding == 0:
                 break
-            going = ~done
-            logits = decoder.feed(token_B[:, None], going.long(), (int(going.all()), 1))
+            logits = decoder.feed(token_B[:, None], going.long(), (int(feeding == len(going)), 1))
         token_rows, logp_rows = torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist()
         actions = []
         for episode, n, token, logp in zip(rows, count.tolist(), token_rows, logp_rows, strict=True):
@@ -158,12 +161,12 @@ class Player:
             table.append_action(episode, token[:n], logp[:n])
         return actions
 
-    def _stopped(self, tokens_BJ: Tensor, done: Tensor) -> Tensor:
+    def _unstopped(self, tokens_BJ: Tensor, going: Tensor) -> Tensor:
         texts = [
-            over or self.conversation.is_stopped(ids)
-            for over, ids in zip(done.tolist(), tokens_BJ.tolist(), strict=True)
+            on and not self.conversation.is_stopped(ids)
+            for on, ids in zip(going.tolist(), tokens_BJ.tolist(), strict=True)
         ]
-        return torch.tensor(texts, device=done.device)
+        return torch.tensor(texts, device=going.device)
 
     def _guard(self, call: Any) -> Any:
         """Run an environment call, its exceptions turned into EnvironmentFailed."""

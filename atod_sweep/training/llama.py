@@ -4,6 +4,7 @@ What changes and why the function stays the same:
 - the query, key and value projections read one input, so they are one product; so are the gate and up projections;
 - the rows of the query and key projections are permuted alike, which leaves their dot products unchanged, so that the
   pairs that the rotary embedding rotates are adjacent: rotating them is one complex product;
+- before the first block's attention nothing depends on more than the word: of few words, each is projected once;
 - after the last block's attention nothing looks at other positions any more: only the wanted ones go on.
 
 `llama_inference` folds more into the weights, for passes without gradients; `llama_learning` is the student's update.
@@ -23,6 +24,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 COMPACT_PARAMETERS = 30_000_000  # above this, a second copy of the weights costs more than the calls it saves
+TABLE_UP_TO = 1024  # words
 
 
 def is_compact(model: Any) -> bool:
@@ -75,15 +77,20 @@ def are_few(index_N: Tensor, ids_BT: Tensor) -> bool:
     return 2 * len(index_N) < ids_BT.numel()
 
 
+def has_few_words(model: Any) -> bool:
+    """Whether the first block's projections, which depend on the word alone, are worth a row per word."""
+    return bool(model.config.vocab_size <= TABLE_UP_TO)
+
+
 def pairs(x: Tensor) -> Tensor:
     """Adjacent pairs of the last dimension as complex numbers; a view."""
     return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
 
 
-def inverse_rms(x: Tensor, eps: float) -> Tensor:
-    """1 / sqrt(mean of squares + eps) over the last dimension, which is kept."""
+def inverse_rms(x: Tensor, eps: Tensor) -> Tensor:
+    """1 / sqrt(mean of squares + eps) over the last dimension, which is kept; `eps` is a scalar tensor."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return norm.square_().mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
+    return torch.addcmul(eps, norm, norm, value=1 / x.shape[-1]).rsqrt_()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from atod_sweep.training.llama import Wanted, are_few, head_width, inverse_rms, merged, pairs, rotary
+from atod_sweep.training.llama import Wanted, are_few, has_few_words, head_width, inverse_rms, merged, pairs, rotary
 
 # (layer, queries B x L x H x D, keys and values 2 x B x L x H x D) -> attended values, M x (H D).
 # Where few positions go on, the last layer's queries and attended values are theirs alone: N x H x D, N x (H D).
@@ -35,9 +35,9 @@ class FoldedLlama:
     def __init__(self, model: Any) -> None:
         config, body = model.config, model.model
         self.heads, self.dim = config.num_attention_heads, head_width(config)
-        self.eps = config.rms_norm_eps
         self.model, self.dtype = model, model.dtype
         self.embedding = body.embed_tokens.weight
+        self.eps = torch.tensor(config.rms_norm_eps, device=self.embedding.device)
         self._rotary = rotary(model, 64)
         self.layers = []
         for layer in body.layers:
@@ -47,6 +47,8 @@ class FoldedLlama:
             gate_up *= layer.post_attention_layernorm.weight
             weights = (qkv, layer.self_attn.o_proj.weight, gate_up, layer.mlp.down_proj.weight)
             self.layers.append(tuple(weight.to(self.dtype) for weight in weights))
+        first = self.layers[0][0]
+        self.first = self._normed(self.embedding.float()) @ first.T if has_few_words(model) else None
         self.head, self.head_bias = (model.lm_head.weight.float() * body.norm.weight).T, model.lm_head.bias
 
     def logits(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
@@ -69,34 +71,43 @@ class FoldedLlama:
         rows, length = ids_BL.shape
         inner = self.heads * self.dim
 
-        def project(n_MC: Tensor, weight: Tensor, kinds: int) -> Tensor:
-            return (n_MC @ weight.T).view(rows, length, kinds, self.heads, self.dim).permute(2, 0, 1, 3, 4)
+        def by_kind(heads: Tensor, kinds: int) -> Tensor:
+            return heads.view(rows, length, kinds, self.heads, self.dim).permute(2, 0, 1, 3, 4)
 
-        x_MC = F.embedding(ids_BL.flatten(), self.embedding).float()
+        ids_M = ids_BL.flatten()
+        x_MC = F.embedding(ids_M, self.embedding).float()
         for i, (qkv, out, gate_up, down) in enumerate(self.layers):
-            n_MC = self._normed(x_MC)
             going_on = index_N if i == len(self.layers) - 1 else None
             if going_on is not None and are_few(going_on, ids_BL):
-                kv = project(n_MC, qkv[inner:], 2)
+                n_MC = self._normed(x_MC)
+                kv = by_kind(n_MC @ qkv[inner:].T, 2)
                 _rotate(kv[0], rotary)
                 x_MC = x_MC.index_select(0, going_on)
                 q_NHD = (n_MC.index_select(0, going_on) @ qkv[:inner].T).view(-1, self.heads, self.dim)
                 _rotate(q_NHD, rotary.expand(rows, length, 1, -1)[going_on // length, going_on % length])
                 a_MC = attend(i, q_NHD, kv)
             else:
-                heads = project(n_MC, qkv, 3)
+                known = i == 0 and self.first is not None
+                heads = by_kind(F.embedding(ids_M, self.first) if known else self._normed(x_MC) @ qkv.T, 3)
                 _rotate(heads[:2], rotary)
                 a_MC = attend(i, heads[0], heads[1:])
                 if going_on is not None:
                     x_MC, a_MC = x_MC.index_select(0, going_on), a_MC.index_select(0, going_on)
             x_MC = self._plus(x_MC, a_MC, out)
-            gate, up = (self._normed(x_MC) @ gate_up.T).chunk(2, 1)
+            gate, up = self._gate_and_up(self._normed(x_MC), gate_up)
             x_MC = self._plus(x_MC, F.silu(gate).mul_(up), down)
         logits_NV = (x_MC * inverse_rms(x_MC, self.eps)) @ self.head
         return logits_NV if self.head_bias is None else logits_NV + self.head_bias
 
     def _normed(self, x: Tensor) -> Tensor:
-        return torch.mul(x, inverse_rms(x, self.eps), out=x.new_empty(x.shape, dtype=self.dtype))
+        r = inverse_rms(x, self.eps)
+        return x * r if self.dtype == x.dtype else torch.mul(x, r, out=x.new_empty(x.shape, dtype=self.dtype))
+
+    def _gate_and_up(self, n: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        if self.dtype == torch.float32:
+            return (n @ weight.T).chunk(2, 1)
+        gate, up = weight.chunk(2)  # bfloat16 passes over strided halves cost more than a second product
+        return n @ gate.T, n @ up.T
 
     def _plus(self, x: Tensor, a: Tensor, weight: Tensor) -> Tensor:
         return x.addmm(a, weight.T) if self.dtype == torch.float32 else x.add_(a @ weight.T)

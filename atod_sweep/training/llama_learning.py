@@ -17,15 +17,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from atod_sweep.training.llama import Wanted, are_few, head_width, inverse_rms, merged, pairs, rotary
+from atod_sweep.training.llama import Wanted, are_few, has_few_words, head_width, inverse_rms, merged, pairs, rotary
 
 
 def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
     """Last hidden states (N, C), after the final norm, at flat positions of right-padded rows."""
     config, body = model.config, model.model
-    eps, dim = config.rms_norm_eps, head_width(config)
+    embed, dim = body.embed_tokens, head_width(config)
+    eps = torch.tensor(config.rms_norm_eps, device=ids_BT.device)
     rotary_TD = rotary(model, ids_BT.shape[1])
-    x_MC = F.embedding(ids_BT.flatten(), body.embed_tokens.weight, body.embed_tokens.padding_idx)
+    ids_M = ids_BT.flatten()
+    x_MC = F.embedding(ids_M, embed.weight, embed.padding_idx)
     for layer in body.layers:
         qkv_weight, gate_up_weight = merged(layer, dim)
         scale_C = layer.input_layernorm.weight
@@ -33,14 +35,22 @@ def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
         if is_last and are_few(index_N, ids_BT):
             wanted = Wanted.of(index_N, *ids_BT.shape)
             inner = len(qkv_weight) // 3
-            k, v = _Enter.apply(x_MC, scale_C, qkv_weight[inner:], rotary_TD, eps, "kv")
+            kv = _Project.apply(x_MC, scale_C, qkv_weight[inner:], eps)
+            k, v = _Rotate.apply(kv, rotary_TD, "kv")
             x_MC = x_MC.index_select(0, index_N)
-            (q_1HND,) = _Enter.apply(x_MC, scale_C, qkv_weight[:inner], rotary_TD[wanted.column_N], eps, "q")
+            q = _Project.apply(x_MC, scale_C, qkv_weight[:inner], eps)
+            (q_1HND,) = _Rotate.apply(q, rotary_TD[wanted.column_N], "q")
             q = wanted.queries(q_1HND.transpose(1, 2).flatten(0, 1))
             mask = wanted.visible_BQT[:, None]
             a_MC = wanted.attended(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
         else:
-            q, k, v = _Enter.apply(x_MC, scale_C, qkv_weight, rotary_TD, eps, "qkv")
+            if layer is body.layers[0] and has_few_words(model) and 2 * len(embed.weight) <= len(ids_M):
+                words_V = torch.arange(len(embed.weight), device=ids_M.device)
+                word_VC = F.embedding(words_V, embed.weight, embed.padding_idx)
+                qkv = F.embedding(ids_M, _Project.apply(word_VC, scale_C, qkv_weight, eps))
+            else:
+                qkv = _Project.apply(x_MC, scale_C, qkv_weight, eps)
+            q, k, v = _Rotate.apply(qkv, rotary_TD, "qkv")
             a_MC = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2).flatten(0, 1)
             if is_last:
                 x_MC, a_MC = x_MC.index_select(0, index_N), a_MC.index_select(0, index_N)
@@ -56,37 +66,50 @@ def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
     return _Norm.apply(x_MC, body.norm.weight, eps)
 
 
-class _Enter(torch.autograd.Function):
-    """From the residual stream to some `kinds` of queries, keys and values, each B x H x T x D.
-
-    Norm, projection, rotation; `weight` holds the projections of those kinds alone.
-    """
+class _Project(torch.autograd.Function):
+    """From the residual stream to queries, keys and values side by side: norm and projection."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x_MC: Tensor, scale_C: Tensor, weight: Tensor, rotary_TD: Tensor, eps: float, kinds: str
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, x_MC: Tensor, scale_C: Tensor, weight: Tensor, eps: Tensor) -> Tensor:
         r_M1 = inverse_rms(x_MC, eps)
         n_MC = x_MC * r_M1
         folded = weight * scale_C
-        qkv = _by_kind(n_MC @ folded.T, rotary_TD, kinds)
-        pairs(_rotated(qkv, kinds)).mul_(rotary_TD)
-        ctx.save_for_backward(n_MC, r_M1, scale_C, weight, folded, rotary_TD)
-        ctx.kinds = kinds
-        return qkv.unbind(0)
+        ctx.save_for_backward(n_MC, r_M1, scale_C, weight, folded)
+        return n_MC @ folded.T
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dqkv: Tensor) -> tuple[Tensor | None, ...]:
+        n_MC, r_M1, scale_C, weight, folded = ctx.saved_tensors
+        dfolded = dqkv.T @ n_MC
+        dx_MC = _through_norm(dqkv @ folded, n_MC, r_M1)
+        return dx_MC, (dfolded * weight).sum(0), dfolded * scale_C, None
+
+
+class _Rotate(torch.autograd.Function):
+    """From some `kinds` of queries, keys and values side by side to each of them, B x H x T x D.
+
+    Rotates what it is given in place, so give it what nobody else needs.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, rotary_TD: Tensor, kinds: str) -> tuple[Tensor, ...]:
+        by_kind = _by_kind(qkv, rotary_TD, kinds)
+        pairs(_rotated(by_kind, kinds)).mul_(rotary_TD)
+        ctx.save_for_backward(rotary_TD)
+        ctx.kinds, ctx.shape = kinds, qkv.shape
+        return by_kind.unbind(0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        n_MC, r_M1, scale_C, weight, folded, rotary_TD = ctx.saved_tensors
-        dqkv = n_MC.new_empty(len(n_MC), len(weight))
+        (rotary_TD,) = ctx.saved_tensors
+        dqkv = gradients[0].new_empty(ctx.shape)
         by_kind = _by_kind(dqkv, rotary_TD, ctx.kinds)
         for kind, gradient in zip(by_kind, gradients, strict=True):
             kind.copy_(gradient)
         pairs(_rotated(by_kind, ctx.kinds)).mul_(rotary_TD.conj_physical())  # a rotation's transpose is its inverse
-        dfolded = dqkv.T @ n_MC
-        dx_MC = _through_norm(dqkv @ folded, n_MC, r_M1)
-        return dx_MC, (dfolded * weight).sum(0), dfolded * scale_C, None, None, None
+        return dqkv, None, None
 
 
 class _Leave(torch.autograd.Function):
@@ -94,7 +117,7 @@ class _Leave(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_MC: Tensor, a_MC: Tensor, out: Tensor, scale_C: Tensor, weight: Tensor, down: Tensor, eps: float
+        ctx: Any, x_MC: Tensor, a_MC: Tensor, out: Tensor, scale_C: Tensor, weight: Tensor, down: Tensor, eps: Tensor
     ) -> Tensor:
         x_MC = torch.addmm(x_MC, a_MC, out.T)
         r_M1 = inverse_rms(x_MC, eps)
@@ -134,7 +157,7 @@ class _Norm(torch.autograd.Function):
     """The final norm, its scale included."""
 
     @staticmethod
-    def forward(ctx: Any, x_NC: Tensor, scale_C: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x_NC: Tensor, scale_C: Tensor, eps: Tensor) -> Tensor:
         r_N1 = inverse_rms(x_NC, eps)
         n_NC = x_NC * r_N1
         ctx.save_for_backward(n_NC, r_N1, scale_C)

@@ -35,7 +35,7 @@ def test_cached_decoding_equals_a_full_forward(name):
 
 @pytest.mark.parametrize("name", ["llama", "qwen3"])
 def test_equal_first_prompts_are_computed_once(name, monkeypatch):
-    model, groups = make_model(name), [5, 1, 5, 5, 1, 2]
+    model, groups = make_model(name), [5, 1, 5, 5, 1, 2, 5, 5]
     rows = []
     original = Decoder.feed
     monkeypatch.setattr(Decoder, "feed", lambda self, ids, *rest: rows.append(len(ids)) or original(self, ids, *rest))

@@ -20,10 +20,12 @@ def everywhere() -> torch.Tensor:
     return torch.arange(ids().numel())
 
 
+@pytest.mark.parametrize("words", [0, 1024], ids=["many words", "few words"])
 @pytest.mark.parametrize(
     "changes",
     [
         {},
+        {"num_hidden_layers": 1},
         {"head_dim": 8},
         {"tie_word_embeddings": True},
         {"rms_norm_eps": 1e-2},
@@ -31,7 +33,8 @@ def everywhere() -> torch.Tensor:
     ],
     ids=lambda c: next(iter(c), "plain"),
 )
-def test_logits_equal_those_of_transformers(changes):
+def test_logits_equal_those_of_transformers(changes, words, monkeypatch):
+    monkeypatch.setattr(llama, "TABLE_UP_TO", words)
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(**LLAMA | {"num_key_value_heads": LLAMA["num_attention_heads"]} | changes))
     with torch.no_grad():  # norm scales of 1 would hide a scale that is folded into the wrong place

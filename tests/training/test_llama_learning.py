@@ -48,6 +48,7 @@ def loss_and_gradients(policy: Policy, index_N: torch.Tensor = INDEX) -> tuple[t
     return loss.detach(), {name: p.grad for name, p in policy.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.parametrize("words", [0, 1024], ids=["many words", "few words"])
 @pytest.mark.parametrize("value_head", [False, True])
 @pytest.mark.parametrize(
     "changes",
@@ -62,7 +63,8 @@ def loss_and_gradients(policy: Policy, index_N: torch.Tensor = INDEX) -> tuple[t
     ],
     ids=lambda c: next(iter(c), "plain"),
 )
-def test_loss_and_gradients_are_those_of_transformers(changes, value_head):
+def test_loss_and_gradients_are_those_of_transformers(changes, value_head, words, monkeypatch):
+    monkeypatch.setattr(llama, "TABLE_UP_TO", words)
     policy = Policy(model_with(**changes), value_head)
     if policy.value_head is not None:
         nn.init.normal_(policy.value_head.weight, 0.0, 0.1)  # values below 1: their errors do not cancel
@@ -108,13 +110,17 @@ def test_each_step_passes_the_numerical_gradient_check():
 
     generator = torch.Generator().manual_seed(0)
     rotary_TD = torch.polar(torch.ones(4, 2, dtype=torch.float64), torch.rand(4, 2, dtype=torch.float64))
-    enter = (draw(8, 6), draw(6), draw(24, 6), rotary_TD, 1e-2, "qkv")  # two rows of four tokens, two heads of four
-    assert torch.autograd.gradcheck(llama_learning._Enter.apply, enter)
-    for kinds, weight in (("q", draw(8, 6)), ("kv", draw(16, 6))):
-        assert torch.autograd.gradcheck(llama_learning._Enter.apply, (*enter[:2], weight, *enter[3:5], kinds))
-    leave = (draw(5, 6), draw(5, 8), draw(6, 8), draw(6), draw(14, 6), draw(6, 7), 1e-2)
+    eps = torch.tensor(1e-2, dtype=torch.float64)
+    assert torch.autograd.gradcheck(llama_learning._Project.apply, (draw(8, 6), draw(6), draw(24, 6), eps))
+
+    def rotate(qkv: torch.Tensor, kinds: str) -> tuple[torch.Tensor, ...]:
+        return llama_learning._Rotate.apply(qkv.clone(), rotary_TD, kinds)  # which writes to what it is given
+
+    for kinds, width in (("qkv", 24), ("q", 8), ("kv", 16)):  # two rows of four tokens, two heads of four
+        assert torch.autograd.gradcheck(rotate, (draw(8, width), kinds))
+    leave = (draw(5, 6), draw(5, 8), draw(6, 8), draw(6), draw(14, 6), draw(6, 7), eps)
     assert torch.autograd.gradcheck(llama_learning._Leave.apply, leave)
-    assert torch.autograd.gradcheck(llama_learning._Norm.apply, (draw(5, 6), draw(6), 1e-2))
+    assert torch.autograd.gradcheck(llama_learning._Norm.apply, (draw(5, 6), draw(6), eps))
 
 
 def test_no_position_may_be_wanted():
