@@ -24,6 +24,13 @@ class Env(Record):
 # ---- models ------------------------------------------------------------------------------------------------------
 
 
+class Lesson(Record):
+    """Demonstrations in an easier setting of the environment, learned before those of the environment itself."""
+
+    steps: int = Field(ge=1, description="Optimiser steps in this setting, with a learning rate schedule of their own.")
+    kwargs: dict[str, Any] = Field(description="What is different here: laid over `env.kwargs`.")
+
+
 class TeacherRecipe(Record):
     """How a compact teacher is trained: on perturbed demonstrations, labelled with the demonstrator's choice."""
 
@@ -38,6 +45,9 @@ class TeacherRecipe(Record):
     )
     horizons: list[Annotated[int, Field(ge=1)]] = Field(
         default_factory=list, description="Horizons in the training mix, in turns; empty: the environment's own."
+    )
+    curriculum: list[Lesson] = Field(
+        default_factory=list, description="Easier settings to learn first, one after the other, before `steps`."
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, tasks and perturbations.")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -38,13 +39,26 @@ class Pretraining:
     def __init__(
         self, policy: Policy, env: Env, recipe: TeacherRecipe, conversation: Conversation, limits: Limits
     ) -> None:
-        self.policy, self.recipe, self.conversation = policy, recipe, conversation
+        self.policy, self.env, self.recipe, self.conversation, self.limits = policy, env, recipe, conversation, limits
         _check_can_teach(env, recipe)
-        size = max(recipe.episodes, CHECK.tasks)
-        at = [env.model_copy(update={"horizon": horizon}) for horizon in recipe.horizons or [env.horizon]]
-        self.players = [Player(open_batch(config, size, workers=1), conversation, limits) for config in at]
+        self.players = self._open(env)
         self.rng = numpy_generator(recipe.seed, "demonstrations")
         self.optimiser = torch.optim.AdamW(policy.parameters(), lr=recipe.lr, betas=(0.9, 0.95), weight_decay=0.01)
+
+    def _open(self, env: Env) -> list[Player]:
+        size = max(self.recipe.episodes, CHECK.tasks)
+        at = [env.model_copy(update={"horizon": horizon}) for horizon in self.recipe.horizons or [env.horizon]]
+        return [Player(open_batch(config, size, workers=1), self.conversation, self.limits) for config in at]
+
+    @contextmanager
+    def playing(self, kwargs: dict[str, Any]) -> Iterator[None]:
+        """Inside, demonstrations and success are those of the environment with other arguments."""
+        own, self.players = self.players, self._open(self.env.model_copy(update={"kwargs": self.env.kwargs | kwargs}))
+        try:
+            yield
+        finally:
+            self.close()
+            self.players = own
 
     def success(self) -> float:
         """Mean evaluation success over the horizons."""
@@ -73,25 +87,47 @@ class Pretraining:
 
 
 def train_teacher(training: Pretraining, note: Callable[[str], None]) -> None:
-    """All steps of the recipe: linear warm-up over 5 %, then cosine to 0."""
-    steps = training.recipe.steps
+    """The curriculum, and all steps of the recipe."""
+    train_lessons(training, note)
+    _train(training, training.recipe.steps, note)
+
+
+def train_lessons(training: Pretraining, note: Callable[[str], None]) -> None:
+    """All steps of the recipe's curriculum."""
+    for i, lesson in enumerate(training.recipe.curriculum, 1):
+        with training.playing(lesson.kwargs):
+            _train(training, lesson.steps, note, f"lesson {i}, ")
+
+
+def _train(training: Pretraining, steps: int, note: Callable[[str], None], lesson: str = "") -> None:
+    """Linear warm-up over 5 % of the steps, then cosine to 0."""
     warmup = max(1, steps // 20)
     for step in range(steps):
         decay = (1 + math.cos(math.pi * max(0, step - warmup) / max(1, steps - warmup))) / 2
         loss = training.step(training.recipe.lr * min(1.0, (step + 1) / warmup) * decay)
         if step % 50 == 0:
-            note(f"step {step}/{steps}, loss {loss:.3f}")
+            note(f"{lesson}step {step}/{steps}, loss {loss:.3f}")
 
 
 def train_student(training: Pretraining, note: Callable[[str], None]) -> float:
-    """Train until success lies inside the recipe's band; steps that jump over the band are taken back and retried at
-    half the rate. Returns the success reached; raises UserError if the steps run out.
+    """The curriculum, then steps until success lies inside the recipe's band.
+
+    Steps that jump over the band are taken back and retried at half the rate. Returns the success reached; raises
+    UserError if the curriculum ends above the band or the steps run out.
     """
     recipe = training.recipe
     assert isinstance(recipe, StudentRecipe)
     low, high = recipe.success
-    lr, kept = recipe.lr, _snapshot(training)
     reached = 0.0
+    if recipe.curriculum:
+        train_lessons(training, note)
+        reached = training.success()
+        if reached > high:
+            raise UserError(
+                f"student: success {reached:.3f} after the curriculum is above the band [{low}, {high}]; "
+                "take fewer steps in student.recipe.curriculum, or raise student.recipe.success"
+            )
+    lr, kept = recipe.lr, _snapshot(training)
     for step in range(recipe.steps):
         training.step(lr * min(1.0, (step + 1) / 20))
         if (step + 1) % CHECK_EVERY:

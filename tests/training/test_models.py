@@ -65,6 +65,7 @@ def test_a_second_call_finds_what_the_first_has_built(built, cache):
         ({"student__hidden": 8}, {"student"}),
         ({"teacher__recipe__steps": 31}, {"teacher"}),
         ({"teacher__recipe__horizons": [2, 3]}, {"teacher"}),
+        ({"teacher__recipe__curriculum": [{"steps": 5, "kwargs": {"fault_turn": 2}}]}, {"teacher"}),
         ({"teacher__recipe__horizons": [3]}, set()),  # what an empty list means
         ({"env__horizon": 4}, {"student", "teacher"}),
         ({"env__kwargs": {"fault_turn": 2}}, {"student", "teacher"}),
@@ -269,6 +270,47 @@ def test_the_teacher_schedule_warms_up_and_ends_at_nothing():
     assert rates[10] == pytest.approx(0.03 * (1 + torch.cos(torch.tensor(torch.pi * 9 / 19)).item()) / 2)
     assert 0 < rates[-1] < 0.001
     assert rates[1:] == sorted(rates[1:], reverse=True)
+
+
+LESSONS = [{"steps": 3, "kwargs": {"fault_turn": 2}}, {"steps": 4, "kwargs": {"fault_turn": 3}}]
+
+
+def spy_on_lessons(monkeypatch, training: Pretraining) -> list[tuple[int, float]]:
+    """(the argument that lessons change, learning rate) of every step."""
+    seen: list[tuple[int, float]] = []
+    monkeypatch.setattr(training, "step", lambda lr: seen.append((setting(training), lr)) or 0.0)
+    return seen
+
+
+def setting(training: Pretraining) -> int:
+    return training.players[0].batch.envs[0].unwrapped.fault_turn
+
+
+def test_a_teacher_takes_its_lessons_first_each_with_a_schedule_of_its_own(monkeypatch):
+    training = pretraining(tiny(teacher__recipe__steps=5, teacher__recipe__curriculum=LESSONS).teacher)
+    own, notes = setting(training), []
+    seen = spy_on_lessons(monkeypatch, training)
+    pretrain.train_teacher(training, notes.append)
+    assert [played for played, _ in seen] == [2] * 3 + [3] * 4 + [own] * 5
+    for start in (0, 3, 7):
+        assert seen[start][1] == pytest.approx(0.03)
+    assert [note.split("/")[0] for note in notes] == ["lesson 1, step 0", "lesson 2, step 0", "step 0"]
+
+
+def test_a_student_takes_its_lessons_before_it_is_held_against_its_band(monkeypatch):
+    recipe = {"student__recipe__curriculum": LESSONS, "student__recipe__success": [0.4, 0.6]}
+    training = pretraining(tiny(**recipe).student)
+    own, seen, judged = setting(training), spy_on_lessons(monkeypatch, training), []
+    answers = iter([0.1, 0.5])
+    monkeypatch.setattr(training, "success", lambda: judged.append(setting(training)) or next(answers))
+    assert train_student(training, lambda _: None) == 0.5
+    assert [played for played, _ in seen] == [2] * 3 + [3] * 4 + [own] * 10
+    assert judged == [own, own]
+    answers = iter([0.7])
+    with pytest.raises(
+        UserError, match=r"success 0.700 after the curriculum is above the band \[0.4, 0.6\]; take fewer"
+    ):
+        train_student(training, lambda _: None)
 
 
 def weights_of(training: Pretraining) -> torch.Tensor:
