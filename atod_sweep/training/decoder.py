@@ -9,6 +9,7 @@ Shapes: _B rows, _L new tokens per row, _S cache slots, _H heads, _D head width.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -157,6 +158,7 @@ class FoldedDecoder(Decoder):
         self.cache = [
             torch.zeros(2, rows, model.heads, slots, model.dim, device=self.length_B.device) for _ in model.layers
         ]
+        self.step = self._step()
 
     def advance(self, ids_BL: Tensor, count_B: Tensor) -> Tensor:
         (rows, width), visible, device = ids_BL.shape, self.longest, ids_BL.device
@@ -169,13 +171,12 @@ class FoldedDecoder(Decoder):
             start = visible - width
             write = (slice(None), slice(start, visible))
             rotary = self.model.rotary(visible)[start:visible, None]
-            mask = torch.full((width, visible), float("-inf"), device=device).triu_(start + 1) if width > 1 else None
+            mask = self._mask(torch.arange(start, visible, device=device)) if width > 1 else None
         else:
             slot_BL = self.length_B[:, None] + torch.arange(width, device=device)
             write = (row_B[:, None], slot_BL)
             rotary = self.model.rotary(visible + width)[slot_BL][:, :, None]
-            hidden_BLS = torch.arange(visible, device=device) > slot_BL[:, :, None]
-            mask = torch.zeros(hidden_BLS.shape, device=device).masked_fill_(hidden_BLS, float("-inf"))[:, None]
+            mask = self._mask(slot_BL)[:, None]
             if last_B is not None:
                 last_mask = mask[row_B, :, last_B][:, :, None]
 
@@ -187,8 +188,17 @@ class FoldedDecoder(Decoder):
 
         return self.model.run(ids_BL, rotary, attend, None if last_B is None else row_B * width + last_B)
 
+    def _step(self) -> Tensor:
+        """As many zeros as there are slots, and behind them as many -inf: every mask is a window on it."""
+        return torch.tensor([0.0, -math.inf], device=self.length_B.device).repeat_interleave(self.slots)
+
+    def _mask(self, slot: Tensor) -> Tensor:
+        """What to add to scores of the visible slots: 0 up to the query's own one, -inf behind it (a new last dim)."""
+        return self.step.unfold(0, self.longest, 1)[self.slots - 1 - slot]
+
     def grow(self) -> None:
         self.cache = [F.pad(c, (0, 0, 0, self.slots - c.shape[3])) for c in self.cache]
+        self.step = self._step()
 
     def keep(self, rows: Tensor) -> None:
         self.cache = [c.index_select(1, rows) for c in self.cache]

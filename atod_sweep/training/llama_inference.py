@@ -47,8 +47,8 @@ class FoldedLlama:
             gate_up *= layer.post_attention_layernorm.weight
             weights = (qkv, layer.self_attn.o_proj.weight, gate_up, layer.mlp.down_proj.weight)
             self.layers.append(tuple(weight.to(self.dtype) for weight in weights))
-        first = self.layers[0][0]
-        self.first = self._normed(self.embedding.float()) @ first.T if has_few_words(model) else None
+        # What every word gives the first block's attention, V x (3 H D).
+        self.first = self._normed(self.embedding.float()) @ self.layers[0][0].T if has_few_words(model) else None
         self.head, self.head_bias = (model.lm_head.weight.float() * body.norm.weight).T, model.lm_head.bias
 
     def logits(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
@@ -87,8 +87,8 @@ class FoldedLlama:
                 _rotate(q_NHD, rotary.expand(rows, length, 1, -1)[going_on // length, going_on % length])
                 a_MC = attend(i, q_NHD, kv)
             else:
-                known = i == 0 and self.first is not None
-                heads = by_kind(F.embedding(ids_M, self.first) if known else self._normed(x_MC) @ qkv.T, 3)
+                first = self.first if i == 0 else None
+                heads = by_kind(self._normed(x_MC) @ qkv.T if first is None else F.embedding(ids_M, first), 3)
                 _rotate(heads[:2], rotary)
                 a_MC = attend(i, heads[0], heads[1:])
                 if going_on is not None:
@@ -105,8 +105,9 @@ class FoldedLlama:
 
     def _gate_and_up(self, n: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         if self.dtype == torch.float32:
-            return (n @ weight.T).chunk(2, 1)
-        gate, up = weight.chunk(2)  # bfloat16 passes over strided halves cost more than a second product
+            gate, up = (n @ weight.T).chunk(2, 1)
+            return gate, up
+        gate, up = weight.chunk(2)  # in bfloat16, passes over strided halves cost more than a second product
         return n @ gate.T, n @ up.T
 
     def _plus(self, x: Tensor, a: Tensor, weight: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from atod_sweep.training.interpolated import InterpolatedMix
 from atod_sweep.training.outcomes import Limits
 from atod_sweep.training.policy import Policy, checkpoint_activations, load_model, load_tokenizer
 from atod_sweep.training.randomness import numpy_generator, torch_generator
-from atod_sweep.training.runtime import frozen_dtype, keep_freed_memory
+from atod_sweep.training.runtime import frozen_dtype, keep_freed_memory, use_threads
 from atod_sweep.training.scoring import SCORING_TOKENS
 from atod_sweep.training.stage import Algorithm, Stage
 from atod_sweep.training.update import Updater
@@ -249,7 +249,7 @@ def means(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _accelerator(config: Train) -> Accelerator:
-    torch.set_num_threads(config.runtime.threads)
+    use_threads(config.runtime.threads)
     keep_freed_memory()
     wanted = config.runtime.device
     _take_device(wanted)
