@@ -9,7 +9,7 @@ from atod_sweep.config.files import flatten
 from atod_sweep.evidence.comparisons import summarise
 from atod_sweep.evidence.results import Levels, Results, label, load
 from atod_sweep.evidence.stats.intervals import t_interval
-from atod_sweep.evidence.tables import Cell, Table
+from atod_sweep.evidence.tables.cells import Cell, Table
 from atod_sweep.evidence.text import NOTHING, duration, estimate, limits, markdown_cell, number
 from atod_sweep.evidence.verdicts import Verdict, judge
 

@@ -16,7 +16,7 @@ import jinja2
 
 from atod_sweep.config.base import dump_yaml
 from atod_sweep.errors import UserError
-from atod_sweep.evidence import csv_files, pdf, tables
+from atod_sweep.evidence import csv_files, pdf
 from atod_sweep.evidence.aggregates import aggregate, interactions, main_effects
 from atod_sweep.evidence.breadth import methods
 from atod_sweep.evidence.cautions import warnings
@@ -27,7 +27,8 @@ from atod_sweep.evidence.figures.style import Figure
 from atod_sweep.evidence.headline import answers
 from atod_sweep.evidence.results import Results, Trial, load
 from atod_sweep.evidence.searches import Searched, searched
-from atod_sweep.evidence.tables import Table
+from atod_sweep.evidence.tables import arms, claims, conditions, searches
+from atod_sweep.evidence.tables.cells import Table
 from atod_sweep.evidence.text import count, duration, estimate, markdown_cell, number, plural
 from atod_sweep.evidence.verdicts import judge
 
@@ -135,10 +136,10 @@ def _sections(results: Results, found: Searched | None, folder: Path) -> tuple[l
 
     learning = curves.learning_charts(results.study.metric.name)
     sections = [
-        Section("Arms", "", [tables.arms(results, table, versus)], []),
-        Section("The claims in numbers", "", [tables.claims(judge(results))], []),
+        Section("Arms", "", [arms.scores(results, table, versus)], []),
+        Section("The claims in numbers", "", [claims.in_numbers(judge(results))], []),
         *(_search(results, found, folder) if found else []),
-        Section("Across settings", "", [tables.breadth(methods(results), results)], []),
+        Section("Across settings", "", [conditions.breadth(methods(results), results)], []),
         Section("Learning", "", [], charts(learning[0])),
         Section(
             "What was applied",
@@ -155,19 +156,19 @@ def _sections(results: Results, found: Searched | None, folder: Path) -> tuple[l
         Section(
             "Factors",
             "",
-            [tables.interactions(interactions(results), results), tables.main_effects(main_effects(results))],
+            [conditions.interactions(interactions(results), results), conditions.main_effects(main_effects(results))],
             _some(factors.interaction(results, folder)),
         ),
         Section(
             "Other summaries",
             "",
-            [tables.summary(aggregate(results), results)],
+            [conditions.summary(aggregate(results), results)],
             _some(factors.profile(results, folder)),
         ),
         Section(
             "Cost",
             _spent([t for t in (*results.trials, *results.explored) if t.role != "teacher"]),
-            [tables.costs(results, table), tables.reaching(reach_teacher(results), results)],
+            [arms.costs(results, table), arms.reaching(reach_teacher(results), results)],
             _some(cost.scatter(results, table, folder), *charts(*learning[1:])),
         ),
         _gaps(results),
@@ -180,7 +181,7 @@ def _sections(results: Results, found: Searched | None, folder: Path) -> tuple[l
 def _search(results: Results, found: Searched, folder: Path) -> list[Section]:
     """What the search tried and chose, which parameters mattered, and the front of two objectives."""
     return [
-        Section("The search", _tried(found), [tables.optimism(found), tables.configurations(found)], []),
+        Section("The search", _tried(found), [searches.optimism(found), searches.configurations(found)], []),
         Section(
             "Sensitivity",
             " ".join(dict.fromkeys(f"{f.warning}." for f in found.importances if f.warning)),
@@ -197,7 +198,7 @@ def _search(results: Results, found: Searched, folder: Path) -> list[Section]:
 def _tried(found: Searched) -> str:
     states = Counter(c.state for c in found.configurations)
     text = f"{plural(len(found.configurations), 'configuration')} × {plural(found.seeds, 'seed')}: "
-    text += ", ".join(f"{states[state]} {word}" for state, word in tables.ENDS.items() if states[state]) + "."
+    text += ", ".join(f"{states[state]} {word}" for state, word in searches.ENDS.items() if states[state]) + "."
     kept = [c.optimism for c in found.chosen if not math.isnan(c.optimism)]
     if kept:
         best = plural(len(kept), "configuration")
@@ -227,7 +228,7 @@ def _spent(trials: list[Trial]) -> str:
 
 
 def _gaps(results: Results) -> Section:
-    table, failed = tables.missing(results), tables.failures(results.explored)
+    table, failed = arms.missing(results), searches.failures(results.explored)
     text = "" if table.rows or failed.rows else "Every cell of the design has a result."
     return Section("Failures and gaps", text, [table, failed], [])
 

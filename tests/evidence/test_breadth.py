@@ -10,7 +10,7 @@ from atod_sweep.evidence.comparisons import ArmSummary
 from atod_sweep.evidence.figures.cost import on_front
 from atod_sweep.evidence.results import load
 from atod_sweep.evidence.stats.intervals import t_interval
-from atod_sweep.evidence.tables import breadth
+from atod_sweep.evidence.tables.conditions import breadth
 
 Make = Callable[..., Path]
 TASKS = {"task": {"desk": 0.0, "tools": 0.1, "maze": -0.5}}

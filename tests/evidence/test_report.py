@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from atod_sweep.evidence import csv_files, tables
+from atod_sweep.evidence import csv_files
 from atod_sweep.evidence.cautions import warnings
 from atod_sweep.evidence.comparisons import against_reference, summaries
 from atod_sweep.evidence.report import write
 from atod_sweep.evidence.results import load
+from atod_sweep.evidence.tables import arms
 
 MakeRun = Callable[..., Path]
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -105,12 +106,12 @@ def test_all_failed_with_names_that_look_like_markup(make_run: MakeRun) -> None:
 
 def test_missing_cells_are_marked_everywhere(make_run: MakeRun) -> None:
     results = load(make_run("gap", {"a": 0.6, "b": 0.5}, seeds=4, failed=[("a", 1)], reference="b"))
-    table = tables.arms(results, summaries(results), against_reference(results))
+    table = arms.scores(results, summaries(results), against_reference(results))
     texts = {row[0].text: [cell.text for cell in row] for row in table.rows}
     assert texts["a"][1] == "3 of 4"
     assert texts["a"][4].endswith(" *")
     assert "1 of 8 cells have no result" in warnings(results)[0]
-    assert [row[-1].text for row in tables.missing(results).rows] == [
+    assert [row[-1].text for row in arms.missing(results).rows] == [
         "DivergedError: the loss is not a number at step 30"
     ]
 

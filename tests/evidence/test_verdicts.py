@@ -10,7 +10,7 @@ from atod_sweep.evidence.results import load
 from atod_sweep.evidence.stats.intervals import t_interval
 from atod_sweep.evidence.stats.sequential import anytime_p
 from atod_sweep.evidence.summary import arm_table, lines, verdict_lines
-from atod_sweep.evidence.tables import claims
+from atod_sweep.evidence.tables.claims import in_numbers
 from atod_sweep.evidence.text import NOTHING
 from atod_sweep.evidence.verdicts import decide, judge
 
@@ -120,7 +120,7 @@ def test_a_sequential_verdict_carries_no_number_of_a_fixed_design(make_run: Make
     (verdict,) = verdicts = judge(load(make_run("x", {"a": 0.62, "b": 0.52}, sequential=True, **options)))
     assert verdict.line() == "a > b: undecided at n = 6 (more seeds may decide it)"
     assert verdict.seeds_needed is None
-    table = claims(verdicts)
+    table = in_numbers(verdicts)
     cells = dict(zip(table.header, table.rows[0], strict=True))
     assert cells["p"].value == cells["p (Holm)"].value == verdict.p
     assert cells["detectable"].text == NOTHING

@@ -1,0 +1,152 @@
+"""Tables with a row per arm: results, costs, what is missing, and when the teacher was reached."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from atod_sweep.evidence.comparisons import ArmSummary, Comparison, compare, teacher_level
+from atod_sweep.evidence.curves import COUNTERS, Reached
+from atod_sweep.evidence.results import Levels, Results, label
+from atod_sweep.evidence.stats import significance
+from atod_sweep.evidence.tables.cells import Cell, Table, arm_cells, message, number_cell
+from atod_sweep.evidence.text import NOTHING, count, duration, estimate, number, p_value, plural
+
+COSTS = {
+    "updates": "updates",
+    "episodes": "episodes",
+    "env_steps": "env steps",
+    "tokens": "student tokens",
+    "generated_tokens": "generated tokens",
+    "teacher_tokens": "teacher tokens",
+}
+
+
+def scores(results: Results, summaries: list[ArmSummary], comparisons: list[Comparison]) -> Table:
+    """n, result, difference to the reference with interval, wins and losses, p; arms with gaps say `2 of 3`."""
+    by_cell = {(c.arm, label(c.levels)): c for c in comparisons}
+    metric = results.study.metric.name.removeprefix("eval/")
+    header = [
+        "arm",
+        *results.study.factors,
+        "seeds",
+        "at step 0",
+        metric,
+        f"minus {results.study.reference}",
+        "wins : losses",
+        "p",
+        "p (Holm)",
+    ]
+    rows = [
+        [
+            *arm_cells(s),
+            _seeds(s),
+            number_cell(s.start),
+            Cell(estimate(s.interval, 3), s.interval.estimate),
+            *_versus(s, results.study.reference, by_cell.get((s.arm, label(s.levels)))),
+        ]
+        for s in summaries
+    ]
+    rows += [row for levels in results.conditions if (row := _teacher(results, levels))]
+    least = significance.smallest_p(len(results.seeds))
+    floor = (
+        f" (with {plural(len(results.seeds), 'seed')} it cannot go below {number(least, 4)})" if least > 5e-4 else ""
+    )
+    caption = (
+        f"Mean {metric} and mean paired difference, each with its 95 % interval over seeds. p: exact sign-flip test"
+        f"{floor}; Holm: corrected for the number of arms compared."
+    )
+    return Table(caption, header, rows)
+
+
+def _teacher(results: Results, levels: Levels) -> list[Cell] | None:
+    """The teacher's own result: a fixed model, so without an interval of its own."""
+    level = teacher_level(results, levels, results.study.metric)
+    if math.isnan(level):
+        return None
+    c = compare(results, "teacher", results.study.reference, levels, results.study.metric)
+    cells = [Cell("teacher (itself)"), *(Cell(name) for name in levels.values()), Cell(NOTHING), Cell(NOTHING)]
+    if not c.values:
+        return [*cells, number_cell(level), *[Cell(NOTHING)] * 4]
+    versus = [Cell(estimate(c.interval, 3, signed=True), c.interval.estimate), Cell(f"{c.wins} : {c.losses}")]
+    return [*cells, number_cell(level), *versus, Cell(p_value(c.p), c.p), Cell(NOTHING)]
+
+
+def _versus(s: ArmSummary, reference: str, c: Comparison | None) -> list[Cell]:
+    if s.arm == reference:
+        return [Cell("reference"), Cell(NOTHING), Cell(NOTHING), Cell(NOTHING)]
+    if c is None or not c.values:
+        return [Cell(NOTHING)] * 4
+    mark = " *" if c.missing else ""
+    return [
+        Cell(estimate(c.interval, 3, signed=True) + mark, c.interval.estimate),
+        Cell(f"{c.wins} : {c.losses}", c.wins - c.losses),
+        Cell(p_value(c.p), c.p),
+        Cell(p_value(c.p_holm), c.p_holm),
+    ]
+
+
+def _seeds(s: ArmSummary) -> Cell:
+    n = len(s.scores)
+    return Cell(f"{n} of {s.expected}" if s.missing else str(n), n)
+
+
+def costs(results: Results, summaries: list[ArmSummary]) -> Table:
+    """Mean cost of one complete trial, and the mean teacher weight that it applied."""
+    keys = [key for key in COSTS if any(key in s.cost for s in summaries)]
+    header = ["arm", *results.study.factors, "teacher weight", *(COSTS[key] for key in keys), "time"]
+    rows = [
+        [*arm_cells(s), number_cell(s.applied_teacher)]
+        + [Cell(count(value), value) for value in (s.cost.get(key, math.nan) for key in keys)]
+        + [Cell(duration(s.seconds), s.seconds)]
+        for s in summaries
+    ]
+    caption = (
+        "Mean per complete trial. Teacher weight: mean weight of the teacher's term per generated token, as applied. "
+        "Student tokens: read and written in training; generated ones carry the loss."
+    )
+    return Table(caption, header, rows)
+
+
+def missing(results: Results) -> Table:
+    """Every cell of the design without a result, with the error's message."""
+    rows = []
+    for gap in results.missing():
+        trial = results.find(gap.arm, gap.levels, gap.seed)
+        levels = [Cell(level) for level in gap.levels.values()]
+        rows.append(
+            [
+                Cell(gap.arm),
+                *levels,
+                Cell(str(gap.seed), gap.seed),
+                Cell(gap.reason),
+                Cell(message(trial.error if trial else None)),
+            ]
+        )
+    header = ["arm", *results.study.factors, "seed", "state", "error"]
+    return Table("Cells without a result; no average above includes them.", header, rows)
+
+
+def reaching(found: list[Reached], results: Results) -> Table:
+    """Cost until an arm is at the teacher's level."""
+    header = ["arm", *results.study.factors, "teacher", "seeds there", "step", "env steps", "teacher tokens", "time"]
+    rows = [
+        [
+            Cell(r.arm),
+            *(Cell(level) for level in r.levels.values()),
+            number_cell(r.level),
+            Cell(f"{r.reached} of {r.seeds}", r.reached),
+            *(_reached(r.median[x], count) for x in COUNTERS[:-1]),
+            _reached(r.median[COUNTERS[-1]], duration),
+        ]
+        for r in found
+    ]
+    caption = (
+        "Until two evaluations in a row (or the last one) are at the teacher's own level: median over seeds; "
+        "a seed that never gets there counts as later than all others."
+    )
+    return Table(caption, header, rows)
+
+
+def _reached(value: float, words: Callable[[float], str]) -> Cell:
+    return Cell("not reached") if math.isinf(value) else Cell(words(value), value)

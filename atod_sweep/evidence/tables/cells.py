@@ -1,0 +1,44 @@
+"""What tables are made of: one record that Markdown and HTML both print, and cells that several tables share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from atod_sweep.evidence.comparisons import ArmSummary
+from atod_sweep.evidence.text import MINUS, NOTHING, number
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is printed, and the number to sort by (NaN: sort by the text)."""
+
+    text: str
+    value: float = math.nan
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption; the first column holds names, the others are set right."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[Cell]]
+
+
+def number_cell(value: float) -> Cell:
+    return Cell(number(value, 3), value)
+
+
+def percent_cell(value: float) -> Cell:
+    return Cell(NOTHING if math.isnan(value) else f"{100 * value:.0f} %".replace("-", MINUS), value)
+
+
+def arm_cells(s: ArmSummary) -> list[Cell]:
+    """The arm, and its level of every factor."""
+    name = f"{s.arm} (control)" if s.role == "control" else s.arm
+    return [Cell(name), *(Cell(level) for level in s.levels.values())]
+
+
+def message(error: dict[str, str] | None) -> str:
+    return f"{error['type']}: {error['message']}" if error else NOTHING

@@ -1,0 +1,83 @@
+"""Tables over the conditions of a study: aggregates, tasks, interactions and main effects."""
+
+from __future__ import annotations
+
+from atod_sweep.evidence.aggregates import Aggregate, Interaction, MainEffect
+from atod_sweep.evidence.breadth import Method
+from atod_sweep.evidence.learning import not_learning
+from atod_sweep.evidence.results import Results
+from atod_sweep.evidence.tables.cells import Cell, Table, number_cell, percent_cell
+from atod_sweep.evidence.text import NOTHING, estimate, number, plural
+
+
+def breadth(found: list[Method], results: Results) -> Table:
+    """A column per task: the mean, and in brackets the improvement over the teacher."""
+    stalled = not_learning(results)
+    tasks = [
+        f"{', '.join(levels.values())}{' (not learning)' if levels in stalled else ''}" for levels in results.conditions
+    ]
+    rows = []
+    for m in found:
+        gains = [f" ({number(g.interval.estimate, 3, True)})" for g in m.gains or []] or [""] * len(m.scores)
+        cells = [Cell(f"{number(s.estimate, 3)}{gain}", s.estimate) for s, gain in zip(m.scores, gains, strict=True)]
+        lead = Cell(NOTHING) if m.gain is None else Cell(estimate(m.gain.interval, 3, True), m.gain.interval.estimate)
+        name = f"{m.name} (control)" if m.role == "control" else m.name
+        rows.append([Cell(name), *cells, number_cell(m.mean), Cell(estimate(m.iqm, 3), m.iqm.estimate), lead])
+    metric = results.study.metric.name.removeprefix("eval/")
+    caption = (
+        f"Mean {metric} by task over {plural(len(results.seeds), 'seed')}; in brackets, minus the teacher's own. Over "
+        "all tasks: mean, interquartile mean of all runs, and mean difference to the teacher, with 95 % intervals. "
+        "Tasks are strata, and what one seed does to all tasks counts once."
+    )
+    return Table(caption, ["method", *tasks, "mean", "interquartile mean", "minus teacher"], rows)
+
+
+def summary(found: list[Aggregate], results: Results) -> Table:
+    """Arms over all conditions by statistics that one lucky run cannot move."""
+    header = ["arm", "seeds", "interquartile mean", "median", f"beats {results.study.reference}", "area under curve"]
+    rows = [
+        [
+            Cell(a.arm),
+            Cell(str(a.seeds), a.seeds),
+            Cell(estimate(a.iqm, 3), a.iqm.estimate),
+            number_cell(a.median),
+            percent_cell(a.improvement),
+            Cell(estimate(a.area, 3), a.area.estimate),
+        ]
+        for a in found
+    ]
+    where = f"All runs of an arm ({plural(len(results.conditions), 'condition')} × seeds) together. "
+    caption = (
+        f"{where if len(results.conditions) > 1 else ''}Interquartile mean: mean of the middle half of the runs. "
+        "Beats: chance that a random run is better than a random run of the reference. Area under curve: mean height "
+        "of the learning curve, so that early learning counts. 95 % intervals over seeds."
+    )
+    return Table(caption, header, rows)
+
+
+def interactions(found: list[Interaction], results: Results) -> Table:
+    """Differences of differences, one row per arm and level."""
+    header = ["arm", "factor", "levels", "change of its lead"]
+    rows = [
+        [
+            Cell(i.arm),
+            Cell(i.factor),
+            Cell(f"{i.level} against {i.base}"),
+            Cell(estimate(i.interval, 3, signed=True), i.interval.estimate),
+        ]
+        for i in found
+    ]
+    caption = (
+        f"An arm's difference to {results.study.reference} at one level minus the same at the other, with its 95 % "
+        "interval: above 0, the level favours the arm."
+    )
+    return Table(caption, header, rows)
+
+
+def main_effects(found: list[MainEffect]) -> Table:
+    """Deviations from the grand mean."""
+    rows = [
+        [Cell(e.name), Cell(e.value), Cell(estimate(e.interval, 3, signed=True), e.interval.estimate)] for e in found
+    ]
+    caption = "Mean over everything else minus the grand mean, with its 95 % interval over seeds that have every cell."
+    return Table(caption, ["factor", "level", "main effect"], rows)
