@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.train import Pretrained, Student, Teacher, Train
+from atod_sweep.training.build import build, evaluate_saved
 from atod_sweep.training.evaluate import evaluate, summary
 from atod_sweep.training.run import Run
 
@@ -37,7 +38,7 @@ def train(config: Train, directory: Path, report: Report = _silent, resume: bool
     on from the newest whole checkpoint there, and every later row is what an uninterrupted run would have reported.
     Raises UserError for a config that cannot run here, and TrialError for a trial that cannot go on.
     """
-    run = Run.start(config, directory, resume)
+    run = build(config, directory, resume)
     if not run.accelerator.is_main_process:
         report = _silent
     rows = run.unreported
@@ -92,7 +93,7 @@ def evaluate_student(config: Train, path: str | Path) -> dict[str, float]:
 
 def _evaluation_of(model: Student | Teacher, config: Train, path: str | Path) -> dict[str, float]:
     how = model if isinstance(model, Pretrained) else Pretrained(path="")  # it is addressed as it was in training
-    return _numbers(Run.evaluate_only(config, how.model_copy(update={"path": str(path)})))
+    return _numbers(evaluate_saved(config, how.model_copy(update={"path": str(path)})))
 
 
 def _numbers(row: Row) -> dict[str, float]:

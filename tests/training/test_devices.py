@@ -9,7 +9,7 @@ import torch
 from small import tiny
 
 from atod_sweep.errors import UserError
-from atod_sweep.training import run
+from atod_sweep.training import build
 
 
 @pytest.fixture
@@ -23,28 +23,28 @@ def chosen(monkeypatch) -> list[int]:
 
 
 def test_the_device_of_the_config_becomes_the_current_one(chosen):
-    run._take_device("cuda:1")
+    build._take_device("cuda:1")
     assert chosen == [1]
 
 
 @pytest.mark.parametrize("wanted", ["auto", "cpu", "cuda"])
 def test_any_other_choice_leaves_the_current_device(chosen, wanted):
-    run._take_device(wanted)
+    build._take_device(wanted)
     assert chosen == []
 
 
 def test_a_device_that_is_not_there(chosen):
     with pytest.raises(UserError, match=r"runtime.device: 'cuda:2', but the last CUDA device is cuda:1; use auto"):
-        run._take_device("cuda:2")
+        build._take_device("cuda:2")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has one")
 def test_no_cuda_at_all():
     with pytest.raises(UserError, match=r"runtime.device: 'cuda:0', but this machine has no CUDA device"):
-        run._take_device("cuda:0")
+        build._take_device("cuda:0")
 
 
 def test_every_process_needs_a_task(monkeypatch, tmp_path):
-    monkeypatch.setattr(run, "_accelerator", lambda _: SimpleNamespace(num_processes=3))
+    monkeypatch.setattr(build, "_accelerator", lambda _: SimpleNamespace(num_processes=3))
     with pytest.raises(UserError, match=r"rollout.tasks: 2, but 3 processes share the tasks; set it to at least 3"):
-        run.Run.start(tiny(rollout__tasks=2), tmp_path, resume=False)
+        build.build(tiny(rollout__tasks=2), tmp_path, resume=False)

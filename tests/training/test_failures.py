@@ -12,8 +12,7 @@ from small import make_model, play, tiny, tokenizer
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs.pool import open_batch
 from atod_sweep.errors import UserError
-from atod_sweep.training import failures
-from atod_sweep.training import run as run_module
+from atod_sweep.training import build, failures
 from atod_sweep.training.conversation import conversation_for
 from atod_sweep.training.episodes import Player
 from atod_sweep.training.failures import Diverged, EnvironmentFailed, EnvironmentTimeout, TeacherFailed, TrialError
@@ -90,7 +89,7 @@ def test_what_the_user_can_fix_is_no_failure_of_the_environment(built, tmp_path,
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
 @pytest.mark.parametrize("kind", ["interpolated", "hybrid"])
 def test_a_teacher_without_probabilities(built, tmp_path, monkeypatch, kind, value):
-    find = run_module._teacher
+    find = build._teacher
 
     logits = torch.zeros(15)
     logits[1] = value  # of the end token, which somebody will sample
@@ -100,7 +99,7 @@ def test_a_teacher_without_probabilities(built, tmp_path, monkeypatch, kind, val
         teacher.forward = lambda ids, index: Output(logits.expand(len(index), 15), None)
         return teacher, player
 
-    monkeypatch.setattr(run_module, "_teacher", broken)
+    monkeypatch.setattr(build, "_teacher", broken)
     with pytest.raises(TeacherFailed, match="the teacher gives a sampled token the log-probability") as error:
         train(on(built, objective__kind=kind), tmp_path)
     assert error.value.status == "teacher_failed"
