@@ -1,9 +1,9 @@
-"""The student's update on a compact Llama: `transformers`' function and gradient, in two autograd steps per block.
+"""The student's update on a compact Llama: `transformers`' function and gradient, in a few autograd steps per block.
 
 Written out by hand because autograd keeps and sweeps many more activations than the gradient needs: norm scales are
 folded into the projections behind them (the gradients of both follow from that of their product), residuals are added
-by the products that feed them, and each elementwise pass over a gradient is made once. Nothing that is handed over,
-incoming gradients included, is written to: several losses may be differentiated on one graph.
+by the products that feed them, and each elementwise pass over a gradient is made once. Incoming gradients are not
+written to: several losses may be differentiated on one graph.
 
 Shapes: see `llama`; _I is the width of the MLP.
 """
