@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from atod_sweep.config.base import Record, content_hash
 from atod_sweep.config.objective import Hybrid, Interpolated, Objective, Product, Thresholds
@@ -50,6 +50,11 @@ class TeacherRecipe(Record):
         default_factory=list, description="Easier settings to learn first, one after the other, before `steps`."
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, tasks and perturbations.")
+
+    @model_serializer(mode="wrap")
+    def _without_empty_curriculum(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As it was before there were curricula: hashes and recorded configs of such recipes stay what they are."""
+        return {key: value for key, value in dump(self).items() if key != "curriculum" or value}
 
 
 class StudentRecipe(TeacherRecipe):
@@ -211,7 +216,7 @@ class Runtime(Record):
     """Where and in which precision: must not change what is learned beyond rounding."""
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu, cuda or cuda:N.")
-    threads: int = Field(1, ge=1, description="CPU threads of torch.")
+    threads: int = Field(1, ge=1, description="CPU threads of torch; with 1, tokenizers take one, too.")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast in the student's update.")
     teacher_dtype: Literal["fp32", "bf16", "auto"] = Field(
         "fp32", description="Precision of teacher and reference; auto: bf16 where the device computes in it."

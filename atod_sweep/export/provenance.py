@@ -80,8 +80,12 @@ def portable(value: Any) -> Any:
 
 
 def _models(latest: dict[str, Any], best: BestSchedule) -> dict[str, Any]:
-    """Those of the exported config; ledgers of older versions know the study's first pair alone."""
-    pair = latest.get("pairs", {}).get(model_key(best.config.model_dump(mode="json")), latest["models"])
+    """Those of the exported config; none where the ledger does not name them, for another setting's would be wrong.
+
+    Ledgers of the first versions know the study's first pair alone.
+    """
+    key = model_key(best.config.model_dump(mode="json"))
+    pair = latest["pairs"].get(key, {}) if "pairs" in latest else latest["models"]
     return {name: _identity(model) for name, model in pair.items() if model}
 
 

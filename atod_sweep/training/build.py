@@ -36,7 +36,7 @@ from atod_sweep.training.stage import Algorithm, Stage
 from atod_sweep.training.update import Updater
 
 
-def build(config: Train, directory: Path, resume: bool) -> Run:
+def assemble(config: Train, directory: Path, resume: bool) -> Run:
     """A trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none)."""
     accelerator = _accelerator(config)
     _check_tasks(config, accelerator.num_processes)

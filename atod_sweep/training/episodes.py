@@ -29,7 +29,8 @@ def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) ->
     else:
         p_BV = (logits_BV if temperature == 1.0 else logits_BV / temperature).softmax(-1)
         cumulative = p_BV.cumsum(-1)
-        # 1 - u lies in (0, 1]: no token of probability 0 is drawn. The bound is for NaN, which the update reports.
+        # 1 - u lies in (0, 1]: where sums only rise, no token of probability 0 is drawn. The bound is for NaN, which
+        # the update reports.
         u = torch.rand((len(p_BV), 1), generator=generator, device=logits_BV.device)
         token_B1 = torch.searchsorted(cumulative, (1 - u) * cumulative[:, -1:]).clamp_(max=p_BV.shape[-1] - 1)
         logp_B1 = p_BV.gather(1, token_B1).log_()
@@ -162,11 +163,11 @@ class Player:
         return actions
 
     def _unstopped(self, tokens_BJ: Tensor, going: Tensor) -> Tensor:
-        texts = [
+        unstopped = [
             on and not self.conversation.is_stopped(ids)
             for on, ids in zip(going.tolist(), tokens_BJ.tolist(), strict=True)
         ]
-        return torch.tensor(texts, device=going.device)
+        return torch.tensor(unstopped, device=going.device)
 
     def _guard(self, call: Any) -> Any:
         """Run an environment call, its exceptions turned into EnvironmentFailed."""

@@ -24,7 +24,7 @@ def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
     """Last hidden states (N, C), after the final norm, at flat positions of right-padded rows."""
     config, body = model.config, model.model
     embed, dim = body.embed_tokens, head_width(config)
-    eps = torch.tensor(config.rms_norm_eps, device=ids_BT.device)
+    eps = torch.full((), config.rms_norm_eps, device=ids_BT.device)
     rotary_TD = rotary(model, ids_BT.shape[1])
     ids_M = ids_BT.flatten()
     x_MC = F.embedding(ids_M, embed.weight, embed.padding_idx)

@@ -39,21 +39,21 @@ class Pretraining:
     def __init__(
         self, policy: Policy, env: Env, recipe: TeacherRecipe, conversation: Conversation, limits: Limits
     ) -> None:
-        self.policy, self.env, self.recipe, self.conversation, self.limits = policy, env, recipe, conversation, limits
+        self.policy, self.recipe, self.conversation, self.limits = policy, recipe, conversation, limits
         _check_can_teach(env, recipe)
-        self.players = self._open(env)
+        self.lessons = [_lesson(env, lesson.kwargs, i) for i, lesson in enumerate(recipe.curriculum)]
+        self.players = self._open(env, max(recipe.episodes, CHECK.tasks))
         self.rng = numpy_generator(recipe.seed, "demonstrations")
         self.optimiser = torch.optim.AdamW(policy.parameters(), lr=recipe.lr, betas=(0.9, 0.95), weight_decay=0.01)
 
-    def _open(self, env: Env) -> list[Player]:
-        size = max(self.recipe.episodes, CHECK.tasks)
+    def _open(self, env: Env, size: int) -> list[Player]:
         at = [env.model_copy(update={"horizon": horizon}) for horizon in self.recipe.horizons or [env.horizon]]
         return [Player(open_batch(config, size, workers=1), self.conversation, self.limits) for config in at]
 
     @contextmanager
-    def playing(self, kwargs: dict[str, Any]) -> Iterator[None]:
-        """Inside, demonstrations and success are those of the environment with other arguments."""
-        own, self.players = self.players, self._open(self.env.model_copy(update={"kwargs": self.env.kwargs | kwargs}))
+    def playing(self, env: Env) -> Iterator[None]:
+        """Inside, demonstrations are those of another setting of the environment."""
+        own, self.players = self.players, self._open(env, self.recipe.episodes)
         try:
             yield
         finally:
@@ -94,8 +94,8 @@ def train_teacher(training: Pretraining, note: Callable[[str], None]) -> None:
 
 def train_lessons(training: Pretraining, note: Callable[[str], None]) -> None:
     """All steps of the recipe's curriculum."""
-    for i, lesson in enumerate(training.recipe.curriculum, 1):
-        with training.playing(lesson.kwargs):
+    for i, (lesson, env) in enumerate(zip(training.recipe.curriculum, training.lessons, strict=True), 1):
+        with training.playing(env):
             _train(training, lesson.steps, note, f"lesson {i}, ")
 
 
@@ -122,6 +122,8 @@ def train_student(training: Pretraining, note: Callable[[str], None]) -> float:
     if recipe.curriculum:
         train_lessons(training, note)
         reached = training.success()
+        if low <= reached <= high:
+            return reached
         if reached > high:
             raise UserError(
                 f"student: success {reached:.3f} after the curriculum is above the band [{low}, {high}]; "
@@ -160,6 +162,19 @@ def _snapshot(training: Pretraining) -> tuple[dict[str, Any], dict[str, Any]]:
 def _restore(training: Pretraining, kept: tuple[dict[str, Any], dict[str, Any]]) -> None:
     training.policy.load_state_dict(kept[0])
     training.optimiser.load_state_dict(kept[1])
+
+
+def _lesson(env: Env, kwargs: dict[str, Any], index: int) -> Env:
+    """The environment of a lesson. Raises UserError for one that cannot be made or that has words of its own."""
+    easier = env.model_copy(update={"kwargs": env.kwargs | kwargs})
+    where = f"recipe.curriculum[{index}].kwargs"
+    try:
+        words = envs.make(easier).unwrapped.vocabulary()
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    if new := sorted(set(words) - set(envs.make(env).unwrapped.vocabulary())):
+        raise UserError(f"{where}: {kwargs} brings words that the environment itself does not have, such as {new[0]!r}")
+    return easier
 
 
 def _check_can_teach(env: Env, recipe: TeacherRecipe) -> None:

@@ -28,9 +28,10 @@ def keep_freed_memory() -> None:
 
 
 def use_threads(count: int) -> None:
-    """CPU threads of torch. Tokenizers get one, unless the user says otherwise: a turn's texts are short and few."""
+    """CPU threads of this process. Tokenizers would take all cores, for texts that are short and few."""
     torch.set_num_threads(count)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if count == 1:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # a user's own setting stays
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.train import Pretrained, Student, Teacher, Train
-from atod_sweep.training.build import build, evaluate_saved
+from atod_sweep.training.build import assemble, evaluate_saved
 from atod_sweep.training.evaluate import evaluate, summary
 from atod_sweep.training.run import Run
 
@@ -38,7 +38,7 @@ def train(config: Train, directory: Path, report: Report = _silent, resume: bool
     on from the newest whole checkpoint there, and every later row is what an uninterrupted run would have reported.
     Raises UserError for a config that cannot run here, and TrialError for a trial that cannot go on.
     """
-    run = build(config, directory, resume)
+    run = assemble(config, directory, resume)
     if not run.accelerator.is_main_process:
         report = _silent
     rows = run.unreported

@@ -96,15 +96,19 @@ def test_provenance(written: Path) -> None:
     assert [trial["id"] for trial in record["trials"]] == ["cosine-s0", "cosine-s1"]
 
 
-def test_provenance_names_the_models_of_the_exported_config(make_run: MakeRun, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("known", "want"), [(True, {"teacher": {"digest": "cccc"}}), (False, {})])
+def test_provenance_names_the_models_of_the_exported_config_or_none(
+    make_run: MakeRun, tmp_path: Path, known: bool, want: dict[str, dict[str, str]]
+) -> None:
     run = make_run({"cosine": (COSINE, {0: 0.6})})
     config = Train.model_validate(load_yaml(run / "trials" / "cosine-s0" / "config.yaml")).model_dump(mode="json")
     study, *trials = (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
-    pairs = {"another": {"teacher": None}, model_key(config): {"teacher": {"digest": "cccc"}, "student": None}}
+    key = model_key(config) if known else "of an older config"
+    pairs = {"another": {"teacher": {"digest": "aaaa"}}, key: {"teacher": {"digest": "cccc"}, "student": None}}
     lines = [json.dumps(json.loads(study) | {"pairs": pairs}), *trials]
     (run / "ledger.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     written = bundle.write(run, tmp_path / "bundle")
-    assert json.loads((written / "provenance.json").read_text("utf-8"))["models"] == {"teacher": {"digest": "cccc"}}
+    assert json.loads((written / "provenance.json").read_text("utf-8"))["models"] == want
 
 
 def test_one_seed_has_no_interval(make_run: MakeRun, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ import torch
 from small import tiny
 
 from atod_sweep.training import trainer
-from atod_sweep.training.build import build
+from atod_sweep.training.build import assemble
 from atod_sweep.training.run import Run
 
 
 def first_gradient(folder: Path, settings: dict) -> None:
     """Play all tasks in every process, update on the own share of them, save the gradient."""
-    run = build(tiny(**settings), folder / "unused", resume=False)
+    run = assemble(tiny(**settings), folder / "unused", resume=False)
     stage, rank = run.stage, run.accelerator.process_index
     stage.world, stage.rank = 1, 0
     stage.sampling.manual_seed(7)  # the same episodes everywhere
@@ -33,7 +33,7 @@ def first_gradient(folder: Path, settings: dict) -> None:
 
 def whitened(folder: Path, settings: dict) -> None:
     """Advantages of the own share of the tasks, told apart by their episode's return."""
-    run = build(tiny(**settings), folder / "unused", resume=False)
+    run = assemble(tiny(**settings), folder / "unused", resume=False)
     batch = run.algorithm.collect(run.stage, 0).batch
     first_N = torch.cat([torch.tensor([True]), (100 * batch["episode"] + batch["turn"]).diff() != 0])
     torch.save(batch["advantage"][first_N], folder / f"advantages-{run.accelerator.process_index}.pt")
@@ -42,7 +42,7 @@ def whitened(folder: Path, settings: dict) -> None:
 def whole_run(folder: Path, settings: dict) -> None:
     """Train; save what this process was told and where its weights ended."""
     runs: list[Run] = []
-    trainer.build = lambda *a, **k: runs.append(build(*a, **k)) or runs[-1]
+    trainer.assemble = lambda *a, **k: runs.append(assemble(*a, **k)) or runs[-1]
     told: list[dict] = []
     result = trainer.train(tiny(**settings), folder / "run", told.extend, resume=settings.pop("resume", False))
     (run,) = runs

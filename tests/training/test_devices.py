@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from small import tiny
 
 from atod_sweep.errors import UserError
 from atod_sweep.training import build
+from atod_sweep.training.runtime import use_threads
 
 
 @pytest.fixture
@@ -44,7 +46,20 @@ def test_no_cuda_at_all():
         build._take_device("cuda:0")
 
 
+@pytest.mark.parametrize(("threads", "before", "after"), [(1, None, "false"), (1, "true", "true"), (2, None, None)])
+def test_one_thread_is_one_thread_for_the_tokenizer_too(monkeypatch, threads, before, after):
+    name = "TOKENIZERS_PARALLELISM"
+    monkeypatch.setenv(name, before or "")  # so that it is put back
+    if before is None:
+        monkeypatch.delenv(name)
+    was = torch.get_num_threads()
+    use_threads(threads)
+    assert torch.get_num_threads() == threads
+    assert os.environ.get(name) == after
+    torch.set_num_threads(was)
+
+
 def test_every_process_needs_a_task(monkeypatch, tmp_path):
     monkeypatch.setattr(build, "_accelerator", lambda _: SimpleNamespace(num_processes=3))
     with pytest.raises(UserError, match=r"rollout.tasks: 2, but 3 processes share the tasks; set it to at least 3"):
-        build.build(tiny(rollout__tasks=2), tmp_path, resume=False)
+        build.assemble(tiny(rollout__tasks=2), tmp_path, resume=False)

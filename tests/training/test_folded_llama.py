@@ -42,6 +42,7 @@ def test_logits_equal_those_of_transformers(changes, words, monkeypatch):
             if "norm" in name:
                 parameter.uniform_(0.5, 2.0)
     assert llama.can_fold(model)
+    assert (FoldedLlama(model).first is not None) == (words > 0)
     want = model.eval()(input_ids=ids()).logits.flatten(0, 1)
     few = torch.tensor([119, 3, 41, 4])  # none of some rows' positions, not in order
     for index_N in (everywhere(), few):

@@ -77,6 +77,17 @@ def test_loss_and_gradients_are_those_of_transformers(changes, value_head, words
         assert (found[name] - want[name]).norm() <= 1e-5 * want[name].norm(), name
 
 
+def test_few_words_are_projected_instead_of_many_positions(monkeypatch):
+    policy, rows = Policy(model_with()), []
+    project = llama_learning._Project.apply
+    monkeypatch.setattr(llama_learning._Project, "apply", lambda x, *rest: rows.append(len(x)) or project(x, *rest))
+    for words in (15, 14):
+        monkeypatch.setattr(llama, "TABLE_UP_TO", words)
+        policy(ids(), INDEX)
+    policy(ids(1, 20), INDEX[:2])  # fewer positions than twice the words
+    assert rows == [15, 60, 6, 60, 60, 6, 20, 20, 2]
+
+
 def test_most_positions_may_be_wanted():
     policy = Policy(model_with(), value_head=True)
     assert llama.are_few(INDEX, ids())

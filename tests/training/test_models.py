@@ -300,17 +300,59 @@ def test_a_teacher_takes_its_lessons_first_each_with_a_schedule_of_its_own(monke
 def test_a_student_takes_its_lessons_before_it_is_held_against_its_band(monkeypatch):
     recipe = {"student__recipe__curriculum": LESSONS, "student__recipe__success": [0.4, 0.6]}
     training = pretraining(tiny(**recipe).student)
+    mine = training.players
     own, seen, judged = setting(training), spy_on_lessons(monkeypatch, training), []
     answers = iter([0.1, 0.5])
     monkeypatch.setattr(training, "success", lambda: judged.append(setting(training)) or next(answers))
     assert train_student(training, lambda _: None) == 0.5
     assert [played for played, _ in seen] == [2] * 3 + [3] * 4 + [own] * 10
     assert judged == [own, own]
+    assert training.players is mine
+    answers = iter([0.45])
+    del seen[:]
+    assert train_student(training, lambda _: None) == 0.45
+    assert own not in {played for played, _ in seen}  # the curriculum was enough
     answers = iter([0.7])
     with pytest.raises(
         UserError, match=r"success 0.700 after the curriculum is above the band \[0.4, 0.6\]; take fewer"
     ):
         train_student(training, lambda _: None)
+
+
+def test_after_an_error_in_a_lesson_its_environments_are_closed(monkeypatch):
+    training = pretraining(tiny(teacher__recipe__curriculum=LESSONS).teacher)
+    mine, closed = training.players, []
+
+    def fail(lr):
+        for player in training.players:
+            monkeypatch.setattr(player.batch, "close", lambda: closed.append(setting(training)))
+        raise InterruptedError
+
+    monkeypatch.setattr(training, "step", fail)
+    with pytest.raises(InterruptedError):
+        pretrain.train_lessons(training, lambda _: None)
+    assert closed == [2]
+    assert training.players is mine
+
+
+def test_a_bad_lesson_is_found_before_the_first_one_is_learned(monkeypatch):
+    bad = {"teacher__recipe__curriculum": [*LESSONS, {"steps": 1, "kwargs": {"colour": 2}}]}
+    with pytest.raises(UserError, match=r"recipe.curriculum\[2\].kwargs: .*colour"):
+        pretraining(tiny(**bad).teacher)
+    own = Echo.vocabulary
+    monkeypatch.setattr(Echo, "vocabulary", lambda echo: [*own(echo), *["novel"] * (echo.fault_turn == 3)])
+    with pytest.raises(UserError, match=r"curriculum\[1\].kwargs: {'fault_turn': 3} brings words .* such as 'novel'"):
+        pretraining(tiny(teacher__recipe__curriculum=LESSONS).teacher)
+
+
+def test_a_recipe_without_a_curriculum_is_recorded_as_before_there_were_any():
+    """Or older runs could not be resumed, nor their models be found in their ledgers."""
+    config = tiny()
+    assert "curriculum" not in config.teacher.recipe.model_dump(mode="json")
+    assert "curriculum" not in config.model_dump(mode="json")["student"]["recipe"]
+    with_one = tiny(teacher__recipe__curriculum=LESSONS)
+    assert with_one.model_dump(mode="json")["teacher"]["recipe"]["curriculum"] == LESSONS
+    assert type(config).model_validate(with_one.model_dump(mode="json")) == with_one
 
 
 def weights_of(training: Pretraining) -> torch.Tensor:

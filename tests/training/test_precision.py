@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from atod_sweep.config.train import Pretrained
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.build import _frozen, build
+from atod_sweep.training.build import _frozen, assemble
 from atod_sweep.training.policy import Policy, load_model
 from atod_sweep.training.scoring import score
 from atod_sweep.training.trainer import evaluate_model, train
@@ -26,7 +26,7 @@ STEADY = {"objective__kind": "hybrid", "optimiser__warmup_steps": 0}
 
 def gradients(tmp_path: Path, **settings) -> torch.Tensor:
     """The student's first gradient, unclipped."""
-    run = build(tiny(optimiser__max_grad_norm=1e9, **STEADY | settings), tmp_path, resume=False)
+    run = assemble(tiny(optimiser__max_grad_norm=1e9, **STEADY | settings), tmp_path, resume=False)
     collected = run.algorithm.collect(run.stage, 0)
     run.updater.apply(collected.batch, run.algorithm.terms, 0, 1.0)
     return torch.cat([p.grad.flatten().float() for p in run.stage.policy.parameters() if p.grad is not None])
@@ -50,7 +50,7 @@ def test_gradient_checkpointing_gives_the_same_gradient(built, tmp_path, monkeyp
 
 def test_gradient_checkpointing_starts_with_the_first_update(built, tmp_path):
     """Blocks checkpoint in training mode only, and models are loaded in evaluation mode."""
-    run = build(tiny(objective__kind="sft", runtime__gradient_checkpointing=True), tmp_path, resume=False)
+    run = assemble(tiny(objective__kind="sft", runtime__gradient_checkpointing=True), tmp_path, resume=False)
     assert run.stage.policy.model.training
     assert not run.stage.teacher.model.training
 
@@ -61,7 +61,7 @@ def test_bf16_autocast_stays_near_fp32(built, tmp_path):
 
 
 def test_autocast_reaches_the_update_and_leaves_weights_and_losses_in_fp32(built, tmp_path, monkeypatch):
-    run = build(tiny(runtime__precision="bf16"), tmp_path, resume=False)
+    run = assemble(tiny(runtime__precision="bf16"), tmp_path, resume=False)
     seen = []
     block = run.stage.policy.model.model.layers[0].mlp.down_proj
     block.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
@@ -96,7 +96,7 @@ def test_a_bf16_teacher_moves_log_probs_by_little(built):
 def test_teacher_precision_is_what_the_config_says(built, tmp_path, monkeypatch, dtype):
     monkeypatch.setattr("atod_sweep.training.runtime.cpu_computes_bf16", lambda: True)
     settings = {"objective__kl_penalty__kind": "k3"}
-    run = build(tiny(runtime__teacher_dtype=dtype, **settings), tmp_path, resume=False)
+    run = assemble(tiny(runtime__teacher_dtype=dtype, **settings), tmp_path, resume=False)
     want = torch.float32 if dtype == "fp32" else torch.bfloat16
     for model in (run.stage.teacher, run.algorithm.reference):
         assert {p.dtype for p in model.parameters()} == {want}
@@ -142,7 +142,7 @@ def lora(built) -> dict:
 
 
 def test_lora_trains_the_adapters_and_nothing_else(lora, built, tmp_path):
-    run = build(tiny(**lora), tmp_path, resume=False)
+    run = assemble(tiny(**lora), tmp_path, resume=False)
     trained = {name for name, p in run.stage.policy.named_parameters() if p.requires_grad}
     assert trained
     assert all("lora_" in name for name in trained)

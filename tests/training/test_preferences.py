@@ -11,7 +11,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.objective import losses
 from atod_sweep.training.baselines import SFT, best_and_worst, token_logp, with_preferences
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.build import build
+from atod_sweep.training.build import assemble
 from atod_sweep.training.outcomes import Outcome
 from atod_sweep.training.policy import Policy
 from atod_sweep.training.trainer import train
@@ -88,7 +88,7 @@ def distance(a: Policy, b: Policy) -> float:
 
 
 def test_spin_renews_its_opponent_from_the_student(built, tmp_path):
-    run = build(tiny(objective__kind="spin", objective__refresh_steps=2), tmp_path, resume=False)
+    run = assemble(tiny(objective__kind="spin", objective__refresh_steps=2), tmp_path, resume=False)
     opponent, student = run.algorithm.reference, run.stage.policy
     assert distance(opponent, student) == 0.0
     assert opponent is not student
@@ -101,7 +101,7 @@ def test_spin_renews_its_opponent_from_the_student(built, tmp_path):
 
 
 def test_spin_pairs_teacher_and_opponent_on_the_same_task(built, tmp_path, monkeypatch):
-    run = build(tiny(objective__kind="spin"), tmp_path, resume=False)
+    run = assemble(tiny(objective__kind="spin"), tmp_path, resume=False)
     played = []
     play_it = run.stage.player.play
     monkeypatch.setattr(
@@ -143,7 +143,7 @@ def test_a_teacher_with_another_vocabulary_is_refused(built, foreign_teacher, tm
 
 def test_sft_learns_from_the_text_of_a_teacher_with_another_vocabulary(built, foreign_teacher, tmp_path):
     settings = {"teacher__kind": "pretrained", "teacher__path": foreign_teacher, "env__horizon": 2}
-    run = build(tiny(objective__kind="sft", rollout__max_action_tokens=6, **settings), tmp_path, resume=False)
+    run = assemble(tiny(objective__kind="sft", rollout__max_action_tokens=6, **settings), tmp_path, resume=False)
     collected = run.algorithm.collect(run.stage, 0)
     conversation = run.stage.player.conversation
     assert len(conversation.tokenizer) == len(tokenizer())

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from small import tiny
 
 from atod_sweep.config.train import Train
-from atod_sweep.training.build import build
+from atod_sweep.training.build import assemble
 from atod_sweep.training.trainer import train
 from atod_sweep.training.update import Updater
 
@@ -183,7 +183,7 @@ def test_starting_over_leaves_no_old_checkpoint_in_the_way(built, tmp_path):
     stopped_run(tiny(seed=1), tmp_path, 3)
     stopped_run(tiny(), tmp_path, 1)
     assert [p.name for p in (tmp_path / "checkpoint").iterdir()] == ["step-000001"]
-    run = build(tiny(), tmp_path, resume=True)
+    run = assemble(tiny(), tmp_path, resume=True)
     assert run.step == 1
 
 

@@ -10,7 +10,7 @@ import torch
 from small import full_forward_logp, tiny
 
 from atod_sweep.config.train import Pretrained, Train
-from atod_sweep.training.build import build
+from atod_sweep.training.build import assemble
 from atod_sweep.training.policy import load_model
 from atod_sweep.training.trainer import train
 
@@ -56,7 +56,7 @@ def test_two_steps_of_atod(smollm2, tmp_path):
 
 
 def test_it_talks_through_its_chat_template_and_decodes_what_a_full_forward_gives(smollm2, tmp_path):
-    run = build(config(smollm2, teacher__kind="none", objective__distill_weight=0.0), tmp_path, resume=False)
+    run = assemble(config(smollm2, teacher__kind="none", objective__distill_weight=0.0), tmp_path, resume=False)
     conversation = run.stage.player.conversation
     assert conversation.closing == "<|im_end|>\n<|im_start|>assistant\n"
     assert conversation.between == "\n<|im_start|>user\n"

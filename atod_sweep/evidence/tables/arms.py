@@ -1,4 +1,4 @@
-"""Tables with a row per arm: results, costs, what is missing, and when the teacher was reached."""
+"""Tables about the arms: results, costs, what is missing, and when the teacher was reached."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from atod_sweep.evidence.comparisons import ArmSummary, Comparison, compare, tea
 from atod_sweep.evidence.curves import COUNTERS, Reached
 from atod_sweep.evidence.results import Levels, Results, label
 from atod_sweep.evidence.stats import significance
-from atod_sweep.evidence.tables.cells import Cell, Table, arm_cells, message, number_cell
+from atod_sweep.evidence.tables.cells import Cell, Table, arm_cells, error_text, number_cell
 from atod_sweep.evidence.text import NOTHING, count, duration, estimate, number, p_value, plural
 
 COSTS = {
@@ -120,7 +120,7 @@ def missing(results: Results) -> Table:
                 *levels,
                 Cell(str(gap.seed), gap.seed),
                 Cell(gap.reason),
-                Cell(message(trial.error if trial else None)),
+                Cell(error_text(trial.error if trial else None)),
             ]
         )
     header = ["arm", *results.study.factors, "seed", "state", "error"]

@@ -27,10 +27,12 @@ class Table:
 
 
 def number_cell(value: float) -> Cell:
+    """Three decimals."""
     return Cell(number(value, 3), value)
 
 
 def percent_cell(value: float) -> Cell:
+    """A share of 0 to 1 in per cent."""
     return Cell(NOTHING if math.isnan(value) else f"{100 * value:.0f} %".replace("-", MINUS), value)
 
 
@@ -40,5 +42,6 @@ def arm_cells(s: ArmSummary) -> list[Cell]:
     return [Cell(name), *(Cell(level) for level in s.levels.values())]
 
 
-def message(error: dict[str, str] | None) -> str:
+def error_text(error: dict[str, str] | None) -> str:
+    """What a trial's error says."""
     return f"{error['type']}: {error['message']}" if error else NOTHING

@@ -8,7 +8,7 @@ from typing import Any
 
 from atod_sweep.evidence.results import Trial
 from atod_sweep.evidence.searches import Searched, short_names
-from atod_sweep.evidence.tables.cells import Cell, Table, message, number_cell
+from atod_sweep.evidence.tables.cells import Cell, Table, error_text, number_cell
 from atod_sweep.evidence.text import MINUS, NOTHING, estimate, number, plural
 
 SHOWN = 12  # configurations of a search in the report; all of them are in tables/configurations.csv
@@ -66,7 +66,7 @@ def failures(trials: Sequence[Trial]) -> Table:
     """Trials of a search that failed, with the error's message."""
     failed = [t for t in trials if t.state == "FAILED"]
     rows = [
-        [Cell(t.arm), Cell(str(t.seed), t.seed), Cell((t.error or {}).get("status", "")), Cell(message(t.error))]
+        [Cell(t.arm), Cell(str(t.seed), t.seed), Cell((t.error or {}).get("status", "")), Cell(error_text(t.error))]
         for t in failed
     ]
     caption = "Trials of the search that failed; their configurations count as failed, not as bad."
