@@ -22,9 +22,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from atod_sweep.config.train import Env
-from atod_sweep.envs.alfworld import generate
-from atod_sweep.envs.alfworld.engine import Engine
-from atod_sweep.envs.alfworld.game import own_grammar, prepare
+from atod_sweep.envs.benchmarks.alfworld import generate
+from atod_sweep.envs.benchmarks.alfworld.engine import Engine
+from atod_sweep.envs.benchmarks.alfworld.game import own_grammar, prepare
 from atod_sweep.envs.speed import Player, measure
 from atod_sweep.errors import UserError
 

@@ -113,10 +113,10 @@ def marks(trials: int) -> list[int]:
 
 def measure(backend: str, trials: int, seconds: float) -> Measured:
     """Run one study of `trials` sleeping trials."""
-    from atod_sweep.sweep import ledger
-    from atod_sweep.sweep.jobs import Trainer
-    from atod_sweep.sweep.limits import resident_gb
-    from atod_sweep.sweep.run import run_study
+    from atod_sweep.records import ledger
+    from atod_sweep.sweep.studies.run_study import run_study
+    from atod_sweep.sweep.trials.jobs import Trainer
+    from atod_sweep.sweep.trials.limits import resident_gb
 
     study = {
         "name": "overhead",
@@ -169,7 +169,7 @@ def measure(backend: str, trials: int, seconds: float) -> Measured:
 
 def measure_tune(trials: int) -> Measured:
     """As many empty trials on Ray Tune alone, each reporting one number as often: what Ray itself costs and keeps."""
-    from atod_sweep.sweep.runner import RAY_ENVIRONMENT
+    from atod_sweep.sweep.backends.ray import RAY_ENVIRONMENT
 
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -177,7 +177,7 @@ def measure_tune(trials: int) -> Measured:
     import ray
     from ray import tune
 
-    from atod_sweep.sweep.limits import resident_gb
+    from atod_sweep.sweep.trials.limits import resident_gb
 
     times: list[float] = []
     memory: dict[int, float] = {}
@@ -235,7 +235,7 @@ class Ledger:
 
 def recorded(run_dir: Path) -> Ledger:
     """The overhead of a run that one driver made without an interruption."""
-    from atod_sweep.sweep import ledger
+    from atod_sweep.records import ledger
 
     rows = [row for row in ledger.read(run_dir) if row["event"] == "trial" and row["role"] != "teacher"]
     began = {(row["trial"], row["attempt"]): row["time"] for row in rows if row["state"] == "RUNNING"}

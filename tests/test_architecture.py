@@ -14,21 +14,23 @@ SHARED = {"errors"}
 # package -> the packages that it may import, beside itself and `errors`
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "config": set(),
-    "objective": {"config"},
-    "envs": {"config", "objective"},
-    "training": {"config", "objective", "envs"},
-    "sweep": {"config", "objective", "envs", "training"},
+    "records": set(),
+    "config": {"records"},
+    "objective": {"records", "config"},
+    "envs": {"records", "config", "objective"},
+    "training": {"records", "config", "objective", "envs"},
+    "sweep": {"records", "config", "objective", "envs", "training"},
     # a report or a bundle is rebuilt from files, on a machine that cannot train
-    "evidence": {"config", "objective", "envs"},
-    "export": {"config", "objective", "envs", "evidence"},
-    "cli": {"config", "objective", "envs", "training", "sweep", "evidence", "export"},
+    "evidence": {"records", "config", "objective", "envs"},
+    "export": {"records", "config", "objective", "envs", "evidence"},
+    "cli": {"records", "config", "objective", "envs", "training", "sweep", "evidence", "export"},
     "__main__": {"cli"},
     "__init__": set(),
 }
 
 # package -> libraries that no file of it imports, not even inside a function
 FORBIDDEN: dict[str, set[str]] = {
+    "records": {"torch", "ray", "transformers", "mlflow", "optuna"},
     "config": {"torch", "ray", "transformers", "mlflow", "optuna"},
     "objective": {"ray", "transformers", "mlflow", "optuna", "gymnasium"},
     "envs": {"torch", "ray", "transformers", "mlflow", "optuna"},
@@ -38,7 +40,7 @@ FORBIDDEN: dict[str, set[str]] = {
 }
 
 # modules that a machine without torch can use, wherever they lie
-TORCH_FREE = ("config", "envs", "evidence", "objective/schedules.py", "objective/turn_profile.py")
+TORCH_FREE = ("records", "config", "envs", "evidence", "objective/schedules.py", "objective/turn_profile.py")
 
 # what `atod-sweep --help` may wait for: everything else of weight is imported inside the verbs
 LIGHT = ("atod_sweep.__version__", "atod_sweep.errors", "atod_sweep.cli", "typer", "rich")
@@ -116,7 +118,7 @@ def test_imports_are_found_in_all_their_forms(tmp_path: Path, monkeypatch: pytes
     path.write_text(
         "import torch.nn as nn, os\nfrom atod_sweep import config, __version__\nfrom . import ledger\n"
         "from ..evidence.stats import mean\nclass A:\n    import json\n"
-        "def f():\n    import ray\n    from atod_sweep.training.trainer import train\n"
+        "def f():\n    import ray\n    from atod_sweep.training.loop.trainer import train\n"
     )
     assert imports(path) == {
         "torch.nn",
@@ -127,11 +129,11 @@ def test_imports_are_found_in_all_their_forms(tmp_path: Path, monkeypatch: pytes
         "atod_sweep.evidence.stats.mean",
         "json",
         "ray",
-        "atod_sweep.training.trainer.train",
+        "atod_sweep.training.loop.trainer.train",
     }
     assert imports(path, at_import_time(ast.parse(path.read_text()))) == imports(path) - {
         "ray",
-        "atod_sweep.training.trainer.train",
+        "atod_sweep.training.loop.trainer.train",
     }
     (root / "sweep" / "__init__.py").write_text("from .ledger import Ledger")
     assert imports(root / "sweep" / "__init__.py") == {"atod_sweep.sweep.ledger.Ledger"}

@@ -15,7 +15,7 @@ from atod_sweep.errors import UserError
 def judge(run_dir: Path) -> dict[str, Any]:
     """A look at the claims of a study that adds seeds until they are decided."""
     try:
-        from atod_sweep.evidence.look import look
+        from atod_sweep.evidence.analysis.look import look
     except ModuleNotFoundError as missing:
         raise UserError(
             f"{run_dir}: judging claims needs {missing.name}, which is not here; elsewhere: atod-sweep resume {run_dir}"
@@ -30,8 +30,8 @@ def conclude(run_dir: Path) -> None:
     A machine that can train need not hold what reports are made with.
     """
     try:
-        from atod_sweep.evidence.report import write
-        from atod_sweep.export.best import write_best
+        from atod_sweep.evidence.report.write import write
+        from atod_sweep.export.schedule.best import write_best
     except ModuleNotFoundError as missing:
         said = f"no report: {missing.name} is not installed here; where it is: atod-sweep report {run_dir}"
         typer.echo(said, err=True)
@@ -56,16 +56,16 @@ def close(outcome: Any, json_output: bool, extensible: bool = False) -> None:
             typer.echo(f"stopped with {outcome.complete} of {outcome.total} trials done")
         raise typer.Exit(130)
     if not json_output:
-        from atod_sweep.sweep import ledger
-        from atod_sweep.sweep.endings import lines as endings
+        from atod_sweep.records import ledger
+        from atod_sweep.sweep.record.endings import lines as endings
 
         for line in endings(ledger.read(run_dir)):
             typer.echo(line)
     if not json_output and (run_dir / "report.html").exists():
-        from atod_sweep.evidence import verdicts
-        from atod_sweep.evidence.results import load
-        from atod_sweep.evidence.summary import lines
-        from atod_sweep.sweep.sequential import Rule
+        from atod_sweep.evidence.analysis import verdicts
+        from atod_sweep.evidence.analysis.results import load
+        from atod_sweep.evidence.report.summary import lines
+        from atod_sweep.sweep.studies.until_decided import Rule
 
         results = load(run_dir)
         typer.echo("\n".join(lines(results)))

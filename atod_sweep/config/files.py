@@ -18,7 +18,7 @@ PRESET_PREFIX = "presets/"
 
 def preset_names() -> list[str]:
     """Names of the trainer configs that ship inside the package."""
-    folder = resources.files("atod_sweep") / "presets"
+    folder = resources.files("atod_sweep.config") / "presets"
     return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
 
 
@@ -37,7 +37,7 @@ def train_data(
                 near = difflib.get_close_matches(name, preset_names(), n=1)
                 hint = f"did you mean {PRESET_PREFIX + near[0]!r}?" if near else f"known: {', '.join(preset_names())}"
                 raise UserError(f"{where}: unknown preset {source!r}; {hint}")
-            text = (resources.files("atod_sweep") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+            text = (resources.files("atod_sweep.config") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
             return train_data(parse_yaml(text, source) or {}, folder, source)
         path = next((p for p in (folder / source, Path(source)) if p.is_file()), None)
         if path is None:

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from atod_sweep.config.base import Record, load_yaml, validate
-from atod_sweep.config.metrics import check_name
 from atod_sweep.config.space import Constraint, Parameter, parse_constraint, parse_parameters
 from atod_sweep.config.study import NAME, Metric, Resources
+from atod_sweep.records.metric_names import check_name
 
 
 class Objective(Metric):

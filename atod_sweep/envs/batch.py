@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import gymnasium
 
-from atod_sweep import envs
 from atod_sweep.config.train import Env
+from atod_sweep.envs import registry as envs
 from atod_sweep.envs.contract import Split
 
 

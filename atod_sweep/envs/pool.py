@@ -20,8 +20,8 @@ from math import inf
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from atod_sweep import envs
 from atod_sweep.config.train import Env
+from atod_sweep.envs import registry as envs
 from atod_sweep.envs.batch import Batch, Step, check_fit, step
 from atod_sweep.envs.contract import Split
 from atod_sweep.errors import UserError

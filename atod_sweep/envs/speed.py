@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 import gymnasium
 
-from atod_sweep import envs
 from atod_sweep.config.train import Env
+from atod_sweep.envs import registry as envs
 from atod_sweep.envs.batch import step
 from atod_sweep.envs.contract import HasActions, HasDemonstrator
 from atod_sweep.errors import UserError

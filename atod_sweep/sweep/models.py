@@ -8,8 +8,8 @@ from typing import Any
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train, model_key
-from atod_sweep.sweep.jobs import Trainer, load
-from atod_sweep.sweep.progress import Progress, clock
+from atod_sweep.sweep.record.progress import Progress, clock
+from atod_sweep.sweep.trials.jobs import Trainer, load
 
 
 def ensure_models(configs: Iterable[dict[str, Any]], trainer: Trainer, show: Progress) -> dict[str, Any]:

@@ -14,17 +14,20 @@ from atod_sweep.config.base import content_hash
 from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.train import model_key
 from atod_sweep.errors import UserError
-from atod_sweep.sweep import ledger, local, progress, provenance, runner
-from atod_sweep.sweep.background import Background
-from atod_sweep.sweep.jobs import Job, Trainer
-from atod_sweep.sweep.ledger import History, Ledger
+from atod_sweep.records import ledger
+from atod_sweep.records.ledger import History, Ledger
+from atod_sweep.sweep.backends import local
+from atod_sweep.sweep.backends import ray as runner
+from atod_sweep.sweep.mlflow.background import Background
+from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror, NotInstalled, default_uri
 from atod_sweep.sweep.models import ensure_models
-from atod_sweep.sweep.progress import Progress, Scoreboard
-from atod_sweep.sweep.queue import Source
-from atod_sweep.sweep.recorder import Recorder
-from atod_sweep.sweep.rundir import Extension, Intent, opened
-from atod_sweep.sweep.study import Trial
-from atod_sweep.sweep.tracking import Mirror, NoMirror, NotInstalled, default_uri
+from atod_sweep.sweep.record import progress, provenance
+from atod_sweep.sweep.record.progress import Progress, Scoreboard
+from atod_sweep.sweep.record.recorder import Recorder
+from atod_sweep.sweep.record.rundir import Extension, Intent, opened
+from atod_sweep.sweep.studies.plan import Trial
+from atod_sweep.sweep.trials.jobs import Job, Trainer
+from atod_sweep.sweep.trials.source import Source
 
 FINISHED = ("COMPLETE", "PRUNED")
 MLFLOW_PATIENCE = 60.0  # seconds that the end of a run waits for MLflow

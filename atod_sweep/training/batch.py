@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from atod_sweep.training.outcomes import Episodes
+from atod_sweep.training.play.outcomes import Episodes
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from atod_sweep.config.objective import Interpolated, ReverseKL, SampledReverseK
 from atod_sweep.config.schedules import Constant
 from atod_sweep.config.train import Env, NoTeacher, Optimiser, Pretrained, Rollout, Runtime, Train
 from atod_sweep.envs.batch import Batch
-from atod_sweep.training.conversation import Conversation
-from atod_sweep.training.episodes import Player
-from atod_sweep.training.interpolated import InterpolatedMix
-from atod_sweep.training.outcomes import Limits
-from atod_sweep.training.policy import Policy
+from atod_sweep.training.algorithms.interpolated import InterpolatedMix
+from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
+from atod_sweep.training.algorithms.stage import Stage
+from atod_sweep.training.loop.update import Updater
+from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.play.conversation import Conversation
+from atod_sweep.training.play.episodes import Player
+from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory
-from atod_sweep.training.scoring import SCORING_TOKENS
-from atod_sweep.training.stage import Stage
-from atod_sweep.training.update import Updater
 from benchmarks.trainer import workload
 from benchmarks.trainer.clock import Row, now
 from benchmarks.trainer.workload import Workload

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from atod_sweep.config.train import Env
-from atod_sweep.envs import make
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.contract import HasDemonstrator
 from atod_sweep.envs.pool import open_batch
+from atod_sweep.envs.registry import make
 
 SOURCE = textwrap.dedent(
     '''

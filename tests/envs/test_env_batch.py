@@ -4,8 +4,8 @@ import gymnasium
 import pytest
 
 from atod_sweep.config.train import Env
-from atod_sweep.envs import make
 from atod_sweep.envs.batch import Batch
+from atod_sweep.envs.registry import make
 
 
 class Guess(gymnasium.Env[str, str]):

@@ -6,8 +6,8 @@ import sys
 import gymnasium
 import pytest
 
-from atod_sweep import envs
 from atod_sweep.config.train import Env
+from atod_sweep.envs import registry as envs
 from atod_sweep.errors import UserError
 
 
@@ -86,5 +86,5 @@ def test_mistakes_are_named_in_one_line(config: Env, message: str) -> None:
 
 
 def test_listing_names_imports_no_environment() -> None:
-    code = "import sys; from atod_sweep import envs; envs.names(); print('gymnasium' in sys.modules)"
+    code = "import sys; from atod_sweep.envs import registry; registry.names(); print('gymnasium' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

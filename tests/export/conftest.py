@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from run_files import TrainRow, write_run
 
-from atod_sweep.export import bundle
+from atod_sweep.export.schedule import bundle
 
 
 @pytest.fixture
@@ -46,7 +46,6 @@ def export_to(make_run: Callable[..., Path], tmp_path: Path) -> Callable[..., tu
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """Dotted overrides of the tiny models and the tiny environment of the trainer's tests, in a cache of our own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parents[1] / "training"))
         patch.setenv("ATOD_SWEEP_CACHE", str(tmp_path_factory.getbasetemp() / "export-cache"))
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield {**importlib.import_module("small").BASE, "evaluation.temperature": 0.0, "evaluation.tasks": 32}

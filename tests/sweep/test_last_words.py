@@ -8,12 +8,12 @@ import sys
 import pytest
 import typer
 from fake_training import FAKE
-from test_run_local import NoMlflow
+from no_mlflow import NoMlflow
 
-from atod_sweep import cli
+from atod_sweep.cli import verbs as cli
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import session
-from atod_sweep.sweep.run import run_study
+from atod_sweep.sweep.studies.run_study import run_study
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 from small import tiny
 
-from atod_sweep.training import models
+from atod_sweep.training.pretraining import cache as models
 
 
 @pytest.fixture(scope="session", autouse=True)

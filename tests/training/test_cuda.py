@@ -9,11 +9,12 @@ from small import ECHO, full_forward_logp, make_model, tokenizer
 from atod_sweep.config.files import load_train
 from atod_sweep.config.train import Env
 from atod_sweep.envs.batch import Batch
-from atod_sweep.training import models, trainer
-from atod_sweep.training.conversation import conversation_for
-from atod_sweep.training.episodes import Player
-from atod_sweep.training.outcomes import Limits
-from atod_sweep.training.policy import Policy
+from atod_sweep.training.loop import trainer
+from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.play.conversation import conversation_for
+from atod_sweep.training.play.episodes import Player
+from atod_sweep.training.play.outcomes import Limits
+from atod_sweep.training.pretraining import cache as models
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from atod_sweep.evidence.comparisons import teacher_level
-from atod_sweep.evidence.curves import complete, stacked
+from atod_sweep.evidence.analysis.comparisons import teacher_level
+from atod_sweep.evidence.analysis.curves import complete, stacked
+from atod_sweep.evidence.analysis.results import Levels, Results
 from atod_sweep.evidence.figures.style import (
     Figure,
     Style,
@@ -22,7 +23,6 @@ from atod_sweep.evidence.figures.style import (
     short,
     styles,
 )
-from atod_sweep.evidence.results import Levels, Results
 from atod_sweep.evidence.stats.intervals import Array, t_interval
 
 POINTS = 200  # a line of training steps is thinned to about this many points

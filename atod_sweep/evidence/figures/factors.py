@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from atod_sweep.evidence.aggregates import complete_table
-from atod_sweep.evidence.comparisons import seed_score
+from atod_sweep.evidence.analysis.aggregates import complete_table
+from atod_sweep.evidence.analysis.comparisons import seed_score
+from atod_sweep.evidence.analysis.results import Results
+from atod_sweep.evidence.analysis.text import plural
 from atod_sweep.evidence.figures.style import Figure, hidden, label_axes, legend_below, panels, save, short, styles
-from atod_sweep.evidence.results import Results
 from atod_sweep.evidence.stats.aggregate import performance_profile
 from atod_sweep.evidence.stats.intervals import t_interval
-from atod_sweep.evidence.text import plural
 
 
 def interaction(results: Results, folder: Path) -> Figure | None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from atod_sweep.evidence.comparisons import ArmSummary, Comparison, compare
+from atod_sweep.evidence.analysis.comparisons import ArmSummary, Comparison, compare
+from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.figures.style import Figure, condition_panels, save, short, styles
-from atod_sweep.evidence.results import Results
 
 MOST = 20  # arms in the opening picture
 

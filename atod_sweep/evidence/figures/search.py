@@ -12,11 +12,11 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
+from atod_sweep.evidence.analysis.front import Front, Point
+from atod_sweep.evidence.analysis.importance import ENOUGH, Importances
+from atod_sweep.evidence.analysis.searches import Configuration, Searched, short_names
+from atod_sweep.evidence.analysis.text import plural
 from atod_sweep.evidence.figures.style import GREY, PALETTE, WIDTH, Figure, legend_below, panels, save, short
-from atod_sweep.evidence.front import Front, Point
-from atod_sweep.evidence.importance import ENOUGH, Importances
-from atod_sweep.evidence.searches import Configuration, Searched, short_names
-from atod_sweep.evidence.text import plural
 
 BLUE, ORANGE = PALETTE[0], PALETTE[1]
 MOST = 12  # parameters in the figure of slices

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
-from atod_sweep.evidence.results import Levels, Results, label
+from atod_sweep.evidence.analysis.results import Levels, Results, label
 
 # Okabe and Ito's palette without its yellow, which is lost on white paper; an eighth arm repeats the first's colour.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from atod_sweep.evidence.curves import by_turn, complete, stacked
+from atod_sweep.evidence.analysis.curves import by_turn, complete, stacked
+from atod_sweep.evidence.analysis.results import Levels, Results, Trial, label
+from atod_sweep.evidence.analysis.text import plural
 from atod_sweep.evidence.figures.style import Figure, label_axes, legend_below, panels, save, short, styles
-from atod_sweep.evidence.results import Levels, Results, Trial, label
 from atod_sweep.evidence.stats.intervals import Array
-from atod_sweep.evidence.text import plural
 
 MAPS = 8  # heat maps in one figure
 

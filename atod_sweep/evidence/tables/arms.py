@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from atod_sweep.evidence.comparisons import ArmSummary, Comparison, compare, teacher_level
-from atod_sweep.evidence.curves import COUNTERS, Reached
-from atod_sweep.evidence.results import Levels, Results, label
+from atod_sweep.evidence.analysis.comparisons import ArmSummary, Comparison, compare, teacher_level
+from atod_sweep.evidence.analysis.curves import COUNTERS, Reached
+from atod_sweep.evidence.analysis.results import Levels, Results, label
+from atod_sweep.evidence.analysis.text import NOTHING, count, duration, estimate, number, p_value, plural
 from atod_sweep.evidence.stats import significance
 from atod_sweep.evidence.tables.cells import Cell, Table, arm_cells, error_text, number_cell
-from atod_sweep.evidence.text import NOTHING, count, duration, estimate, number, p_value, plural
 
 COSTS = {
     "updates": "updates",

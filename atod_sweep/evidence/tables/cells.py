@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from atod_sweep.evidence.comparisons import ArmSummary
-from atod_sweep.evidence.text import MINUS, NOTHING, number
+from atod_sweep.evidence.analysis.comparisons import ArmSummary
+from atod_sweep.evidence.analysis.text import MINUS, NOTHING, number
 
 
 @dataclass(frozen=True)

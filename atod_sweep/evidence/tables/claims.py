@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from atod_sweep.evidence.analysis.text import estimate, p_value
+from atod_sweep.evidence.analysis.verdicts import Verdict
 from atod_sweep.evidence.stats import power, significance
 from atod_sweep.evidence.tables.cells import Cell, Table, number_cell, percent_cell
-from atod_sweep.evidence.text import estimate, p_value
-from atod_sweep.evidence.verdicts import Verdict
 
 
 def in_numbers(verdicts: list[Verdict]) -> Table:

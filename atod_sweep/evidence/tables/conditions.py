@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from atod_sweep.evidence.aggregates import Aggregate, Interaction, MainEffect
-from atod_sweep.evidence.breadth import Method
-from atod_sweep.evidence.learning import not_learning
-from atod_sweep.evidence.results import Results
+from atod_sweep.evidence.analysis.aggregates import Aggregate, Interaction, MainEffect
+from atod_sweep.evidence.analysis.breadth import Method
+from atod_sweep.evidence.analysis.learning import not_learning
+from atod_sweep.evidence.analysis.results import Results
+from atod_sweep.evidence.analysis.text import NOTHING, estimate, number, plural
 from atod_sweep.evidence.tables.cells import Cell, Table, number_cell, percent_cell
-from atod_sweep.evidence.text import NOTHING, estimate, number, plural
 
 
 def breadth(found: list[Method], results: Results) -> Table:

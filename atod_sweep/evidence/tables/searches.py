@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from atod_sweep.evidence.results import Trial
-from atod_sweep.evidence.searches import Searched, short_names
+from atod_sweep.evidence.analysis.results import Trial
+from atod_sweep.evidence.analysis.searches import Searched, short_names
+from atod_sweep.evidence.analysis.text import MINUS, NOTHING, estimate, number, plural
 from atod_sweep.evidence.tables.cells import Cell, Table, error_text, number_cell
-from atod_sweep.evidence.text import MINUS, NOTHING, estimate, number, plural
 
 SHOWN = 12  # configurations of a search in the report; all of them are in tables/configurations.csv
 ENDS = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "under way"}

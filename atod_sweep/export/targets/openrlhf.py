@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from atod_sweep.config.objective import GAE, Interpolated
-from atod_sweep.export.generate import SHIMS, source
-from atod_sweep.export.schedule_file import ScheduleFile
+from atod_sweep.export.schedule.generate import SHIMS, source
+from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first, largest
 from atod_sweep.export.targets.parts import OPEN_LOOP, PARTS, YES, Carried, Target
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from atod_sweep.config.objective import Interpolated, SampledReverseKL, TurnProfile
 from atod_sweep.config.schedules import Adaptive, Constant, Schedule, extremes
-from atod_sweep.export.schedule_file import ScheduleFile
+from atod_sweep.export.schedule.schedule_file import ScheduleFile
 
 PARTS = {
     "teacher": "teacher's weight by step",

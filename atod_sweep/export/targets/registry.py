@@ -6,7 +6,7 @@ import difflib
 from typing import Any
 
 from atod_sweep.errors import UserError
-from atod_sweep.export.schedule_file import ScheduleFile
+from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets import areal, documented, openrlhf, pytorch, tinker_cookbook, trl, trl_distillation, verl
 from atod_sweep.export.targets.parts import PARTS, Target, needed
 

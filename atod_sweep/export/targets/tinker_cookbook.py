@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from atod_sweep.export.generate import PORTABLE, SHIMS, source
-from atod_sweep.export.schedule_file import ScheduleFile
+from atod_sweep.export.schedule.generate import PORTABLE, SHIMS, source
+from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first
 from atod_sweep.export.targets.parts import OPEN_LOOP, YES, Carried, Target
 

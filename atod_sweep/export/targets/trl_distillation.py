@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from atod_sweep.config.base import dump_yaml
-from atod_sweep.export.generate import PORTABLE, SHIMS, fill, source
-from atod_sweep.export.schedule_file import ScheduleFile
+from atod_sweep.export.schedule.generate import PORTABLE, SHIMS, fill, source
+from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets import trl
 from atod_sweep.export.targets.numbers import first
 from atod_sweep.export.targets.parts import OPEN_LOOP, YES, Carried, Target

@@ -1,5 +1,0 @@
-"""ALFWorld-format games: household tasks by the rules, the wording and the floor plans of the alfworld wheel."""
-
-from atod_sweep.envs.alfworld.env import AlfWorld
-
-__all__ = ["AlfWorld"]

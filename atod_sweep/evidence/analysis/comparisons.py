@@ -1,0 +1,239 @@
+"""Arms and paired differences as numbers: who was compared with whom, on which seeds, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from atod_sweep.config.study import Metric
+from atod_sweep.evidence.analysis.results import Levels, Missing, Results, Trial, matches
+from atod_sweep.evidence.stats import significance
+from atod_sweep.evidence.stats.intervals import Interval, t_interval
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """One arm at one condition: its scores by seed, and what they cost."""
+
+    arm: str
+    role: str
+    levels: Levels
+    scores: dict[int, float]
+    expected: int
+    interval: Interval
+    start: float
+    cost: dict[str, float]
+    seconds: float
+    applied_teacher: float
+
+    @property
+    def missing(self) -> int:
+        """Seeds of the design without a result."""
+        return self.expected - len(self.scores)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arm minus other, on the seeds that both have. `sign`: 1 if a larger value is better, -1 if a smaller one is."""
+
+    arm: str
+    other: str
+    levels: Levels
+    metric: str
+    pairs: dict[int, tuple[float, float]]
+    interval: Interval
+    p: float
+    p_is_exact: bool
+    missing: tuple[Missing, ...]
+    sign: float = 1.0
+    p_holm: float = np.nan
+
+    @property
+    def differences(self) -> dict[int, float]:
+        """arm - other, by seed."""
+        return {seed: a - b for seed, (a, b) in self.pairs.items()}
+
+    @property
+    def values(self) -> list[float]:
+        """The differences alone."""
+        return list(self.differences.values())
+
+    @property
+    def wins(self) -> int:
+        """Seeds on which the arm is better."""
+        return sum(self.sign * d > 0 for d in self.values)
+
+    @property
+    def losses(self) -> int:
+        """Seeds on which the arm is worse."""
+        return sum(self.sign * d < 0 for d in self.values)
+
+    @property
+    def spread(self) -> float:
+        """Sample standard deviation of the differences; NaN below two seeds."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else np.nan
+
+
+def summarise(results: Results, arm: str, levels: Levels) -> ArmSummary:
+    """The arm's results at one condition (levels of all factors)."""
+    trials = results.of(arm, levels)
+    scores = {t.seed: score for t in trials if (score := t.score(results.study.metric)) is not None}
+    starts = [t.start_metrics[name] for t in trials if (name := results.study.metric.name) in t.start_metrics]
+    done = [t for t in trials if t.seed in scores]
+    return ArmSummary(
+        arm=arm,
+        role=trials[0].role if trials else ("control" if arm in results.study.controls else "arm"),
+        levels=levels,
+        scores=scores,
+        expected=len(results.seeds),
+        interval=t_interval(list(scores.values())),
+        start=_mean(starts),
+        cost={
+            key: _mean([t.cost[key] for t in done if key in t.cost])
+            for key in sorted({k for t in done for k in t.cost})
+        },
+        seconds=_mean([t.seconds for t in done]),
+        applied_teacher=_mean([w for t in done if (w := applied_teacher(t)) is not None]),
+    )
+
+
+def applied_teacher(trial: Trial) -> float | None:
+    """Mean applied teacher weight per generated token of the whole training; None if it was not recorded."""
+    weight = trial.curve("weight/applied_teacher")
+    tokens = trial.curve("cost/generated_tokens")
+    if not len(weight.x) or not np.array_equal(weight.x, tokens.x):
+        return float(weight.y.mean()) if len(weight.x) else None
+    return float(np.average(weight.y, weights=np.diff(tokens.y, prepend=0.0)))
+
+
+def summaries(results: Results) -> list[ArmSummary]:
+    """Every arm at every condition, condition by condition, in the study's order."""
+    return [summarise(results, arm, levels) for levels in results.conditions for arm in results.arms]
+
+
+def teacher_level(results: Results, levels: Levels, metric: Metric) -> float:
+    """The teacher's own mean result at the given levels; NaN if it was not evaluated."""
+    found = [t.score(metric) for t in results.teacher if matches(t.levels, levels)]
+    return _mean([score for score in found if score is not None])
+
+
+def seed_score(
+    results: Results, arm: str, at: Levels, seed: int, metric: Metric, without: Sequence[Levels] = ()
+) -> float | list[Missing]:
+    """The arm's result with one seed, averaged over the conditions inside `at`; the missing cells if there are any.
+
+    Conditions in `without` do not count. The teacher is one fixed model: a seed it was not evaluated with gets its
+    mean.
+    """
+    conditions = [levels for levels in results.conditions if matches(levels, at) and levels not in without]
+    if not conditions:
+        return []
+    if arm not in results.arms:
+        return _teacher_score(results, arm, conditions, seed, metric)
+    gaps = [
+        Missing(arm, levels, seed, reason)
+        for levels in conditions
+        if (reason := results.why_missing(arm, levels, seed, metric))
+    ]
+    if gaps:
+        return gaps
+    scores = [t.score(metric) for levels in conditions if (t := results.find(arm, levels, seed)) is not None]
+    return _mean([score for score in scores if score is not None])
+
+
+def _teacher_score(
+    results: Results, arm: str, conditions: list[Levels], seed: int, metric: Metric
+) -> float | list[Missing]:
+    scores = [teacher_level(results, levels, metric) for levels in conditions]
+    return [Missing(arm, c, seed, "not evaluated") for c in conditions] if np.isnan(scores).any() else _mean(scores)
+
+
+def compare(
+    results: Results, arm: str, other: str, at: Levels, metric: Metric, without: Sequence[Levels] = ()
+) -> Comparison:
+    """Paired differences arm - other on common seeds, at the given levels (averaged over factors left open).
+
+    Conditions in `without` do not count.
+    """
+    pairs, missing = {}, []
+    for seed in results.seeds:
+        a = seed_score(results, arm, at, seed, metric, without)
+        b = seed_score(results, other, at, seed, metric, without)
+        if isinstance(a, float) and isinstance(b, float):
+            pairs[seed] = (a, b)
+        missing += [gap for side in (a, b) if isinstance(side, list) for gap in side]
+    values = [a - b for a, b in pairs.values()]
+    exact = len(values) <= significance.EXACT_LIMIT
+    return Comparison(
+        arm=arm,
+        other=other,
+        levels=at,
+        metric=metric.name,
+        pairs=pairs,
+        interval=t_interval(values),
+        p=significance.sign_flip(values) if exact else significance.t_test(values),
+        p_is_exact=exact,
+        missing=tuple(missing),
+        sign=results.study.sign if metric.name == results.study.metric.name else 1.0,
+    )
+
+
+def against_reference(results: Results) -> list[Comparison]:
+    """Every other arm minus the reference arm at every condition; Holm's correction runs within each condition."""
+    found: list[Comparison] = []
+    for levels in results.conditions:
+        family = [
+            compare(results, arm, results.study.reference, levels, results.study.metric)
+            for arm in results.arms
+            if arm != results.study.reference
+        ]
+        adjusted = significance.holm([c.p for c in family])
+        found += [replace(c, p_holm=float(p)) for c, p in zip(family, adjusted, strict=True)]
+    return found
+
+
+@dataclass(frozen=True)
+class Best:
+    """The arm with the best mean over all conditions, and how many arms it was the best of."""
+
+    arm: str
+    interval: Interval
+    candidates: int
+    incomplete: bool
+    left_out: float  # result of the arm that is best on the other seeds, averaged over the seed left out
+
+
+def best_arm(results: Results) -> Best | None:
+    """The arm (never a control) with the best mean result; None if no arm has one.
+
+    A seed counts if it has every condition. Arms with missing seeds take part only if no arm is complete.
+    """
+    metric = results.study.metric
+    scores = {
+        arm: {seed: x for seed in results.seeds if isinstance(x := seed_score(results, arm, {}, seed, metric), float)}
+        for arm in results.study.arms
+    }
+    scored = {arm: by_seed for arm, by_seed in scores.items() if by_seed}
+    complete = {arm: by_seed for arm, by_seed in scored.items() if len(by_seed) == len(results.seeds)}
+    candidates = complete or scored
+    if not candidates:
+        return None
+    sign = results.study.sign
+    arm = max(candidates, key=lambda a: sign * _mean(list(candidates[a].values())))
+    interval = t_interval(list(candidates[arm].values()))
+    return Best(arm, interval, len(candidates), not complete, _left_out(complete, sign))
+
+
+def _left_out(scores: dict[str, dict[int, float]], sign: float) -> float:
+    """Leave-one-seed-out estimate of what choosing the best arm is worth; NaN below two common seeds."""
+    table_AS = np.array([list(by_seed.values()) for by_seed in scores.values()])
+    if table_AS.size == 0 or table_AS.shape[1] < 2:
+        return np.nan
+    others_AS = table_AS.sum(axis=1, keepdims=True) - table_AS
+    return float(table_AS[(sign * others_AS).argmax(axis=0), np.arange(table_AS.shape[1])].mean())
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else np.nan

@@ -1,0 +1,79 @@
+"""Curves of several seeds together, and when they reach the teacher. `_S` seeds, `_E` evaluations, `_K` turns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from atod_sweep.evidence.analysis.comparisons import teacher_level
+from atod_sweep.evidence.analysis.results import Levels, Results, Trial
+from atod_sweep.evidence.stats.curves import first_reached, median_reached
+from atod_sweep.evidence.stats.intervals import Array
+
+COUNTERS = ("step", "cost/env_steps", "cost/teacher_tokens", "cost/seconds")
+
+
+def complete(results: Results, arm: str, levels: Levels) -> list[Trial]:
+    """The arm's complete trials: the others' curves end early and would bend a mean."""
+    return [trial for trial in results.of(arm, levels) if trial.state == "COMPLETE"]
+
+
+def stacked(trials: list[Trial], key: str, phase: str, x: str = "step") -> tuple[Array, Array]:
+    """`x_E`, `y_SE` on the steps that all trials report; x is the mean over seeds. Empty if they share none."""
+    tables = [points for trial in trials if (points := trial.points(key, phase, x))]
+    steps = sorted(set.intersection(*(set(points) for points in tables))) if tables else []
+    table_SE2 = np.array([[points[step] for step in steps] for points in tables]).reshape(len(tables), len(steps), 2)
+    return table_SE2[..., 0].mean(axis=0) if tables else np.empty(0), table_SE2[..., 1]
+
+
+def by_turn(trials: list[Trial], key: str, phase: str = "train") -> tuple[Array, Array]:
+    """`step_E`, `value_EK` of a list that rows hold by turn, mean over seeds; NaN where no episode reached the turn."""
+    cells: dict[int, list[list[float | None]]] = {}
+    for trial in trials:
+        for row in trial.rows:
+            if row["phase"] == phase and key in row:
+                cells.setdefault(row["step"], []).append(row[key])
+    steps = sorted(cells)
+    turns = max((len(values) for lists in cells.values() for values in lists), default=0)
+    table_EK = np.full((len(steps), turns), np.nan)
+    for i, step in enumerate(steps):
+        for k in range(turns):
+            seen = [values[k] for values in cells[step] if k < len(values) and values[k] is not None]
+            table_EK[i, k] = np.mean(np.array(seen, dtype=np.float64)) if seen else np.nan
+    return np.array(steps, dtype=np.float64), table_EK
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When an arm's seeds reach the teacher's level: the median over seeds by counter, infinite if most never do."""
+
+    arm: str
+    levels: Levels
+    level: float
+    seeds: int
+    reached: int
+    median: dict[str, float]
+
+
+def reach_teacher(results: Results) -> list[Reached]:
+    """Every arm at every condition with a teacher: cost until two evaluations in a row are at the teacher's level."""
+    metric = results.study.metric
+    found = []
+    for levels in results.conditions:
+        level = teacher_level(results, levels, metric)
+        for arm in results.arms:
+            trials = complete(results, arm, levels)
+            if math.isnan(level) or not trials:
+                continue
+            firsts = {x: [_first(trial, metric.name, x, level) for trial in trials] for x in COUNTERS}
+            reached = sum(math.isfinite(first) for first in firsts["step"])
+            median = {x: median_reached(values) for x, values in firsts.items()}
+            found.append(Reached(arm, levels, level, len(trials), reached, median))
+    return found
+
+
+def _first(trial: Trial, key: str, x: str, level: float) -> float:
+    curve = trial.curve(key, "eval", x)
+    return first_reached(curve.x, curve.y, level) if len(curve.x) else math.inf

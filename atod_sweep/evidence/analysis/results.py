@@ -1,0 +1,309 @@
+"""What a run left behind, as records: the study, its trials, and the cells that are missing.
+
+Identity is read from the ledger's rows, never from names of files or trials.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from atod_sweep.config.base import load_yaml
+from atod_sweep.config.search import Objective
+from atod_sweep.config.study import Hypothesis, Metric
+from atod_sweep.errors import UserError
+from atod_sweep.evidence.stats.intervals import Array
+from atod_sweep.records.rows import Row, read_rows
+
+Levels = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric of one trial against optimiser steps (or a cost so far): `x` increasing, `y` finite, both `_E`."""
+
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial as its last ledger row tells it."""
+
+    id: str
+    arm: str
+    role: str
+    levels: Levels
+    seed: int
+    state: str
+    attempt: int
+    config_hash: str
+    metrics: dict[str, float]
+    start_metrics: dict[str, float]
+    cost: dict[str, float]
+    seconds: float  # of the training that its result rests on, attempts before its checkpoints included
+    spent: float  # seconds of all its attempts, what was lost included, as far as the ledger knows
+    error: dict[str, str] | None
+    folder: Path
+    recorded: dict[Metric, float] = field(default_factory=dict)  # results that the ledger itself holds
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Rows of the trial's metrics file, the last one of each phase and step (a resumed trial repeats some)."""
+        rows = {(row["phase"], row["step"]): row for row in read_rows(self.folder / "metrics.jsonl")}
+        return sorted(rows.values(), key=lambda row: row["step"])
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config it ran with; empty if the file is gone."""
+        path = self.folder / "config.yaml"
+        return load_yaml(path) if path.is_file() else {}
+
+    def points(self, key: str, phase: str = "train", x: str = "step") -> dict[int, tuple[float, float]]:
+        """Step -> (x, value) of `key` in the rows of one phase, finite ones only. Costs are 0 at step 0."""
+        found: dict[int, tuple[float, float]] = {}
+        for row in self.rows:
+            at, value = row.get(x, 0.0 if row["step"] == 0 else None), row.get(key)
+            if row["phase"] == phase and _is_finite(at) and _is_finite(value):
+                found[row["step"]] = (at, value)
+        return found
+
+    def curve(self, key: str, phase: str = "train", x: str = "step") -> Curve:
+        """The points as two arrays; empty if `key` was never reported."""
+        table_E2 = np.array(list(self.points(key, phase, x).values()), dtype=np.float64).reshape(-1, 2)
+        return Curve(table_E2[:, 0], table_E2[:, 1])
+
+    def score(self, metric: Metric) -> float | None:
+        """Its result: the mean of the metric over the last `metric.last` evaluations; None if it has none.
+
+        Only complete trials have a result: a pruned or failed one stopped earlier than its neighbours.
+        """
+        if self.state != "COMPLETE":
+            return None
+        if metric in self.recorded:
+            return self.recorded[metric]
+        if metric.last == 1 or self.role == "teacher":
+            value = self.metrics.get(metric.name)
+            return value if _is_finite(value) else None
+        last_E = self.curve(metric.name, "eval").y[-metric.last :]
+        return float(last_E.mean()) if len(last_E) == metric.last else None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A hypothesis, and whether it was written before the run started."""
+
+    hypothesis: Hypothesis
+    registered: bool
+
+
+@dataclass(frozen=True)
+class Study:
+    """The study as the ledger defines it: the latest definition, with every hypothesis' origin."""
+
+    name: str
+    question: str
+    reference: str
+    metric: Metric
+    sign: float  # 1 if large values of the metric are good, -1 if small ones are (some searches minimise)
+    claims: tuple[Claim, ...]
+    arms: tuple[str, ...]
+    controls: tuple[str, ...]
+    factors: dict[str, list[str]]
+    seeds: tuple[int, ...]
+    sequential: bool  # seeds were added by the sequential rule until the claims were decided
+    rows: tuple[Row, ...]
+
+    @property
+    def latest(self) -> Row:
+        """The last study row, as written."""
+        return self.rows[-1]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A cell of the design without a result, and why."""
+
+    arm: str
+    levels: Levels
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """A run: its study and its trials. `explored`: those of a search, by whose results it chose (optimistic)."""
+
+    folder: Path
+    study: Study
+    trials: tuple[Trial, ...]
+    explored: tuple[Trial, ...] = ()
+    ledger: tuple[Row, ...] = ()
+
+    @property
+    def arms(self) -> list[str]:
+        """Arms and trained controls, in the study's order; the teacher is a line to compare with, not an arm."""
+        teachers = {trial.arm for trial in self.trials if trial.role == "teacher"} | {"teacher"}
+        return [arm for arm in [*self.study.arms, *self.study.controls] if arm not in teachers]
+
+    @property
+    def teacher(self) -> list[Trial]:
+        """Evaluations of the teacher itself."""
+        return [trial for trial in self.trials if trial.role == "teacher"]
+
+    @property
+    def conditions(self) -> list[Levels]:
+        """Every combination of factor levels; one empty one without factors."""
+        factors = self.study.factors
+        return [dict(zip(factors, levels, strict=True)) for levels in itertools.product(*factors.values())]
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """Seeds of the design and any further ones that the ledger holds."""
+        return sorted({*self.study.seeds, *(trial.seed for trial in self.trials if trial.role != "teacher")})
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, tuple[tuple[str, str], ...], int], Trial]:
+        return {(t.arm, tuple(sorted(t.levels.items())), t.seed): t for t in self.trials}
+
+    def find(self, arm: str, levels: Levels, seed: int) -> Trial | None:
+        """The trial of one cell, or None if it never started."""
+        return self._cells.get((arm, tuple(sorted(levels.items())), seed))
+
+    def of(self, arm: str, levels: Levels) -> list[Trial]:
+        """The trials of an arm at the given levels (all of them where `levels` leaves a factor open), by seed."""
+        found = [t for t in self.trials if t.arm == arm and matches(t.levels, levels)]
+        return sorted(found, key=lambda t: t.seed)
+
+    def missing(self) -> list[Missing]:
+        """Cells of arms and trained controls without a result for the study's metric."""
+        cells = itertools.product(self.arms, self.conditions, self.seeds)
+        return [
+            Missing(arm, levels, seed, reason)
+            for arm, levels, seed in cells
+            if (reason := self.why_missing(arm, levels, seed, self.study.metric))
+        ]
+
+    def why_missing(self, arm: str, levels: Levels, seed: int, metric: Metric) -> str | None:
+        """The reason why a cell has no result; None if it has one."""
+        trial = self.find(arm, levels, seed)
+        if trial is None:
+            return "not run"
+        if trial.score(metric) is not None:
+            return None
+        if trial.state == "COMPLETE":
+            return f"no {metric.name}"
+        status = (trial.error or {}).get("status", "")
+        return f"{trial.state.lower()}: {status}" if status else trial.state.lower()
+
+
+def matches(levels: Levels, wanted: Levels) -> bool:
+    """True if no factor of `wanted` is at another level; factors that `levels` lacks do not speak against it."""
+    return all(levels.get(factor, level) == level for factor, level in wanted.items())
+
+
+def label(levels: Levels) -> str:
+    """`horizon=long, task=a`; empty without levels."""
+    return ", ".join(f"{factor}={level}" for factor, level in levels.items())
+
+
+def load(run_dir: Path) -> Results:
+    """Read a run's ledger. UserError if the folder has none, if it names no study, or if a row is damaged."""
+    path = run_dir / "ledger.jsonl"
+    if not path.is_file():
+        raise UserError(f"{run_dir}: holds no ledger.jsonl; give the folder of a run, for example runs/quickstart")
+    rows = read_rows(path)
+    studies = tuple(row for row in rows if row["event"] == "study")
+    if not studies:
+        raise UserError(f"{path}: names no study; its run stopped before it began")
+    trials = list({row["trial"]: row for row in rows if row["event"] == "trial"}.values())
+    explored: list[Row] = []
+    if "search" in studies[-1]:
+        # What a search selected on is optimistic: only the fresh seeds that confirm its choice are evidence.
+        if not studies[-1]["arms"] and not _is_fruitless(rows):
+            raise UserError(f"{path}: the search has not selected anything yet; finish it: atod-sweep resume {run_dir}")
+        explored = [row for row in trials if row["phase"] == "search"]
+        trials = [row for row in trials if row["phase"] == "confirm"]
+    spent: dict[str, float] = defaultdict(float)
+    for row in rows:
+        if row["event"] == "trial":
+            spent[row["trial"]] += row.get("seconds") or 0.0
+    return Results(
+        folder=run_dir,
+        study=_study(studies),
+        trials=tuple(_trial(row, run_dir, studies[-1], spent[row["trial"]]) for row in trials),
+        explored=tuple(_trial(row, run_dir, studies[-1], spent[row["trial"]]) for row in explored),
+        ledger=tuple(rows),
+    )
+
+
+def _is_fruitless(rows: list[Row]) -> bool:
+    """True if every configuration of a search has ended and none completed."""
+    told = [row["state"] for row in rows if row["event"] == "told"]
+    return bool(told) and "COMPLETE" not in told and len(told) == sum(row["event"] == "configuration" for row in rows)
+
+
+def _study(rows: tuple[Row, ...]) -> Study:
+    latest = rows[-1]
+    first = {_claim_key(h) for h in rows[0]["hypotheses"]}
+    return Study(
+        name=latest["name"],
+        question=latest["question"],
+        reference=latest["reference"],
+        metric=Metric.model_validate(latest["metric"]),
+        sign=Objective.model_validate(latest.get("search", {}).get("metric", {})).sign,
+        claims=tuple(Claim(_hypothesis(h), _claim_key(h) in first) for h in latest["hypotheses"]),
+        arms=tuple(latest["arms"]),
+        controls=tuple(latest["controls"]),
+        factors={factor: list(levels) for factor, levels in latest["factors"].items()},
+        seeds=tuple(latest["seeds"]),
+        sequential=any(row.get("sequential") for row in rows),
+        rows=rows,
+    )
+
+
+def _hypothesis(row: Row) -> Hypothesis:
+    return Hypothesis.model_validate({key: value for key, value in row.items() if key != "sentence"})
+
+
+def _claim_key(row: Row) -> str:
+    return _hypothesis(row).model_dump_json()
+
+
+def _trial(row: Row, run_dir: Path, study: Row, spent: float) -> Trial:
+    cost = row.get("cost") or {}
+    seconds = cost.get("seconds") or row.get("seconds") or 0.0
+    metrics = {"score": study["metric"], "second": study.get("search", {}).get("second")}
+    return Trial(
+        id=row["trial"],
+        arm=row["arm"],
+        role=row["role"],
+        levels=row["levels"],
+        seed=row["seed"],
+        state=row["state"],
+        attempt=row["attempt"],
+        config_hash=row["config_hash"],
+        metrics=row.get("metrics") or {},
+        start_metrics=row.get("start_metrics") or {},
+        cost=cost,
+        seconds=seconds,
+        spent=max(spent, seconds),
+        error=row.get("error"),
+        folder=run_dir / "trials" / row["trial"],
+        recorded={
+            Metric(name=metric["name"], last=metric["last"]): row[key]
+            for key, metric in metrics.items()
+            if metric and _is_finite(row.get(key))
+        },
+    )
+
+
+def _is_finite(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,115 @@
+"""What a search tried, what it chose, and how much of the score it chose by was luck."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from atod_sweep.config.search import Objective
+from atod_sweep.config.space import Fixed, Float, Int, Parameter, parse_parameters
+from atod_sweep.evidence.analysis.comparisons import summarise
+from atod_sweep.evidence.analysis.front import Front, front
+from atod_sweep.evidence.analysis.importance import Importances, importances
+from atod_sweep.evidence.analysis.results import Results
+from atod_sweep.evidence.stats.intervals import Interval
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A point that was tried. `scores`: mean per objective over the search's seeds; None if it failed or is under way.
+
+    `state` is COMPLETE, PRUNED (scores are what it had reached) or FAIL.
+    """
+
+    arm: str
+    values: dict[str, Any]
+    state: str
+    scores: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A configuration that ran again: the score it was chosen by, and its result on fresh seeds."""
+
+    arm: str
+    searched: float
+    confirmed: Interval
+    optimism: float  # how much better the search saw it, in units of the metric; NaN without a result on fresh seeds
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A search. `keys`: the parameters that vary; `log`: those among them on a logarithmic scale."""
+
+    objectives: tuple[Objective, ...]
+    seeds: int
+    keys: tuple[str, ...]
+    log: frozenset[str]
+    configurations: tuple[Configuration, ...]
+    chosen: tuple[Chosen, ...]
+    importances: tuple[Importances, ...]  # per objective
+    front: Front | None
+
+    @property
+    def ranked(self) -> list[Configuration]:
+        """Complete ones first and the best of them first, by the first objective; failed ones last."""
+        sign = self.objectives[0].sign
+        return sorted(
+            self.configurations,
+            key=lambda c: (c.state != "COMPLETE", c.scores is None, -sign * c.scores[0] if c.scores else 0.0),
+        )
+
+
+def searched(results: Results) -> Searched | None:
+    """The search of a run; None for a study."""
+    search = results.study.latest.get("search")
+    proposed = [row for row in results.ledger if row["event"] == "configuration"]
+    if not search or not proposed:
+        return None
+    objectives = tuple(Objective.model_validate(search[key]) for key in ("metric", "second") if search.get(key))
+    told = {row["arm"]: row for row in results.ledger if row["event"] == "told"}
+    configurations = tuple(_configuration(row, told.get(row["arm"])) for row in proposed)
+    by_arm = {c.arm: c for c in configurations}
+    parameters = [p for p in parse_parameters(search["parameters"], "parameters") if not _is_fixed(p)]
+    return Searched(
+        objectives=objectives,
+        seeds=search["budget"]["seeds"],
+        keys=tuple(p.key for p in parameters),
+        log=frozenset(p.key for p in parameters if _is_log(p)),
+        configurations=configurations,
+        chosen=tuple(_chosen(results, c, objectives[0]) for arm in results.study.arms if (c := by_arm.get(arm))),
+        importances=tuple(f for second in (False, True) if (f := importances(results.ledger, second))),
+        front=front(results.ledger),
+    )
+
+
+def _configuration(row: dict[str, Any], told: dict[str, Any] | None) -> Configuration:
+    scores = tuple(told["values"]) if told and told["values"] else None
+    return Configuration(row["arm"], row["values"], told["state"] if told else "RUNNING", scores)
+
+
+def _chosen(results: Results, c: Configuration, objective: Objective) -> Chosen:
+    confirmed = summarise(results, c.arm, {}).interval
+    before = c.scores[0] if c.scores else math.nan
+    return Chosen(c.arm, before, confirmed, objective.sign * (before - confirmed.estimate))
+
+
+def _is_fixed(parameter: Parameter) -> bool:
+    return all(isinstance(branch.domain, Fixed) for branch in parameter.branches)
+
+
+def _is_log(parameter: Parameter) -> bool:
+    ranges = [b.domain for b in parameter.branches if isinstance(b.domain, Float | Int)]
+    return bool(ranges) and all(domain.log for domain in ranges)
+
+
+def short_names(keys: tuple[str, ...]) -> dict[str, str]:
+    """Each dotted key by its shortest ending that no other key shares: `lr`, `distill_weight.kind`."""
+    found = {}
+    for key in keys:
+        parts = key.split(".")
+        endings = [".".join(parts[i:]) for i in range(len(parts) - 1, -1, -1)]
+        others = [other for other in keys if other != key]
+        found[key] = next((e for e in endings if not any(f".{other}".endswith(f".{e}") for other in others)), key)
+    return found

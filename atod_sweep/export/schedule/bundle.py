@@ -1,0 +1,91 @@
+"""The portable bundle of a run's best schedule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.evidence.analysis.results import load
+from atod_sweep.export.schedule import generate, schedule_file, table, trace
+from atod_sweep.export.schedule.best import BestSchedule, choose
+from atod_sweep.export.schedule.card import card
+from atod_sweep.export.schedule.provenance import FILE_NAME as PROVENANCE
+from atod_sweep.export.schedule.provenance import digest, provenance
+from atod_sweep.export.schedule.schedule_file import ScheduleFile
+from atod_sweep.export.schedule.trace import Trace
+from atod_sweep.export.targets import registry
+
+
+def write(
+    run_dir: Path,
+    out: Path,
+    steps: int | None = None,
+    horizon: int | None = None,
+    at: Mapping[str, str] | None = None,
+    target: str = registry.NONE,
+    allow_lossy: bool = False,
+) -> Path:
+    """Write the bundle of a run's best schedule into folder `out`, and what `target` needs beside it; return `out`.
+
+    The schedule is rescaled if `steps` or `horizon` is given. UserError if the target cannot carry all of it, unless
+    `allow_lossy`; "all" leaves such targets out.
+    """
+    results = load(run_dir)
+    best = choose(results, at)
+    schedule = best.schedule.rescaled(steps or best.schedule.steps, horizon or best.schedule.horizon)
+    targets = registry.chosen(target, schedule, allow_lossy)
+    recorded = recorded_trace(best)
+    record = provenance(results, best, schedule) | {"target": target, "targets": targets}
+    record["inputs"] = {name: digest(text) for name, text in _inputs(schedule, recorded).items()}
+    out.mkdir(parents=True, exist_ok=True)
+    written = files(schedule, recorded, record)
+    for name in _optional(schedule, record) - written.keys():
+        (out / name).unlink(missing_ok=True)  # left by an earlier export of something else
+    for name, text in written.items():
+        (out / name).write_text(text, encoding="utf-8")
+    return out
+
+
+def _optional(schedule: ScheduleFile, record: dict[str, Any]) -> set[str]:
+    """Names of the files that some exports have and others do not."""
+    every = registry.files(schedule, record | {"target": registry.EVERY, "targets": list(registry.TARGETS)})
+    return {*every, *generate.RULE_MODULES, trace.FILE_NAME}
+
+
+def lines(folder: Path) -> list[str]:
+    """What a bundle holds for which target, one line each."""
+    schedule = schedule_file.load(folder)
+    record = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    names = registry.TARGETS if record["target"] == registry.EVERY else record["targets"]
+    return [f"bundle           {folder}"] + [
+        f"{name:16} {f'README.{name}.md' if name in record['targets'] else 'not written (--allow-lossy)'}: "
+        f"{registry.summary(name, schedule).replace('**', '')}"
+        for name in names
+    ]
+
+
+def recorded_trace(best: BestSchedule) -> Trace:
+    """What the best arm's trials applied where their schedule has no closed form; empty if it has one."""
+    return trace.record(best.trials, best.schedule.measured, best.schedule.steps, best.schedule.horizon)
+
+
+def _inputs(schedule: ScheduleFile, recorded: Trace) -> dict[str, str]:
+    inputs = {schedule_file.FILE_NAME: schedule_file.dump(schedule)}
+    return {**inputs, trace.FILE_NAME: trace.to_csv(recorded)} if schedule.measured else inputs
+
+
+def files(schedule: ScheduleFile, recorded: Trace, record: dict[str, Any]) -> dict[str, str]:
+    """Name -> text of every file of a bundle: a function of schedule, trace and provenance alone."""
+    rows = table.rows(schedule, recorded)
+    return {
+        **_inputs(schedule, recorded),
+        "schedule.json": table.to_json(schedule, rows),
+        "schedule.csv": table.to_csv(rows),
+        "schedule.py": generate.schedule_module(schedule, recorded),
+        **generate.rule_modules(schedule),
+        PROVENANCE: json.dumps(record, indent=2, ensure_ascii=False) + "\n",
+        "README.md": card(schedule, record),
+        **registry.files(schedule, record),
+    }

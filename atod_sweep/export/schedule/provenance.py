@@ -1,0 +1,106 @@
+"""Where a schedule comes from, as data: the study, its evidence, and what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from atod_sweep import __version__
+from atod_sweep.config.train import model_key
+from atod_sweep.evidence.analysis.results import Results
+from atod_sweep.evidence.analysis.verdicts import judge
+from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.export.schedule.best import BestSchedule
+from atod_sweep.export.schedule.schedule_file import ScheduleFile
+
+FILE_NAME = "provenance.json"
+LICENCE = "MIT (schedule and generated code)"
+
+
+def provenance(results: Results, best: BestSchedule, exported: ScheduleFile) -> dict[str, Any]:
+    """Plain JSON data without local paths; numbers that do not exist (an interval from one seed) are null."""
+    study, rival = results.study, best.runner_up
+    latest = study.latest
+    return {
+        "format": "atod-sweep/provenance/1",
+        "study": study.name,
+        "question": study.question,
+        "verdicts": [{"claim": v.claim, "outcome": v.outcome, "sentence": v.sentence()} for v in judge(results)],
+        "arm": best.arm,
+        "compared_at": best.at,
+        "config_of": best.levels,
+        "metric": study.metric.model_dump(mode="json"),
+        "scores": {str(seed): score for seed, score in best.scores.items()},
+        "result": _interval(best.interval),
+        "start": _start(results, best),
+        "runner_up": {"arm": rival.other, "paired_difference": _interval(rival.interval)} if rival else None,
+        "notes": best.notes(),
+        "trials": [{"id": t.id, "seed": t.seed, "config_hash": t.config_hash} for t in best.trials],
+        "env": portable(best.config.env.model_dump(mode="json")),
+        "run": {"steps": best.schedule.steps, "horizon": best.schedule.horizon},
+        "rollout": {"tasks": best.config.rollout.tasks, "group_size": best.config.rollout.group_size},
+        "exported": {"steps": exported.steps, "horizon": exported.horizon},
+        "models": _models(latest, best),
+        "versions": latest["versions"],
+        "numerics": latest["numerics"],
+        "git": latest["git"],
+        "hardware": latest["hardware"],
+        "definition_hash": latest["definition_hash"],
+        "run_date": datetime.fromtimestamp(latest["time"], UTC).date().isoformat(),
+        "export_date": datetime.now(UTC).date().isoformat(),
+        "exported_by": f"atod-sweep {__version__}",
+        "licence": LICENCE,
+    }
+
+
+def _interval(interval: Interval) -> dict[str, float | int | None]:
+    return {
+        "mean": _number(interval.estimate),
+        "low": _number(interval.low),
+        "high": _number(interval.high),
+        "level": interval.level,
+        "n": interval.n,
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def portable(value: Any) -> Any:
+    """Plain data with local paths cut down to their last name."""
+    if isinstance(value, dict):
+        return {key: portable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [portable(item) for item in value]
+    return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", "./", "../")) else value
+
+
+def _models(latest: dict[str, Any], best: BestSchedule) -> dict[str, Any]:
+    """Those of the exported config; none where the ledger does not name them, for another setting's would be wrong.
+
+    Ledgers of the first versions know the study's first pair alone.
+    """
+    key = model_key(best.config.model_dump(mode="json"))
+    pair = latest["pairs"].get(key, {}) if "pairs" in latest else latest["models"]
+    return {name: _identity(model) for name, model in pair.items() if model}
+
+
+def _identity(model: dict[str, Any]) -> dict[str, Any]:
+    """A model's identity without its place on the machine that built it."""
+    return {key: model[key] for key in ("digest", "success") if key in model}
+
+
+def _start(results: Results, best: BestSchedule) -> float | None:
+    """Mean of the metric before training."""
+    name = results.study.metric.name
+    found = [trial.start_metrics[name] for trial in best.trials if name in trial.start_metrics]
+    return sum(found) / len(found) if found else None
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a file's text."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,134 @@
+"""Is a bundle still what its schedule says? Every file is derived again from the schedule, trace and provenance."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any
+
+from atod_sweep import __version__
+from atod_sweep.errors import UserError
+from atod_sweep.export.schedule import schedule_file, table, trace
+from atod_sweep.export.schedule.bundle import files
+from atod_sweep.export.schedule.provenance import FILE_NAME as PROVENANCE
+from atod_sweep.export.schedule.provenance import digest
+from atod_sweep.export.schedule.schedule_file import ScheduleFile
+from atod_sweep.export.schedule.table import StepWeights
+
+TOLERANCE = 1e-12
+_TABLES = ("schedule.json", "schedule.csv")
+
+
+def verify(bundle: Path) -> list[str]:
+    """What was checked, one line each; UserError at the first difference.
+
+    Text is compared byte for byte, tables number by number to 1e-12 (libraries round differently in the last bit).
+    schedule.py is run only after it was found equal to what is generated here.
+    """
+    schedule = schedule_file.load(bundle)
+    recorded = trace.read_csv(bundle / trace.FILE_NAME)
+    if missing := [part for part in schedule.measured if getattr(recorded, part) is None]:
+        raise UserError(f"{bundle / trace.FILE_NAME}: holds no trace of {missing[0]!r}, which has no closed form")
+    record = _provenance(bundle)
+    for name, wanted in record["inputs"].items():
+        if digest(_read(bundle / name)) != wanted:
+            raise UserError(f"{bundle / name}: is not the file that {PROVENANCE} vouches for; export the bundle again")
+    expected = files(schedule, recorded, record)
+    for name, text in expected.items():
+        if name not in _TABLES and _read(bundle / name) != text:
+            raise UserError(_difference(bundle / name, record))
+    rows = table.rows(schedule, recorded)
+    _check_numbers(bundle / "schedule.json", _json_rows(bundle, expected["schedule.json"]), rows)
+    _check_numbers(bundle / "schedule.csv", _csv_rows(bundle, schedule.horizon), rows)
+    _check_numbers(bundle / "schedule.py", module_rows(expected["schedule.py"], schedule), rows)
+    return [
+        f"{len(expected)} files are what {schedule_file.FILE_NAME} and {PROVENANCE} give",
+        f"schedule.json, schedule.csv and schedule.py agree with the trainer at {schedule.steps} steps x "
+        f"{schedule.horizon} turns to {TOLERANCE:g}",
+    ]
+
+
+def module_rows(source: str, schedule: ScheduleFile) -> list[StepWeights]:
+    """The table that the text of a schedule.py computes."""
+    namespace: dict[str, Any] = {"__name__": "schedule"}
+    exec(compile(source, "schedule.py", "exec"), namespace)
+    steps, horizon = schedule.steps, schedule.horizon
+    found = []
+    for s in range(steps):
+        by_turn = [namespace["weights"](s, k, steps, horizon) for k in range(horizon)]
+        teacher, reward = (tuple(w[name] for w in by_turn) for name in ("distill", "reward"))
+        first = by_turn[0]
+        found.append(StepWeights(s, s / steps, first["temperature"], first["beta_kl"], teacher, reward))
+    return found
+
+
+def _provenance(bundle: Path) -> dict[str, Any]:
+    path = bundle / PROVENANCE
+    try:
+        record = json.loads(_read(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from None
+    for key, kind in (("inputs", dict), ("target", str), ("targets", list)):
+        if not isinstance(record, dict) or not isinstance(record.get(key), kind):
+            raise UserError(f"{path}: names no {key!r}; export the bundle again")
+    return record
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        raise UserError(f"{path}: is missing from the bundle; export it again") from None
+
+
+def _difference(path: Path, record: dict[str, Any]) -> str:
+    this, other = f"atod-sweep {__version__}", record.get("exported_by")
+    hint = f" (made by {other}, this is {this})" if other != this else ""
+    return f"{path}: differs from what {schedule_file.FILE_NAME} and {PROVENANCE} give{hint}; export the bundle again"
+
+
+def _json_rows(bundle: Path, expected: str) -> list[StepWeights]:
+    path = bundle / "schedule.json"
+    try:
+        found, wanted = json.loads(_read(path)), json.loads(expected)
+        rows = [
+            StepWeights(**{**r, "distill": tuple(r["distill"]), "reward": tuple(r["reward"])}) for r in found["rows"]
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: cannot be read as a table: {error!r}; export the bundle again") from None
+    for key in wanted.keys() - {"rows"}:
+        if found.get(key) != wanted[key]:
+            raise UserError(f"{path}: {key} is {found.get(key)!r}, the schedule gives {wanted[key]!r}")
+    return rows
+
+
+def _csv_rows(bundle: Path, horizon: int) -> list[StepWeights]:
+    path = bundle / "schedule.csv"
+    try:
+        return [_csv_row(line, horizon) for line in csv.DictReader(_read(path).splitlines())]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: cannot be read as a table: {error!r}; export the bundle again") from None
+
+
+def _csv_row(line: dict[str, str], horizon: int) -> StepWeights:
+    teacher, reward = (tuple(float(line[f"{name}_turn_{k}"]) for k in range(horizon)) for name in ("distill", "reward"))
+    progress, temperature, beta_kl = (float(line[name]) for name in ("progress", "temperature", "beta_kl"))
+    return StepWeights(int(line["step"]), progress, temperature, beta_kl, teacher, reward)
+
+
+def _check_numbers(path: Path, found: Sequence[StepWeights], expected: Sequence[StepWeights]) -> None:
+    if len(found) != len(expected):
+        raise UserError(f"{path}: holds {len(found)} steps, the schedule has {len(expected)}")
+    for got, want in zip(found, expected, strict=True):
+        for field, a, b in zip(fields(want), astuple(got), astuple(want), strict=True):
+            if not _close(a, b):
+                raise UserError(f"{path}: {field.name} at step {want.step} is {a}, the schedule gives {b}")
+
+
+def _close(a: float | tuple[float, ...], b: float | tuple[float, ...]) -> bool:
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(_close(x, y) for x, y in zip(a, b, strict=True))
+    return isinstance(a, float | int) and isinstance(b, float | int) and abs(a - b) <= TOLERANCE

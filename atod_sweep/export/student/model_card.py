@@ -1,0 +1,85 @@
+"""The model card of an exported student: how to play with it, which one it is, what it was tested on, and what not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atod_sweep.export.schedule.card import evidence, models
+
+
+def model_card(p: dict[str, Any]) -> str:
+    """Markdown for README.md, with the front matter of the Hugging Face hub."""
+    return "\n\n".join([_front(p), _title(p), _use(p), _which(p), evidence(p), _untested(p)]) + "\n"
+
+
+def _front(p: dict[str, Any]) -> str:
+    student = p["model"]["config"]["student"]
+    origin = f"base_model: {student['path']}" if student["kind"] == "pretrained" else "license: mit"
+    return (
+        "---\nlibrary_name: transformers\npipeline_tag: text-generation\n"
+        f"tags: [atod-sweep, distillation, agent]\n{origin}\n---"
+    )
+
+
+def _title(p: dict[str, Any]) -> str:
+    env, student = p["env"], p["model"]["config"]["student"]
+    what = f"`{student['path']}`, trained further" if student["kind"] == "pretrained" else "A compact Llama"
+    return (
+        f"# Student of arm {p['arm']} of {p['study']}\n\n{what} by annealed on-policy distillation mixed with reward "
+        f"on `{env['id']}` at a horizon of {p['run']['horizon']} turns, over {p['run']['steps']} optimiser steps.\n\n"
+        f"Question of the study: {p['question']}"
+    )
+
+
+def _use(p: dict[str, Any]) -> str:
+    cut = "".join(f".split({stop!r})[0]" for stop in p["model"]["stop_strings"])
+    temperature = p["model"]["config"]["evaluation"]["temperature"]
+    how = f"samples at temperature {temperature:g}" if temperature else "takes the likeliest token"
+    return f"""## Use it
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # this one
+tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+
+
+def act(messages):  # the conversation so far: observations have the role "user", earlier actions "assistant"
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    tokens = model.generate(**prompt, tokenizer=tokenizer)[0, prompt["input_ids"].shape[1] :]
+    return tokenizer.decode(tokens, skip_special_tokens=True){cut}.strip()
+```
+
+The generation config {how}, as the evaluation did."""
+
+
+def _which(p: dict[str, Any]) -> str:
+    model = p["model"]
+    return (
+        f"## Which student\n\nSeed {model['seed']} (trial `{model['trial']}`): {model['chosen']}. Its "
+        f"{p['metric']['name']}: {model['score']:.3f}; its last evaluation: a success of {model['eval/success']:.3f} "
+        f"on {model['config']['evaluation']['tasks']} held-out tasks. `atod-sweep verify THIS_FOLDER` checks every "
+        "file and plays them again."
+    )
+
+
+def _untested(p: dict[str, Any]) -> str:
+    lines = [
+        f"- Any environment other than `{p['env']['id']}`, and horizons other than {p['run']['horizon']} turns.",
+        "- Any use with people, or with anything at stake.",
+    ]
+    return (
+        "## Not tested on\n\n"
+        + "\n".join(lines)
+        + f"\n\nTrained with: {models(p['models'])} ({_versions(p)}, git {p['git'] or 'unknown'}, {p['run_date']}). "
+        + f"Licence: {_licence(p)}."
+    )
+
+
+def _licence(p: dict[str, Any]) -> str:
+    student = p["model"]["config"]["student"]
+    return f"that of `{student['path']}`" if student["kind"] == "pretrained" else "MIT"
+
+
+def _versions(p: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in p["versions"].items())

@@ -1,0 +1,228 @@
+"""Trials on this machine without Ray: in this process, or side by side in worker processes.
+
+A worker takes one attempt after the other over a pipe and answers with rows as they come, then with the attempt. One
+that dies costs its attempt alone. Workers are spawned, so a script that calls `run_study` with a concurrency above 1
+needs the usual `if __name__ == "__main__":`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
+
+from atod_sweep.sweep.backends.ray import Sink, stoppable
+from atod_sweep.sweep.trials.attempt import execute
+from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, death, interrupted, pruned
+from atod_sweep.sweep.trials.source import Source
+
+_LOOK = 1.0  # seconds between looks at workers that are gone while children of theirs hold their pipe open
+_LAST_WORDS = 5.0  # seconds that a worker which closed its pipe gets to say its exit code
+
+
+def run_local(source: Source, sink: Sink, at_a_time: int) -> None:
+    """All attempts, `at_a_time` side by side, where 1 is in this process.
+
+    KeyboardInterrupt, also on SIGTERM, once the ledger knows and no worker is left.
+    """
+    with stoppable():
+        if at_a_time == 1:
+            _run_here(source, sink)
+        else:
+            _Pool(source, sink, at_a_time).run()
+
+
+def _run_here(source: Source, sink: Sink) -> None:
+    while (job := source.next()) is not None:
+
+        def should_stop(rows: list[Row], job: Job = job) -> bool:
+            sink.rows(job, rows)
+            return source.should_stop(job, rows)
+
+        sink.started(job)
+        began = time.monotonic()
+        try:
+            attempt = _attempt(job, should_stop)
+        except KeyboardInterrupt:
+            sink.ended(job, interrupted(time.monotonic() - began))
+            raise
+        sink.ended(job, attempt)
+        source.ended(job, attempt)
+
+
+class _Pruned(Exception):
+    """Ends an attempt from inside its report."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        super().__init__()
+        self.rows = rows
+
+
+def _attempt(job: Job, should_stop: Callable[[list[Row]], bool]) -> Attempt:
+    """Run one attempt in this process. `should_stop` takes its rows and says whether it ends with them."""
+
+    def report(rows: list[Row]) -> None:
+        if should_stop(rows):
+            raise _Pruned(rows)
+
+    started = time.monotonic()
+    try:
+        return execute(job, report)
+    except _Pruned as stop:
+        return pruned(stop.rows, time.monotonic() - started, "")
+
+
+# ---- the driver's side ----------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process, the pipe to it, and the attempt that it is at (None: free)."""
+
+    process: SpawnProcess
+    pipe: Connection
+    job: Job | None = None
+    began: float = 0.0
+
+    def send(self, message: Job | bool) -> None:
+        """A worker that is gone shows when it is listened to."""
+        with contextlib.suppress(OSError):
+            self.pipe.send(message)
+
+    def hear(self) -> list[Row] | Attempt | None:
+        """The next message; None if the worker is gone."""
+        try:
+            message: list[Row] | Attempt = self.pipe.recv()
+        except (EOFError, OSError):
+            return None
+        return message
+
+    def end(self) -> None:
+        """At once: what an attempt needs to go on is on disk."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+class _Pool:
+    """Up to `size` workers, started when there is work for them."""
+
+    def __init__(self, source: Source, sink: Sink, size: int) -> None:
+        self._source, self._sink, self._size = source, sink, size
+        self._workers: list[_Worker] = []
+
+    def run(self) -> None:
+        """Until the source has nothing left."""
+        resource_tracker.ensure_running()  # its start would undo what `_shielded` does
+        try:
+            while self._hand_out():
+                for worker in self._talking():
+                    self._listen(worker)
+        except KeyboardInterrupt:
+            for worker in self._workers:
+                if worker.job is not None:
+                    self._sink.ended(worker.job, interrupted(time.monotonic() - worker.began))
+            raise
+        finally:
+            for worker in self._workers:
+                worker.end()
+
+    @property
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.job is not None]
+
+    def _hand_out(self) -> bool:
+        """Give free workers what there is to do; False if nothing is under way."""
+        while len(self._busy) < self._size and (job := self._source.next()) is not None:
+            worker = self._free()
+            worker.job, worker.began = job, time.monotonic()
+            self._sink.started(job)
+            worker.send(job)
+        return bool(self._busy)
+
+    def _free(self) -> _Worker:
+        for worker in self._workers:
+            if worker.job is None and worker.process.is_alive():
+                return worker
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        worker = _Worker(context.Process(target=_serve, args=(theirs,), name="atod-sweep-worker"), ours)
+        with _shielded():
+            worker.process.start()
+            self._workers.append(worker)
+        theirs.close()
+        return worker
+
+    def _talking(self) -> list[_Worker]:
+        """Workers with a message, or dead; waits for one."""
+        while True:
+            ready = wait([worker.pipe for worker in self._busy], _LOOK)
+            found = [worker for worker in self._busy if worker.pipe in ready or not worker.process.is_alive()]
+            if found:
+                return found
+
+    def _listen(self, worker: _Worker) -> None:
+        assert worker.job is not None
+        message = worker.hear() if worker.pipe.poll() else None
+        if isinstance(message, list):
+            self._sink.rows(worker.job, message)
+            worker.send(self._source.should_stop(worker.job, message))
+            return
+        job = worker.job
+        attempt = message or self._bury(worker, job)
+        worker.job = None
+        self._sink.ended(job, attempt)
+        self._source.ended(job, attempt)
+
+    def _bury(self, worker: _Worker, job: Job) -> Attempt:
+        seconds = time.monotonic() - worker.began
+        worker.process.join(_LAST_WORDS)
+        code = worker.process.exitcode
+        worker.end()
+        self._workers.remove(worker)
+        how = f"ended with exit code {code}" if code is None or code >= 0 else f"was killed by signal {-code}"
+        return death(job, seconds, Failure("worker_died", "WorkerDied", f"the worker process {how}"))
+
+
+@contextlib.contextmanager
+def _shielded() -> Iterator[None]:
+    """A process that is started inside never sees Ctrl-C, which the terminal sends to all: the driver ends it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# ---- in the worker --------------------------------------------------------------------------------------------------
+
+
+def _serve(pipe: Connection) -> None:
+    """Attempts as they come, until the driver is gone."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    threading.Thread(target=_follow, args=(driver,), name="driver", daemon=True).start()
+    os.dup2(2, 1)  # the driver's stdout may be read by a machine: what a trainer prints goes to stderr
+
+    def should_stop(rows: list[Row]) -> bool:
+        pipe.send(rows)
+        return bool(pipe.recv())
+
+    with contextlib.suppress(EOFError, OSError):  # the driver's end is closed; an attempt's own errors never get here
+        while True:
+            pipe.send(_attempt(pipe.recv(), should_stop))
+
+
+def _follow(driver: BaseProcess) -> None:
+    """Leave with the driver, even if it was killed in the middle of a step: a resumed run may start this trial anew."""
+    wait([driver.sentinel])
+    os._exit(1)

@@ -1,0 +1,110 @@
+"""The one place where both backends put what happens: ledger, metric files, MLflow and the console."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from atod_sweep.config.base import dump_yaml
+from atod_sweep.config.study import Metric
+from atod_sweep.records.ledger import Ledger
+from atod_sweep.records.rows import read_rows, rewind
+from atod_sweep.sweep.studies.plan import Trial
+from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
+
+METRICS = "metrics.jsonl"
+
+
+class Recorder:
+    """Writes rows in the order in which they come. `listeners` get every ledger row of a trial after it is on disk."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        ledger: Ledger,
+        metric: Metric,
+        second: Metric | None,
+        trials: Mapping[str, Trial],
+        listeners: Sequence[Callable[[Row], None]],
+    ) -> None:
+        self._run_dir, self._ledger, self._trials = run_dir, ledger, trials
+        self._metric, self._second = metric, second
+        self._listeners = listeners
+        self._silent: set[tuple[str, int]] = set()  # attempts that have not reported yet
+
+    def started(self, job: Job) -> None:
+        """An attempt has begun."""
+        folder = Path(job.directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(dump_yaml(job.config), encoding="utf-8")
+        self._silent.add((job.trial, job.attempt))
+        self._write(job, {"state": "RUNNING"})
+
+    def rows(self, job: Job, rows: list[Row]) -> None:
+        """Rows of an attempt; the first ones of a resumed attempt replace what lies past its checkpoint."""
+        path = Path(job.directory) / METRICS
+        if (job.trial, job.attempt) in self._silent:
+            self._silent.remove((job.trial, job.attempt))
+            rewind(path, rows)
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+    def ended(self, job: Job, attempt: Attempt) -> None:
+        """An attempt is over."""
+        reported = read_rows(Path(job.directory) / METRICS)
+        evaluations = [row for row in reported if row["phase"] == "eval"]
+        row: Row = {
+            "state": "FAILED" if attempt.error else "PRUNED" if attempt.pruned else "COMPLETE",
+            "start_metrics": _metrics(evaluations[0]) if evaluations else {},
+            "cost": attempt.cost,
+            "seconds": attempt.seconds,
+            "worker": attempt.worker,
+            "error": asdict(attempt.error) if attempt.error else None,
+        }
+        if not attempt.error:
+            row["metrics"] = attempt.metrics
+            row["score"] = score(self._metric, attempt, reported)
+            if self._second is not None:
+                row["second"] = score(self._second, attempt, reported)
+        self._silent.discard((job.trial, job.attempt))
+        self._write(job, row)
+
+    def _write(self, job: Job, more: Row) -> None:
+        trial = self._trials[job.trial]
+        row: Row = {
+            "event": "trial",
+            "time": time.time(),
+            "trial": trial.id,
+            "arm": trial.arm,
+            "role": trial.role,
+            "levels": trial.levels,
+            "seed": trial.seed,
+            "config_hash": trial.config_hash,
+            **({"configuration": trial.configuration, "phase": trial.phase} if trial.phase else {}),
+            "attempt": job.attempt,
+            **more,
+        }
+        self._ledger.append(row)
+        for listener in self._listeners:
+            listener(row)
+
+
+def _metrics(row: Row) -> dict[str, float]:
+    return {key: value for key, value in row.items() if key.startswith("eval/")}
+
+
+def score(metric: Metric, attempt: Attempt, rows: list[Row]) -> float | None:
+    """The value of a metric for one trial: its mean over the last `metric.last` rows that have it; None if fewer do.
+
+    Metrics of evaluations are read from these alone, others (a KL, a cost) from any row.
+    """
+    if metric.last == 1 and (final := attempt.totals.get(metric.name)) is not None:
+        return final
+    evaluation = metric.name.startswith("eval/")
+    values = [row[metric.name] for row in rows if metric.name in row and (row["phase"] == "eval" or not evaluation)]
+    last = values[-metric.last :]
+    return math.fsum(last) / len(last) if len(last) == metric.last else None

@@ -1,0 +1,95 @@
+"""The folder of a run: made, continued, extended or moved aside, and never deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.errors import UserError
+from atod_sweep.records import ledger
+from atod_sweep.records.ledger import History, Ledger
+from atod_sweep.sweep.record.definition import differences
+
+Definition = dict[str, Any]
+# The differences of an old and a new definition that --extend does not cover.
+Extension = Callable[[Definition, Definition], list[str]]
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What the user said should happen if the folder holds a run already."""
+
+    resume: bool = False
+    extend: bool = False
+    overwrite: bool = False
+
+
+@contextlib.contextmanager
+def opened(
+    run_dir: Path, definition: Definition, total: int, extension: Extension, intent: Intent
+) -> Iterator[tuple[Ledger, History]]:
+    """The run's ledger, locked for writing, and what it holds so far. UserError if the folder holds something else.
+
+    `total`: trials that the definition amounts to.
+    """
+    try:
+        if intent.overwrite and (run_dir / ledger.NAME).exists():
+            _move_aside(run_dir)
+        if run_dir.exists() and not (run_dir / ledger.NAME).exists() and any(run_dir.iterdir()):
+            raise UserError(f"{run_dir}: exists and is not the folder of a run; use --name to choose another")
+        (run_dir / "trials").mkdir(parents=True, exist_ok=True)
+        writer = Ledger(run_dir)
+        writer.__enter__()
+    except OSError as error:
+        raise UserError(
+            f"{run_dir}: cannot be written: {error.strerror or error}; choose a folder with --out"
+        ) from None
+    try:
+        history = ledger.fold(ledger.read(run_dir))
+        if history.study is not None:
+            _check(run_dir, history, definition, total, extension, intent)
+        yield writer, history
+    finally:
+        writer.__exit__(None, None, None)
+
+
+def _move_aside(run_dir: Path) -> None:
+    with ledger.locked(run_dir):
+        target = (
+            run_dir.parent / ".trash" / f"{run_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06d}"
+        )
+        target.parent.mkdir(exist_ok=True)
+        run_dir.rename(target)
+
+
+def _check(
+    run_dir: Path, history: History, definition: Definition, total: int, extension: Extension, intent: Intent
+) -> None:
+    assert history.study is not None
+    old = history.study["definition"]
+    other = f"use --name {run_dir.name}-2, or --overwrite to move the old run to {run_dir.parent / '.trash'}"
+    changes = differences(old, definition)
+    if not changes and not (intent.resume or intent.extend):
+        raise UserError(
+            f"{run_dir} holds this study already ({history.count('COMPLETE')} of {total} trials complete); "
+            f"--resume finishes it; otherwise {other}"
+        )
+    if intent.extend:
+        if changes := extension(old, definition):
+            raise UserError(
+                f"{run_dir}: --extend adds to a run, but this changes what ran ({_listed(changes)}); {other}"
+            )
+    elif changes:
+        raise UserError(
+            f"{run_dir} exists and was made by a different definition ({_listed(changes)}); "
+            f"--resume needs the same definition, --extend adds to it; otherwise {other}"
+        )
+
+
+def _listed(changes: list[str]) -> str:
+    shown = ", ".join(changes[:4])
+    return shown if len(changes) <= 4 else f"{shown} and {len(changes) - 4} more"

@@ -1,0 +1,269 @@
+"""The source of a search's trials: configurations one after the other, each with several seeds, then the confirmation.
+
+The ledger holds every decision in order: `configuration` (proposed), `told` (learned from), `selection` (confirmed). A
+search that resumes repeats them and comes to the same state.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from atod_sweep.config.base import content_hash
+from atod_sweep.config.search import ASHA, Median, Search, dominates
+from atod_sweep.errors import UserError
+from atod_sweep.records import ledger
+from atod_sweep.records.rows import read_rows
+from atod_sweep.sweep.record.recorder import METRICS
+from atod_sweep.sweep.searches.optuna_file import OptunaFile
+from atod_sweep.sweep.searches.proposals import proposer
+from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
+from atod_sweep.sweep.searches.stopping import Rule
+from atod_sweep.sweep.session import Session
+from atod_sweep.sweep.studies.plan import Trial
+from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
+from atod_sweep.sweep.trials.source import Queue
+
+REFERENCE = "reference"  # the base config, confirmed beside the best
+FRUITLESS = 200  # points in a row that are invalid or known already, after which the space counts as exhausted
+
+
+@dataclass
+class Candidate:
+    """A configuration under trial. `open`: its trials that have no result yet; `numbers`: its points (twins too)."""
+
+    arm: str
+    sample: Sample
+    trials: list[Trial]
+    numbers: list[int]
+    open: set[str] = field(default_factory=set)
+    state: str | None = None
+    values: list[float] | None = None
+
+
+class Campaign:
+    """The source of a search's jobs: the search phase, then the confirmation."""
+
+    def __init__(self, search: Search, space: Space, starts: list[Sample], session: Session) -> None:
+        self._search, self._space, self._session = search, space, session
+        self._proposer = proposer(space, search, starts)
+        self._queue = Queue([], session.options.max_retries)
+        self._candidates: dict[str, Candidate] = {}  # by configuration hash
+        self._by_trial: dict[str, Candidate] = {}
+        self._asked, self._exhausted, self._confirming = 0, False, False
+        self._running: set[str] = set()
+        self._began = time.monotonic()
+        self._file = OptunaFile(session.run_dir, search, space)
+        stopping = search.early_stopping
+        self._rule = Rule(stopping, search.metric) if isinstance(stopping, Median | ASHA) else None
+        self._limit = self._most_configurations()
+        self._replay()
+        self._began = time.monotonic()
+
+    def _most_configurations(self) -> int:
+        budget, most = self._search.budget, self._session.options.max_trials
+        if most is None:
+            return budget.configurations
+        left = most - (budget.confirm.top + 1) * budget.confirm.seeds
+        if left < budget.seeds:
+            raise UserError(
+                f"--max-trials {most}: the confirmation alone takes {most - left} trials and a configuration "
+                f"{budget.seeds}; allow at least {most - left + budget.seeds}, or lower budget.confirm"
+            )
+        return min(budget.configurations, left // budget.seeds)
+
+    # ---- the source's interface
+
+    @property
+    def finished(self) -> bool:
+        """True once the confirmation has nothing left to run."""
+        return self._confirming and self._queue.finished
+
+    def next(self) -> Job | None:
+        """A waiting job, else one of a new configuration, else the confirmation's; None while results are due."""
+        job = self._queue.next()
+        while job is None and self._may_ask():
+            self._ask(None)
+            job = self._queue.next()
+        if job is None and not self._confirming and all(c.state for c in self._candidates.values()):
+            self._confirm()
+            job = self._queue.next()
+        if job is not None:
+            self._running.add(job.trial)
+        return job
+
+    def ended(self, job: Job, attempt: Attempt) -> bool:
+        """Learn from a configuration once all its seeds have ended."""
+        self._running.discard(job.trial)
+        if self._queue.ended(job, attempt):
+            return True
+        candidate = self._by_trial.get(job.trial)
+        if candidate is not None:
+            candidate.open.discard(job.trial)
+            if attempt.pruned:  # its other seeds need not start
+                candidate.open &= self._running
+                self._queue.drop({trial.id for trial in candidate.trials} - self._running)
+            if not candidate.open:
+                self._tell(candidate)
+        return False
+
+    def should_stop(self, job: Job, rows: list[Row]) -> bool:
+        """What the early-stopping rule says, in the search phase."""
+        return self._rule is not None and job.trial in self._by_trial and self._rule.add(job.trial, job.config, rows)
+
+    # ---- the search phase
+
+    def _may_ask(self) -> bool:
+        if self._confirming or self._exhausted or len(self._candidates) >= self._limit:
+            return False
+        budget = self._session.options.time_budget
+        return budget is None or time.monotonic() - self._began + self._seconds_to_confirm() < budget
+
+    def _seconds_to_confirm(self) -> float:
+        times = [row["seconds"] for row in self._session.latest.values() if row["state"] == "COMPLETE"]
+        confirm, width = self._search.budget.confirm, self._session.at_a_time
+        return statistics.fmean(times) * (confirm.top + 1) * confirm.seeds / width if times else 0.0
+
+    def _ask(self, recorded: Row | None) -> None:
+        """Take the next new point from the proposer; invalid ones and twins are dealt with on the way."""
+        for _ in range(FRUITLESS):
+            point = self._proposer.ask()
+            if point is None:
+                break
+            number, self._asked = self._asked, self._asked + 1
+            if isinstance(point, Infeasible):
+                self._proposer.tell(number, "FAIL", None)
+                continue
+            twin = self._candidates.get(point.hash)
+            if twin is None:
+                self._begin(point, number, recorded)
+                return
+            twin.numbers.append(number)
+            if twin.state is not None:
+                self._proposer.tell(number, twin.state, twin.values)
+        self._exhausted = True
+
+    def _begin(self, sample: Sample, number: int, recorded: Row | None) -> None:
+        arm = f"c{len(self._candidates):03d}"
+        if recorded is None:
+            row = {"event": "configuration", "arm": arm, "configuration": sample.hash, "number": number}
+            self._session.record({**row, "params": sample.params, "values": sample.values})
+        elif recorded["configuration"] != sample.hash:
+            raise UserError(
+                f"{self._session.run_dir}: the sampler proposes another {arm} than the ledger records: another version "
+                "of Optuna or numpy? Install the versions that the ledger names, or start anew with --name"
+            )
+        trials = [_trial(arm, sample, seed, "search") for seed in range(self._search.budget.seeds)]
+        candidate = Candidate(arm, sample, trials, [number], {trial.id for trial in trials})
+        self._candidates[sample.hash] = candidate
+        self._by_trial |= {trial.id: candidate for trial in trials}
+        if recorded is None:
+            self._queue.add(self._session.job(trial) for trial in trials)
+
+    def _tell(self, candidate: Candidate) -> None:
+        rows = [self._session.latest[t.id] for t in candidate.trials if t.id in self._session.latest]
+        states = {row["state"] for row in rows}
+        state = "FAIL" if "FAILED" in states else "PRUNED" if "PRUNED" in states else "COMPLETE"
+        wanted = ["score", *(["second"] if self._search.second else [])]
+        table = [[row.get(key) for row in rows] for key in wanted]
+        values = None
+        if state != "FAIL" and all(value is not None for column in table for value in column):
+            values = [statistics.fmean(column) for column in table]  # type: ignore[arg-type]
+        elif state == "COMPLETE":
+            state = "FAIL"
+        self._session.record({"event": "told", "arm": candidate.arm, "state": state, "values": values})
+        self._learn(candidate, state, values)
+
+    def _learn(self, candidate: Candidate, state: str, values: list[float] | None) -> None:
+        candidate.state, candidate.values = state, values
+        candidate.open.clear()
+        for number in candidate.numbers:
+            self._proposer.tell(number, state, values)
+        self._file.add(candidate.arm, candidate.sample, state, values)
+
+    # ---- resuming
+
+    def _replay(self) -> None:
+        """Repeat the decisions in the ledger, then queue what was under way."""
+        by_arm: dict[str, Candidate] = {}
+        for row in ledger.read(self._session.run_dir):
+            if row["event"] == "configuration":
+                self._ask(row)
+                by_arm = {candidate.arm: candidate for candidate in self._candidates.values()}
+            elif row["event"] == "told":
+                self._learn(by_arm[row["arm"]], row["state"], row["values"])
+            elif row["event"] == "selection" and row["definition_hash"] == self._session.row["definition_hash"]:
+                self._exhausted = True  # its time was up
+        for candidate in self._candidates.values():
+            for trial in candidate.trials:
+                self._session.trials[trial.id] = trial
+                self._recall(trial)
+            if candidate.state is None:
+                candidate.open = {trial.id for trial in candidate.trials if not self._session.is_finished(trial)}
+                self._queue.add(self._session.job(t) for t in candidate.trials if t.id in candidate.open)
+                if not candidate.open:
+                    self._tell(candidate)
+        if not self._may_ask() and all(candidate.state for candidate in self._candidates.values()):
+            self._confirm()
+
+    def _recall(self, trial: Trial) -> None:
+        if self._rule is not None:
+            rows = read_rows(self._session.run_dir / "trials" / trial.id / METRICS)
+            if rows:
+                self._rule.add(trial.id, trial.config, rows)
+
+    # ---- the confirmation
+
+    def _confirm(self) -> None:
+        """Queue the best configurations and the base config on fresh seeds."""
+        self._confirming = True
+        confirm = self._search.budget.confirm
+        best = self._ranked()[: confirm.top]
+        searched = sum(t.id in self._session.latest for c in self._candidates.values() for t in c.trials)  # not dropped
+        self._session.expect(searched)
+        if not best:
+            return
+        seeds = list(range(confirm.first_seed, confirm.first_seed + confirm.seeds))
+        self._session.expect(searched + (len(best) + 1) * len(seeds))
+        arms = {REFERENCE: Sample({}, {}, self._space.base), **{c.arm: c.sample for c in best}}
+        study = ledger.fold(ledger.read(self._session.run_dir)).study  # a new revision's row has no selection yet
+        same = {"arms": list(arms), "seeds": seeds, "definition_hash": self._session.row["definition_hash"]}
+        if study is None or any(study[key] != value for key, value in same.items()):
+            chosen = [
+                {"arm": c.arm, "configuration": c.sample.hash, "values": c.sample.values, "score": c.values}
+                for c in best
+            ]
+            self._session.record({"event": "selection", "top": chosen, **same})
+            self._session.define(arms=list(arms), seeds=seeds)
+        trials = [_trial(arm, sample, seed, "confirm") for seed in seeds for arm, sample in arms.items()]
+        for trial in trials:
+            self._session.trials[trial.id] = trial
+        self._queue.add(self._session.job(trial) for trial in trials if not self._session.is_finished(trial))
+
+    def _ranked(self) -> list[Candidate]:
+        """Complete configurations other than the base, best first; with two objectives, front by front."""
+        base = Sample({}, {}, self._space.base).hash
+        complete = [c for c in self._candidates.values() if c.state == "COMPLETE" and c.sample.hash != base]
+        signs = [objective.sign for objective in self._search.objectives]
+        scores = {c.arm: tuple(s * v for s, v in zip(signs, c.values or (), strict=True)) for c in complete}
+        fronts = layers(scores)
+        return sorted(complete, key=lambda c: (fronts[c.arm], -scores[c.arm][0]))
+
+
+def layers(scores: dict[str, tuple[float, ...]]) -> dict[str, int]:
+    """Non-dominated layer of every point, 0 the Pareto front; with one objective, the rank."""
+    left, found = dict(scores), dict[str, int]()
+    for layer in range(len(scores)):
+        front = [n for n, point in left.items() if not any(dominates(other, point) for other in left.values())]
+        found |= dict.fromkeys(front, layer)
+        left = {name: point for name, point in left.items() if name not in front}
+        if not left:
+            break
+    return found
+
+
+def _trial(arm: str, sample: Sample, seed: int, phase: Any) -> Trial:
+    config = {**sample.config, "seed": seed}
+    return Trial(f"{arm}-s{seed}", arm, "arm", {}, seed, config, content_hash(config), sample.hash, phase)

@@ -1,0 +1,138 @@
+"""A search from its file to a finished ledger; `campaign` decides what is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.config.base import dump_yaml, load_yaml, validate
+from atod_sweep.config.files import flatten
+from atod_sweep.config.search import Search, load_search
+from atod_sweep.errors import UserError
+from atod_sweep.sweep.estimate import Estimate, estimate
+from atod_sweep.sweep.record.definition import differences
+from atod_sweep.sweep.record.rundir import Intent
+from atod_sweep.sweep.searches.campaign import REFERENCE, Campaign
+from atod_sweep.sweep.searches.proposals import grid, proposer
+from atod_sweep.sweep.searches.space import Sample, Space, resolve_space
+from atod_sweep.sweep.searches.starting_points import starting_points
+from atod_sweep.sweep.session import Options, Outcome, Work, execute_work
+from atod_sweep.sweep.studies.plan import check_metric
+from atod_sweep.sweep.trials.jobs import Row
+
+
+def run_search(
+    path: Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    out: Path = Path("runs"),
+    name: str | None = None,
+    configurations: int | None = None,
+    resume: bool = False,
+    extend: bool = False,
+    overwrite: bool = False,
+    **options: Any,
+) -> Outcome:
+    """Run a search file into `out`/NAME; `options` are the fields of `Options`. UserError on bad input.
+
+    `overrides`: dotted keys of the base config, none of them a parameter of the space.
+    """
+    work = _search_file(path, overrides or {}, name, configurations)
+    return execute_work(work, out / work.name, Intent(resume, extend, overwrite), Options(**options))
+
+
+def dry_run(
+    path: Path, *, overrides: Mapping[str, Any] | None = None, configurations: int | None = None, **options: Any
+) -> Estimate:
+    """What `run_search` would take, from a few timed steps. UserError on bad input."""
+    return estimate(_search_file(path, overrides or {}, None, configurations), Options(**options))
+
+
+def _search_file(path: Path, overrides: Mapping[str, Any], name: str | None, configurations: int | None) -> Work:
+    search, text = load_search(path), path.read_text(encoding="utf-8")
+    data = search.model_dump()
+    if configurations is not None:
+        data["budget"]["configurations"] = configurations
+    if overrides:
+        changes = flatten(overrides)
+        if both := sorted(changes.keys() & {parameter.key for parameter in search.parsed(str(path))[0]}):
+            raise UserError(f"{path}: {both[0]!r} is a parameter of the space; change it there, or drop {both[0]}=…")
+        data["base"] = {"base": search.base, **changes}
+        text = dump_yaml(load_yaml(path) | {"base": data["base"]})  # the run's folder shall say what ran
+    search = validate(Search, data | {"name": name or search.name}, str(path))
+    return search_work(search, path.parent, str(path), text)
+
+
+def resume_search(run_dir: Path, study: Row, options: Options) -> Outcome:
+    """Finish the search in a folder, from what the folder holds."""
+    path = run_dir / "search.yaml"
+    definition = study["definition"]
+    data = load_yaml(path) | {"name": run_dir.name, **{key: definition[key] for key in ("base", "start_from")}}
+    data["budget"] = {**data.get("budget", {}), **definition["budget"]}  # as it was run or extended
+    search = validate(Search, data, str(path))
+    work = search_work(search, run_dir, str(path), path.read_text(encoding="utf-8"))
+    return execute_work(work, run_dir, Intent(resume=True), options)
+
+
+def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
+    """A search as a session sees it. UserError if space, starting points and sampler do not go together."""
+    space = resolve_space(search, folder, where)
+    starts = starting_points(space, search, folder, where)
+    proposer(space, search, starts)  # refuses what does not go together
+    for objective in search.objectives:
+        check_metric(objective, space.base, where)
+    budget = search.budget
+    configurations = budget.configurations
+    if search.sampler.kind == "grid":
+        configurations = min(configurations, len({s.hash for s in [*starts, *grid(space)]}))
+    return Work(
+        name=search.name,
+        file="search.yaml",
+        text=text,
+        title=f"{configurations} configurations × {budget.seeds} seeds, {search.sampler.kind}; "
+        f"top {budget.confirm.top} × {budget.confirm.seeds} fresh seeds",
+        definition=_definition(search, space, starts),
+        row={
+            "name": search.name,
+            "question": search.question,
+            "reference": REFERENCE,
+            "metric": search.metric.model_dump(mode="json", exclude={"mode"}),
+            "hypotheses": [],
+            "arms": [],
+            "controls": [],
+            "factors": {},
+            "seeds": [],
+            "search": search.model_dump(mode="json", exclude={"base", "name", "question"}),
+        },
+        metric=search.metric,
+        second=search.second,
+        # Other values, such as a KL's, depend on the config.
+        also=tuple(o.name for o in search.objectives[1:] if o.name.startswith(("eval/", "cost/"))),
+        sign=search.metric.sign,
+        configs=(space.base,),
+        total=configurations * budget.seeds + (budget.confirm.top + 1) * budget.confirm.seeds,
+        resources=search.resources,
+        concurrency=search.concurrency,
+        extension=_beyond_extension,
+        source=lambda session: Campaign(search, space, starts, session),
+        min_complete=budget.min_complete,
+    )
+
+
+def _definition(search: Search, space: Space, starts: list[Sample]) -> dict[str, Any]:
+    return {
+        "base": space.base,
+        "start_from": [sample.values for sample in starts],
+        **search.model_dump(
+            mode="json", include={"metric", "second", "parameters", "constraints", "sampler", "early_stopping"}
+        ),
+        "budget": search.budget.model_dump(mode="json", exclude={"min_complete"}),
+    }
+
+
+def _beyond_extension(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Everything but more configurations: those proposed so far stay as they are."""
+    grown = {**new, "budget": {**new["budget"], "configurations": old["budget"]["configurations"]}}
+    fewer = new["budget"]["configurations"] < old["budget"]["configurations"]
+    return differences(old, new if fewer else grown)

@@ -1,0 +1,84 @@
+"""A search space in words: its tree, its size, and samples resolved to trainer configs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from atod_sweep.config.search import load_search
+from atod_sweep.config.space import Branch, Choice, Fixed, Int, Parameter
+from atod_sweep.sweep.searches.draws import CubeDraw, random_units
+from atod_sweep.sweep.searches.proposals import grid
+from atod_sweep.sweep.searches.space import Infeasible, Sample, Space, resolve_space
+
+
+def space_lines(path: Path, samples: int = 5) -> list[str]:
+    """What `atod-sweep space show FILE` prints. UserError if the file is no valid space."""
+    search = load_search(path)
+    space = resolve_space(search, path.parent, str(path))
+    lines = [f"{search.name}: {_size(space)}", ""]
+    lines += list(_tree(space.parameters))
+    lines += [f"  constraint: {constraint}" for constraint in space.constraints]
+    for i, sample in enumerate(_draws(space, samples)):
+        lines += ["", f"sample {i + 1}  ({sample.hash})"]
+        lines += [f"  {key}: {_value(value)}" for key, value in sample.values.items()]
+    return lines
+
+
+def _draws(space: Space, number: int) -> Iterator[Sample]:
+    for units in random_units(0):
+        if number == 0:
+            return
+        try:
+            yield space.sample(CubeDraw(units))
+        except Infeasible:
+            continue
+        number -= 1
+
+
+def _size(space: Space) -> str:
+    varying = space.varying
+    words = f"{len(varying)} parameters" + (
+        ", some only beside certain values of others" if space.is_conditional else ""
+    )
+    endless = [
+        p.key for p in varying if any(not isinstance(b.domain, Fixed) and math.isinf(b.domain.size) for b in p.branches)
+    ]
+    if endless:
+        return f"{words}; {len(endless)} of them continuous"
+    return f"{words}; {len({sample.hash for sample in grid(space)})} configurations"
+
+
+def _tree(parameters: tuple[Parameter, ...]) -> Iterator[str]:
+    group = ""
+    for parameter in parameters:
+        parent, _, name = parameter.key.rpartition(".")
+        if parent != group:
+            yield f"  {parent}" if parent else ""
+            group = parent
+        for branch in parameter.branches:
+            words = _conditions(branch, parent) or ("   otherwise" if len(parameter.branches) > 1 else "")
+            yield f"    {name:18} {_domain(branch)}{words}"
+
+
+def _domain(branch: Branch) -> str:
+    domain = branch.domain
+    if isinstance(domain, Fixed):
+        return f"= {_value(domain.value)}"
+    if isinstance(domain, Choice):
+        return " | ".join(_value(value) for value in domain.values)
+    kind = "whole numbers" if isinstance(domain, Int) else "real"
+    scale = ", log" if domain.log else ""
+    step = f", step {domain.step:g}" if domain.step not in (None, 1) else ""
+    plus = f" above {domain.plus}" if domain.plus else ""
+    return f"{domain.low:g} .. {domain.high:g}  ({kind}{scale}{step}){plus}"
+
+
+def _conditions(branch: Branch, parent: str) -> str:
+    words = [f"{k.removeprefix(parent + '.')} is {' or '.join(map(_value, v))}" for k, v in branch.when.items()]
+    return f"   if {' and '.join(words)}" if words else ""
+
+
+def _value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,186 @@
+"""A search space at work: draws become trainer configs, and every drawn value is seen to arrive there."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from atod_sweep.config.base import content_hash, validate, with_overrides
+from atod_sweep.config.files import train_data
+from atod_sweep.config.search import Search
+from atod_sweep.config.space import Branch, Choice, Constraint, Fixed, Float, Int, Parameter, Scalar
+from atod_sweep.config.train import Train
+from atod_sweep.errors import UserError
+from atod_sweep.sweep.searches.draws import CubeDraw, random_units
+from atod_sweep.sweep.studies.plan import with_horizons
+
+_RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+PROBES = 200  # random draws that a space must survive before anything runs
+
+
+class Draw(Protocol):
+    """What a space draws from; an Optuna trial is one."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
+        """A real number in [low, high]."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        """A whole number in [low, high]."""
+
+    def suggest_categorical(self, name: str, choices: tuple[Scalar, ...]) -> Scalar:
+        """One of `choices`."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One point of a space. `params`: what was drawn, by branch name; `values`: what the config gets, by key."""
+
+    params: dict[str, Any]
+    values: dict[str, Any]
+    config: dict[str, Any]
+
+    @cached_property
+    def hash(self) -> str:
+        """Identity of the configuration, whatever its seed."""
+        return content_hash({**self.config, "seed": 0})
+
+
+class Infeasible(Exception):
+    """A draw that breaks a constraint."""
+
+    def __init__(self, params: dict[str, Any], reason: str) -> None:
+        super().__init__(reason)
+        self.params = params
+
+
+@dataclass(frozen=True)
+class Space:
+    """Parameters over a base config. Callable as a define-by-run space: `space(draw)` returns dotted overrides."""
+
+    parameters: tuple[Parameter, ...]
+    constraints: tuple[Constraint, ...]
+    base: dict[str, Any]
+    where: str
+
+    def __call__(self, draw: Draw) -> dict[str, Any]:
+        """Dotted overrides of the base config; conditions and sums are resolved on the way."""
+        return self._draw(draw)[1]
+
+    def _draw(self, draw: Draw) -> tuple[dict[str, Any], dict[str, Any]]:
+        params: dict[str, Any] = {}
+        values: dict[str, Any] = {}
+        for parameter in self.parameters:
+            branch = active(parameter, values)
+            if branch is None:
+                continue
+            value = _drawn(branch, draw)
+            if not isinstance(branch.domain, Fixed):
+                params[branch.name] = value
+            if isinstance(branch.domain, Float | Int) and branch.domain.plus is not None:
+                value += values[branch.domain.plus]
+            values[parameter.key] = value
+        return params, values
+
+    def sample(self, draw: Draw) -> Sample:
+        """Draw one point and resolve it. Raises Infeasible if it breaks a constraint or is no valid config."""
+        params, values = self._draw(draw)
+        for constraint in self.constraints:
+            left = values.get(constraint.left)
+            right = values.get(constraint.right) if isinstance(constraint.right, str) else constraint.right
+            if left is not None and right is not None and not _RELATIONS[constraint.relation](left, right):
+                raise Infeasible(params, f"{constraint} does not hold at {left} and {right}")
+        try:
+            data = with_overrides(Train, self.base, values)
+            config = validate(Train, data, "config").model_dump(mode="json")
+        except UserError as error:
+            raise Infeasible(params, str(error)) from None
+        if lost := not_arrived(values, config):
+            raise UserError(f"{self.where}: parameters.{lost[0]}: {values[lost[0]]!r} does not arrive in the config")
+        return Sample(params, values, config)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether some parameters exist only beside certain values of others."""
+        return any(branch.when for parameter in self.parameters for branch in parameter.branches)
+
+    @property
+    def varying(self) -> list[Parameter]:
+        """Parameters that are not fixed."""
+        return [p for p in self.parameters if any(not isinstance(b.domain, Fixed) for b in p.branches)]
+
+
+def active(parameter: Parameter, values: Mapping[str, Any]) -> Branch | None:
+    """The branch whose conditions hold under the values known so far."""
+    for branch in parameter.branches:
+        if all(key in values and values[key] in admitted for key, admitted in branch.when.items()):
+            return branch
+    return None
+
+
+def _drawn(branch: Branch, draw: Draw) -> Any:
+    domain = branch.domain
+    match domain:
+        case Fixed():
+            return domain.value
+        case Choice():
+            return draw.suggest_categorical(branch.name, domain.values)
+        case Int():
+            return draw.suggest_int(branch.name, domain.low, domain.high, step=domain.step, log=domain.log)
+        case Float():
+            return draw.suggest_float(branch.name, domain.low, domain.high, step=domain.step, log=domain.log)
+
+
+def not_arrived(values: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """Keys whose value is not what the resolved config holds there; a number may have become a constant schedule."""
+    missing = []
+    for key, value in values.items():
+        node: Any = config
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, Mapping) and node.get("kind") == "constant":
+            node = node["start"]
+        if node != value:
+            missing.append(key)
+    return missing
+
+
+# ---- from a file ----------------------------------------------------------------------------------------------------
+
+
+def resolve_space(search: Search, folder: Path, where: str) -> Space:
+    """The space of a search file, tried out on random draws. UserError if it has no valid point."""
+    parameters, constraints = search.parsed(where)
+    base = validate(Train, train_data(search.base, folder, f"{where}: base"), f"{where}: base").model_dump(mode="json")
+    space = Space(parameters, constraints, with_horizons(base, _horizons(parameters, base)), where)
+    reason = ""
+    feasible = 0
+    for units in random_units(0, PROBES):
+        try:
+            space.sample(CubeDraw(units))
+            feasible += 1
+        except Infeasible as error:
+            reason = str(error)
+    if feasible == 0:
+        raise UserError(f"{where}: parameters: none of {PROBES} random draws is a valid config: {reason}")
+    return space
+
+
+def _horizons(parameters: tuple[Parameter, ...], base: Mapping[str, Any]) -> list[int]:
+    """Every horizon that a config of the space can have."""
+    domains = [b.domain for p in parameters if p.key == "env.horizon" for b in p.branches]
+    found: set[int] = set()
+    for domain in domains:
+        match domain:
+            case Choice():
+                found |= {int(value) for value in domain.values if isinstance(value, int)}
+            case Int():
+                found |= set(range(domain.low, domain.high + 1, domain.step))
+            case Fixed():
+                found.add(int(domain.value))
+            case Float():
+                raise UserError("parameters.env.horizon: is a whole number of turns; use int or choice")
+    return sorted(found or {base["env"]["horizon"]})

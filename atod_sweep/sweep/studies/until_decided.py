@@ -1,0 +1,130 @@
+"""Seeds in blocks until every claim is decided.
+
+What comes next follows from the ledger alone: a study row for every block (its `seeds` are those so far) and a `look`
+row for every look at the claims. So a run that was killed anywhere goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from typing import Any
+
+from atod_sweep.errors import UserError
+from atod_sweep.records import ledger
+from atod_sweep.sweep.session import Session, Work
+from atod_sweep.sweep.studies.plan import Plan
+from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
+from atod_sweep.sweep.trials.source import Queue
+
+
+@dataclass(frozen=True)
+class Rule:
+    """After the study's own seeds, `block` seeds at a time until all claims are decided, up to `max_seeds` in all."""
+
+    max_seeds: int = 40
+    block: int = 5
+
+    def seeds(self, first: list[int]) -> list[int]:
+        """All seeds that may run: the study's own, then those that follow. UserError if that adds none."""
+        if self.block < 1:
+            raise UserError(f"--block {self.block}: seeds are added in blocks of at least one; use 1 or more")
+        if self.max_seeds <= len(first):
+            raise UserError(
+                f"--max-seeds {self.max_seeds}: the study begins with {len(first)} seeds; allow more, or fewer --seeds"
+            )
+        after = max(first) + 1
+        return [*first, *range(after, after + self.max_seeds - len(first))]
+
+
+def rule_for(until_decided: bool, **bounds: int | None) -> Rule | None:
+    """The rule that a command line asks for; None: no seeds are added. `bounds`: fields of `Rule`, None if not given.
+
+    UserError for bounds without seeds to bound, and where claims cannot be judged.
+    """
+    given = {name: value for name, value in bounds.items() if value is not None}
+    if not until_decided:
+        for name in given:
+            raise UserError(f"--{name.replace('_', '-')}: is for adding seeds; add --until-decided, or drop it")
+        return None
+    if find_spec("scipy") is None:
+        raise UserError("--until-decided: judging hypotheses needs scipy, which is not here; pip install scipy")
+    return Rule(**given)
+
+
+def in_blocks(work: Work, plan: Plan, first: list[int], rule: Rule) -> Work:
+    """A study's work, begun with the seeds `first`; `plan` holds the trials of all seeds that may run."""
+    if not plan.study.hypotheses:
+        raise UserError("--until-decided: the study states no hypotheses to decide; add some, or drop the option")
+    return replace(
+        work,
+        title=f"{work.title} at most, until the claims are decided",
+        definition={**plan.definition, "seeds": first, "sequential": asdict(rule)},
+        row={**work.row, "seeds": first, "sequential": True},
+        source=lambda session: Blocks(plan, first, rule, session),
+    )
+
+
+class Blocks:
+    """The source of the trials: a queue that is filled again until the claims are decided."""
+
+    def __init__(self, plan: Plan, first: list[int], rule: Rule, session: Session) -> None:
+        options = session.options
+        if options.judge is None:
+            raise TypeError("adding seeds until the claims are decided needs Options.judge")
+        session.check(plan.trials)
+        self._plan, self._rule, self._session, self._judge = plan, rule, session, options.judge
+        self._queue = Queue([], options.max_retries, options.time_budget, options.max_trials)
+        ran = {seed for row in session.history.studies for seed in row["seeds"]}  # a new revision's row starts anew
+        self._seeds = [seed for seed in plan.study.seed_list if seed in {*first, *ran}]
+        self._over = False
+        self._record_seeds()
+        self._add(self._seeds)
+        self._refill()
+
+    @property
+    def finished(self) -> bool:
+        """No more work will come: the claims are decided, or no seeds, time or trials are left."""
+        return self._queue.finished and (self._over or not self._queue.empty)
+
+    def next(self) -> Job | None:
+        """The next attempt; after the last one of a block, the claims are looked at."""
+        self._refill()
+        return self._queue.next()
+
+    def ended(self, job: Job, attempt: Attempt) -> bool:
+        """As in a queue."""
+        return self._queue.ended(job, attempt)
+
+    def should_stop(self, job: Job, rows: list[Row]) -> bool:
+        """Never: see Queue."""
+        return False
+
+    def _refill(self) -> None:
+        while self._queue.empty and not self._over:
+            left = [seed for seed in self._plan.study.seed_list if seed not in self._seeds]
+            if self._is_decided() or not left or self._queue.closed:
+                self._over = True
+                return
+            block = left[: self._rule.block]
+            self._seeds = [*self._seeds, *block]
+            self._record_seeds()
+            self._add(block)
+
+    def _is_decided(self) -> bool:
+        look: dict[str, Any] = {"event": "look", "seeds": self._seeds, **self._judge(self._session.run_dir)}
+        looks = [row for row in ledger.read(self._session.run_dir) if row["event"] == "look"]
+        if not looks or {**looks[-1], "time": 0} != {**look, "time": 0}:
+            self._session.record(look)
+        return bool(look["decided"])
+
+    def _record_seeds(self) -> None:
+        study = ledger.fold(ledger.read(self._session.run_dir)).study
+        if study is None or study["seeds"] != self._seeds:
+            self._session.define(seeds=self._seeds)
+
+    def _add(self, seeds: list[int]) -> None:
+        session = self._session
+        session.expect(sum(trial.seed in self._seeds for trial in self._plan.trials))
+        trials = [trial for trial in self._plan.trials if trial.seed in seeds and not session.is_finished(trial)]
+        self._queue.add(session.job(trial) for trial in trials)

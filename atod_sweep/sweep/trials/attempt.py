@@ -1,0 +1,174 @@
+"""One attempt at a trial, on whatever machine it lands: the only code of this package that runs in workers."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.config.base import validate
+from atod_sweep.config.train import Train
+from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
+from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, Trainer, load
+from atod_sweep.sweep.trials.limits import OverMemory, OverTime, limited
+
+
+class _StoppedError(Exception):
+    """An attempt that must not go on, for a reason the trainer knows nothing about."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def execute(job: Job, report: Callable[[list[Row]], None]) -> Attempt:
+    """Run one attempt. Whatever the trainer raises comes back as a recorded failure.
+
+    `report` gets the rows after every evaluation; what it raises is not the trial's fault and propagates.
+    """
+    started = time.monotonic()
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    relay = _Relay(job, report)
+    try:
+        with limited(job.seconds, job.memory_gb, job.may_exit) as relay.calm:
+            metrics, cost = _run(job, relay)
+            _check_metric(job.metric, Attempt(0.0, worker, metrics, cost).totals)
+    except Exception as error:
+        if error is relay.error:
+            raise
+        return Attempt(time.monotonic() - started, worker, error=_failure(error, job))
+    return Attempt(time.monotonic() - started, worker, metrics, cost)
+
+
+def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
+    """Final metrics and costs."""
+    config = validate(Train, job.config, job.trial)
+    os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))  # before anything imports numpy or torch
+    if 0 < job.gpu < 1 and config.runtime.gpu_memory_fraction is None:
+        _share_gpu(job.gpu)
+    if job.teacher_path is not None:
+        metrics, cost = load(job.trainer.evaluate)(config, job.teacher_path), {}
+    else:
+        result = load(job.trainer.train)(config, Path(job.directory), relay, resume=job.resume)
+        metrics, cost = dict(result.final), dict(result.cost)
+    return metrics, cost
+
+
+def _share_gpu(share: float) -> None:
+    """Ray only counts fractions of a GPU; this holds the process to its own."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(share)
+
+
+class _Relay:
+    """Passes rows on, and tells an error of the receiving side from one of the trainer."""
+
+    def __init__(self, job: Job, report: Callable[[list[Row]], None]) -> None:
+        self._job, self._report = job, report
+        self.error: BaseException | None = None
+        self.calm: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+
+    def __call__(self, rows: list[Row]) -> None:
+        for row in rows:
+            if row["phase"] == "eval":
+                _check_names(self._job, row)
+        try:
+            with self.calm:
+                self._report(rows)
+        except (OverTime, OverMemory):
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _check_names(job: Job, row: Row) -> None:
+    """Before the first training step: a misspelt name must not cost a study."""
+    for name in (job.metric, *job.also):
+        if name not in row and not (name.startswith("cost/") and row["step"] == 0):  # some costs begin with training
+            raise _missing(name, row, "metric.name" if name == job.metric else "hypotheses or second")
+
+
+def _missing(name: str, metrics: Row, where: str) -> _StoppedError:
+    known = ", ".join(sorted(key for key in metrics if key.startswith("eval/")))
+    return _StoppedError("missing_metric", f"{where}: the trial reports no {name!r}; it reports {known}")
+
+
+def _check_metric(name: str, metrics: Row) -> None:
+    if name not in metrics:
+        raise _missing(name, metrics, "metric.name")
+    if not math.isfinite(metrics[name]):
+        raise _StoppedError("nan_metric", f"the trial ended with {name} = {metrics[name]}")
+
+
+def _failure(error: Exception, job: Job) -> Failure:
+    out_of_memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+    status = getattr(error, "status", None) or ("out_of_memory" if out_of_memory else "exception")
+    message = str(error)
+    if isinstance(error, OverTime):
+        message = f"took longer than resources.seconds = {job.seconds:g}"
+    elif isinstance(error, OverMemory):
+        message = f"its process held more than resources.memory_gb = {job.memory_gb:g}"
+    return Failure(status, type(error).__name__.lstrip("_"), message, traceback.format_exc())
+
+
+# ---- Ray ----------------------------------------------------------------------------------------------------------
+
+
+def pack(job: Job) -> dict[str, Any]:
+    """A job as plain data."""
+    return asdict(job)
+
+
+def unpack(data: dict[str, Any]) -> Job:
+    """The job of `pack`."""
+    return Job(**{**data, "trainer": Trainer(**data["trainer"])})
+
+
+def ray_trainable(config: dict[str, Any], cargo: Cargo) -> None:
+    """Ray Tune's function trainable: rows as they come, then the attempt, in one message each."""
+    from ray import tune
+
+    _prepare(config["cwd"], config["sys_path"])
+    job, storage = unpack(config["job"]), config["storage"]
+    config.clear()  # Tune sends it back with every result
+    attempt = _execute_here(job, storage, cargo, lambda rows: tune.report({"rows": rows}))
+    tune.report({"attempt": asdict(attempt), "done": True})
+
+
+def _execute_here(job: Job, storage: str | None, cargo: Cargo, report: Callable[[list[Row]], None]) -> Attempt:
+    """`execute` on any node: with the models it needs, in a folder that it sees."""
+    try:
+        unpack_models(cargo)
+        placed = place(job, storage)
+    except Exception as error:
+        return Attempt(0.0, f"{socket.gethostname()}:{os.getpid()}", error=_failure(error, job))
+    if placed is job or storage is None:
+        return execute(job, report)
+    target = address(job, storage)
+
+    def report_and_push(rows: list[Row]) -> None:
+        push(Path(placed.directory), target)
+        report(rows)
+
+    attempt = execute(placed, report_and_push)
+    push(Path(placed.directory), target)
+    return attempt
+
+
+def _prepare(cwd: str, sys_path: list[str]) -> None:
+    """Import and resolve paths as the driver does: Ray starts workers in a folder of its own."""
+    import sys
+
+    if Path(cwd).is_dir():
+        os.chdir(cwd)
+    sys.path[:] = [*sys_path, *(entry for entry in sys.path if entry not in sys_path)]

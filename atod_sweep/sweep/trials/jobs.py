@@ -1,0 +1,110 @@
+"""What travels between the driver and a worker: one attempt at a trial out, rows and one result back."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from atod_sweep.errors import UserError
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Dotted paths of the code that trials run; workers import it, so it is named and not passed."""
+
+    train: str = "atod_sweep.training.loop.trainer:train"
+    evaluate: str = "atod_sweep.training.loop.trainer:evaluate_model"
+    ensure: str = "atod_sweep.training.pretraining.cache:ensure"
+
+
+def load(path: str) -> Callable[..., Any]:
+    """The object at `module:name`."""
+    module, _, name = path.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{path!r}: cannot be imported: {error}; write module:function") from None
+    return found
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at one trial. Paths are absolute."""
+
+    trial: str
+    attempt: int
+    config: dict[str, Any]
+    directory: str
+    metric: str
+    trainer: Trainer
+    teacher_path: str | None = None
+    """Set for a teacher trial: evaluate this model in place of training."""
+    seconds: float | None = None
+    """Wall-clock limit of one attempt."""
+    memory_gb: float | None = None
+    """Limit of the process's resident memory, in 10^9 bytes."""
+    gpu: float = 0.0
+    """GPUs of its own; below 1, a share of one."""
+    also: tuple[str, ...] = ()
+    """Metrics beside `metric` that evaluations must report: a claim or a second objective rests on them."""
+    may_exit: bool = False
+    """Whether the process is the attempt's own, and may be ended with it."""
+
+    @property
+    def resume(self) -> bool:
+        """Whether there may be a checkpoint to continue from."""
+        return self.attempt > 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt ended badly. `status` is one word."""
+
+    status: str
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How an attempt ended: with final metrics, or with a failure. `cost`: totals, by names such as env_steps."""
+
+    seconds: float
+    worker: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
+    error: Failure | None = None
+    pruned: bool = False
+
+    @property
+    def totals(self) -> dict[str, float]:
+        """Final metrics, and costs under the names that they have in rows (cost/env_steps)."""
+        return {**{f"cost/{name}": value for name, value in self.cost.items()}, **self.metrics}
+
+
+def interrupted(seconds: float) -> Attempt:
+    """What becomes of an attempt when the driver is told to stop."""
+    return Attempt(
+        seconds, "", error=Failure("interrupted", "KeyboardInterrupt", "stopped from outside; --resume continues")
+    )
+
+
+def pruned(rows: list[Row], seconds: float, worker: str) -> Attempt:
+    """An attempt that was stopped early, with what it had reached in its last rows."""
+    last = rows[-1]
+    metrics = {key: value for key, value in last.items() if key.startswith("eval/")}
+    cost = {key.removeprefix("cost/"): value for key, value in last.items() if key.startswith("cost/")}
+    return Attempt(seconds, worker, metrics, cost, pruned=True)
+
+
+def death(job: Job, seconds: float, failure: Failure) -> Attempt:
+    """An attempt whose process is gone: a timeout if its time was up, else what `failure` says."""
+    if job.seconds is not None and seconds > job.seconds:
+        message = f"took longer than resources.seconds = {job.seconds:g}"
+        failure = replace(failure, status="timeout", message=message)
+    return Attempt(seconds, "", error=failure)

@@ -1,0 +1,227 @@
+"""What both forms of the ATOD objective share: weights in force, scoring, advantages, KL penalty, entropy.
+
+`OPD`, `RL only` and `fixed mix` are settings of the weights, not code paths. Every term is a sum over generated tokens
+that the caller divides by their unweighted number. Shapes: _N generated tokens, _E episodes, _K turns, _V vocabulary.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atod_sweep.config.objective import GAE, K1, Hybrid, Interpolated, NoKL
+from atod_sweep.config.train import Train
+from atod_sweep.objective import divergences, losses, turn_weights
+from atod_sweep.objective.advantages import group_relative
+from atod_sweep.objective.schedules import Controller, Curve, build, progress
+from atod_sweep.objective.turn_profile import profile
+from atod_sweep.training.algorithms import gae as ppo
+from atod_sweep.training.algorithms.scoring import FullDistribution, score
+from atod_sweep.training.algorithms.stage import Collected, Metrics, Stage
+from atod_sweep.training.batch import TokenBatch
+from atod_sweep.training.models.policy import Output, Policy
+from atod_sweep.training.play.outcomes import Episodes
+
+
+class Weight:
+    """One scheduled coefficient: a function of the step, or a controller that is told what was measured."""
+
+    def __init__(self, config: Any, total_steps: int) -> None:
+        self.config, self.total_steps = config, total_steps
+        self.schedule: Curve | Controller = build(config)
+
+    def at(self, step: int) -> float:
+        if isinstance(self.schedule, Controller):
+            return self.schedule.current
+        return self.schedule.value(progress(step, self.total_steps, self.config))
+
+    def measured(self, value: float) -> None:
+        if isinstance(self.schedule, Controller):
+            self.schedule.update(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.schedule.state_dict() if isinstance(self.schedule, Controller) else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if isinstance(self.schedule, Controller):
+            self.schedule.load_state_dict(state)
+
+
+@dataclass(frozen=True)
+class View:
+    """The student's side of a batch: logits, log-probs at the sampling temperature, and the ratio's denominator."""
+
+    logits_NV: Tensor
+    logp_NV: Tensor
+    logp_N: Tensor
+    old_logp_N: Tensor
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The weights of one optimiser step."""
+
+    distill: float = 0.0
+    reward: float = 0.0
+    kl: float = 0.0
+    temperature: float = 1.0
+
+
+class Mixed(ABC):
+    """Prepares batches for, and evaluates, an objective that mixes teacher and reward on the student's own episodes."""
+
+    objective: Interpolated | Hybrid
+
+    def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
+        self.config, self.teacher, self.reference = config, teacher, reference
+        self.on_policy = config.update.epochs == 1 and config.update.minibatches == 1
+        self.distill_weight = Weight(self.objective.distill_weight, config.steps)
+        penalty = self.objective.kl_penalty
+        self.kl_weight = None if isinstance(penalty, NoKL) else Weight(penalty.coef, config.steps)
+        self.profile_K = torch.tensor(profile(self.objective.turns, config.env.horizon))
+        self.in_force = InForce()
+
+    # ---- what the two forms differ in --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def reward_weight(self, step: int, distill: float) -> float:
+        """Weight of the reward at `step`, on a turn where the turn profile is 1."""
+
+    @abstractmethod
+    def reward_weight_N(self, g_N: Tensor) -> Tensor:
+        """Weight of the reward per token, given the closed-form turn profile there."""
+
+    @abstractmethod
+    def policy_terms(self, view: View, batch: TokenBatch, split: bool) -> dict[str, Tensor]:
+        """The distillation and reward terms, each summed over tokens; `split` shows them apart for diagnostics."""
+
+    gae: GAE | None = None
+    full: FullDistribution | None = None
+
+    # ---- before the update -----------------------------------------------------------------------------------------
+
+    def collect(self, stage: Stage, step: int) -> Collected:
+        """Let the student play, then score what it did."""
+        episodes = stage.play(stage.policy, step, bootstrap=self.gae is not None)
+        started = time.perf_counter()
+        batch, metrics = self.prepare(stage.policy, episodes, step, stage.temperature(step), stage.score_tokens)
+        return Collected(batch, episodes.outcomes, metrics, score_seconds=time.perf_counter() - started)
+
+    def prepare(
+        self, policy: Policy, episodes: Episodes, step: int, temperature: float, score_tokens: int
+    ) -> tuple[TokenBatch, Metrics]:
+        """Score the episodes, and put every weight and advantage beside the token that it belongs to."""
+        kl = self.kl_weight.at(step) if self.kl_weight else 0.0
+        distill = self.distill_weight.at(step)
+        reward = self.reward_weight(step, distill)
+        self.in_force = InForce(distill, reward, kl, temperature)
+        batch = TokenBatch.of(episodes)
+        metrics: Metrics = {"weight/distill": distill, "weight/reward": reward, "weight/kl": kl}
+        if self.teacher is not None and (distill > 0 or isinstance(self.distill_weight.schedule, Controller)):
+            batch = score(self.teacher, batch, "teacher", temperature, self.full, score_tokens)
+            metrics["kl/teacher"] = float((batch["old_logp"] - batch["teacher_logp"]).mean())
+            metrics["teacher_tokens"] = episodes.tokens
+        if self.reference is not None and kl > 0:
+            full = FullDistribution(temperature, None) if self.objective.kl_penalty.kind == "full" else None
+            batch = score(self.reference, batch, "reference", temperature, full, score_tokens)
+            metrics["kl/reference"] = float((batch["old_logp"] - batch["reference_logp"]).mean())
+        batch = self._weigh(batch, metrics)
+        return self._reward(policy, episodes, batch, score_tokens), metrics
+
+    def _weigh(self, batch: TokenBatch, metrics: Metrics) -> TokenBatch:
+        """Fields `distill_weight` and `reward_weight`: lambda g w and 1 - lambda g, or kappa g w and rho."""
+        self.profile_K = self.profile_K.to(batch.ids_ST.device)
+        g_N = self.profile_K[batch["turn"]]
+        w_N = torch.ones_like(g_N)
+        if "teacher_logp" in batch.fields:
+            match self.objective.turns.kind:
+                case "t_dur" | "product":
+                    w_N = _by_episode(batch, turn_weights.t_dur)
+                case "token_level":
+                    w_N = _by_episode(batch, turn_weights.token_level)
+        applied_N = self.in_force.distill * g_N * w_N
+        metrics["weight/applied_teacher"] = float(applied_N.mean())
+        sums_K = torch.zeros_like(self.profile_K).index_add_(0, batch["turn"], g_N * w_N)
+        counts_K = torch.bincount(batch["turn"], minlength=len(self.profile_K))
+        metrics["turn_weight"] = [s / n if n else None for s, n in zip(sums_K.tolist(), counts_K.tolist(), strict=True)]
+        return batch.having(distill_weight=applied_N, reward_weight=self.reward_weight_N(g_N))
+
+    def _reward(self, policy: Policy, episodes: Episodes, batch: TokenBatch, score_tokens: int) -> TokenBatch:
+        """Field `advantage`, and for PPO what the value loss needs."""
+        if self.gae is not None:
+            penalty_N = torch.zeros_like(batch["old_logp"])
+            if isinstance(self.objective.kl_penalty, K1) and self.in_force.kl > 0:
+                penalty_N = self.in_force.kl * divergences.k1(batch["old_logp"], batch["reference_logp"])
+            return ppo.with_advantages(policy, episodes, batch, penalty_N, self.gae, score_tokens)
+        rewards_E = torch.tensor([o.total for o in episodes.outcomes], dtype=torch.float64)
+        advantage_E = group_relative(rewards_E.view(-1, self.config.rollout.group_size)).flatten()
+        return batch.having(advantage=advantage_E.float().to(batch.ids_ST.device)[batch["episode"]])
+
+    # ---- the loss --------------------------------------------------------------------------------------------------
+
+    def terms(self, output: Output, batch: TokenBatch, split: bool = False) -> dict[str, Tensor]:
+        """Weighted terms of the loss, each summed over the batch's tokens."""
+        logp_NV = divergences.tempered(output.logits_NV, self.in_force.temperature)
+        logp_N = logp_NV.gather(1, batch.target_N[:, None])[:, 0]
+        old_N = logp_N.detach() if self.on_policy else batch["old_logp"]
+        terms = self.policy_terms(View(output.logits_NV, logp_NV, logp_N, old_N), batch, split)
+        if "reference_logp" in batch.fields and not isinstance(self.objective.kl_penalty, K1):
+            terms["kl"] = self.in_force.kl * self._penalty(logp_NV, logp_N, batch).sum()
+        if self.gae is not None:
+            assert output.value_N is not None
+            error_N = losses.clipped_value(output.value_N, batch["old_value"], batch["return"], self.gae.value_clip)
+            terms["value"] = self.gae.value_coef * (batch["value_weight"] * error_N).sum()
+        if self.objective.entropy_coef > 0:
+            terms["entropy"] = -self.objective.entropy_coef * divergences.entropy(logp_NV).sum()
+        return terms
+
+    def _penalty(self, logp_NV: Tensor, logp_N: Tensor, batch: TokenBatch) -> Tensor:
+        match self.objective.kl_penalty.kind:
+            case "k2":
+                return divergences.k2(logp_N, batch["reference_logp"])
+            case "k3":
+                return divergences.k3(logp_N, batch["reference_logp"])
+            case _:
+                return divergences.reverse_kl(logp_NV, batch["reference_full"])
+
+    # ---- after the update ------------------------------------------------------------------------------------------
+
+    def measured(self, metrics: Metrics) -> None:
+        """Tell controllers (adaptive weight, target KL) what this step measured."""
+        if "kl/teacher" in metrics:
+            self.distill_weight.measured(metrics["kl/teacher"])
+        if self.kl_weight and "kl/reference" in metrics:
+            self.kl_weight.measured(metrics["kl/reference"])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "distill_weight": self.distill_weight.state_dict(),
+            "kl_weight": self.kl_weight.state_dict() if self.kl_weight else {},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.distill_weight.load_state_dict(state["distill_weight"])
+        if self.kl_weight:
+            self.kl_weight.load_state_dict(state["kl_weight"])
+
+
+def _by_episode(batch: TokenBatch, weigh: Any) -> Tensor:
+    """Apply a T-DUR function, which sees one episode per row, to flat tokens; back to one weight per token."""
+    row_N, rank_N = batch["episode"], ppo.rank_in_episode(batch)
+    shape = (int(row_N.max()) + 1, int(rank_N.max()) + 1)
+
+    def padded(x_N: Tensor) -> Tensor:
+        out = x_N.new_zeros(shape)
+        out[row_N, rank_N] = x_N
+        return out
+
+    student, teacher = padded(batch["old_logp"]), padded(batch["teacher_logp"])
+    mask = padded(torch.ones_like(row_N))
+    if weigh is turn_weights.token_level:
+        return weigh(student, teacher, mask)[row_N, rank_N]
+    return weigh(student, teacher, padded(batch["turn"]), mask)[row_N, batch["turn"]]

@@ -1,0 +1,109 @@
+"""Where episodes are played: the models, the environments, the task stream and the bill."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atod_sweep.config.train import Train
+from atod_sweep.envs.contract import TRAIN_SEEDS
+from atod_sweep.objective.schedules import build, progress
+from atod_sweep.training.batch import TokenBatch
+from atod_sweep.training.models.policy import Output, Policy
+from atod_sweep.training.play.episodes import Player
+from atod_sweep.training.play.outcomes import Episodes, Outcome
+from atod_sweep.training.pretraining.demonstrations import Turn, encode
+
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """One step's batch, ready for the update, and what was seen while it was made."""
+
+    batch: TokenBatch
+    outcomes: list[Outcome]
+    metrics: Metrics
+    score_seconds: float = 0.0
+
+
+class Algorithm(Protocol):
+    """What an objective has to provide."""
+
+    def collect(self, stage: Stage, step: int) -> Collected:
+        """Play and prepare one step's batch."""
+
+    def terms(self, output: Output, batch: TokenBatch, split: bool = False) -> dict[str, Tensor]:
+        """Weighted loss terms, each summed over the tokens of (a part of) that batch."""
+
+    def measured(self, metrics: Metrics) -> None:
+        """Learn of the step's metrics (adaptive weights do)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """State for checkpoints: numbers, strings, containers of them, tensors."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+
+
+@dataclass
+class Stage:
+    """`rank` of `world` processes plays its own share of every step's tasks."""
+
+    config: Train
+    policy: Policy
+    player: Player
+    teacher: Policy | None
+    teacher_player: Player | None
+    tasks: np.random.Generator
+    sampling: torch.Generator
+    score_tokens: int
+    rank: int = 0
+    world: int = 1
+    cost: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._temperature = build(self.config.rollout.temperature)
+
+    def temperature(self, step: int) -> float:
+        """Sampling temperature of optimiser step `step`."""
+        return self._temperature.value(progress(step, self.config.steps, self.config.rollout.temperature))
+
+    def draw_tasks(self) -> list[int]:
+        """Task seeds of the next step's episodes, `group_size` of each task in a row."""
+        rollout = self.config.rollout
+        tasks = self.tasks.integers(TRAIN_SEEDS.start, TRAIN_SEEDS.stop, size=rollout.tasks).tolist()
+        return [task for task in tasks[self.rank :: self.world] for _ in range(rollout.group_size)]
+
+    def play(self, policy: Policy, step: int, tasks: list[int] | None = None, bootstrap: bool = False) -> Episodes:
+        """Episodes of `policy` at the step's temperature, on the next tasks unless `tasks` are given; billed."""
+        tasks = self.draw_tasks() if tasks is None else tasks
+        episodes = self.player.play(policy, tasks, "train", self.temperature(step), self.sampling, bootstrap)
+        self._bill(episodes)
+        return episodes
+
+    def teacher_episodes(self, tasks: list[int], step: int) -> tuple[TokenBatch, list[Outcome]]:
+        """Episodes that the teacher plays, as tokens of the student's vocabulary; billed."""
+        assert self.teacher is not None
+        assert self.teacher_player is not None
+        played = self.teacher_player.play(self.teacher, tasks, "train", self.temperature(step), self.sampling)
+        self._bill(played)
+        self.cost["teacher_tokens"] += played.tokens
+        if self.teacher_player is self.player:
+            return TokenBatch.of(played), played.outcomes
+        texts = [[Turn(observation, action) for observation, action in o.transcript] for o in played.outcomes]
+        batch, dropped = encode(texts, self.player.conversation, self.policy.device, self.player.limits.context)
+        self.cost["dropped_turns"] += dropped
+        return batch, played.outcomes
+
+    def _bill(self, episodes: Episodes) -> None:
+        self.cost["episodes"] += len(episodes.outcomes)
+        self.cost["env_steps"] += episodes.env_steps
+        self.cost["tokens"] += episodes.tokens
+        self.cost["generated_tokens"] += len(episodes.column_N)
+        self.cost["dropped_turns"] += sum(o.dropped_turns for o in episodes.outcomes)

@@ -1,0 +1,46 @@
+"""One training with its records in a folder, as a study's trial has them from the study."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from atod_sweep.config.base import dump_yaml
+from atod_sweep.config.train import Train
+from atod_sweep.errors import UserError
+from atod_sweep.records.rows import rewind
+from atod_sweep.training.loop import trainer
+from atod_sweep.training.loop.trainer import Result, Row
+from atod_sweep.training.pretraining import cache as models
+
+
+def train_into(
+    folder: Path, config: Train, resume: bool, say: Callable[[str], None], show: Callable[[Row], None]
+) -> Result:
+    """Train one student; `folder` gets its config, metrics, checkpoints and the student.
+
+    `say`: told of models that are built; `show`: given the last row of every report. UserError if the folder holds
+    another training, or with `resume` a finished one.
+    """
+    metrics, begun = folder / "metrics.jsonl", False
+    if os.environ.get("RANK", "0") == "0":  # under `accelerate launch`, one process keeps the records
+        folder.mkdir(parents=True, exist_ok=True)
+        if not resume and metrics.exists():
+            raise UserError(f"{folder}: holds a finished or interrupted training; use --resume, or another --out")
+        if resume and (folder / "student").exists() and not (folder / "checkpoint").exists():
+            raise UserError(f"--resume: {folder} holds a finished training, nothing is left to do; use another --out")
+        (folder / "config.yaml").write_text(dump_yaml(config.model_dump(mode="json")), encoding="utf-8")
+    models.ensure(config, say)
+
+    def report(rows: list[Row]) -> None:
+        nonlocal begun
+        if not begun:  # a resumed training repeats what it reported after its checkpoint
+            rewind(metrics, rows)
+            begun = True
+        with metrics.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+        show(rows[-1])
+
+    return trainer.train(config, folder, report, resume=resume)

@@ -1,0 +1,66 @@
+"""A trained student as a plain Hugging Face directory, which needs nothing of this package to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+
+from atod_sweep.config.train import Pretrained, Train
+from atod_sweep.errors import UserError
+from atod_sweep.training.models.policy import load_model, load_tokenizer
+from atod_sweep.training.play.conversation import Conversation, conversation_for
+from atod_sweep.training.pretraining import cache as models
+
+# What `conversation_for` says to a student without a chat template, as a chat template.
+PLAIN_TEMPLATE = (
+    "{% for m in messages %}{% if m['role'] == 'assistant' %} {{ m['content'] }}\n"
+    "{% else %}Observation: {{ m['content'] }}\nAction:{% endif %}{% endfor %}"
+)
+
+
+def save_standalone(config: Train, student: Path, out: Path) -> None:
+    """Write the student that a trial left in the folder `student` into `out`, which must not exist.
+
+    Adapters are merged into their base model; the generation config samples as the trial's evaluation did; a student
+    that was trained on plain text gets a chat template that renders it. Raises UserError.
+    """
+    source = config.student if isinstance(config.student, Pretrained) else Pretrained(path=str(student))
+    tokenizer = load_tokenizer(student)
+    conversation = conversation_for(tokenizer, source.chat_template, config.rollout.stop)
+    if not (source.chat_template and tokenizer.chat_template):
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    model = _whole(source, student)
+    model.config.use_cache = True
+    model.generation_config = _generation(config, conversation)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    models.save(out, model, tokenizer, {})
+
+
+def _whole(source: Pretrained, student: Path) -> Any:
+    """The student as one model."""
+    if not (student / "adapter_config.json").is_file():
+        return load_model(Pretrained(path=str(student), dtype=source.dtype))
+    try:
+        from peft import PeftModel
+    except ImportError:
+        raise UserError(
+            f"{student}: holds adapters, which need the package peft; pip install 'atod-sweep[lora]'"
+        ) from None
+    base = load_model(source.model_copy(update={"lora": None}), torch.float32)  # merged first, rounded last
+    merged = PeftModel.from_pretrained(base, str(student)).merge_and_unload()
+    return merged.to(getattr(torch, source.dtype))
+
+
+def _generation(config: Train, conversation: Conversation) -> GenerationConfig:
+    temperature = config.evaluation.temperature
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
+    stops = {"stop_strings": list(conversation.stop_strings)} if conversation.stop_strings else {}
+    return GenerationConfig(
+        max_new_tokens=config.rollout.max_action_tokens,
+        eos_token_id=sorted(conversation.stop_ids),
+        pad_token_id=conversation.tokenizer.pad_token_id,
+        **({"do_sample": False} | sampling | stops),
+    )

@@ -1,0 +1,101 @@
+"""The training loop: evaluate, roll out, score, update, report. Runs on one CPU core, one GPU or several."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.config.train import Pretrained, Student, Teacher, Train
+from atod_sweep.training.loop.build import assemble, evaluate_saved
+from atod_sweep.training.loop.trial import Run
+from atod_sweep.training.play.evaluate import evaluate, summary
+
+Row = dict[str, Any]
+Report = Callable[[list[Row]], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a trial ended: its last evaluation, and what it cost in total."""
+
+    final: dict[str, float]
+    cost: dict[str, float]
+
+
+def _silent(_: list[Row]) -> None:
+    """Report to nobody."""
+
+
+def train(config: Train, directory: Path, report: Report = _silent, resume: bool = False) -> Result:
+    """Train one student.
+
+    `report` gets every row of metrics, evaluation by evaluation: the first call holds the evaluation at step 0. With
+    several processes the main one reports, for all of them.
+    Checkpoints go to `directory/checkpoint`, the trained student to `directory/student`; with `resume`, training goes
+    on from the newest whole checkpoint there, and every later row is what an uninterrupted run would have reported.
+    Raises UserError for a config that cannot run here, and TrialError for a trial that cannot go on.
+    """
+    run = assemble(config, directory, resume)
+    if not run.accelerator.is_main_process:
+        report = _silent
+    rows = run.unreported
+    for step in range(run.step, config.steps):
+        if step % config.evaluation.every == 0:
+            rows.append(_evaluation(run, step))
+            report(rows)
+            rows = []
+        started = time.perf_counter()
+        collected = run.algorithm.collect(run.stage, step)
+        rolled_out = time.perf_counter() - collected.score_seconds
+        metrics = collected.metrics
+        if step % config.diagnostics_every == 0:
+            metrics |= run.updater.gradient_norms(collected.batch, run.algorithm.terms)
+        updating = time.perf_counter()
+        metrics |= run.updater.apply(collected.batch, run.algorithm.terms, step, run.stage.temperature(step))
+        metrics |= {f"rollout/{name}": value for name, value in summary(collected.outcomes).items()}
+        metrics |= {
+            "seconds/rollout": rolled_out - started,
+            "seconds/score": collected.score_seconds,
+            "seconds/update": time.perf_counter() - updating,
+        }
+        row = run.row(step, metrics, seconds=time.perf_counter() - started)
+        run.algorithm.measured(row)
+        rows.append(row)
+        if run.is_checkpoint(step + 1):
+            run.save(step + 1, rows)
+    last = _evaluation(run, config.steps)
+    rows.append(last)
+    report(rows)
+    run.finish()
+    return Result(_numbers(last), run.cost())
+
+
+def _evaluation(run: Run, step: int) -> Row:
+    started = time.perf_counter()
+    found = evaluate(run.stage.policy, run.evaluation_player, run.config.evaluation)
+    return {"phase": "eval", "step": step, **found, **run.bill(time.perf_counter() - started, "eval")}
+
+
+def evaluate_model(config: Train, path: str | Path) -> dict[str, float]:
+    """`eval/*` of the config's teacher, which lies at `path`, on its held-out tasks."""
+    return _evaluation_of(config.teacher, config, path)
+
+
+def evaluate_student(config: Train, path: str | Path) -> dict[str, float]:
+    """`eval/*` of a whole trained student at `path` on the config's held-out tasks."""
+    student = config.student
+    whole = student.model_copy(update={"lora": None, "gguf_file": None}) if isinstance(student, Pretrained) else student
+    return _evaluation_of(whole, config, path)
+
+
+def _evaluation_of(model: Student | Teacher, config: Train, path: str | Path) -> dict[str, float]:
+    how = model if isinstance(model, Pretrained) else Pretrained(path="")  # it is addressed as it was in training
+    return _numbers(evaluate_saved(config, how.model_copy(update={"path": str(path)})))
+
+
+def _numbers(row: Row) -> dict[str, float]:
+    """The evaluation metrics of a row that are single numbers."""
+    return {key: value for key, value in row.items() if key.startswith("eval/") and isinstance(value, int | float)}

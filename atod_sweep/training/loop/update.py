@@ -1,0 +1,137 @@
+"""From a prepared batch to new weights: epochs, minibatches, parts that fit into memory, clipping, divergence guard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from atod_sweep.config.train import Train
+from atod_sweep.objective.divergences import tempered
+from atod_sweep.training.batch import TokenBatch
+from atod_sweep.training.failures import Diverged
+from atod_sweep.training.models.policy import Output
+
+Terms = Callable[..., dict[str, Tensor]]
+
+
+@dataclass
+class Updater:
+    """Applies one batch at a time. `policy` may be wrapped for data parallelism; so may `optimiser`."""
+
+    accelerator: Accelerator
+    policy: Any
+    optimiser: Any
+    config: Train
+    order: np.random.Generator  # draws the minibatches
+    parameters: list[torch.nn.Parameter] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
+
+    def apply(self, batch: TokenBatch, terms: Terms, step: int, temperature: float) -> dict[str, float]:
+        """All epochs and minibatches of one batch, played at `temperature`; metrics of the last minibatch.
+
+        Raises Diverged.
+        """
+        config = self.config.update
+        metrics: dict[str, float] = {}
+        self._set_lr(step)
+        for epoch in range(config.epochs):
+            for rows in self._minibatches(len(batch.ids_ST)):
+                part = batch if rows is None else batch.take(rows)
+                metrics = self._step(part, terms, step, temperature)
+                if config.target_kl is not None and metrics["kl/update"] > config.target_kl:
+                    return {**metrics, "epochs": epoch + 1}
+        return {**metrics, "epochs": config.epochs}
+
+    def _step(self, batch: TokenBatch, terms: Terms, step: int, temperature: float) -> dict[str, float]:
+        tokens = self._sum(batch.tokens, batch)
+        sums: dict[str, float] = {}
+        self.optimiser.zero_grad(set_to_none=True)
+        parts = list(batch.parts(self.config.update.micro_batch_tokens))
+        drift = 0.0
+        for i, part in enumerate(parts):
+            with self._syncing(last=i + 1 == len(parts)), self._autocast():
+                output = self.policy(part.ids_ST, part.index_N)
+                found = terms(output, part)
+                loss = torch.stack(list(found.values())).sum() * (self.accelerator.num_processes / tokens)
+                self.accelerator.backward(loss)
+            for name, value in found.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
+            if self.config.update.target_kl is not None:
+                drift += _approximate_kl(output, part, temperature)
+        metrics = {f"loss/{name}": value / batch.tokens for name, value in sums.items()}
+        metrics["loss"] = sum(metrics.values())
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optimiser.max_grad_norm)
+        metrics["grad_norm"] = float(norm)
+        if self.config.update.target_kl is not None:
+            metrics["kl/update"] = self._sum(drift, batch) / tokens  # of all processes: they must stop together
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(metrics[name]):
+                raise Diverged(f"{name} is {metrics[name]} at step {step}; lower optimiser.lr or check the environment")
+        self.optimiser.step()
+        return metrics
+
+    def gradient_norms(self, batch: TokenBatch, terms: Terms) -> dict[str, float]:
+        """Norm of each term's own gradient, before clipping and without touching the weights."""
+        gradients: dict[str, list[Tensor]] = {}
+        policy = self.accelerator.unwrap_model(self.policy)
+        for part in batch.parts(self.config.update.micro_batch_tokens):
+            with self._autocast():
+                found = terms(policy(part.ids_ST, part.index_N), part, split=True)
+            for i, (name, value) in enumerate(found.items()):
+                got = torch.autograd.grad(
+                    value / batch.tokens, self.parameters, retain_graph=i + 1 < len(found), allow_unused=True
+                )
+                got_or_zero = [
+                    torch.zeros_like(p) if g is None else g for g, p in zip(got, self.parameters, strict=True)
+                ]
+                old = gradients.setdefault(name, [torch.zeros_like(p) for p in self.parameters])
+                gradients[name] = [a + b for a, b in zip(old, got_or_zero, strict=True)]
+        return {
+            f"grad_norm/{name}": float(torch.stack([g.norm() for g in grads]).norm())
+            for name, grads in gradients.items()
+        }
+
+    def _set_lr(self, step: int) -> None:
+        warmup = self.config.optimiser.warmup_steps
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.optimiser.lr * min(1.0, (step + 1) / warmup if warmup else 1.0)
+
+    def _minibatches(self, sequences: int) -> list[Tensor | None]:
+        """Sorted index sets that split the sequences at random; one None stands for all of them, undisturbed."""
+        n = min(self.config.update.minibatches, sequences)
+        if n == 1:
+            return [None]
+        return [torch.as_tensor(np.sort(rows)) for rows in np.array_split(self.order.permutation(sequences), n)]
+
+    def _sum(self, mine: float, batch: TokenBatch) -> float:
+        """The sum of every process's number."""
+        if self.accelerator.num_processes == 1:
+            return mine
+        number = torch.tensor(mine, dtype=torch.float64, device=batch.ids_ST.device)
+        return float(self.accelerator.reduce(number, reduction="sum"))
+
+    def _autocast(self) -> Any:
+        # Not accelerate's: its precision is fixed once per process, which may run trials of both.
+        wanted = self.config.runtime.precision == "bf16"
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=wanted)
+
+    def _syncing(self, last: bool) -> Any:
+        # Data parallelism adds gradients up over processes with the last part only.
+        return torch.enable_grad() if last else self.accelerator.no_sync(self.policy)
+
+
+def _approximate_kl(output: Output, batch: TokenBatch, temperature: float) -> float:
+    """Sum over tokens of the k3 estimate of KL(rollout policy || policy now), at the temperature of the rollouts."""
+    with torch.no_grad():
+        logp_N = tempered(output.logits_NV, temperature).gather(1, batch.target_N[:, None])[:, 0]
+        d_N = logp_N - batch["old_logp"]
+        return float((d_N.expm1() - d_N).sum())

@@ -1,0 +1,161 @@
+"""A compact Llama for passes without gradients: a snapshot with everything constant folded into the weights.
+
+Norm scales and the attention scale are part of the projections behind them. Fold again after an update.
+
+A bfloat16 model multiplies matrices in bfloat16, which is where the time goes; residual stream, norms, rotations and
+the head stay in float32, which costs next to nothing and keeps log-probabilities nearer to those of float32.
+
+Shapes: see `llama`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from atod_sweep.training.models.llama import (
+    Wanted,
+    are_few,
+    has_few_words,
+    head_width,
+    inverse_rms,
+    merged,
+    pairs,
+    rotary,
+)
+
+# (layer, queries B x L x H x D, keys and values 2 x B x L x H x D) -> attended values, M x (H D).
+# Where few positions go on, the last layer's queries and attended values are theirs alone: N x H x D, N x (H D).
+Attend = Callable[[int, Tensor, Tensor], Tensor]
+
+
+PRODUCTS_UP_TO = 512  # tokens per row; measured: 0.6 times the fused kernel's cost at 96 and at 250
+CAUSAL_PARTS = 3  # of a row's queries, each multiplied with no later part's keys; measured: the best of 1 to 4
+
+
+class FoldedLlama:
+    """An inference-only snapshot of a compact Llama."""
+
+    @torch.no_grad()
+    def __init__(self, model: Any) -> None:
+        config, body = model.config, model.model
+        self.heads, self.dim = config.num_attention_heads, head_width(config)
+        self.model, self.dtype = model, model.dtype
+        self.embedding = body.embed_tokens.weight
+        self.eps = torch.tensor(config.rms_norm_eps, device=self.embedding.device)
+        self._rotary = rotary(model, 64)
+        self.layers = []
+        for layer in body.layers:
+            qkv, gate_up = (weight.float() for weight in merged(layer, self.dim))
+            qkv[: self.heads * self.dim] *= self.dim**-0.5
+            qkv *= layer.input_layernorm.weight
+            gate_up *= layer.post_attention_layernorm.weight
+            weights = (qkv, layer.self_attn.o_proj.weight, gate_up, layer.mlp.down_proj.weight)
+            self.layers.append(tuple(weight.to(self.dtype) for weight in weights))
+        # What every word gives the first block's attention, V x (3 H D).
+        self.first = self._normed(self.embedding.float()) @ self.layers[0][0].T if has_few_words(model) else None
+        self.head, self.head_bias = (model.lm_head.weight.float() * body.norm.weight).T, model.lm_head.bias
+
+    def logits(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
+        """Logits (N, V) at flat positions of right-padded rows."""
+        length = ids_BT.shape[1]
+        attention = _attention_in_products if self.dtype == torch.bfloat16 and length <= PRODUCTS_UP_TO else _attention
+
+        def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
+            k, v = kv.transpose(2, 3)
+            if q.dim() == 3:
+                wanted = Wanted.of(index_N, *ids_BT.shape)
+                return wanted.attended(attention(wanted.queries(q), k, v, wanted.visible_BQT))
+            return attention(q.transpose(1, 2), k, v, None).transpose(1, 2).flatten(2).flatten(0, 1)
+
+        return self.run(ids_BT, self.rotary(length)[:length, None], attend, index_N)
+
+    @torch.no_grad()
+    def run(self, ids_BL: Tensor, rotary: Tensor, attend: Attend, index_N: Tensor | None) -> Tensor:
+        """Logits (N, V) at flat positions; None: at all of them. `rotary` broadcasts to (B, L, H, D / 2)."""
+        rows, length = ids_BL.shape
+        inner = self.heads * self.dim
+
+        def by_kind(heads: Tensor, kinds: int) -> Tensor:
+            return heads.view(rows, length, kinds, self.heads, self.dim).permute(2, 0, 1, 3, 4)
+
+        ids_M = ids_BL.flatten()
+        x_MC = F.embedding(ids_M, self.embedding).float()
+        for i, (qkv, out, gate_up, down) in enumerate(self.layers):
+            going_on = index_N if i == len(self.layers) - 1 else None
+            if going_on is not None and are_few(going_on, ids_BL):
+                n_MC = self._normed(x_MC)
+                kv = by_kind(n_MC @ qkv[inner:].T, 2)
+                _rotate(kv[0], rotary)
+                x_MC = x_MC.index_select(0, going_on)
+                q_NHD = (n_MC.index_select(0, going_on) @ qkv[:inner].T).view(-1, self.heads, self.dim)
+                _rotate(q_NHD, rotary.expand(rows, length, 1, -1)[going_on // length, going_on % length])
+                a_MC = attend(i, q_NHD, kv)
+            else:
+                first = self.first if i == 0 else None
+                heads = by_kind(self._normed(x_MC) @ qkv.T if first is None else F.embedding(ids_M, first), 3)
+                _rotate(heads[:2], rotary)
+                a_MC = attend(i, heads[0], heads[1:])
+                if going_on is not None:
+                    x_MC, a_MC = x_MC.index_select(0, going_on), a_MC.index_select(0, going_on)
+            x_MC = self._plus(x_MC, a_MC, out)
+            gate, up = self._gate_and_up(self._normed(x_MC), gate_up)
+            x_MC = self._plus(x_MC, F.silu(gate).mul_(up), down)
+        logits_NV = (x_MC * inverse_rms(x_MC, self.eps)) @ self.head
+        return logits_NV if self.head_bias is None else logits_NV + self.head_bias
+
+    def _normed(self, x: Tensor) -> Tensor:
+        r = inverse_rms(x, self.eps)
+        return x * r if self.dtype == x.dtype else torch.mul(x, r, out=x.new_empty(x.shape, dtype=self.dtype))
+
+    def _gate_and_up(self, n: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        if self.dtype == torch.float32:
+            gate, up = (n @ weight.T).chunk(2, 1)
+            return gate, up
+        gate, up = weight.chunk(2)  # in bfloat16, passes over strided halves cost more than a second product
+        return n @ gate.T, n @ up.T
+
+    def _plus(self, x: Tensor, a: Tensor, weight: Tensor) -> Tensor:
+        return x.addmm(a, weight.T) if self.dtype == torch.float32 else x.add_(a @ weight.T)
+
+    def rotary(self, length: int) -> Tensor:
+        """`llama.rotary` for at least `length` positions."""
+        if len(self._rotary) < length:
+            self._rotary = rotary(self.model, 2 * length)
+        return self._rotary
+
+
+def _rotate(x: Tensor, rotary: Tensor) -> None:
+    """Rotate in place, in float32."""
+    turned = x.float()
+    pairs(turned).mul_(rotary)
+    if turned is not x:
+        x.copy_(turned)
+
+
+def _attention(q_BHQD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, visible_BQT: Tensor | None) -> Tensor:
+    """Causal attention, unless it is said which keys each query sees."""
+    mask = None if visible_BQT is None else visible_BQT[:, None]
+    return F.scaled_dot_product_attention(q_BHQD, k_BHTD, v_BHTD, attn_mask=mask, is_causal=mask is None, scale=1.0)
+
+
+def _attention_in_products(q_BHQD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, visible_BQT: Tensor | None) -> Tensor:
+    """The same in plain products: a CPU's fused kernel is slow in bfloat16."""
+    heads, length = k_BHTD.shape[1:3]
+    q, k, v = (x.flatten(0, 1) for x in (q_BHQD, k_BHTD, v_BHTD))
+    if visible_BQT is not None:
+        mask = q.new_zeros(visible_BQT.shape).masked_fill_(~visible_BQT, float("-inf"))
+        return _attend_all(q, k, v, mask.repeat_interleave(heads, 0)).view(q_BHQD.shape)
+    mask_TT = q.new_full((length, length), float("-inf")).triu_(1)
+    step = -(-length // CAUSAL_PARTS)
+    spans = [slice(start, start + step) for start in range(0, length, step)]
+    parts = [_attend_all(q[:, s], k[:, : s.stop], v[:, : s.stop], mask_TT[s, : s.stop]) for s in spans]
+    return torch.cat(parts, 1).view(q_BHQD.shape)
+
+
+def _attend_all(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    return torch.bmm(torch.baddbmm(mask, q, k.transpose(1, 2)).softmax(-1), v)

@@ -1,0 +1,187 @@
+"""Playing many conversations at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atod_sweep.envs.batch import Batch
+from atod_sweep.envs.contract import Split
+from atod_sweep.envs.pool import Pool
+from atod_sweep.errors import UserError
+from atod_sweep.training.failures import EnvironmentFailed
+from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.play.conversation import Conversation
+from atod_sweep.training.play.decoder import Decoder, decoder_for
+from atod_sweep.training.play.graphs import GraphedDecoder
+from atod_sweep.training.play.outcomes import Episodes, Limits, Table
+
+
+def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Sampled ids (B) and their log-probabilities (B) at `temperature`; temperature 0 takes the likeliest."""
+    if temperature == 0:
+        logp_BV = logits_BV.log_softmax(-1)
+        token_B1 = logp_BV.argmax(-1, keepdim=True)
+        logp_B1 = logp_BV.gather(1, token_B1)
+    else:
+        p_BV = (logits_BV if temperature == 1.0 else logits_BV / temperature).softmax(-1)
+        cumulative = p_BV.cumsum(-1)
+        # 1 - u lies in (0, 1]: where sums only rise, no token of probability 0 is drawn. The bound is for NaN, which
+        # the update reports.
+        u = torch.rand((len(p_BV), 1), generator=generator, device=logits_BV.device)
+        token_B1 = torch.searchsorted(cumulative, (1 - u) * cumulative[:, -1:]).clamp_(max=p_BV.shape[-1] - 1)
+        logp_B1 = p_BV.gather(1, token_B1).log_()
+    return token_B1[:, 0], logp_B1[:, 0]
+
+
+class Player:
+    """Plays tasks with a policy. One instance serves a whole run: environments and text caches are reused."""
+
+    def __init__(
+        self, batch: Batch | Pool, conversation: Conversation, limits: Limits, cuda_graphs: bool = False
+    ) -> None:
+        self.batch, self.conversation, self.limits, self.cuda_graphs = batch, conversation, limits, cuda_graphs
+        self._graphed: dict[tuple[Policy, int], GraphedDecoder] = {}
+        self.stop_ids = torch.tensor(sorted(conversation.stop_ids))
+
+    def play(
+        self,
+        policy: Policy,
+        seeds: list[int],
+        split: Split,
+        temperature: float,
+        generator: torch.Generator,
+        bootstrap: bool = False,
+    ) -> Episodes:
+        """One episode per seed. Raises EnvironmentFailed, EnvironmentTimeout, UserError (an observation too long)."""
+        training = policy.training
+        policy.eval()
+        with torch.inference_mode():
+            table = self._play(policy, seeds, split, temperature, generator, bootstrap)
+        policy.train(training)
+        return table.episodes(policy.device)  # outside inference mode: losses save these tensors for backward
+
+    def _play(
+        self,
+        policy: Policy,
+        seeds: list[int],
+        split: Split,
+        temperature: float,
+        generator: torch.Generator,
+        bootstrap: bool,
+    ) -> Table:
+        table = Table(self.conversation, self.limits, seeds)
+        rows = list(range(len(seeds)))  # episode played by each row of the decoder
+        observations = self._guard(lambda: self.batch.reset(seeds, split))
+        decoder: Decoder | None = None
+        while rows:
+            self.conversation.encode_turns((observations[e], not table.current[e].ids) for e in rows)
+            chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
+            if decoder is None:
+                decoder, logits = self._begin(policy, [chunk.ids for chunk in chunks], table.pad)
+            else:
+                for i, chunk in enumerate(chunks):
+                    if chunk.restart:
+                        decoder.restart(i)
+                decoder.longest = max(len(table.current[e].ids) - len(c.ids) for e, c in zip(rows, chunks, strict=True))
+                logits = _feed(decoder, [chunk.ids for chunk in chunks], table.pad)
+            actions = self._act(decoder, logits, temperature, generator, table, rows)
+            texts: list[str | None] = [None] * len(seeds)
+            for episode, ids in zip(rows, actions, strict=True):
+                text = texts[episode] = self.conversation.decode_action(ids)
+                table.outcomes[episode].transcript.append((observations[episode], text))
+            steps = self._guard(lambda texts=texts: self.batch.step(texts))
+            going = [i for i, episode in enumerate(rows) if not table.record(episode, steps[episode])]
+            for episode in rows:
+                observations[episode] = steps[episode].observation
+            if bootstrap:
+                for episode in rows:
+                    if table.outcomes[episode].truncated:
+                        table.mark_final(episode, observations[episode])
+            if 0 < len(going) < len(rows):
+                keep = torch.tensor(going, device=decoder.length_B.device)
+                decoder.select(keep, max(len(table.current[rows[i]].ids) for i in going))
+            rows = [rows[i] for i in going]
+        return table
+
+    def _begin(self, policy: Policy, chunks: list[list[int]], pad: int) -> tuple[Decoder, Tensor]:
+        """A decoder that has been fed everybody's first chunk, and the logits after it.
+
+        Without CUDA graphs, of equal chunks, such as those of a group on one task, only one is computed.
+        """
+        if self.cuda_graphs and policy.device.type == "cuda":
+            decoder = self._graphed.get((policy, len(chunks)))
+            if decoder is None:
+                decoder = self._graphed[policy, len(chunks)] = GraphedDecoder(policy, len(chunks), slots=128)
+            decoder.begin()
+            return decoder, _feed(decoder, chunks, pad)
+        keys = [tuple(chunk) for chunk in chunks]
+        place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+        first = decoder_for(policy, len(place))
+        logits = _feed(first, list(place), pad)
+        if len(place) < len(chunks):
+            rows = torch.tensor([place[key] for key in keys], device=logits.device)
+            first.select(rows, first.longest)
+            logits = logits.index_select(0, rows)
+        return first, logits
+
+    def _act(
+        self,
+        decoder: Decoder,
+        logits: Tensor,
+        temperature: float,
+        generator: torch.Generator,
+        table: Table,
+        rows: list[int],
+    ) -> list[tuple[int, ...]]:
+        """Sample one action per row; the last token of each is left to the next turn's chunk."""
+        device = logits.device
+        stop_ids = self.stop_ids = self.stop_ids.to(device)
+        going = torch.ones(len(logits), dtype=torch.bool, device=device)
+        count = torch.zeros(len(logits), dtype=torch.long, device=device)
+        tokens, logps = [], []
+        for i in range(self.limits.action_tokens):
+            token_B, logp_B = sample(logits, temperature, generator)
+            tokens.append(token_B)
+            logps.append(logp_B)
+            count += going
+            going = going & torch.isin(token_B, stop_ids, invert=True)
+            if self.conversation.stop_strings:
+                going = self._unstopped(torch.stack(tokens, 1), going)
+            feeding = int(going.sum())
+            if i + 1 == self.limits.action_tokens or feeding == 0:
+                break
+            logits = decoder.feed(token_B[:, None], going.long(), (int(feeding == len(going)), 1))
+        token_rows, logp_rows = torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist()
+        actions = []
+        for episode, n, token, logp in zip(rows, count.tolist(), token_rows, logp_rows, strict=True):
+            actions.append(tuple(token[:n]))
+            table.append_action(episode, token[:n], logp[:n])
+        return actions
+
+    def _unstopped(self, tokens_BJ: Tensor, going: Tensor) -> Tensor:
+        unstopped = [
+            on and not self.conversation.is_stopped(ids)
+            for on, ids in zip(going.tolist(), tokens_BJ.tolist(), strict=True)
+        ]
+        return torch.tensor(unstopped, device=going.device)
+
+    def _guard(self, call: Any) -> Any:
+        """Run an environment call, its exceptions turned into EnvironmentFailed."""
+        try:
+            return call()
+        except UserError:
+            raise
+        except Exception as error:
+            raise EnvironmentFailed(f"the environment raised {type(error).__name__}: {error}") from error
+
+
+def _feed(decoder: Decoder, chunks: Sequence[Sequence[int]], pad: int) -> Tensor:
+    width = max(map(len, chunks))
+    device = decoder.length_B.device
+    ids = torch.tensor([[*chunk, *([pad] * (width - len(chunk)))] for chunk in chunks], device=device)
+    counts = [len(chunk) for chunk in chunks]
+    return decoder.feed(ids, torch.tensor(counts, device=device), (min(counts), width))

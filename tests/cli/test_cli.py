@@ -1,0 +1,283 @@
+"""The command line as a user meets it: what it says to bad input, and a small study from file to exported schedule."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from tiny_study import BASE, write
+
+from atod_sweep.cli import verbs as cli
+from atod_sweep.cli.options import RunOptions
+from atod_sweep.envs.families.support_desk import SupportDesk
+from atod_sweep.errors import UserError
+from atod_sweep.sweep.session import Options
+
+QUICKSTART = str(Path(__file__).parents[2] / "studies" / "quickstart.yaml")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path_factory.getbasetemp() / "cli-cache"))
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run `atod-sweep ...`; returns (exit code, stdout, stderr)."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["atod-sweep", *words])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+BAD_STUDIES = {
+    "unknown key": ({"arm": {}}, "'arm'", "'arms'"),
+    "unknown kind": ({"arms": {"a": {"objective.distill_weight.kind": "cosin"}}}, "'cosin'", "'cosine'"),
+    "exponential decay to 0": (
+        {"arms": {"a": {"objective.distill_weight.kind": "exponential", "objective.distill_weight.end": 0}}},
+        "got 0.0",
+        "kind: linear",
+    ),
+    "threshold beyond the horizon": (
+        {"arms": {"a": {"objective.turns.kind": "thresholds", "objective.turns.early_turns": 12}}},
+        "12 turns lie beyond the horizon of 8",
+        "at most 8",
+    ),
+    "arm overriding a key that does not exist": (
+        {"arms": {"a": {"objective.distil_weight.kind": "cosine"}}},
+        "'objective.distil_weight.kind'",
+        "'objective.distill_weight.kind'",
+    ),
+    "zero seeds": ({"seeds": 0}, "got 0", "seeds: 3"),
+    "missing model directory": (
+        {"base": {**BASE, "student": {"kind": "pretrained", "path": "./no-such-model"}}},
+        "'./no-such-model'",
+        "give a directory or a hub id",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_STUDIES)
+def test_bad_studies_are_one_line_that_quotes_the_value_and_names_the_fix(case, call, tmp_path):
+    changes, value, fix = BAD_STUDIES[case]
+    if "arms" in changes:
+        changes = {"reference": None, "hypotheses": [], **changes}
+    code, _, err = call(
+        "run", write(tmp_path / "s.yaml", **changes), "--out", str(tmp_path / "runs"), "--backend=local"
+    )
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1, err
+    assert value in err
+    assert fix in err
+
+
+def test_an_output_directory_that_cannot_be_written(call, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = call("run", write(tmp_path / "s.yaml"), "--out", str(tmp_path / "file"), "--backend", "local")
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1, err
+    assert str(tmp_path / "file") in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "presets/suport_desk_compact"), "'presets/support_desk_compact'"),
+        (("train", "presets/support_desk_compact", "steps"), "key=value"),
+        (("train", "presets/support_desk_compact", "optimiser.learning_rate=1"), "optimiser"),
+        (("train", "no-such-file.yaml"), "no-such-file.yaml"),
+        (("report", "no/such/run"), "no/such/run"),
+        (("export", "no/such/run"), "no/such/run"),
+        (("verify", "no/such/bundle"), "no/such/bundle"),
+        (("resume", "no/such/run"), "no/such/run"),
+        (("schema", "studdy"), "study"),
+        (("run", QUICKSTART, "--backend", "rya"), "'rya'"),
+        (("run", QUICKSTART, "--concurrency", "0"), "--concurrency 0"),
+        (("run", QUICKSTART, "--max-seeds", "9"), "add --until-decided"),
+        (("run", QUICKSTART, "--until-decided", "--max-seeds", "3"), "--max-seeds 3: the study begins with 3 seeds"),
+        (("run", QUICKSTART, "steps"), "key=value"),
+        (("run", QUICKSTART, "stepps=3"), "'stepps'"),
+        (("run", QUICKSTART, "objective.distill_weight.kind=cosine"), "arms.cosine sets"),
+    ],
+)
+def test_other_bad_input(words, said, call):
+    code, _, err = call(*words)
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1, err
+    assert said in err
+
+
+def test_the_options_of_a_run_are_a_session_s_and_reach_it(call, monkeypatch, tmp_path):
+    assert {(f.name, f.default) for f in fields(RunOptions)} <= {(f.name, f.default) for f in fields(Options)}
+    asked: dict[str, object] = {}
+
+    def look(*_, **options):
+        asked.update(options)
+        raise UserError("seen")
+
+    monkeypatch.setattr("atod_sweep.sweep.studies.run_study.resume_run", look)
+    words = ["--concurrency=3", "--address=a", "--storage=s", "--tracking-uri=t", "--max-retries=2"]
+    assert call("resume", str(tmp_path), *words, "--time-budget=5", "--max-trials=6", "--backend=local")[0] == 2
+    given = {"concurrency": 3, "address": "a", "storage": "s", "tracking_uri": "t", "max_retries": 2}
+    assert given.items() | {("time_budget", 5.0), ("max_trials", 6), ("backend", "local")} <= asked.items()
+
+
+def test_schemas_are_json(call):
+    for what, key in (("study", "arms"), ("train", "objective")):
+        code, out, _ = call("schema", what)
+        assert code == 0
+        assert key in json.loads(out)["properties"]
+
+
+def test_a_study_from_file_to_exported_schedule(call, tmp_path):
+    study, out = write(tmp_path / "tiny.yaml"), str(tmp_path / "runs")
+    code, shown, err = call("run", study, "--out", out, "--backend", "local")
+    assert code == 0, err
+    assert "cosine > linear" in shown
+    run_dir = tmp_path / "runs" / "tiny"
+    for name in ("ledger.jsonl", "study.yaml", "report.md", "report.html", "best_schedule.yaml", "tables/arms.csv"):
+        assert (run_dir / name).stat().st_size > 0, name
+    rows = [json.loads(line) for line in (run_dir / "ledger.jsonl").read_text().splitlines()]
+    done = {row["trial"] for row in rows if row.get("state") == "COMPLETE"}
+    assert done == {f"{arm}-s{seed}" for arm in ("cosine", "linear", "rl") for seed in (0, 1)} | {"teacher-s0"}
+
+    # the same definition is not run again unasked, another one neither, and nothing is lost when it is
+    code, _, err = call("run", study, "--out", out, "--backend", "local")
+    assert code == 2
+    assert "--resume" in err
+    other = write(tmp_path / "other.yaml", base={**BASE, "optimiser": {"lr": 2e-3}})
+    code, _, err = call("run", other, "--out", out, "--backend", "local")
+    assert code == 2
+    assert "optimiser.lr" in err
+    assert "--overwrite" in err
+
+    (run_dir / "report.html").unlink()
+    assert call("report", str(run_dir))[0] == 0
+    assert (run_dir / "report.html").is_file()
+
+    bundle = tmp_path / "bundle"
+    assert call("export", str(run_dir), "--out", str(bundle))[0] == 0
+    assert call("verify", str(bundle))[0] == 0
+    code, shown, err = call(
+        "train", str(run_dir / "trials" / "linear-s0" / "config.yaml"), "--schedule", str(bundle), "--out",
+        str(tmp_path / "again"), "steps=4",
+    )  # fmt: skip
+    assert code == 0, err
+    assert (tmp_path / "again" / "student" / "model.safetensors").is_file()
+    code, shown, err = call("export", str(run_dir), "--model", "--register", "tiny-agent")
+    assert code == 0, err
+    assert shown.split() == ["model", str(run_dir / "export" / "model"), "registered", "models:/tiny-agent/1"]
+    assert "as recorded" in call("verify", str(run_dir / "export" / "model"))[1]
+    for words, said in (
+        (["--register", "x"], "add --model"),
+        (["--model", "--to", "trl"], "--to, --steps and --horizon"),
+    ):
+        code, _, err = call("export", str(run_dir), *words)
+        assert (code, said in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("verb", "work"),
+    [
+        ("run", "atod_sweep.sweep.studies.run_study.run_study"),
+        ("search", "atod_sweep.sweep.searches.run_search.run_search"),
+        ("train", "atod_sweep.training.pretraining.cache.ensure"),
+    ],
+)
+def test_modules_beside_the_file_are_found(call, tmp_path, monkeypatch, verb, work):
+    """Also if the file is not in the working directory."""
+    (tmp_path / f"beside_{verb}.py").write_text("FOUND = 'found'", encoding="utf-8")
+    (tmp_path / "file.yaml").write_text("base: presets/support_desk_compact\n", encoding="utf-8")
+
+    def look(*_, **__):
+        raise UserError(importlib.import_module(f"beside_{verb}").FOUND)
+
+    monkeypatch.setattr(work, look)
+    assert call(verb, str(tmp_path / "file.yaml"), "--out", str(tmp_path / "out")) == (2, "", "found\n")
+
+
+def test_an_environment_shows_its_card(call, tmp_path, monkeypatch):
+    code, shown, _ = call("envs", "support_desk")
+    assert (code, shown) == (0, SupportDesk().card() + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "untold.py").write_text("import gymnasium\n\nclass Game(gymnasium.Env): pass\n", encoding="utf-8")
+    code, _, err = call("envs", "untold:Game")
+    assert (code, err) == (2, "untold:Game: has no card(); add that method, or read its source\n")
+
+
+def test_a_training_that_goes_on_leaves_one_row_per_step(call, tmp_path, monkeypatch):
+    """Rows that were reported between the checkpoint and the kill come again; a finished training does not."""
+    from atod_sweep.training.loop import trainer
+    from atod_sweep.training.pretraining import cache as models
+
+    def fake(config, directory, report, resume=False):
+        last = {"eval/success": 0.5, "eval/turns": 3.0, "cost/seconds": 1.0}
+        (directory / "checkpoint").mkdir(exist_ok=True)
+        for step in range(4 if resume else 0, 10 if resume else 7, 2):
+            between = [{"phase": "train", "step": s, "again": resume} for s in (step - 2, step - 1) if s >= 0]
+            report([*between, {"phase": "eval", "step": step, "again": resume, **last}])
+        if not resume:
+            raise RuntimeError("killed")
+        (directory / "checkpoint").rmdir()
+        (directory / "student").mkdir()
+        return trainer.Result(last, {})
+
+    monkeypatch.setattr(models, "ensure", lambda *_: None)
+    monkeypatch.setattr(trainer, "train", fake)
+    words = ("train", "presets/support_desk_compact", "--out", str(tmp_path))
+    with pytest.raises(RuntimeError, match="killed"):
+        call(*words)
+    assert call(*words, "--resume")[0] == 0
+    metrics = (tmp_path / "metrics.jsonl").read_text()
+    rows = [json.loads(line) for line in metrics.splitlines()]
+    steps = [(row["phase"], row["step"]) for row in rows]
+    assert sorted(steps) == sorted([("eval", s) for s in range(0, 10, 2)] + [("train", s) for s in range(8)])
+    assert all(row["again"] == (row["step"] >= (2 if row["phase"] == "train" else 4)) for row in rows)
+
+    code, _, err = call(*words, "--resume")
+    assert code == 2
+    assert err == f"--resume: {tmp_path} holds a finished training, nothing is left to do; use another --out\n"
+    assert (tmp_path / "metrics.jsonl").read_text() == metrics
+
+
+def test_failed_trials_are_listed_and_cost_the_exit_code(call, tmp_path):
+    """A learning rate that must diverge: recorded, reported, and the other arm is there."""
+    arms = {"fine": {}, "broken": {"optimiser.lr": 1e30, "optimiser.warmup_steps": 0}}
+    study = write(tmp_path / "s.yaml", arms=arms, reference="fine", controls=[], hypotheses=[], seeds=1)
+    code, _, _ = call("run", study, "--out", str(tmp_path / "runs"), "--backend", "local")
+    assert code == 1
+    report = (tmp_path / "runs" / "tiny" / "report.md").read_text()
+    assert "diverged" in report
+    assert "broken" in report
+
+
+@pytest.mark.slow
+def test_ray_and_the_local_backend_agree_to_the_bit(call, tmp_path):
+    study = write(tmp_path / "tiny.yaml")
+    found = {}
+    for backend in ("local", "ray"):
+        out = tmp_path / backend
+        code, _, err = call("run", study, "--out", str(out), "--backend", backend)
+        assert code == 0, err
+        for path in sorted((out / "tiny" / "trials").glob("*/metrics.jsonl")):
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            timeless = [{k: v for k, v in row.items() if "seconds" not in k} for row in rows]
+            found.setdefault(path.parent.name, {})[backend] = timeless
+        for path in sorted((out / "tiny" / "trials").glob("*/student/model.safetensors")):
+            found.setdefault(f"{path.parts[-3]} weights", {})[backend] = path.read_bytes()
+    assert len(found) >= 12
+    for name, results in found.items():
+        assert results["local"] == results["ray"], name

@@ -1,0 +1,120 @@
+"""What a report says of a search: what was tried, how optimistic the choice was, what mattered, what failed."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from atod_sweep.evidence.analysis.comparisons import against_reference, best_arm
+from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.searches import searched, short_names
+from atod_sweep.evidence.report.write import write
+
+Make = Callable[..., Path]
+
+
+def write_ledger(folder: Path, told: dict[str, list[float] | None], fresh: dict[str, list[float]], mode: str) -> Path:
+    """A search by hand: arm -> values told, arm -> results on fresh seeds."""
+    search = {
+        "metric": {"name": "eval/turns", "last": 2, "mode": mode}, "second": None, "budget": {"seeds": 2},
+        "parameters": {"optimiser.lr": {"float": [1e-4, 1e-2], "log": True}, "steps": 10},
+    }  # fmt: skip
+    study = {
+        "event": "study", "time": 0.0, "name": "s", "question": "q", "reference": "reference", "numerics": 1,
+        "metric": {"name": "eval/turns", "last": 2}, "hypotheses": [], "arms": list(fresh), "controls": [],
+        "factors": {}, "seeds": [1000, 1001] if fresh else [], "search": search,
+    }  # fmt: skip
+    rows = [study]
+    for arm, values in told.items():
+        point = {"optimiser.lr": 0.001}
+        rows.append({"event": "configuration", "arm": arm, "params": point, "values": {**point, "steps": 10}})
+        state = "FAIL" if values is None else "COMPLETE"
+        rows.append({"event": "told", "arm": arm, "state": state, "values": values})
+    for arm, scores in fresh.items():
+        for seed, score in enumerate(scores, start=1000):
+            rows.append(
+                {
+                    "event": "trial", "phase": "confirm", "trial": f"{arm}-s{seed}", "arm": arm, "role": "arm",
+                    "levels": {}, "seed": seed, "attempt": 1, "config_hash": "0", "state": "COMPLETE", "score": score,
+                }
+            )  # fmt: skip
+    (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+TOLD = {"c000": [5.0], "c001": [4.0], "c002": None}
+FRESH = {"reference": [7.0, 7.0], "c001": [4.5, 5.5], "c000": [5.2, 5.4]}
+
+
+@pytest.mark.parametrize(("mode", "best", "optimism", "wins"), [("min", "c001", 1.0, 2), ("max", "reference", -1.0, 0)])
+def test_small_values_may_be_the_good_ones(tmp_path: Path, mode: str, best: str, optimism: float, wins: int) -> None:
+    results = load(write_ledger(tmp_path, TOLD, FRESH, mode))
+    found = searched(results)
+    assert found is not None
+    assert found.keys == ("optimiser.lr",)
+    assert found.log == {"optimiser.lr"}
+    order = ["c001", "c000", "c002"] if mode == "min" else ["c000", "c001", "c002"]
+    assert [c.arm for c in found.ranked] == order
+    (kept,) = [c for c in found.chosen if c.arm == "c001"]
+    assert kept.confirmed.estimate == pytest.approx(5.0)  # read from the ledger: there is no metrics file
+    assert kept.optimism == pytest.approx(optimism)  # the search saw 4.0, the fresh seeds 5.0
+    chosen = best_arm(results)
+    assert chosen is not None
+    assert chosen.arm == best
+    (versus,) = [c for c in against_reference(results) if c.arm == "c001"]
+    assert (versus.wins, versus.losses) == (wins, 2 - wins)
+
+
+def test_names_are_as_short_as_they_can_be_told_apart() -> None:
+    keys = ("optimiser.lr", "objective.distill_weight.kind", "objective.turns.kind", "steps")
+    assert list(short_names(keys).values()) == ["lr", "distill_weight.kind", "turns.kind", "steps"]
+    assert short_names(("a.lr", "lr"))["a.lr"] == "a.lr"
+
+
+def test_a_search_in_which_nothing_completed_has_a_report(make_search: Make) -> None:
+    run = make_search("none", 3)
+    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    error = {"status": "diverged", "type": "DivergedError", "message": "the loss is not a number"}
+    kept = [r for r in rows if r.get("phase") != "confirm"][:-1]  # nothing was chosen
+    for row in kept:
+        row.update(
+            {"told": {"state": "FAIL", "values": None}, "trial": {"state": "FAILED", "error": error}}.get(
+                row["event"], {}
+            )
+        )
+    (run / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    markdown = write(run).markdown.read_text(encoding="utf-8")
+    assert "No trial has a result" in markdown
+    assert "3 configurations × 2 seeds: 3 failed." in markdown
+    assert markdown.count("DivergedError: the loss is not a number") == 6
+
+
+def test_few_configurations_are_shown_but_not_weighed(make_search: Make) -> None:
+    run = make_search("few", 9)
+    markdown = write(run).markdown.read_text(encoding="utf-8")
+    assert "9 configurations × 2 seeds: 7 complete, 1 stopped early, 1 failed." in markdown
+    assert "parameter importance needs at least 10" in markdown
+    assert "figures/slices.png" in markdown
+    assert "importance_1" not in markdown
+    with (run / "tables/configurations.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows].count("COMPLETE") == 7
+    assert float(rows[0]["optimiser.lr"]) > 0
+
+
+@pytest.mark.slow
+def test_two_objectives_have_a_front_and_importances_each(make_search: Make) -> None:
+    run = make_search("two", 40, second=True)
+    paths = write(run)
+    markdown = paths.markdown.read_text(encoding="utf-8")
+    names = {path.stem for path in paths.figures}
+    assert {"pareto_front", "importance_1", "importance_2", "slices", "success_by_cost"} <= names
+    assert "## Pareto front" in markdown
+    assert "is often wrong" not in markdown
+    with (run / "tables/importance.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["objective"] == "eval/success"]
+    assert rows[0]["parameter"] == "optimiser.lr"
+    with (run / "tables/front.csv").open(encoding="utf-8") as file:
+        assert {row["phase"] for row in csv.DictReader(file)} == {"search", "confirm"}

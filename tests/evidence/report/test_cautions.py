@@ -1,0 +1,143 @@
+"""When a report warns, and when it does not."""
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.report.cautions import SKEWED_COVERAGE, warnings
+from atod_sweep.evidence.stats.skewness import pooled_skewness
+
+MakeRun = Callable[..., Path]
+COVERAGE = Path(__file__).parents[3] / "benchmarks" / "coverage.md"
+
+
+def said(run: Path, numerics: int | None = None) -> str:
+    return " ".join(warnings(load(run), numerics))
+
+
+def rewrite_first_study_row(run: Path, **changes: object) -> None:
+    """Put a changed copy of the study's row before all others."""
+    lines = (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
+    first = {**json.loads(lines[0]), **changes}
+    (run / "ledger.jsonl").write_text("\n".join([json.dumps(first), *lines]) + "\n", encoding="utf-8")
+
+
+def test_a_sound_run_needs_no_caution(make_run: MakeRun) -> None:
+    assert said(make_run("sound", {"a": 0.6, "b": 0.5}, seeds=10)) == ""
+
+
+def test_a_setting_that_does_not_learn(make_run: MakeRun) -> None:
+    assert "Not learning: no arm gained" in said(make_run("flat", {"a": 0.2, "b": 0.19}, seeds=10))
+    some = make_run("some", {"a": 0.6, "b": 0.5}, seeds=10, factors={"horizon": {"short": 0.0, "long": -0.4}})
+    assert "Not learning at horizon=long: no arm gained" in said(some)
+
+
+def test_a_ledger_without_its_trials(make_run: MakeRun) -> None:
+    run = make_run("bare", {"a": 0.6, "b": 0.5}, seeds=10)
+    shutil.rmtree(run / "trials")
+    assert "records are not in this folder" in said(run)
+
+
+def test_seeds_added_on_the_way(make_run: MakeRun) -> None:
+    run = make_run("grown", {"a": 0.6, "b": 0.5}, seeds=10)
+    rewrite_first_study_row(run, seeds=[0, 1])
+    assert "(2, then 10): looking at results before adding seeds" in said(run)
+    sequential = make_run("sequential", {"a": 0.6, "b": 0.5}, seeds=10, sequential=True)
+    rewrite_first_study_row(sequential, seeds=[0, 1])
+    assert "until the claims were decided" in said(sequential)
+
+
+def test_a_search_that_went_on_with_other_code(make_search: MakeRun) -> None:
+    """Its fresh seeds are no seeds added on the way: it has none before it has chosen."""
+    run = make_search("search", 9, seeds=10)
+    assert said(run) == ""
+    rewrite_first_study_row(run, git="another", numerics=0)
+    assert said(run) == "The run was continued after a change of: numerics, git."
+
+
+def test_code_that_changed_on_the_way(make_run: MakeRun) -> None:
+    run = make_run("changed", {"a": 0.6, "b": 0.5}, seeds=10)
+    rewrite_first_study_row(run, git="another", numerics=0)
+    assert said(run) == "The run was continued after a change of: numerics, git."
+
+
+@pytest.mark.parametrize(("numerics", "stale"), [(None, False), (1, False), (2, True)])
+def test_stale(make_run: MakeRun, numerics: int | None, stale: bool) -> None:
+    assert ("Stale" in said(make_run("old", {"a": 0.6, "b": 0.5}, seeds=10), numerics)) is stale
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "needed"),
+    [
+        (2, 5, 6),  # one comparison: 0.0625 > 0.05, 2^-5 would do
+        (2, 6, None),
+        (3, 6, 7),  # two comparisons: 0.03125 > 0.025
+        (5, 7, 8),  # four: 0.0156 > 0.0125
+        (5, 8, None),
+        (2, 1, None),  # one seed has its own warning
+    ],
+)
+def test_p_that_cannot_be_reached(make_run: MakeRun, arms: int, seeds: int, needed: int | None) -> None:
+    text = said(make_run("few", {f"a{i}": 0.6 for i in range(arms)}, seeds=seeds))
+    assert ("no exact p can go below" in text) is (needed is not None)
+    assert needed is None or f"{needed} seeds could" in text
+
+
+def collapse(run: Path, arm: str, *seeds: int) -> None:
+    """Let these seeds end at 0.1."""
+    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        if row.get("arm") == arm and row.get("seed") in seeds and row.get("metrics"):
+            row["metrics"]["eval/success"] = 0.1
+    (run / "ledger.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+
+
+def test_seeds_that_collapse(make_run: MakeRun) -> None:
+    run = make_run("skewed", {"a": 0.6, "b": 0.5, "c": 0.5}, seeds=10)
+    assert said(run) == ""
+    collapse(run, "a", 3)
+    assert "far low of the others" in said(run)
+    assert f"{SKEWED_COVERAGE[10]} % of the time" in said(run)
+
+
+def test_the_warnings_figures_are_the_benchmarks() -> None:
+    worst: dict[int, int] = {}
+    for line in COVERAGE.read_text(encoding="utf-8").splitlines():
+        if row := re.match(r"\| mean \| skewed[^|]*\| (\d+) \| (\d+) \|", line):
+            n, percent = int(row[1]), int(row[2])
+            worst[n] = min(percent, worst.get(n, 100))
+    assert worst == SKEWED_COVERAGE
+
+
+def test_the_default_interval_covers_what_it_says_on_normal_and_bounded_runs() -> None:
+    rows = re.findall(
+        r"\| ([^|]+) \| (?:normal|bounded)[^|]*\| (\d+) \| (\d+) \|", COVERAGE.read_text(encoding="utf-8")
+    )
+    covered = {(quantity, int(n)): int(percent) for quantity, n, percent in rows}
+    assert {n for _, n in covered} == {3, 5, 10, 20}
+    assert all(92 <= percent <= 97 for percent in covered.values())
+
+
+def test_pooled_skewness_by_hand() -> None:
+    """[0, 0, 3]: k3 = 3/2 * (−1 − 1 + 8) = 9, variance 3; three such cells as one; a mirrored one takes away."""
+    assert pooled_skewness([[0, 0, 3]])[0] == pytest.approx(9 / 3**1.5)
+    assert pooled_skewness([[0, 0, 3]] * 3) == (pytest.approx(9 / 3**1.5), pytest.approx(3.0 / math.sqrt(3)))
+    assert pooled_skewness([[0, 0, 3], [3, 3, 0]])[0] == pytest.approx(0)
+    assert pooled_skewness([[1, 1, 1]])[0] == 0
+    assert math.isnan(pooled_skewness([[1, 2]])[0])
+
+
+def test_pooled_skewness_is_calibrated() -> None:
+    """Normal noise in six cells of five seeds spreads a little less than its error says; exponential noise has 2."""
+    rng = np.random.default_rng(0)
+    found, error = zip(*(pooled_skewness(rng.normal(0, 1, (6, 5))) for _ in range(1000)), strict=True)
+    assert 0.8 * error[0] < np.std(found) < error[0]
+    assert np.mean(np.abs(found) > 2 * error[0]) < 0.05
+    assert pooled_skewness(rng.exponential(1, (4000, 5)))[0] == pytest.approx(2, abs=0.1)

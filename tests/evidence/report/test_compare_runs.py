@@ -1,0 +1,64 @@
+"""Two runs side by side."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.verdicts import judge
+from atod_sweep.evidence.report.compare import claims, lines, tables, text
+
+MakeRun = Callable[..., Path]
+
+
+def test_what_differs_in_the_making_and_in_the_outcome(make_run: MakeRun) -> None:
+    claim = {"arm": "a", "other": "b"}
+    first = make_run("first", {"a": 0.7, "b": 0.5}, seeds=5, hypotheses=[claim])
+    second = make_run("second", {"a": 0.7, "c": 0.5}, seeds=3, seed=1, numerics=2)
+    made, arms, verdicts = tables(load(first), load(second))
+    assert ["numerics", "1", "2"] in [[cell.text for cell in row] for row in made.rows]
+    rows = {row[0].text: [cell.text for cell in row] for row in arms.rows}
+    assert list(rows) == ["a", "b", "c"]
+    assert (rows["a"][1], rows["a"][3]) == ("5", "3")
+    assert "[" in rows["a"][5]
+    assert rows["b"][5] == "–"
+    assert [cell.text for cell in verdicts.rows[0]] == ["a > b", "supported at n = 5", "–"]
+
+
+def test_a_run_against_itself_differs_in_nothing(make_run: MakeRun) -> None:
+    run = make_run("same", {"a": 0.7, "b": 0.5})
+    (arms,) = tables(load(run), load(run))
+    assert all(row[5].text == "0.000 [0.000, 0.000]" or row[5].text.startswith("+0.000") for row in arms.rows)
+
+
+def test_plain_text_is_aligned(make_run: MakeRun) -> None:
+    found = lines(make_run("one", {"a": 0.7, "b": 0.5}), make_run("two", {"a": 0.6, "b": 0.5}))
+    head = next(i for i, line in enumerate(found) if line.startswith("arm"))
+    column = found[head].index("difference")
+    assert all(line[column - 1] == " " and line[column] in "+−" for line in found[head + 1 : head + 3])
+
+
+def test_all_claims_of_many_runs_in_one_table(make_run: MakeRun, tmp_path: Path) -> None:
+    claim = {"arm": "a", "other": "b"}
+    first = make_run(
+        "first", {"a": 0.7, "b": 0.5}, seeds=5, hypotheses=[claim], late_hypotheses=[{**claim, "margin": 0.1}]
+    )
+    second = make_run("second", {"a|x": 0.7, "b": 0.5}, numerics=2)
+    flat = make_run("flat", {"a": 0.2, "b": 0.19}, hypotheses=[claim])
+    readme = tmp_path / "README.md"
+    readme.write_text("not a run")
+    head, rule, *rows = text([first, second, flat, readme], False, numerics=2)
+    assert head == "| study | hypothesis | effect | 95 % interval | n | verdict |"
+    assert rule.count("|") == head.count("|") == rows[0].count("|")
+    cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    (verdict, _) = judge(load(first))
+    assert cells[:2] == ["first", "a > b"]
+    assert cells[2] == f"+{verdict.interval.estimate:.3f}"
+    assert cells[3].startswith(f"[+{verdict.interval.low:.3f}, ")
+    assert cells[4:] == ["5", "supported; stale"]
+    assert rows[1].endswith("| 5 | supported; exploratory; stale |")
+    assert rows[2] == "| flat | a > b | – | – | 0 | not learning; stale |"
+    assert rows[3:] == ["", "Without hypotheses: second."]
+    assert text([first, readme, flat], False) == lines(first, flat)  # two runs: side by side
+    assert text([first, flat], True)[0] == head
+    sequential = make_run("sequential", {"a": 0.7, "b": 0.5}, seeds=10, hypotheses=[claim], sequential=True)
+    assert "anytime-valid | 10 | supported" in claims([sequential])[2]

@@ -1,0 +1,97 @@
+"""The report in a real browser: it asks for nothing, throws nothing, sorts, fits a phone and prints."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from atod_sweep.evidence.report.write import write
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; Debian: apt-get install chromium"),
+]
+
+# Runs before the report's own script, so that it sees every error and every request that the page's policy refuses.
+LISTEN = """<script>
+window.problems = [];
+window.addEventListener("error", (e) => problems.push("error: " + e.message), true);
+document.addEventListener("securitypolicyviolation", (e) => problems.push("request: " + e.blockedURI));
+</script>"""
+# Sorts the first table by its fifth column, up and then down, and leaves what it saw in an attribute.
+CLICK = """<script>
+addEventListener("load", () => {
+  const table = document.querySelector("table"), button = table.querySelectorAll("thead button")[4];
+  const column = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[4].dataset.value));
+  button.click(); const up = column(); button.click(); const down = column();
+  const seen = {problems, up, down, sort: button.parentElement.getAttribute("aria-sort"),
+    width: document.documentElement.scrollWidth, window: innerWidth,
+    broken: [...document.images].filter((i) => !i.naturalWidth).length};
+  document.body.setAttribute("data-seen", JSON.stringify(seen));
+});
+</script>"""
+
+
+def chromium(*options: str, page: Path) -> str:
+    """Open the page; returns what the browser printed. Every host name leads nowhere."""
+    nowhere = "--host-resolver-rules=MAP * ~NOTFOUND"
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", nowhere, *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+@pytest.fixture
+def report(make_run: Callable[..., Path]) -> Path:
+    claim = {"arm": "cosine", "other": "linear", "at": {"horizon": "long"}}
+    factors = {"horizon": {"short": 0.05, "long": -0.05}}
+    arms = {"cosine": 0.66, "linear": 0.64, "exponential": 0.6}
+    run = make_run("page", arms, factors=factors, hypotheses=[claim], reference="linear", t_dur=True, steps=30)
+    return write(run).html
+
+
+@pytest.mark.parametrize("width", [500, 1200])
+def test_no_errors_no_requests_and_tables_that_sort(report: Path, width: int) -> None:
+    page = report.with_name("probe.html")
+    html = report.read_text(encoding="utf-8")
+    page.write_text(
+        html.replace("<style>", LISTEN + "<style>", 1).replace("</body>", CLICK + "</body>"), encoding="utf-8"
+    )
+    dom = chromium("--dump-dom", "--virtual-time-budget=5000", f"--window-size={width},900", page=page)
+    found = re.search(r'data-seen="([^"]*)"', dom)
+    assert found
+    seen = json.loads(found[1].replace("&quot;", '"'))
+    assert seen["problems"] == []
+    assert seen["broken"] == 0
+    assert len(seen["up"]) == 8  # three arms and the teacher at two horizons
+    assert seen["up"] == sorted(seen["up"])
+    assert seen["down"] == seen["up"][::-1]
+    assert seen["sort"] == "descending"
+    assert seen["width"] <= seen["window"]  # nothing sticks out to the side: wide tables scroll in their own box
+
+
+def test_an_external_request_would_have_been_noticed(report: Path) -> None:
+    page = report.with_name("leaky.html")
+    html = report.read_text(encoding="utf-8").replace("<style>", LISTEN + "<style>", 1)
+    page.write_text(
+        html.replace("</body>", '<img src="https://example.org/x.png">' + CLICK + "</body>"), encoding="utf-8"
+    )
+    dom = chromium("--dump-dom", "--virtual-time-budget=5000", page=page)
+    assert "request: https://example.org/x.png" in dom
+
+
+def test_screenshot_and_print(report: Path) -> None:
+    picture, pdf = report.with_name("page.png"), report.with_name("page.pdf")
+    chromium(f"--screenshot={picture}", "--hide-scrollbars", "--window-size=1000,1400", page=report)
+    with Image.open(picture) as image:
+        assert image.size == (1000, 1400)
+        colours = image.convert("RGB").quantize(64).getcolors() or []
+    assert len(colours) > 20  # text, badges, the caution's box and the opening picture
+    assert max(count for count, _ in colours) < 0.95 * 1000 * 1400
+    chromium(f"--print-to-pdf={pdf}", "--no-pdf-header-footer", page=report)
+    pages = len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))
+    assert 4 <= pages <= 20

@@ -1,0 +1,100 @@
+"""A trainer that costs nothing and learns by formula: success = 0.1 + lr * step + seed / 1000.
+
+`env.kwargs.fault` makes it misbehave; see the branches below.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from atod_sweep.sweep.trials.jobs import Trainer
+from atod_sweep.training.failures import Diverged, EnvironmentFailed
+
+FAKE = Trainer("fake_training:train", "fake_training:evaluate", "fake_training:ensure")
+
+
+@dataclass(frozen=True)
+class Result:
+    final: dict[str, float]
+    cost: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Ref:
+    path: str
+    digest: str = "d"
+    success: float | None = 0.5
+    built: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Models:
+    teacher: Ref | None
+    student: Ref
+
+
+def ensure(config, note=lambda _: None):
+    return Models(Ref(f"/models/teacher-{config.teacher.recipe.horizons}"), Ref("/models/student"))
+
+
+def ensure_student(config, note=lambda _: None):
+    """A student whose folder the test has made."""
+    return Models(None, Ref(os.environ["FAKE_STUDENT"]))
+
+
+def evaluate(config, path):
+    return {"eval/success": 0.61, "eval/path_length": float(len(str(path)))}
+
+
+def row(config, step):
+    success = 0.1 + config.optimiser.lr * step + config.seed / 1000
+    return {"phase": "eval", "step": step, "eval/success": success, "cost/env_steps": 64.0 * step}
+
+
+def train(config, directory, report, resume=False):
+    fault = config.env.kwargs.get("fault", "")
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    checkpoint = directory / "checkpoint.json"
+    first = json.loads(checkpoint.read_text()) if resume and checkpoint.is_file() else 0
+    if first == 0:
+        report([row(config, 0)])
+    every = config.evaluation.every
+    for step in range(first + every, config.steps + 1, every):
+        time.sleep(config.env.kwargs.get("sleep", 0.0))
+        if fault == "hang":
+            while True:
+                time.sleep(0.01)
+        if fault == "freeze":
+            time.sleep(120)
+        if fault == "hog":
+            hoard = [bytearray(200_000_000) for _ in range(4)]
+            while hoard:
+                time.sleep(0.01)
+        if fault == "diverge":
+            raise Diverged("loss is nan at step 3")
+        if fault == "bug":
+            raise KeyError("oops")
+        if fault == "flaky" and not resume and step > every:
+            raise EnvironmentFailed("connection reset")
+        if fault == "die" and not resume and step > every:
+            os._exit(9)
+        if fault == "nan" and step + every > config.steps:
+            report([row(config, step) | {"eval/success": float("nan")}])
+            return Result({"eval/success": float("nan")}, {})
+        train_row = {
+            "phase": "train",
+            "step": step,
+            "loss": 1.0 / step,
+            "turn_weight": [1.0, 0.5],
+            "pid": float(os.getpid()),
+        }
+        checkpoint.write_text(json.dumps(step))
+        report([train_row, row(config, step)])
+    last = row(config, config.steps)
+    return Result({"eval/success": last["eval/success"]}, {"env_steps": 64.0 * config.steps})

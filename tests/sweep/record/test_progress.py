@@ -1,0 +1,81 @@
+"""What the console says: counts, the leading arm with its interval, time left."""
+
+from __future__ import annotations
+
+import pytest
+
+from atod_sweep.config.study import Resources
+from atod_sweep.sweep.backends.ray import capacity
+from atod_sweep.sweep.record.progress import Bar, Scoreboard, clock
+
+
+def row(trial, arm, score, state="COMPLETE", role="arm", seconds=10.0, levels=None):
+    error = {"status": "exception", "type": "KeyError", "message": "[red]oops"} if state == "FAILED" else None
+    return {
+        "trial": trial,
+        "arm": arm,
+        "role": role,
+        "levels": levels or {},
+        "state": state,
+        "score": score,
+        "metrics": {"eval/success": score},
+        "seconds": seconds,
+        "error": error,
+    }
+
+
+def test_the_best_arm_is_the_best_mean_with_half_its_t_interval():
+    board = Scoreboard(10, 2, "eval/success", {})
+    assert board.best == ""
+    for i, score in enumerate((0.60, 0.66, 0.72)):
+        board.add(row(f"cosine-s{i}", "cosine", score))
+    board.add(row("linear-s0", "linear", 0.65))
+    board.add(row("rl-s0", "rl", 0.99, role="control"))
+    # sd 0.06, t(2, 0.975) = 4.3027: 4.3027 * 0.06 / sqrt(3) = 0.149
+    assert board.best == "cosine 0.66 ± 0.15"
+    board.add(row("linear-s1", "linear", 0.9, levels={"horizon": "long"}))
+    assert board.best == "linear long 0.90"
+    costs = Scoreboard(10, 2, "eval/turns", {"a-s0": row("a-s0", "a", 7.0), "b-s0": row("b-s0", "b", 3.0)}, sign=-1)
+    assert costs.best == "b 3.00"
+
+
+@pytest.mark.parametrize(
+    ("cpu", "gpu", "gpus", "fit"), [(1, 0, 0, 16), (1, 0.25, 1, 4), (8, 0.25, 1, 2), (1, 2, 5, 2), (1, 0.3, 2, 6)]
+)
+def test_as_many_trials_as_cores_and_gpus_hold(cpu, gpu, gpus, fit):
+    assert capacity(Resources(cpu=cpu, gpu=gpu), 16, gpus) == fit
+
+
+def test_counts_and_time_left_know_what_ran_before():
+    before = {
+        "a-s0": row("a-s0", "a", 0.5),
+        "a-s1": row("a-s1", "a", None, "RUNNING"),
+        "a-s2": row("a-s2", "a", None, "FAILED"),
+    }
+    board = Scoreboard(6, 2, "eval/success", before)
+    assert (board.done, board.count("FAILED"), board.seconds_left) == (1, 0, None)
+    board.add(row("a-s1", "a", None, "RUNNING"))
+    assert board.done == 1
+    board.add(row("a-s1", "a", 0.5, seconds=30.0))
+    board.add(row("a-s2", "a", None, "FAILED", seconds=10.0))
+    assert (board.done, board.count("FAILED")) == (3, 1)
+    assert board.seconds_left == 2 * 20.0  # three trials left, two at a time
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (161, "2:41"), (3599.9, "1:00:00"), (3723, "1:02:03")],
+)
+def test_clock(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_the_bar_shows_failures_without_reading_them_as_markup(capsys):
+    bar = Bar()
+    bar.begin(Scoreboard(2, 1, "eval/success", {}))
+    bar.trial(row("a-s0", "a", None, "FAILED"))
+    bar.trial(row("b-s0", "b", 0.5))
+    bar.end()
+    printed = capsys.readouterr().out
+    assert "failed  a-s0  KeyError: [red]oops" in printed
+    assert "2/2 1 failed  best: b 0.50" in printed

@@ -1,0 +1,171 @@
+"""A study file becomes the trials that it names, and every override arrives in a resolved config."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from atod_sweep.config.files import load_study
+from atod_sweep.config.train import Train
+from atod_sweep.errors import UserError
+from atod_sweep.objective.schedules import weights
+from atod_sweep.sweep.studies.plan import resolve
+
+
+def plan_of(path):
+    return resolve(load_study(path), path.parent, path.name)
+
+
+def configs(path):
+    return {trial.id: Train.model_validate(trial.config) for trial in plan_of(path).trials}
+
+
+def mean_weight(config):
+    values = weights(config.objective.distill_weight, config.steps)
+    return math.fsum(values) / len(values)
+
+
+def test_trials_are_arms_by_levels_by_seeds_with_whole_rounds_first(write_study):
+    path = write_study(factors={"horizon": {"short": {"env.horizon": 6}, "long": {"env.horizon": 14}}})
+    assert [trial.id for trial in plan_of(path).trials] == [
+        "slow~short-s0",
+        "fast~short-s0",
+        "slow~long-s0",
+        "fast~long-s0",
+        "slow~short-s1",
+        "fast~short-s1",
+        "slow~long-s1",
+        "fast~long-s1",
+    ]
+    found = configs(path)
+    assert found["fast~long-s1"].optimiser.lr == 0.02
+    assert found["fast~long-s1"].env.horizon == 14
+    assert found["fast~long-s1"].seed == 1
+    assert plan_of(path).trials[3].levels == {"horizon": "long"}
+
+
+def test_one_teacher_and_student_serve_all_horizons(write_study):
+    path = write_study(factors={"horizon": {"short": {"env.horizon": 6}, "long": {"env.horizon": 14}}})
+    for config in configs(path).values():
+        assert config.teacher.recipe.horizons == [6, 14]
+        assert config.student.recipe.horizons == [6, 14]
+    path = write_study(base={"env.horizon": 7, "teacher.recipe.horizons": [5, 9]})
+    config = configs(path)["slow-s0"]
+    assert config.teacher.recipe.horizons == [5, 9]
+    assert config.student.recipe.horizons == [7]
+
+
+def test_an_environment_is_not_taught_at_the_horizons_of_another(write_study):
+    levels = {
+        "desk": {"env.horizon": 6},
+        "tools": {"env.id": "tool_use", "env.horizon": 8},
+        "sure_tools": {"env.id": "tool_use", "env.horizon": 10, "env.kwargs.outdated": 0},
+    }
+    plan = plan_of(write_study(factors={"task": levels}))
+    mixes = {trial.levels["task"]: trial.config["teacher"]["recipe"]["horizons"] for trial in plan.trials}
+    assert mixes == {"desk": [6], "tools": [8], "sure_tools": [10]}
+    assert plan.definition["base"]["teacher"]["recipe"]["horizons"] == [6]  # as the desk is played
+
+
+def test_a_study_resolves_from_its_base_to_the_same_trials(write_study):
+    desk, tools = {"env.horizon": 6}, {"env.id": "tool_use", "env.horizon": 8}
+    study = load_study(write_study(factors={"task": {"desk": desk, "long": {"env.horizon": 14}, "tools": tools}}))
+    plan = resolve(study, Path(), "small")
+    again = resolve(study.model_copy(update={"base": plan.base}), Path(), "small")
+    assert {trial.levels["task"]: trial.config["teacher"]["recipe"]["horizons"] for trial in again.trials} == {
+        "desk": [6, 14],
+        "long": [6, 14],
+        "tools": [8],
+    }
+    assert [trial.config_hash for trial in again.trials] == [trial.config_hash for trial in plan.trials]
+    assert again.definition == plan.definition
+
+
+def test_controls_of_the_interpolated_form(write_study):
+    base = {"objective.turns.kind": "thresholds", "steps": 10}
+    path = write_study(base=base, controls=["teacher", "opd", "rl", "fixed_mix"], seeds=[4, 7])
+    plan = plan_of(path)
+    found = configs(path)
+    assert [t.id for t in plan.trials if t.role == "teacher"] == ["teacher-s4"]
+    assert {t.arm for t in plan.trials if t.role == "control"} == {"opd", "rl", "fixed_mix"}
+    opd, rl, mix = (found[f"{name}-s7"].objective for name in ("opd", "rl", "fixed_mix"))
+    assert weights(opd.distill_weight, 10) == [1.0] * 10
+    assert (opd.turns.kind, opd.turns.value) == ("uniform", 1.0)
+    assert weights(rl.distill_weight, 10) == [0.0] * 10
+    assert weights(mix.distill_weight, 10) == [0.5] * 10
+    assert mix.turns.kind == "thresholds"
+
+
+def test_controls_of_the_hybrid_form(write_study):
+    base = {"steps": 150, "objective.kind": "hybrid", "objective.distill_weight.kind": "linear"}
+    base |= {"objective.distill_weight.start": 1.0, "objective.distill_weight.end": 0.1}
+    base |= {"objective.distill_weight.anneal_steps": 80, "objective.turns.kind": "t_dur"}
+    found = configs(write_study(base=base, controls=["opd", "fixed_mix"], seeds=1))
+    assert weights(found["opd-s0"].objective.reward_weight, 150) == [0.0] * 150
+    # 1 -> 0.1 over 80 of 150 steps: sum over s < 80 of (1 - 0.9 s / 80) = 80 - 0.9 * 39.5 = 44.45; 70 more steps at 0.1
+    assert mean_weight(found["fixed_mix-s0"]) == pytest.approx((44.45 + 7.0) / 150, abs=1e-12)
+    assert found["fixed_mix-s0"].objective.reward_weight == found["slow-s0"].objective.reward_weight
+
+
+def test_matched_arms_have_the_same_mean_weight(write_study):
+    key = "objective.distill_weight"
+    arms = {
+        "linear": {f"{key}.kind": "linear"},
+        "exponential": {f"{key}.kind": "exponential", f"{key}.end": {"match_mean_of": "linear"}},
+        "constant": {f"{key}.kind": "constant", f"{key}.start": {"match_mean_of": "exponential"}},
+    }
+    factors = {"length": {"short": {"steps": 60}, "long": {"steps": 150}}}
+    found = configs(write_study(arms=arms, factors=factors, seeds=1))
+    for level in ("short", "long"):
+        target = mean_weight(found[f"linear~{level}-s0"])
+        assert mean_weight(found[f"exponential~{level}-s0"]) == pytest.approx(target, abs=1e-12)
+        assert mean_weight(found[f"constant~{level}-s0"]) == pytest.approx(target, abs=1e-12)
+    assert found["exponential~long-s0"].objective.distill_weight.end > 0.1
+
+
+SHORT = {"horizon": {"short": {"env.horizon": 6}}}
+WEIGHT = "objective.distill_weight"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"arms": {"a": {"objective.distil_weight.kind": "cosine"}}}, ["arms.a: ", "'objective.distill_weight.kind'?"]),
+        ({"arms": {"a": {f"{WEIGHT}.kind": "cosin"}}}, ["arms.a: ", "'cosin'", "'cosine'?"]),
+        ({"arms": {"a": {f"{WEIGHT}.kind": "exponential", f"{WEIGHT}.end": 0.0}}}, ["arms.a: ", "end > 0", "got 0.0"]),
+        ({"arms": {"a": {f"{WEIGHT}.end": {"match_mean_of": "b"}}}}, ["arms.a: ", "match_mean_of 'b'", "known: a"]),
+        ({"arms": {"a": {f"{WEIGHT}.end": {"match_mean_of": "a"}}}}, ["arms.a: ", "leads back to itself"]),
+        (
+            {"arms": {"a": {f"{WEIGHT}.anneal_fraction": {"match_mean_of": "b"}}, "b": {}}},
+            ["arms.a: ", "'anneal_fraction'"],
+        ),
+        (
+            {"arms": {"a": {f"{WEIGHT}.end": {"match_mean_of": "b"}}, "b": {f"{WEIGHT}.kind": "adaptive"}}},
+            ["arms.a: ", "use a closed form"],
+        ),
+        ({"factors": {"horizon": {"short": {"env.horizons": 6}}}}, ["factors.horizon.short: ", "'env.horizon'?"]),
+        ({"factors": SHORT, "arms": {"a": {"env.horizon": 4}}}, ["arms.a: ", "'env.horizon' is already set"]),
+        ({"base": {"objective.kind": "sft"}, "controls": ["opd"]}, ["controls.opd: ", "'sft'"]),
+        ({"base": "presets/none_such"}, ["'presets/none_such'"]),
+        ({"base": {"steps": 0}}, ["base: steps", "got 0"]),
+    ],
+)
+def test_bad_studies_are_one_line_that_names_the_place(write_study, changes, words):
+    with pytest.raises(UserError) as caught:
+        plan_of(write_study(**changes))
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in ["small.yaml: ", *words] if "presets" not in words[0] else words:
+        assert word in message
+
+
+def test_the_definition_holds_what_decides_results_and_nothing_else(write_study):
+    first = plan_of(write_study())
+    assert (
+        plan_of(write_study(concurrency=2, resources={"cpu": 2}, question="Other words?")).definition
+        == first.definition
+    )
+    for changes in ({"seeds": 3}, {"metric": {"last": 3}}, {"hypotheses": ["fast > slow"]}, {"base": {"steps": 41}}):
+        assert plan_of(write_study(**changes)).definition != first.definition
