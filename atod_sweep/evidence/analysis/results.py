@@ -20,6 +20,7 @@ from atod_sweep.config.search import Objective
 from atod_sweep.config.study import Hypothesis, Metric
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.stats.intervals import Array
+from atod_sweep.records import ledger
 from atod_sweep.records.rows import Row, read_rows
 
 Levels = dict[str, str]
@@ -235,14 +236,15 @@ def label(levels: Levels) -> str:
 
 def load(run_dir: Path) -> Results:
     """Read a run's ledger. UserError if the folder has none, if it names no study, or if a row is damaged."""
-    path = run_dir / "ledger.jsonl"
+    path = run_dir / ledger.NAME
     if not path.is_file():
         raise UserError(f"{run_dir}: holds no ledger.jsonl; give the folder of a run, for example runs/quickstart")
-    rows = read_rows(path)
-    studies = tuple(row for row in rows if row["event"] == "study")
+    rows = ledger.read(run_dir)
+    history = ledger.fold(rows)
+    studies = history.studies
     if not studies:
         raise UserError(f"{path}: names no study; its run stopped before it began")
-    trials = list({row["trial"]: row for row in rows if row["event"] == "trial"}.values())
+    trials = list(history.trials.values())
     explored: list[Row] = []
     if "search" in studies[-1]:
         # What a search selected on is optimistic: only the fresh seeds that confirm its choice are evidence.
