@@ -24,6 +24,6 @@ def refuse_poorer(results: Results, folder: Path) -> None:
     if before > sum(row["n"] for row in csv_files.curves(results)):
         raise UserError(
             f"{folder}: holds a report made with trials' records that are not here now ({len(lost)} of {len(done)} are "
-            f"missing or cut short), so a rebuilt one would lose its curves; bring back {results.folder / 'trials'}, or "
-            "write the poorer report elsewhere with --out"
+            f"missing or cut short), so a rebuilt one would lose its curves; bring back {results.folder / 'trials'}, "
+            "or write the poorer report elsewhere with --out"
         )
