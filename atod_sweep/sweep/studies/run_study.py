@@ -13,7 +13,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import beyond_extension
-from atod_sweep.sweep.record.rundir import Intent
+from atod_sweep.sweep.record.rundir import Intent, is_stillborn
 from atod_sweep.sweep.session import Options, Outcome, Session, Work, execute_work
 from atod_sweep.sweep.studies.plan import MATCH, Plan, resolve
 from atod_sweep.sweep.studies.until_decided import Rule, in_blocks
@@ -91,6 +91,8 @@ def resume_run(run_dir: Path, **options: Any) -> Outcome:
     """Finish the study or search in a folder, from what the folder holds."""
     history = ledger.fold(ledger.read(run_dir))
     if history.study is None:
+        if (run_dir / ledger.NAME).is_file() or (run_dir.is_dir() and is_stillborn(run_dir)):
+            raise UserError(f"{run_dir}: its run stopped before it began; start it again: atod-sweep run STUDY.yaml")
         raise UserError(f"{run_dir}: holds no ledger of a study; give the folder of a run, for example runs/quickstart")
     if "search" in history.study:
         from atod_sweep.sweep.searches.run_search import resume_search
