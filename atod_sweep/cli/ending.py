@@ -42,7 +42,10 @@ def conclude(run_dir: Path) -> None:
         write_best(run_dir)
     except UserError as nothing_to_export:  # every trial failed, say: the report states it
         typer.echo(f"no schedule exported: {nothing_to_export}", err=True)
-    write(run_dir, NUMERICS)
+    try:
+        write(run_dir, NUMERICS)
+    except UserError as richer_one_there:
+        typer.echo(f"no new report: {richer_one_there}", err=True)
 
 
 def close(outcome: Any, json_output: bool, extensible: bool = False) -> None:

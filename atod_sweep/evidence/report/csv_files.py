@@ -35,7 +35,7 @@ def write(results: Results, folder: Path, search: Searched | None = None) -> tup
         "breadth": _breadth(results),
         **(_search(search) if search else {}),
         "reaching_the_teacher": _reaching(results),
-        "curves": _curves(results),
+        "curves": curves(results),
     }
     folder.mkdir(parents=True, exist_ok=True)
     return tuple(write_rows(folder / f"{name}.csv", rows) for name, rows in content.items() if rows)
@@ -141,12 +141,20 @@ def _search(found: Searched) -> dict[str, list[Record]]:
 
 def _reaching(results: Results) -> list[Record]:
     return [
-        {"arm": r.arm, **r.levels, "teacher": r.level, "seeds": r.seeds, "reached": r.reached, **r.median}
+        {
+            "arm": r.arm,
+            **r.levels,
+            "teacher": r.level,
+            "seeds": r.seeds,
+            "unknown": r.unknown,
+            "reached": r.reached,
+            **r.median,
+        }
         for r in reach_teacher(results)
     ]
 
 
-def _curves(results: Results) -> list[Record]:
+def curves(results: Results) -> list[Record]:
     """The learning curves' means and intervals."""
     rows: list[Record] = []
     for levels in results.conditions:
