@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from atod_sweep.records.status import Status
 from atod_sweep.sweep.trials.jobs import Row
 
 _ENDED = ("COMPLETE", "PRUNED", "FAILED")
@@ -81,7 +82,7 @@ def clock(seconds: float) -> str:
 def _result(row: Row, metric: str) -> str:
     if row["error"]:
         error = row["error"]
-        kind = error["type"] if error["status"] == "exception" else error["status"]
+        kind = error["type"] if error["status"] == Status.EXCEPTION else error["status"]
         return f"{kind}: {' '.join(error['message'].split())}"
     value = row["metrics"].get(metric)
     return f"{metric} {value:.3f}" if value is not None else ""
