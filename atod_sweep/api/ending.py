@@ -37,4 +37,7 @@ def conclude(run_dir: Path, say: Callable[[str], None]) -> None:
         write_best(run_dir)
     except UserError as nothing_to_export:  # every trial failed, say: the report states it
         say(f"no schedule exported: {nothing_to_export}")
-    write(run_dir, NUMERICS)
+    try:
+        write(run_dir, NUMERICS)
+    except UserError as richer_one_there:
+        say(f"no new report: {richer_one_there}")

@@ -16,6 +16,7 @@ from atod_sweep.config.train import model_key
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.ledger import History, Ledger
+from atod_sweep.records.rows import write_whole
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.mlflow.background import Background
@@ -187,18 +188,22 @@ class Session:
     # -- the run
 
     def prepare(self, show: Progress, row_id: str) -> Mirror | NoMirror:
-        """Models, the study row, MLflow: everything before the first trial."""
+        """The study row, MLflow, models: everything before the first trial.
+
+        The row comes first: models take minutes to build, and a run that is killed meanwhile is one to resume.
+        """
         how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
         self.row = {"id": row_id, "event": "study", **self.work.row, **how, "started_with": self.options.place}
+        write_whole(self.run_dir / self.work.file, self.work.text)
+        if provenance.is_news(self.history.study, self.row):
+            self.record(self.row)
         show.doing("opening MLflow")
         mirror = self._mirror(show)
         show.doing("looking for the teacher and the base student")
         self._models = ensure_models(self.work.configs, self.options.trainer, show)
         pairs = {key: asdict(models) for key, models in self._models.items()}
-        self.row |= {"models": next(iter(pairs.values())), "pairs": pairs}
-        (self.run_dir / self.work.file).write_text(self.work.text, encoding="utf-8")
-        if provenance.is_news(self.history.study, self.row):
-            self.record(self.row)
+        if provenance.are_others(self.history.study, pairs):
+            self.record({"event": "models", "models": next(iter(pairs.values())), "pairs": pairs})
         mirror.begin()
         return mirror
 

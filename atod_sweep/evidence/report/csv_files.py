@@ -42,7 +42,7 @@ def content(results: Results, search: Searched | None = None) -> dict[str, list[
         "breadth": _breadth(results),
         **(_search(search) if search else {}),
         "reaching_the_teacher": _reaching(results),
-        "curves": _curves(results),
+        "curves": curves(results),
     }
 
 
@@ -146,12 +146,20 @@ def _search(found: Searched) -> dict[str, list[Record]]:
 
 def _reaching(results: Results) -> list[Record]:
     return [
-        {"arm": r.arm, **r.levels, "teacher": r.level, "seeds": r.seeds, "reached": r.reached, **r.median}
+        {
+            "arm": r.arm,
+            **r.levels,
+            "teacher": r.level,
+            "seeds": r.seeds,
+            "unknown": r.unknown,
+            "reached": r.reached,
+            **r.median,
+        }
         for r in reach_teacher(results)
     ]
 
 
-def _curves(results: Results) -> list[Record]:
+def curves(results: Results) -> list[Record]:
     """The learning curves' means and intervals."""
     rows: list[Record] = []
     for levels in results.conditions:
