@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
-from atod_sweep.config.base import Record, content_hash
+from atod_sweep.config.base import LATER, Record, content_hash
 from atod_sweep.config.objective import Hybrid, Interpolated, Objective, Product, Thresholds
 from atod_sweep.config.schedules import ClosedFormSchedule, Constant, extremes
 
@@ -47,14 +47,11 @@ class TeacherRecipe(Record):
         default_factory=list, description="Horizons in the training mix, in turns; empty: the environment's own."
     )
     curriculum: list[Lesson] = Field(
-        default_factory=list, description="Easier settings to learn first, one after the other, before `steps`."
+        default_factory=list,
+        description="Easier settings to learn first, one after the other, before `steps`.",
+        json_schema_extra=LATER,
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, tasks and perturbations.")
-
-    @model_serializer(mode="wrap")
-    def _without_empty_curriculum(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As it was before there were curricula: hashes and recorded configs of such recipes stay what they are."""
-        return {key: value for key, value in dump(self).items() if key != "curriculum" or value}
 
 
 class StudentRecipe(TeacherRecipe):
