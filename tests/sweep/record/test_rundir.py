@@ -155,7 +155,6 @@ def test_a_kill_at_any_system_call_of_the_driver_costs_nothing(write_study, tmp_
 RESUME = """
 from pathlib import Path
 from fake_training import FAKE
-from grown_records import grown
 from no_mlflow import NoMlflow
 from atod_sweep.sweep import session
 from atod_sweep.sweep.studies.run_study import resume_run
