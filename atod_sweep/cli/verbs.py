@@ -185,6 +185,8 @@ def train(
     result = train_into(out, resolved, resume, lambda line: typer.echo(line, err=True), show)
     if not json_output:
         typer.echo(f"student  {out / 'student'}\nsuccess  {result.final['eval/success']:.3f}")
+        if "final/success" in result.final:
+            typer.echo(f"final    {result.final['final/success']:.3f}, on task sets that training never saw")
 
 
 @app.command()

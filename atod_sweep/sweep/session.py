@@ -178,7 +178,7 @@ class Session:
             memory_gb=resources.memory_gb,
             gpu=resources.gpu,
             also=self.work.also,
-            may_exit=self.options.backend == "ray" or self.at_a_time > 1,
+            may_exit=self.options.backend == "ray" or _local_workers(self.work, self.options) > 0,
         )
 
     def is_finished(self, trial: Trial) -> bool:
@@ -231,7 +231,7 @@ class Session:
         )
         try:
             if options.backend == "local":
-                local.run_local(source, sink, self.at_a_time)
+                local.run_local(source, sink, _local_workers(work, options))
             elif not source.finished:
                 show.doing("starting Ray")
                 concurrency = options.concurrency or work.concurrency
@@ -275,6 +275,11 @@ def at_a_time(work: Work, options: Options) -> int:
     return options.concurrency or work.concurrency or default
 
 
+def _local_workers(work: Work, options: Options) -> int:
+    env_ids = {config["env"]["id"] for config in work.configs}
+    return local.workers_for(at_a_time(work, options), options.concurrency, env_ids)
+
+
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> Outcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
     runner.check(options.backend, options.concurrency)
@@ -283,6 +288,7 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
             session = Session(work, run_dir, writer, history, options)
             _announce(show, work, options)
+            _name_lost(show, history)
             return _execute(session, history, show)
     finally:
         show.close()
@@ -334,11 +340,18 @@ def _close(tracker: Background, mirror: Mirror | NoMirror, status: str, show: Pr
         show.note(f"MLflow is behind the ledger ({tracker.problem}); catch up with: atod-sweep sync {run_dir}")
 
 
+def _name_lost(show: Progress, history: History) -> None:
+    """Trials that were under way when this run's process ended without a word: killed, or by a trial's own code."""
+    if lost := [trial for trial, row in history.trials.items() if row["state"] == "RUNNING"]:
+        text = f"under way when the last process was gone, and now tried again: {', '.join(lost)}"
+        show.note(text, event="lost", trials=lost)
+
+
 def _announce(show: Progress, work: Work, options: Options) -> None:
     width = at_a_time(work, options)
     where = f"{width} at a time on {runner.cpu_cores()} CPUs"
     if options.backend == "local" and width == 1:
-        where = "in this process"
+        where = "one at a time in a worker process" if _local_workers(work, options) else "in this process"
     elif options.address:
         where = f"on the Ray cluster at {options.address}"
     envs = sorted({config["env"]["id"] for config in work.configs})

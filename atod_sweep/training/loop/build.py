@@ -29,7 +29,7 @@ from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models.policy import Policy, checkpoint_activations, load_model, load_tokenizer
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.episodes import Player
-from atod_sweep.training.play.evaluate import evaluate
+from atod_sweep.training.play.evaluate import evaluate, evaluate_final
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
@@ -48,7 +48,7 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     tokenizer = load_tokenizer(source.path, source.gguf_file)
     policy = _student(config, source).to(accelerator.device).train()
     dtype = frozen_dtype(config.runtime.teacher_dtype, accelerator.device)
-    episodes = max(config.rollout.tasks * config.rollout.group_size, config.evaluation.tasks)
+    episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
     player = _player(config, tokenizer, source, policy.model, _batch(config, episodes))
     teacher, teacher_player = _teacher(config, refs, tokenizer, player, dtype, accelerator.device)
     algorithm = _algorithm(config, teacher, _reference(config, policy, dtype))
@@ -75,15 +75,23 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     return run
 
 
-def evaluate_saved(config: Train, source: Pretrained) -> dict[str, Any]:
-    """`eval/*` of a saved model on the config's held-out tasks."""
+def evaluate_saved(config: Train, source: Pretrained, final: bool) -> dict[str, Any]:
+    """`eval/*` of a saved model on the config's held-out tasks; with `final`, `final/*` on its final sets as well."""
     accelerator = _accelerator(config)
     model = load_model(source)
-    batch = _batch(config, config.evaluation.tasks)
+    batch = _batch(config, _most_tasks(config))
     player = _player(config, load_tokenizer(source.path, source.gguf_file), source, model, batch)
-    found = evaluate(Policy(model).to(accelerator.device), player, config.evaluation)
+    policy = Policy(model).to(accelerator.device)
+    found = evaluate(policy, player, config.evaluation)
+    if final:
+        found |= evaluate_final(policy, player, config.evaluation)
     batch.close()
     return found
+
+
+def _most_tasks(config: Train) -> int:
+    """The largest number of tasks that one evaluation plays."""
+    return max(config.evaluation.tasks, config.evaluation.final.tasks if config.evaluation.final else 0)
 
 
 def _accelerator(config: Train) -> Accelerator:

@@ -54,14 +54,16 @@ def test_ray_gives_what_the_local_backend_gives_and_outlives_dead_workers(write_
         "die": {"env.kwargs": {"fault": "die"}},
         "bug": {"env.kwargs": {"fault": "bug"}},
         "diverge": {"env.kwargs": {"fault": "diverge"}},
+        "exit": {"env.kwargs": {"fault": "exit"}},
+        "interrupt": {"env.kwargs": {"fault": "interrupt"}},
     }
     path = write_study(arms=arms, controls=["teacher"], seeds=1)
     on_ray = run_study(path, out=tmp_path / "ray", trainer=FAKE)
     printed = capfd.readouterr()
-    assert (on_ray.complete, on_ray.failed) == (3, 2)
+    assert (on_ray.complete, on_ray.failed) == (3, 4)
     lines = printed.out.splitlines()
     assert [line for line in lines if not line.startswith(("small", "teacher"))] == [
-        line for line in lines if "/5 " in line
+        line for line in lines if "/7 " in line
     ]
     assert printed.err == ""
     rows = [row for row in ledger.read(on_ray.run_dir) if row["event"] == "trial" and row["trial"] == "die-s0"]
