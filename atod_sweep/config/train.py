@@ -187,6 +187,17 @@ class Optimiser(Record):
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
 
 
+class Final(Record):
+    """Fresh held-out tasks that the finished student plays once: nobody has chosen anything by them.
+
+    None of them is a task of `evaluation.seed`, on which curves, searches and early stopping look, and no two sets
+    share one. Several sets show how much a result depends on the tasks. An environment with few tasks repeats them.
+    """
+
+    sets: int = Field(8, ge=4, description="Independent sets of tasks; intervals need at least four.")
+    tasks: int = Field(512, ge=1, description="Tasks per set.")
+
+
 class Evaluation(Record):
     """Success on a fixed set of held-out tasks, with a generator of its own."""
 
@@ -199,6 +210,11 @@ class Evaluation(Record):
     )
     temperature: float = Field(0.4, ge=0, description="Sampling temperature; 0 is greedy.")
     seed: int = Field(1, ge=0, description="Seed of the held-out task set and of sampling on it.")
+    final: Final | None = Field(
+        None,
+        description="Task sets played once, at the end, which claims are then judged by (final/success); null: none.",
+        json_schema_extra=LATER,
+    )
 
     @model_validator(mode="after")
     def _different_attempts(self) -> Evaluation:
