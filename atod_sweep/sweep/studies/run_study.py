@@ -66,7 +66,7 @@ def _study_file(
         changes["base"] = _overridden(study, flatten(overrides), str(path))
         text = dump_yaml(load_yaml(path) | {"base": changes["base"]})  # the run's folder shall say what ran
     if changes:
-        study = validate(Study, study.model_dump() | changes, str(path))
+        study = validate(Study, study.model_dump(exclude_unset=True) | changes, str(path))
     return _work(study, path.parent, str(path), text, rule)
 
 
