@@ -36,8 +36,11 @@ from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import frozen_dtype, keep_freed_memory, use_threads
 
 
-def assemble(config: Train, directory: Path, resume: bool) -> Run:
-    """A trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none)."""
+def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False) -> Run:
+    """A trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none).
+
+    `mutable`: that checkpoint may come from other schedules and rates.
+    """
     accelerator = _accelerator(config)
     _check_tasks(config, accelerator.num_processes)
     refs = models.ensure(config)
@@ -64,7 +67,7 @@ def assemble(config: Train, directory: Path, resume: bool) -> Run:
     )
     wrapped, optimiser = accelerator.prepare(policy, _optimiser(config, policy))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
-    run = Run(config, directory, accelerator, stage, player, algorithm, updater, tokenizer)
+    run = Run(config, directory, accelerator, stage, player, algorithm, updater, tokenizer, mutable)
     if resume:
         run.restore()
     elif accelerator.is_main_process:  # or a later resume would take up what an earlier run left here

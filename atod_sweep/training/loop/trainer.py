@@ -29,7 +29,9 @@ def _silent(_: list[Row]) -> None:
     """Report to nobody."""
 
 
-def train(config: Train, directory: Path, report: Report = _silent, resume: bool = False) -> Result:
+def train(
+    config: Train, directory: Path, report: Report = _silent, resume: bool = False, mutable: bool = False
+) -> Result:
     """Train one student.
 
     `report` gets every row of metrics, evaluation by evaluation: the first call holds the evaluation at step 0, one
@@ -37,9 +39,10 @@ def train(config: Train, directory: Path, report: Report = _silent, resume: bool
     reports, for all of them.
     Checkpoints go to `directory/checkpoint`, the trained student to `directory/student`; with `resume`, training goes
     on from the newest whole checkpoint there, and every later row is what an uninterrupted run would have reported.
+    With `mutable`, the checkpoint may also come from a config with other schedules, weights, rate or temperature.
     Raises UserError for a config that cannot run here, and TrialError for a trial that cannot go on.
     """
-    run = assemble(config, directory, resume)
+    run = assemble(config, directory, resume, mutable)
     if not run.accelerator.is_main_process:
         report = _silent
     rows = run.unreported

@@ -13,9 +13,10 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.rows import read_rows
 from atod_sweep.sweep import session
+from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.run_search import run_search
 from atod_sweep.sweep.studies.plan import resolve
-from atod_sweep.sweep.studies.run_study import resume_run, run_study
+from atod_sweep.sweep.studies.run_study import run_study
 
 BASE = {"steps": 40, "evaluation.every": 10, "optimiser.lr": 0.01, "evaluation.final": {"sets": 4, "tasks": 8}}
 CLAIMS = ["fast > slow", "fast > slow on eval/success", "fast = slow on eval/turns within 0.5"]
