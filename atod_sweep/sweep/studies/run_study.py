@@ -100,9 +100,11 @@ def resume_run(run_dir: Path, **options: Any) -> Outcome:
         return resume_search(run_dir, history.study, Options(**options))
     path, definition = run_dir / "study.yaml", history.study["definition"]
     base = history.study.get("base", definition["base"])  # older ledgers hold it with the horizons of its environment
-    data = load_yaml(path) | {"name": run_dir.name, "base": base, "seeds": definition["seeds"]}
+    recorded = {key: definition[key] for key in ("seeds", "hypotheses")}
+    data = load_yaml(path) | {"name": run_dir.name, "base": base, **recorded}
     rule = Rule(**definition["sequential"]) if "sequential" in definition else None
-    work = _work(validate(Study, data, str(path)), run_dir, str(path), path.read_text(encoding="utf-8"), rule)
+    study = validate(Study, data, str(path), context={"recorded": True})
+    work = _work(study, run_dir, str(path), path.read_text(encoding="utf-8"), rule)
     return execute_work(work, run_dir, Intent(resume=True), Options(**options))
 
 
@@ -122,6 +124,7 @@ def study_work(plan: Plan, text: str) -> Work:
             "base": plan.base,
             "reference": study.reference_arm,
             "metric": study.metric.model_dump(mode="json"),
+            "bars": study.bars.model_dump(mode="json"),
             "hypotheses": [{**claim.model_dump(mode="json"), "sentence": str(claim)} for claim in study.hypotheses],
             "arms": list(study.arms),
             "controls": list(study.controls),
