@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
 
+from atod_sweep.envs.children import settle, started_safely
 from atod_sweep.sweep.backends.ray import Sink, stoppable
 from atod_sweep.sweep.trials.attempt import execute
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, death, interrupted, pruned
@@ -122,7 +123,8 @@ class _Pool:
 
     def run(self) -> None:
         """Until the source has nothing left."""
-        resource_tracker.ensure_running()  # its start would undo what `_shielded` does
+        with started_safely():
+            resource_tracker.ensure_running()  # its start would undo what `_shielded` does
         try:
             while self._hand_out():
                 for worker in self._talking():
@@ -156,7 +158,7 @@ class _Pool:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         worker = _Worker(context.Process(target=_serve, args=(theirs,), name="atod-sweep-worker"), ours)
-        with _shielded():
+        with _shielded(), started_safely():
             worker.process.start()
             self._workers.append(worker)
         theirs.close()
@@ -208,6 +210,7 @@ def _shielded() -> Iterator[None]:
 
 def _serve(pipe: Connection) -> None:
     """Attempts as they come, until the driver is gone."""
+    settle()
     driver = multiprocessing.parent_process()
     assert driver is not None
     threading.Thread(target=_follow, args=(driver,), name="driver", daemon=True).start()
