@@ -54,14 +54,12 @@ def test_a_model_that_names_code(keys, kind, received):
         with pytest.raises(UserError, match="cannot be loaded") as error:
             load_model(Pretrained(path=str(received)))
         assert len(str(error.value).splitlines()) == 1
+        assert ("brings code of its own" in str(error.value)) == ("AutoConfig" in keys)
 
 
-@pytest.mark.parametrize("name", ["PreTrainedTokenizerFast", "Evil"])
-def test_a_tokenizer_that_names_code(name, received):
-    amend(
-        received, "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Evil", "evil.Evil"]}, tokenizer_class=name
-    )
-    try:
-        assert load_tokenizer(received).get_vocab() == tokenizer().get_vocab()
-    except UserError as error:
-        assert len(str(error).splitlines()) == 1
+def test_a_tokenizer_that_names_code(received):
+    amend(received, "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Evil", "evil.Evil"]})
+    assert load_tokenizer(received).get_vocab() == tokenizer().get_vocab()
+    amend(received, "tokenizer_config.json", tokenizer_class="Evil")
+    with pytest.raises(UserError, match="brings code of its own, which is never run"):
+        load_tokenizer(received)
