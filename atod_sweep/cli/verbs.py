@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from atod_sweep.cli.ending import close, conclude, judge
+from atod_sweep.cli.ending import close
 from atod_sweep.cli.options import (
     DryRun,
     JsonEvents,
@@ -56,37 +56,24 @@ def run(
     json_output: JsonEvents = False,
 ) -> None:
     """Run an ablation study: train every arm x seed, record, report, export the best schedule."""
-    from atod_sweep.config.base import parse_assignments
-    from atod_sweep.sweep.studies.run_study import dry_run as estimate
-    from atod_sweep.sweep.studies.run_study import run_study
-    from atod_sweep.sweep.studies.until_decided import rule_for
+    with closing(options.display(json_output)) as show:
+        from atod_sweep import api
+        from atod_sweep.config.base import parse_assignments
+        from atod_sweep.sweep.studies.until_decided import rule_for
 
-    admit(study)
-    changes = parse_assignments(overrides or [])
-    rule = rule_for(until_decided, max_seeds=max_seeds, block=block)
-    if dry_run:
-        found = estimate(
-            study,
-            overrides=changes,
-            seeds=seeds,
-            until_decided=rule,
-            backend=options.backend,
-            concurrency=options.concurrency,
+        admit(study)
+        changes = parse_assignments(overrides or [])
+        rule = rule_for(until_decided, max_seeds=max_seeds, block=block)
+        if dry_run:
+            from atod_sweep.sweep.studies.run_study import dry_run as estimate
+
+            found = estimate(study, overrides=changes, seeds=seeds, until_decided=rule, show=show, **options.place())
+            typer.echo("\n".join(found.lines()))
+            return
+        done = api.run(
+            study, overrides=changes, seeds=seeds, until_decided=rule or False, show=show, **options.keywords()
         )
-        typer.echo("\n".join(found.lines()))
-        return
-
-    outcome = run_study(
-        study,
-        overrides=changes,
-        seeds=seeds,
-        until_decided=rule,
-        json_output=json_output,
-        after=conclude,
-        judge=judge,
-        **asdict(options),
-    )
-    close(outcome, json_output, extensible=not until_decided)
+        close(done, json_output, extensible=not until_decided)
 
 
 @app.command()
@@ -98,13 +85,13 @@ def resume(
     json_output: JsonEvents = False,
 ) -> None:
     """Go on with an interrupted run, from what its folder holds."""
-    from atod_sweep.records.rows import read_rows
-    from atod_sweep.sweep.studies.run_study import resume_run
+    with closing(options.display(json_output)) as show:
+        from atod_sweep import api
+        from atod_sweep.records.rows import read_rows
 
-    words = [word for row in read_rows(run_dir / "ledger.jsonl") for word in row.get("argv", [])]
-    admit(*(Path(word) for word in words if word.endswith((".yaml", ".yml"))))
-    outcome = resume_run(run_dir, json_output=json_output, after=conclude, judge=judge, **asdict(options))
-    close(outcome, json_output)
+        words = [word for row in read_rows(run_dir / "ledger.jsonl") for word in row.get("argv", [])]
+        admit(*(Path(word) for word in words if word.endswith((".yaml", ".yml"))))
+        close(api.resume(run_dir, show=show, **options.keywords()), json_output)
 
 
 @app.command()
@@ -119,31 +106,20 @@ def search(
     json_output: JsonEvents = False,
 ) -> None:
     """Search a space with Optuna, then confirm the best configurations on fresh seeds."""
-    from atod_sweep.config.base import parse_assignments
-    from atod_sweep.sweep.searches.run_search import dry_run as estimate
-    from atod_sweep.sweep.searches.run_search import run_search
+    with closing(options.display(json_output)) as show:
+        from atod_sweep import api
+        from atod_sweep.config.base import parse_assignments
 
-    admit(space)
-    changes = parse_assignments(overrides or [])
-    if dry_run:
-        found = estimate(
-            space,
-            overrides=changes,
-            configurations=configurations,
-            backend=options.backend,
-            concurrency=options.concurrency,
-        )
-        typer.echo("\n".join(found.lines()))
-        return
-    outcome = run_search(
-        space,
-        overrides=changes,
-        configurations=configurations,
-        json_output=json_output,
-        after=conclude,
-        **asdict(options),
-    )
-    close(outcome, json_output)
+        admit(space)
+        changes = parse_assignments(overrides or [])
+        if dry_run:
+            from atod_sweep.sweep.searches.run_search import dry_run as estimate
+
+            found = estimate(space, overrides=changes, configurations=configurations, show=show, **options.place())
+            typer.echo("\n".join(found.lines()))
+            return
+        done = api.search(space, overrides=changes, configurations=configurations, show=show, **options.keywords())
+        close(done, json_output)
 
 
 @spaces.command("show")
@@ -207,6 +183,8 @@ def train(
     result = train_into(out, resolved, resume, lambda line: typer.echo(line, err=True), show)
     if not json_output:
         typer.echo(f"student  {out / 'student'}\nsuccess  {result.final['eval/success']:.3f}")
+        if "final/success" in result.final:
+            typer.echo(f"final    {result.final['final/success']:.3f}, on task sets that training never saw")
 
 
 @app.command()

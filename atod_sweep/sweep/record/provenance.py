@@ -43,6 +43,16 @@ def is_news(old: Row | None, row: Row) -> bool:
     return any(old.get(key) != row[key] for key in keys)
 
 
+def are_others(old: Row | None, pairs: dict[str, Row]) -> bool:
+    """True if these pairs of models, by their key, are not all on record."""
+    known = (old or {}).get("pairs", {})
+    return any(key not in known or _digests(known[key]) != _digests(pair) for key, pair in pairs.items())
+
+
+def _digests(pair: Row) -> dict[str, str | None]:
+    return {role: ref and ref["digest"] for role, ref in pair.items()}
+
+
 def versions() -> dict[str, str]:
     """Package -> version, Python included."""
     found = {"python": platform.python_version()}
