@@ -267,7 +267,10 @@ def export(
 
 
 @app.command()
-def verify(bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle or model.")]) -> None:
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle or model.")],
+    trust: Annotated[bool, typer.Option("--trust", help="Run the code that the bundle brings (kind: custom).")] = False,
+) -> None:
     """Re-derive everything in a bundle, or check and play an exported model; fail on any difference."""
     from atod_sweep.export.schedule.verify import verify as check
     from atod_sweep.export.student import model
@@ -277,7 +280,7 @@ def verify(bundle: Annotated[Path, typer.Argument(help="Folder of an exported bu
 
         lines = model.verify(bundle, evaluate_student)
     else:
-        lines = check(bundle)
+        lines = check(bundle, trust)
     for line in lines:
         typer.echo(line)
 
