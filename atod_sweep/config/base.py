@@ -206,6 +206,8 @@ def with_overrides(model: type[BaseModel], data: Mapping[str, Any], overrides: M
                 if "kind" in cls.model_fields and cls.model_fields["kind"].default == overrides[key]:
                     for stale in set(node) - set(cls.model_fields):
                         del node[stale]
+        if last == "path":
+            node.pop("source", None)  # the hash of the code that another path named
         node[last] = overrides[key]
     return result
 
