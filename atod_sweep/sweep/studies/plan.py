@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from atod_sweep.config.base import content_hash, validate, with_overrides
 from atod_sweep.config.files import flatten, train_data
-from atod_sweep.config.study import Metric, Study
+from atod_sweep.config.study import Bars, Metric, Study
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.objective import schedules
@@ -126,6 +126,7 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
 def _definition(study: Study, base: dict[str, Any]) -> dict[str, Any]:
     """Everything that decides results and verdicts; where and how fast trials run is not in it."""
     return {
+        **({"bars": study.bars.model_dump(mode="json")} if study.bars != Bars() else {}),  # older runs hold none
         "base": base,
         "arms": {name: flatten(overrides) for name, overrides in study.arms.items()},
         "controls": list(study.controls),
