@@ -31,11 +31,31 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+TRAIN, READ, PLAY = "Train", "Read and export", "Look around"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from atod_sweep import __version__
+
+        typer.echo(f"atod-sweep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
 spaces = typer.Typer(help="Search spaces: show.", no_args_is_help=True)
-app.add_typer(spaces, name="space")
+app.add_typer(spaces, name="space", rich_help_panel=PLAY)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 @with_run_options
 def run(
     *,
@@ -76,7 +96,7 @@ def run(
         close(done, json_output, extensible=not until_decided)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 @with_run_options
 def resume(
     *,
@@ -96,7 +116,7 @@ def resume(
         close(api.resume(run_dir, show=show, **options.keywords()), json_output)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 @with_run_options
 def search(
     *,
@@ -135,7 +155,7 @@ def show_space(
     typer.echo("\n".join(space_lines(file, samples)))
 
 
-@app.command()
+@app.command(rich_help_panel=READ)
 def sync(
     run_dir: Annotated[Path, typer.Argument(help="Folder of a run that nobody is writing.")],
     tracking_uri: TrackingUri = None,
@@ -147,7 +167,7 @@ def sync(
     typer.echo(f"{catch_up(run_dir, tracking_uri or default_uri(run_dir.parent))} trials are in MLflow")
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def train(
     config: Annotated[str, typer.Argument(help="Trainer config: presets/NAME or a YAML file.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Dotted overrides, for example steps=100.")] = None,
@@ -189,7 +209,7 @@ def train(
             typer.echo(f"final    {result.final['final/success']:.3f}, on task sets that training never saw")
 
 
-@app.command()
+@app.command(rich_help_panel=READ)
 def report(
     run_dir: RunDir,
     formats: Annotated[
@@ -206,7 +226,7 @@ def report(
     typer.echo("\n".join(f"{name:10}{path}" for name, path in paths.documents.items()))
 
 
-@app.command()
+@app.command(rich_help_panel=READ)
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
     all_claims: Annotated[
@@ -220,7 +240,7 @@ def compare(
     typer.echo("\n".join(text(runs, all_claims, NUMERICS)))
 
 
-@app.command()
+@app.command(rich_help_panel=READ)
 def export(
     run_dir: RunDir,
     to: Annotated[
@@ -268,7 +288,7 @@ def export(
         typer.echo(f"registered       models:/{register}/{version}")
 
 
-@app.command()
+@app.command(rich_help_panel=READ)
 def verify(bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle or model.")]) -> None:
     """Re-derive everything in a bundle, or check and play an exported model; fail on any difference."""
     from atod_sweep.export.schedule.verify import verify as check
@@ -284,7 +304,7 @@ def verify(bundle: Annotated[Path, typer.Argument(help="Folder of an exported bu
         typer.echo(line)
 
 
-@app.command()
+@app.command(rich_help_panel=PLAY)
 def envs(
     env: Annotated[
         str | None, typer.Argument(help="Print this one's card: rules, limits, the demonstrator's flaw.")
@@ -302,7 +322,7 @@ def envs(
         typer.echo(line)
 
 
-@app.command()
+@app.command(rich_help_panel=PLAY)
 def play(
     env: Annotated[str, typer.Argument(help="Shipped family, module:Class, or a Gymnasium id.")],
     overrides: Annotated[
@@ -347,7 +367,7 @@ def play(
     playing.play(config, choose, range(seed, seed + episodes), "eval" if held_out else "train", typer.echo)
 
 
-@app.command()
+@app.command(rich_help_panel=PLAY)
 def schema(
     what: Annotated[str, typer.Argument(help="study, search, or train for a trainer config.")] = "study",
 ) -> None:
