@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atod_sweep.cli import folders  # noqa: F401  (its verbs join the app)
-from atod_sweep.cli.verbs import app, main
+from atod_sweep.cli import folders, looking, reading, running  # noqa: F401  (their verbs join the app)
+from atod_sweep.cli.app import app, main
 
 __all__ = ["app", "main"]

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from atod_sweep.cli.verbs import app
+from atod_sweep.cli.app import PLAY, app
 from atod_sweep.errors import UserError
 
-HERE = "Look around"
 
-
-@app.command("list", rich_help_panel=HERE)
+@app.command("list", rich_help_panel=PLAY)
 def shipped() -> None:
     """List the studies, search spaces and trainer configs that ship with the package."""
     from atod_sweep.config.files import preset_names
@@ -34,7 +32,7 @@ def shipped() -> None:
         typer.echo(f"  presets/{name}")
 
 
-@app.command(rich_help_panel=HERE)
+@app.command(rich_help_panel=PLAY)
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to write into; made if it is not there.")] = Path("."),
 ) -> None:
@@ -57,7 +55,7 @@ def init(
     typer.echo(f"\nnext  atod-sweep run {folder / 'study.yaml'}")
 
 
-@app.command(rich_help_panel=HERE)
+@app.command(rich_help_panel=PLAY)
 def status(
     run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")],
 ) -> None:
@@ -68,7 +66,7 @@ def status(
         typer.echo(line)
 
 
-@app.command("ls", rich_help_panel=HERE)
+@app.command("ls", rich_help_panel=PLAY)
 def runs(
     out: Annotated[Path, typer.Argument(help="Folder that holds one subfolder per run.")] = Path("runs"),
 ) -> None:
