@@ -17,6 +17,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.records.rows import write_whole
+from atod_sweep.sweep import preflight
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.mlflow.background import Background
@@ -285,6 +286,7 @@ def _local_workers(work: Work, options: Options) -> int:
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> Outcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
     runner.check(options.backend, options.concurrency)
+    preflight.check(work.configs, work.resources, is_cluster=options.address is not None)
     show = options.show or progress.choose()
     try:
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
