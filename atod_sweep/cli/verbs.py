@@ -165,10 +165,11 @@ def sync(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Bring MLflow up to a run's ledger."""
-    from atod_sweep.sweep.mlflow.mirror import default_uri
-    from atod_sweep.sweep.mlflow.mirror import sync as catch_up
+    from atod_sweep.sweep.mlflow.stores import default_uri
+    from atod_sweep.sweep.mlflow.sync import sync as catch_up
 
-    typer.echo(f"{catch_up(run_dir, tracking_uri or default_uri(run_dir.parent))} trials are in MLflow")
+    total = catch_up(run_dir, tracking_uri or default_uri(run_dir.parent), typer.echo)
+    typer.echo(f"{total} trials are in MLflow")
 
 
 @app.command()
@@ -283,8 +284,8 @@ def export(
     folder = student.write(run_dir, out or run_dir / "export" / "model", save_standalone, levels or None)
     typer.echo(f"model            {folder}")
     if register is not None:
-        from atod_sweep.sweep.mlflow.mirror import default_uri
         from atod_sweep.sweep.mlflow.model_registry import register as enter
+        from atod_sweep.sweep.mlflow.stores import default_uri
 
         version = enter(run_dir, folder, register, tracking_uri or default_uri(run_dir.parent))
         typer.echo(f"registered       models:/{register}/{version}")

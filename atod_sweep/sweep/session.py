@@ -19,7 +19,8 @@ from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.mlflow.background import Background
-from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror, NotInstalled, default_uri
+from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror, NotInstalled
+from atod_sweep.sweep.mlflow.stores import default_uri
 from atod_sweep.sweep.models import ensure_models
 from atod_sweep.sweep.record import progress, provenance
 from atod_sweep.sweep.record.progress import Progress, Scoreboard
@@ -30,7 +31,6 @@ from atod_sweep.sweep.trials.jobs import Job, Trainer
 from atod_sweep.sweep.trials.source import Source
 
 FINISHED = ("COMPLETE", "PRUNED")
-MLFLOW_PATIENCE = 60.0  # seconds that the end of a run waits for MLflow
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Session:
 
     # -- the run
 
-    def prepare(self, show: Progress, row_id: str) -> Mirror | NoMirror:
+    def prepare(self, show: Progress, row_id: str) -> Background:
         """Models, the study row, MLflow: everything before the first trial."""
         how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
         self.row = {"id": row_id, "event": "study", **self.work.row, **how}
@@ -189,14 +189,16 @@ class Session:
         (self.run_dir / self.work.file).write_text(self.work.text, encoding="utf-8")
         if provenance.is_news(self.history.study, self.row):
             self.record(self.row)
-        mirror.begin()
-        return mirror
+        tracker = Background(mirror, self.run_dir, show.note)
+        tracker.begin()
+        return tracker
 
     def _mirror(self, show: Progress) -> Mirror | NoMirror:
         """MLflow, which is optional unless a store was named."""
         uri = self.options.tracking_uri
         try:
-            return Mirror(uri or default_uri(self.run_dir.parent), self.run_dir, self.row | {"time": time.time()})
+            row = self.row | {"time": time.time()}
+            return Mirror(uri or default_uri(self.run_dir.parent), self.run_dir, row, show.note)
         except NotInstalled:
             if uri is not None:
                 raise
@@ -254,8 +256,7 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
     with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
         session = Session(work, run_dir, writer, history, options)
         _announce(show, work, options)
-        mirror = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
-        tracker = Background(mirror, run_dir)
+        tracker = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
         for old in history.trials.values():
             tracker.add(old)
         try:
@@ -266,9 +267,9 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
             if not stopped and options.after is not None:
                 options.after(run_dir)
         except BaseException:
-            _close(tracker, mirror, "FAILED", show, run_dir)
+            tracker.close("FAILED")
             raise
-        _close(tracker, mirror, "KILLED" if stopped else "FINISHED", show, run_dir)
+        tracker.close("KILLED" if stopped else "FINISHED")
     return outcome
 
 
@@ -284,16 +285,6 @@ def _outcome(session: Session, history: History, stopped: bool) -> Outcome:
         failures=tuple(row for row in history.trials.values() if row["state"] == "FAILED"),
         min_complete=session.work.min_complete,
     )
-
-
-def _close(tracker: Background, mirror: Mirror | NoMirror, status: str, show: Progress, run_dir: Path) -> None:
-    behind = not tracker.close(MLFLOW_PATIENCE)
-    try:
-        mirror.end(status)
-    except Exception as error:  # the ledger has everything; MLflow is a mirror that can be caught up
-        tracker.problem, behind = " ".join(str(error).split())[:200], True
-    if behind:
-        show.note(f"MLflow is behind the ledger ({tracker.problem}); catch up with: atod-sweep sync {run_dir}")
 
 
 def _announce(show: Progress, work: Work, options: Options) -> None:
