@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
+import traceback
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from atod_sweep.cli.ending import close, conclude, judge
+from atod_sweep.cli.ending import close
 from atod_sweep.cli.options import (
     DryRun,
     JsonEvents,
@@ -56,37 +57,24 @@ def run(
     json_output: JsonEvents = False,
 ) -> None:
     """Run an ablation study: train every arm x seed, record, report, export the best schedule."""
-    from atod_sweep.config.base import parse_assignments
-    from atod_sweep.sweep.studies.run_study import dry_run as estimate
-    from atod_sweep.sweep.studies.run_study import run_study
-    from atod_sweep.sweep.studies.until_decided import rule_for
+    with closing(options.display(json_output)) as show:
+        from atod_sweep import api
+        from atod_sweep.config.base import parse_assignments
+        from atod_sweep.sweep.studies.until_decided import rule_for
 
-    _find_modules_beside(study)
-    changes = parse_assignments(overrides or [])
-    rule = rule_for(until_decided, max_seeds=max_seeds, block=block)
-    if dry_run:
-        found = estimate(
-            study,
-            overrides=changes,
-            seeds=seeds,
-            until_decided=rule,
-            backend=options.backend,
-            concurrency=options.concurrency,
+        _find_modules_beside(study)
+        changes = parse_assignments(overrides or [])
+        rule = rule_for(until_decided, max_seeds=max_seeds, block=block)
+        if dry_run:
+            from atod_sweep.sweep.studies.run_study import dry_run as estimate
+
+            found = estimate(study, overrides=changes, seeds=seeds, until_decided=rule, show=show, **options.place())
+            typer.echo("\n".join(found.lines()))
+            return
+        done = api.run(
+            study, overrides=changes, seeds=seeds, until_decided=rule or False, show=show, **options.keywords()
         )
-        typer.echo("\n".join(found.lines()))
-        return
-
-    outcome = run_study(
-        study,
-        overrides=changes,
-        seeds=seeds,
-        until_decided=rule,
-        json_output=json_output,
-        after=conclude,
-        judge=judge,
-        **asdict(options),
-    )
-    close(outcome, json_output, extensible=not until_decided)
+        close(done, json_output, extensible=not until_decided)
 
 
 @app.command()
@@ -98,15 +86,15 @@ def resume(
     json_output: JsonEvents = False,
 ) -> None:
     """Go on with an interrupted run, from what its folder holds."""
-    from atod_sweep.records.rows import read_rows
-    from atod_sweep.sweep.studies.run_study import resume_run
+    with closing(options.display(json_output)) as show:
+        from atod_sweep import api
+        from atod_sweep.records.rows import read_rows
 
-    for row in read_rows(run_dir / "ledger.jsonl"):
-        for word in row.get("argv", []):
-            if word.endswith((".yaml", ".yml")):
-                _find_modules_beside(Path(word))
-    outcome = resume_run(run_dir, json_output=json_output, after=conclude, judge=judge, **asdict(options))
-    close(outcome, json_output)
+        for row in read_rows(run_dir / "ledger.jsonl"):
+            for word in row.get("argv", []):
+                if word.endswith((".yaml", ".yml")):
+                    _find_modules_beside(Path(word))
+        close(api.resume(run_dir, show=show, **options.keywords()), json_output)
 
 
 @app.command()
@@ -121,31 +109,20 @@ def search(
     json_output: JsonEvents = False,
 ) -> None:
     """Search a space with Optuna, then confirm the best configurations on fresh seeds."""
-    from atod_sweep.config.base import parse_assignments
-    from atod_sweep.sweep.searches.run_search import dry_run as estimate
-    from atod_sweep.sweep.searches.run_search import run_search
+    with closing(options.display(json_output)) as show:
+        from atod_sweep import api
+        from atod_sweep.config.base import parse_assignments
 
-    _find_modules_beside(space)
-    changes = parse_assignments(overrides or [])
-    if dry_run:
-        found = estimate(
-            space,
-            overrides=changes,
-            configurations=configurations,
-            backend=options.backend,
-            concurrency=options.concurrency,
-        )
-        typer.echo("\n".join(found.lines()))
-        return
-    outcome = run_search(
-        space,
-        overrides=changes,
-        configurations=configurations,
-        json_output=json_output,
-        after=conclude,
-        **asdict(options),
-    )
-    close(outcome, json_output)
+        _find_modules_beside(space)
+        changes = parse_assignments(overrides or [])
+        if dry_run:
+            from atod_sweep.sweep.searches.run_search import dry_run as estimate
+
+            found = estimate(space, overrides=changes, configurations=configurations, show=show, **options.place())
+            typer.echo("\n".join(found.lines()))
+            return
+        done = api.search(space, overrides=changes, configurations=configurations, show=show, **options.keywords())
+        close(done, json_output)
 
 
 @spaces.command("show")
@@ -210,6 +187,8 @@ def train(
     result = train_into(out, resolved, resume, lambda line: typer.echo(line, err=True), show)
     if not json_output:
         typer.echo(f"student  {out / 'student'}\nsuccess  {result.final['eval/success']:.3f}")
+        if "final/success" in result.final:
+            typer.echo(f"final    {result.final['final/success']:.3f}, on task sets that training never saw")
 
 
 @app.command()
@@ -393,10 +372,19 @@ def _find_modules_beside(file: Path) -> None:
 
 
 def main() -> None:
-    """Entry point: UserError becomes one line on stderr and exit code 2."""
+    """Entry point: UserError becomes one line on stderr and exit code 2. No credential of a URI is printed."""
     sys.path.insert(0, os.getcwd())  # where env.id: my_module:MyEnv is looked for, before the folder of the study
     try:
         app()
     except UserError as error:
-        typer.echo(str(error), err=True)
+        _complain(f"{error}\n")
         sys.exit(2)
+    except Exception:
+        sys.excepthook = lambda *error: _complain("".join(traceback.format_exception(*error)))
+        raise
+
+
+def _complain(text: str) -> None:
+    from atod_sweep.records.redaction import redacted
+
+    typer.echo(redacted(text), err=True, nl=False)

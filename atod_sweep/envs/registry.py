@@ -33,6 +33,11 @@ def names() -> list[str]:
     return sorted(FAMILIES)
 
 
+def is_shipped(env_id: str) -> bool:
+    """Whether the environment is one of the package's own, and not somebody's code or a Gymnasium id."""
+    return env_id in FAMILIES
+
+
 def make(config: Env) -> gymnasium.Env[str, str]:
     """The environment that `config` names: a shipped family, `package.module:Class`, or a registered Gymnasium id.
 
@@ -86,7 +91,7 @@ def constructor(env_id: str) -> Any:
 
 def source(env_id: str) -> str:
     """The text of the module that a user's environment is defined in; "" for shipped ones, and where there is none."""
-    if env_id in FAMILIES:
+    if is_shipped(env_id):
         return ""
     try:
         return inspect.getsource(inspect.getmodule(constructor(env_id)) or constructor(env_id))

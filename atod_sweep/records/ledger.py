@@ -26,10 +26,11 @@ NAME = "ledger.jsonl"
 
 @dataclass(frozen=True)
 class History:
-    """The rows of a ledger, folded."""
+    """The rows of a ledger, folded. `begun`: something was tried, so that the definition is no longer open."""
 
     studies: tuple[Row, ...]
     trials: dict[str, Row]
+    begun: bool
 
     @property
     def study(self) -> Row | None:
@@ -47,11 +48,24 @@ def read(run_dir: Path) -> list[Row]:
 
 
 def fold(rows: list[Row]) -> History:
-    """Every study row, and the last row of every trial (in the order in which trials first started)."""
-    return History(
-        tuple(row for row in rows if row["event"] == "study"),
-        {row["trial"]: row for row in rows if row["event"] == "trial"},
-    )
+    """Every study row with its models, and the last row of every trial (in the order in which trials first started).
+
+    Models are built after the study row is written, and have a row of their own (`models`); older ledgers hold them in
+    the study row. Definitions that were replaced before anything was tried do not count.
+    """
+    studies: list[Row] = []
+    models: Row = {"models": {}}
+    begun = False
+    for row in rows:
+        if row["event"] == "study":
+            models = models | {key: row[key] for key in ("models", "pairs") if key in row}
+            studies = [*(studies if begun else []), row | models]
+        elif row["event"] == "models":
+            models = {key: row[key] for key in ("models", "pairs")}
+            studies[-1] = studies[-1] | models
+        else:
+            begun = True
+    return History(tuple(studies), {row["trial"]: row for row in rows if row["event"] == "trial"}, begun)
 
 
 @contextlib.contextmanager

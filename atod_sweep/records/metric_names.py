@@ -1,37 +1,115 @@
-"""Names of the numbers in a trainer's rows, so that a misspelt one is found before anything has run.
+"""Names of the numbers in a trainer's rows: which there are, in which unit, and whether large or small ones are good.
 
-What stands behind `eval/` and `rollout/` depends on the environment: those names are found out by the first evaluation.
+So a misspelt name is found before anything has run, and no reader has to guess. What stands behind `eval/`,
+`final/` and `rollout/` depends on the environment: those names are found out by the first evaluation.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
+from typing import Literal
 
-OPEN = ("eval/", "rollout/")
-COSTS = tuple(
-    f"cost/{what}"
-    for what in (
-        *("env_steps", "tokens", "generated_tokens", "episodes", "updates", "dropped_turns", "teacher_tokens"),
-        "seconds",
-    )
-)
+Direction = Literal["max", "min"]
+
+OPEN = ("eval/", "final/", "rollout/")
+COSTS = {
+    "cost/env_steps": "environment steps",
+    "cost/tokens": "tokens",
+    "cost/generated_tokens": "tokens",
+    "cost/episodes": "episodes",
+    "cost/updates": "optimiser steps",
+    "cost/dropped_turns": "turns",
+    "cost/teacher_tokens": "tokens",
+    "cost/seconds": "s",
+}
 TERMS = ("distill", "reward", "policy", "kl", "value", "entropy", "sft", "preference")
-TRAINING = (
-    *("loss", "grad_norm", "epochs", "lr", "temperature", "pairs"),
-    *(f"loss/{term}" for term in TERMS),
-    *(f"grad_norm/{term}" for term in TERMS if term != "policy"),  # shown as its parts, distill and reward
-    *(f"kl/{other}" for other in ("teacher", "reference", "update")),
-    *(f"weight/{what}" for what in ("distill", "reward", "kl", "applied_teacher")),
-    *(f"preference/{what}" for what in ("loss", "margin")),
-    *(f"seconds/{part}" for part in ("rollout", "score", "update", "eval")),
-)
+_DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
+    "loss": ("nats", "min"),
+    "grad_norm": ("", None),
+    "epochs": ("passes", None),
+    "lr": ("", None),
+    "temperature": ("", None),
+    "pairs": ("pairs", None),
+    **{f"loss/{term}": ("nats", "min") for term in TERMS},
+    # the policy's is shown as its parts, distill and reward
+    **{f"grad_norm/{term}": ("", None) for term in TERMS if term != "policy"},
+    **{f"kl/{other}": ("nats", "min") for other in ("teacher", "reference", "update")},
+    **{f"weight/{what}": ("", None) for what in ("distill", "reward", "kl", "applied_teacher")},
+    "preference/loss": ("nats", "min"),
+    "preference/margin": ("nats", "max"),
+    **{f"seconds/{part}": ("s", "min") for part in ("rollout", "score", "update", "eval")},
+}
+TRAINING = tuple(_DIAGNOSTICS)
+_FINAL_SET = re.compile(r"final/.+/set[0-9]+")
+# Words in the names of an environment's own metrics that say that less is better, and units of the usual names.
+_LESS = {"turns", "steps", "kl", "cost", "costs", "loss", "seconds", "error", "errors", "regret", "penalty", "invalid"}
+_UNITS = {"success": "share", "turns": "turns", "steps": "steps", "seconds": "s", "f1": "share", "pass": "share"}
 
 
 def check_name(name: str) -> str:
     """The name. ValueError if no trainer reports a number under it."""
-    if name.startswith(OPEN) or name in COSTS + TRAINING:
+    if name.startswith(OPEN) or name in COSTS or name in _DIAGNOSTICS:
         return name
     near = difflib.get_close_matches(name, [*COSTS, *TRAINING, "eval/success", "eval/turns"], n=1, cutoff=0.5)
     known = ", ".join([*(f"{start}..." for start in OPEN), *COSTS, *TRAINING])
     hint = f"did you mean {near[0]!r}?" if near else f"known: {known}"
     raise ValueError(f"no trial reports {name!r}; {hint}")
+
+
+def direction(name: str) -> Direction | None:
+    """Whether large values of a metric are good ("max") or small ones ("min"); None where it is neither.
+
+    Of an environment's own metrics large values are good, unless a word of the name speaks of something to spare:
+
+    >>> [direction(name) for name in ("eval/success", "eval/turns", "cost/tokens", "kl/teacher", "lr")]
+    ['max', 'min', 'min', 'min', None]
+
+    ValueError if no trainer reports such a number.
+    """
+    check_name(name)
+    if name in COSTS:
+        return "min"
+    if name.startswith(OPEN):
+        return "min" if _LESS & set(_words(name)) else "max"
+    return _DIAGNOSTICS[name][1]
+
+
+def final_set(name: str, index: int) -> str:
+    """The name of a final metric's value on one of the task sets.
+
+    >>> final_set("final/success", 3)
+    'final/success/set3'
+    """
+    return f"{name}/set{index}"
+
+
+def is_final_set(name: str) -> bool:
+    """Whether a name is that of a value on one task set, which its metric sums up."""
+    return _FINAL_SET.fullmatch(name) is not None
+
+
+def watched(name: str) -> str:
+    """The metric to look at while training goes on: a final one has none until the end, but the same of evaluations.
+
+    >>> watched("final/success"), watched("eval/turns")
+    ('eval/success', 'eval/turns')
+    """
+    return f"eval/{name.removeprefix('final/')}" if name.startswith("final/") else name
+
+
+def unit(name: str) -> str:
+    """The unit of a metric, in words that can follow a number; empty where it has none or nobody knows.
+
+    ValueError if no trainer reports such a number.
+    """
+    check_name(name)
+    if name in COSTS:
+        return COSTS[name]
+    if name.startswith(OPEN):
+        return next((_UNITS[word] for word in _words(name) if word in _UNITS), "")
+    return _DIAGNOSTICS[name][0]
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[^a-z0-9]+", name.split("/", 1)[1].lower()) if word]

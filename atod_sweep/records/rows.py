@@ -37,6 +37,11 @@ def rewind(path: Path, coming: list[Row]) -> None:
     first = min(row["step"] for row in coming)
     again = {(row["phase"], row["step"]) for row in coming}
     kept = [row for row in read_rows(path) if row["step"] <= first and (row["phase"], row["step"]) not in again]
+    write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that whoever is killed meanwhile leaves the old one or the new one, and nothing between."""
     staging = path.with_suffix(".tmp")
-    staging.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
+    staging.write_text(text, encoding="utf-8")
     os.replace(staging, path)

@@ -16,16 +16,19 @@ from atod_sweep.config.train import model_key
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.ledger import History, Ledger
+from atod_sweep.records.redaction import redacted
+from atod_sweep.records.rows import write_whole
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.mlflow.background import Background
-from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror, NotInstalled
-from atod_sweep.sweep.mlflow.stores import default_uri
+from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror
+from atod_sweep.sweep.mlflow.stores import check, default_uri, is_installed
 from atod_sweep.sweep.models import ensure_models
 from atod_sweep.sweep.record import progress, provenance
-from atod_sweep.sweep.record.progress import Progress, Scoreboard
+from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.record.rundir import Extension, Intent, opened
+from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.trials.jobs import Job, Trainer
 from atod_sweep.sweep.trials.source import Source
@@ -42,7 +45,8 @@ class Options:
     address: str | None = None
     storage: str | None = None
     tracking_uri: str | None = None
-    json_output: bool = False
+    show: Progress | None = None
+    """Who is told what happens; None: the console, in the way that suits it."""
     max_retries: int = 1
     time_budget: float | None = None
     """Seconds after which no further trial starts."""
@@ -55,6 +59,13 @@ class Options:
     judge: Callable[[Path], ledger.Row] | None = None
     """Called with the run's folder to look at the claims of a study that adds seeds until they are decided: what to
     record of them, with `decided` among it."""
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where trials run and what is written where: what `resume` goes on with. Without defaults and credentials."""
+        names = ("backend", "concurrency", "address", "storage", "tracking_uri")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Options, name)}
+        return {name: redacted(value) if isinstance(value, str) else value for name, value in given.items()}
 
 
 @dataclass(frozen=True)
@@ -169,7 +180,7 @@ class Session:
             memory_gb=resources.memory_gb,
             gpu=resources.gpu,
             also=self.work.also,
-            may_exit=self.options.backend == "ray" or self.at_a_time > 1,
+            may_exit=self.options.backend == "ray" or _local_workers(self.work, self.options) > 0,
         )
 
     def is_finished(self, trial: Trial) -> bool:
@@ -179,31 +190,33 @@ class Session:
     # -- the run
 
     def prepare(self, show: Progress, row_id: str) -> Background:
-        """Models, the study row, MLflow: everything before the first trial."""
+        """The study row, models, MLflow: everything before the first trial.
+
+        The row comes first: models take minutes to build, and a run that is killed meanwhile is one to resume.
+        """
         how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
-        self.row = {"id": row_id, "event": "study", **self.work.row, **how}
-        mirror = self._mirror(show)
-        self._models = ensure_models(self.work.configs, self.options.trainer, show)
-        pairs = {key: asdict(models) for key, models in self._models.items()}
-        self.row |= {"models": next(iter(pairs.values())), "pairs": pairs}
-        (self.run_dir / self.work.file).write_text(self.work.text, encoding="utf-8")
+        self.row = {"id": row_id, "event": "study", **self.work.row, **how, "started_with": self.options.place}
+        write_whole(self.run_dir / self.work.file, self.work.text)
         if provenance.is_news(self.history.study, self.row):
             self.record(self.row)
-        tracker = Background(mirror, self.run_dir, show.note)
+        show.doing("looking for the teacher and the base student")
+        self._models = ensure_models(self.work.configs, self.options.trainer, show)
+        pairs = {key: asdict(models) for key, models in self._models.items()}
+        if provenance.are_others(self.history.study, pairs):
+            self.record({"event": "models", "models": next(iter(pairs.values())), "pairs": pairs})
+        show.doing("opening MLflow")
+        tracker = Background(self._mirror(show), self.run_dir, show)
         tracker.begin()
         return tracker
 
     def _mirror(self, show: Progress) -> Mirror | NoMirror:
-        """MLflow, which is optional unless a store was named."""
-        uri = self.options.tracking_uri
-        try:
-            row = self.row | {"time": time.time()}
-            return Mirror(uri or default_uri(self.run_dir.parent), self.run_dir, row, show.note)
-        except NotInstalled:
-            if uri is not None:
-                raise
-        show.note(f"MLflow is not installed here; where it is, record this run with: atod-sweep sync {self.run_dir}")
-        return NoMirror()
+        """MLflow, which is optional."""
+        if not is_installed():
+            sync = f"atod-sweep sync {self.run_dir}"
+            show.note(f"MLflow is not installed here; where it is, record this run with: {sync}")
+            return NoMirror()
+        uri = self.options.tracking_uri or default_uri(self.run_dir.parent)
+        return Mirror(uri, self.run_dir, self.row | {"time": time.time()}, show.note)
 
     def run(self, show: Progress, tracker: Background) -> bool:
         """Run what the source hands out; True if it was stopped from outside."""
@@ -211,12 +224,16 @@ class Session:
         source = work.source(self)
         self._board = Scoreboard(self.total, self.at_a_time, work.metric.name, self.history.trials, work.sign)
         show.begin(self._board)
-        listeners = [self._note, tracker.add, show.trial]
-        sink = Recorder(self.run_dir, self._writer, work.metric, work.second, self.trials, listeners)
+        board = self._board
+        listeners = [self._note, tracker.add, board.add, show.trial]
+        sink = Recorder(
+            self.run_dir, self._writer, work.metric, work.second, self.trials, listeners, [self._reported(board, show)]
+        )
         try:
             if options.backend == "local":
-                local.run_local(source, sink, self.at_a_time)
+                local.run_local(source, sink, _local_workers(work, options))
             elif not source.finished:
+                show.doing("starting Ray")
                 concurrency = options.concurrency or work.concurrency
                 runner.run_ray(source, sink, work.resources, concurrency, self._ray_options())
         except KeyboardInterrupt:
@@ -242,6 +259,15 @@ class Session:
     def _note(self, row: ledger.Row) -> None:
         self.latest[row["trial"]] = row
 
+    @staticmethod
+    def _reported(board: Scoreboard, show: Progress) -> Callable[[Job, list[ledger.Row]], None]:
+        def told(job: Job, rows: list[ledger.Row]) -> None:
+            steps = job.config["steps"]
+            board.reported(job.trial, steps, rows)
+            show.reported(job.trial, steps, rows)
+
+        return told
+
 
 def at_a_time(work: Work, options: Options) -> int:
     """Attempts side by side: as asked for, else one in this process, or on Ray as many as the resources hold."""
@@ -249,27 +275,44 @@ def at_a_time(work: Work, options: Options) -> int:
     return options.concurrency or work.concurrency or default
 
 
+def _local_workers(work: Work, options: Options) -> int:
+    env_ids = {config["env"]["id"] for config in work.configs}
+    return local.workers_for(at_a_time(work, options), options.concurrency, env_ids)
+
+
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> Outcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
     runner.check(options.backend, options.concurrency)
-    show = progress.choose(options.json_output)
-    with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
-        session = Session(work, run_dir, writer, history, options)
-        _announce(show, work, options)
-        tracker = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
-        for old in history.trials.values():
-            tracker.add(old)
-        try:
-            stopped = session.run(show, tracker)
-            outcome = _outcome(session, ledger.fold(ledger.read(run_dir)), stopped)
-            if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
-                show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
-            if not stopped and options.after is not None:
-                options.after(run_dir)
-        except BaseException:
-            tracker.close("FAILED")
-            raise
-        tracker.close("KILLED" if stopped else "FINISHED")
+    if options.tracking_uri is not None:
+        check(options.tracking_uri)
+    show = options.show or progress.choose()
+    try:
+        with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
+            session = Session(work, run_dir, writer, history, options)
+            _announce(show, work, options)
+            _name_lost(show, history)
+            return _execute(session, history, show)
+    finally:
+        show.close()
+
+
+def _execute(session: Session, history: History, show: Progress) -> Outcome:
+    run_dir, after = session.run_dir, session.options.after
+    tracker = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
+    for old in history.trials.values():
+        tracker.add(old)
+    try:
+        stopped = session.run(show, tracker)
+        outcome = _outcome(session, ledger.fold(ledger.read(run_dir)), stopped)
+        if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
+            show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
+        if not stopped and after is not None:
+            show.doing("writing the report")
+            after(run_dir)
+    except BaseException:
+        tracker.close("FAILED")
+        raise
+    tracker.close("KILLED" if stopped else "FINISHED")
     return outcome
 
 
@@ -287,13 +330,20 @@ def _outcome(session: Session, history: History, stopped: bool) -> Outcome:
     )
 
 
+def _name_lost(show: Progress, history: History) -> None:
+    """Trials that were under way when this run's process ended without a word: killed, or by a trial's own code."""
+    if lost := [trial for trial, row in history.trials.items() if row["state"] == "RUNNING"]:
+        text = f"under way when the last process was gone, and now tried again: {', '.join(lost)}"
+        show.note(text, event="lost", trials=lost)
+
+
 def _announce(show: Progress, work: Work, options: Options) -> None:
     width = at_a_time(work, options)
     where = f"{width} at a time on {runner.cpu_cores()} CPUs"
     if options.backend == "local" and width == 1:
-        where = "in this process"
+        where = "one at a time in a worker process" if _local_workers(work, options) else "in this process"
     elif options.address:
-        where = f"on the Ray cluster at {options.address}"
+        where = f"on the Ray cluster at {redacted(options.address)}"
     envs = sorted({config["env"]["id"] for config in work.configs})
     horizons = sorted({config["env"]["horizon"] for config in work.configs})
     show.note(

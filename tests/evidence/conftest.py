@@ -76,13 +76,6 @@ def write_run(
         **study_row,
     }
     ledger = [study]
-    if late_hypotheses:
-        later = {
-            **study,
-            "time": 1795255200.0,
-            "hypotheses": claims + [_claim(h) for h in late_hypotheses],
-        }
-        ledger.append(later)
     shared = rng.normal(0, noise, seeds)  # what a seed's tasks do to every arm
     for levels in _conditions(factors):
         shift = sum(factors[f][level] for f, level in levels.items())
@@ -96,6 +89,8 @@ def write_run(
                 ledger += _trial(
                     folder, name, role, levels, s, target, rate, steps, turns, t_dur, (name, s) in failed, rng
                 )
+    if late_hypotheses:
+        ledger.append({**study, "time": 1795255200.0, "hypotheses": claims + [_claim(h) for h in late_hypotheses]})
     (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ledger), encoding="utf-8")
     (folder / "study.yaml").write_text(
         dump_yaml({"name": folder.name, "question": question, "base": "presets/support_desk_compact"}), encoding="utf-8"

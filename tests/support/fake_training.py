@@ -17,6 +17,19 @@ from atod_sweep.training.failures import Diverged, EnvironmentFailed
 FAKE = Trainer("fake_training:train", "fake_training:evaluate", "fake_training:ensure")
 
 
+class Panic(BaseException):
+    """What the bindings of other languages raise: no Exception."""
+
+
+# Faults that would end a process that did not expect them.
+ENDINGS = {
+    "exit": lambda: SystemExit(0),
+    "interrupt": KeyboardInterrupt,
+    "generator": GeneratorExit,
+    "panic": lambda: Panic("index out of bounds"),
+}
+
+
 @dataclass(frozen=True)
 class Result:
     final: dict[str, float]
@@ -78,6 +91,8 @@ def train(config, directory, report, resume=False):
                 time.sleep(0.01)
         if fault == "diverge":
             raise Diverged("loss is nan at step 3")
+        if fault in ENDINGS:
+            raise ENDINGS[fault]()
         if fault == "bug":
             raise KeyError("oops")
         if fault == "flaky" and not resume and step > every:

@@ -10,6 +10,7 @@ import typer
 from fake_training import FAKE
 from no_mlflow import NoMlflow
 
+from atod_sweep.api import Run
 from atod_sweep.cli import verbs as cli
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import session
@@ -28,7 +29,7 @@ def close(write_study, tmp_path, monkeypatch, capsys):
         outcome = run_study(path, out=tmp_path, name="it", backend="local", trainer=FAKE, overwrite=True)
         (outcome.run_dir / "report.html").touch()
         with pytest.raises(typer.Exit):
-            cli.close(outcome, False, extensible=extensible)
+            cli.close(Run(outcome.run_dir, outcome), False, extensible=extensible)
         return [shlex.split(line) for line in capsys.readouterr().out.splitlines() if line.startswith(" next ")]
 
     return close

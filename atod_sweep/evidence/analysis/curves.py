@@ -9,6 +9,7 @@ import numpy as np
 
 from atod_sweep.evidence.analysis.comparisons import teacher_level
 from atod_sweep.evidence.analysis.results import Levels, Results, Trial
+from atod_sweep.evidence.analysis.text import between
 from atod_sweep.evidence.stats.curves import first_reached, median_reached
 from atod_sweep.evidence.stats.intervals import Array
 
@@ -16,8 +17,14 @@ COUNTERS = ("step", "cost/env_steps", "cost/teacher_tokens", "cost/seconds")
 
 
 def complete(results: Results, arm: str, levels: Levels) -> list[Trial]:
-    """The arm's complete trials: the others' curves end early and would bend a mean."""
-    return [trial for trial in results.of(arm, levels) if trial.state == "COMPLETE"]
+    """The arm's complete trials whose records are here: the others' curves end early and would bend a mean."""
+    return [trial for trial in results.of(arm, levels) if trial.state == "COMPLETE" and trial.has_record]
+
+
+def seeds_drawn(results: Results) -> str:
+    """The seeds that curves rest on, `10 seeds` or `7 to 10 seeds`: an arm's complete trials that left a record."""
+    counts = [len(complete(results, arm, levels)) for levels in results.conditions for arm in results.arms]
+    return between(counts, "seed")
 
 
 def stacked(trials: list[Trial], key: str, phase: str, x: str = "step") -> tuple[Array, Array]:
@@ -47,33 +54,46 @@ def by_turn(trials: list[Trial], key: str, phase: str = "train") -> tuple[Array,
 
 @dataclass(frozen=True)
 class Reached:
-    """When an arm's seeds reach the teacher's level: the median over seeds by counter, infinite if most never do."""
+    """When an arm's seeds reach the teacher's level: the median over seeds by counter, infinite if most never do.
+
+    `seeds` have a record and count; of `unknown` ones nothing is known. A median is NaN where a seed that got there
+    left no such cost.
+    """
 
     arm: str
     levels: Levels
     level: float
     seeds: int
+    unknown: int
     reached: int
     median: dict[str, float]
 
 
 def reach_teacher(results: Results) -> list[Reached]:
-    """Every arm at every condition with a teacher: cost until two evaluations in a row are at the teacher's level."""
+    """Every arm at every condition with a teacher: cost until two evaluations in a row are at the teacher's level.
+
+    Nothing where no trial has a record.
+    """
     metric = results.study.metric
     found = []
     for levels in results.conditions:
         level = teacher_level(results, levels, metric)
         for arm in results.arms:
+            done = [trial for trial in results.of(arm, levels) if trial.state == "COMPLETE"]
             trials = complete(results, arm, levels)
-            if math.isnan(level) or not trials:
+            if math.isnan(level) or not done:
                 continue
-            firsts = {x: [_first(trial, metric.name, x, level) for trial in trials] for x in COUNTERS}
-            reached = sum(math.isfinite(first) for first in firsts["step"])
-            median = {x: median_reached(values) for x, values in firsts.items()}
-            found.append(Reached(arm, levels, level, len(trials), reached, median))
-    return found
+            firsts = [_first(trial, metric.name, level) for trial in trials]
+            reached = sum(math.isfinite(first["step"]) for first in firsts)
+            median = {x: median_reached([first[x] for first in firsts]) for x in COUNTERS}
+            found.append(Reached(arm, levels, level, len(trials), len(done) - len(trials), reached, median))
+    return found if any(r.seeds for r in found) else []
 
 
-def _first(trial: Trial, key: str, x: str, level: float) -> float:
-    curve = trial.curve(key, "eval", x)
-    return first_reached(curve.x, curve.y, level) if len(curve.x) else math.inf
+def _first(trial: Trial, key: str, level: float) -> dict[str, float]:
+    """What every counter stands at where the level is reached first; NaN for one that was not kept."""
+    curve = trial.curve(key, "eval")
+    step = first_reached(curve.x, curve.y, level)
+    if math.isinf(step):
+        return dict.fromkeys(COUNTERS, math.inf)
+    return {x: trial.points(key, "eval", x).get(int(step), (math.nan, math.nan))[0] for x in COUNTERS}

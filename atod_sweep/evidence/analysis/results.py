@@ -20,6 +20,7 @@ from atod_sweep.config.search import Objective
 from atod_sweep.config.study import Hypothesis, Metric
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.stats.intervals import Array
+from atod_sweep.records import ledger
 from atod_sweep.records.rows import Row, read_rows
 
 Levels = dict[str, str]
@@ -48,8 +49,8 @@ class Trial:
     metrics: dict[str, float]
     start_metrics: dict[str, float]
     cost: dict[str, float]
-    seconds: float  # of the training that its result rests on, attempts before its checkpoints included
-    spent: float  # seconds of all its attempts, what was lost included, as far as the ledger knows
+    seconds: float  # of the training that its result rests on, attempts before its checkpoints included; NaN: unknown
+    spent: float  # seconds of all its attempts, what was lost included, as far as the ledger knows; NaN: nothing
     error: dict[str, str] | None
     folder: Path
     recorded: dict[Metric, float] = field(default_factory=dict)  # results that the ledger itself holds
@@ -59,6 +60,12 @@ class Trial:
         """Rows of the trial's metrics file, the last one of each phase and step (a resumed trial repeats some)."""
         rows = {(row["phase"], row["step"]): row for row in read_rows(self.folder / "metrics.jsonl")}
         return sorted(rows.values(), key=lambda row: row["step"])
+
+    @cached_property
+    def has_record(self) -> bool:
+        """Whether its evaluations are here up to the last step: without them nothing is known of its way there."""
+        steps = [row["step"] for row in self.rows if row["phase"] == "eval"]
+        return bool(steps) and steps[-1] >= self.config.get("steps", 0)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -89,10 +96,11 @@ class Trial:
             return None
         if metric in self.recorded:
             return self.recorded[metric]
-        if metric.last == 1 or self.role == "teacher":
-            value = self.metrics.get(metric.name)
+        if in_ledger(metric) or self.role == "teacher":
+            totals = {f"cost/{name}": value for name, value in self.cost.items()} | self.metrics
+            value = totals.get(metric.name)
             return value if _is_finite(value) else None
-        last_E = self.curve(metric.name, "eval").y[-metric.last :]
+        last_E = self.curve(metric.name, "eval" if metric.name.startswith("eval/") else "train").y[-metric.last :]
         return float(last_E.mean()) if len(last_E) == metric.last else None
 
 
@@ -199,9 +207,21 @@ class Results:
         if trial.score(metric) is not None:
             return None
         if trial.state == "COMPLETE":
-            return f"no {metric.name}"
+            known = in_ledger(metric) or trial.role == "teacher" or trial.has_record
+            return f"no {metric.name}" if known else "no record"
         status = (trial.error or {}).get("status", "")
         return f"{trial.state.lower()}: {status}" if status else trial.state.lower()
+
+
+def in_ledger(metric: Metric) -> bool:
+    """Whether a trial's result for this metric stands in the ledger, if anywhere; others need the trial's record."""
+    return metric.last == 1 and metric.name.startswith(("eval/", "cost/"))
+
+
+def unrecorded(results: Results) -> tuple[list[Trial], list[Trial]]:
+    """The trained trials that are complete, and those among them whose records are not here."""
+    done = [t for t in results.trials if t.state == "COMPLETE" and t.role != "teacher"]
+    return done, [trial for trial in done if not trial.has_record]
 
 
 def matches(levels: Levels, wanted: Levels) -> bool:
@@ -216,14 +236,15 @@ def label(levels: Levels) -> str:
 
 def load(run_dir: Path) -> Results:
     """Read a run's ledger. UserError if the folder has none, if it names no study, or if a row is damaged."""
-    path = run_dir / "ledger.jsonl"
+    path = run_dir / ledger.NAME
     if not path.is_file():
         raise UserError(f"{run_dir}: holds no ledger.jsonl; give the folder of a run, for example runs/quickstart")
-    rows = read_rows(path)
-    studies = tuple(row for row in rows if row["event"] == "study")
+    rows = ledger.read(run_dir)
+    history = ledger.fold(rows)
+    studies = history.studies
     if not studies:
         raise UserError(f"{path}: names no study; its run stopped before it began")
-    trials = list({row["trial"]: row for row in rows if row["event"] == "trial"}.values())
+    trials = list(history.trials.values())
     explored: list[Row] = []
     if "search" in studies[-1]:
         # What a search selected on is optimistic: only the fresh seeds that confirm its choice are evidence.
@@ -279,7 +300,7 @@ def _claim_key(row: Row) -> str:
 
 def _trial(row: Row, run_dir: Path, study: Row, spent: float) -> Trial:
     cost = row.get("cost") or {}
-    seconds = cost.get("seconds") or row.get("seconds") or 0.0
+    seconds = cost.get("seconds") or row.get("seconds") or math.nan
     metrics = {"score": study["metric"], "second": study.get("search", {}).get("second")}
     return Trial(
         id=row["trial"],
@@ -294,7 +315,7 @@ def _trial(row: Row, run_dir: Path, study: Row, spent: float) -> Trial:
         start_metrics=row.get("start_metrics") or {},
         cost=cost,
         seconds=seconds,
-        spent=max(spent, seconds),
+        spent=max(seconds, spent) if spent else seconds,
         error=row.get("error"),
         folder=run_dir / "trials" / row["trial"],
         recorded={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from atod_sweep.evidence.stats.intervals import Interval
 
@@ -65,6 +66,14 @@ def p_value(p: float) -> str:
 def plural(n: int, noun: str) -> str:
     """`1 seed`, `3 seeds`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def between(counts: Iterable[int], noun: str) -> str:
+    """`10 seeds` where all counts are the same, else `7 to 10 seeds`; counts of 0 are passed over."""
+    some = sorted({count for count in counts if count})
+    if len(some) > 1:
+        return f"{some[0]} to {plural(some[-1], noun)}"
+    return plural(some[0] if some else 0, noun)
 
 
 def listing(names: list[str], most: int = 8) -> str:

@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from atod_sweep.config.search import dominates
 from atod_sweep.evidence.analysis.comparisons import ArmSummary
 from atod_sweep.evidence.analysis.results import Results, label
-from atod_sweep.evidence.analysis.text import plural
+from atod_sweep.evidence.analysis.text import between
 from atod_sweep.evidence.figures.style import WIDTH, Figure, Style, hidden, legend_below, save, short, styles
 
 COUNTERS = {"env_steps": "environment steps", "teacher_tokens": "teacher tokens"}
@@ -50,8 +50,9 @@ def scatter(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | 
         most = max(s.cost.get(counter, 0.0) for s in arms) or 1.0
         axis.set_xlim(-0.05 * most, 1.08 * most)  # from 0 on: what costs nearly the same shall look so
     legend_below(canvas, list(grid.flat))
+    seeds = between((len(s.scores) for s in arms), "seed")
     caption = (
-        f"Each arm's mean and its 95 % interval over {plural(len(results.seeds), 'seed')} against the mean cost of one "
+        f"Each arm's mean and its 95 % interval over {seeds} against the mean cost of one "
         "run; up and left is better. The grey line joins the arms that no other beats in both, judged by means alone: "
         "where bars overlap, the order is open."
     )

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from atod_sweep.evidence.analysis.comparisons import teacher_level
-from atod_sweep.evidence.analysis.curves import complete, stacked
+from atod_sweep.evidence.analysis.curves import complete, seeds_drawn, stacked
 from atod_sweep.evidence.analysis.results import Levels, Results
 from atod_sweep.evidence.figures.style import (
     Figure,
@@ -141,15 +141,15 @@ def draw(results: Results, chart: Chart, folder: Path) -> Figure | None:
         return None
     caption = chart.caption
     if chart.phase == "eval":
-        seeds = len(results.seeds)
+        seeds = seeds_drawn(results)
         caption += (
-            f" Bands: 95 % interval of the mean over {seeds} seeds, point by point." if seeds > 1 else " One seed."
+            " One seed." if seeds == "1 seed" else f" Bands: 95 % interval of the mean over {seeds}, point by point."
         )
         lines = [_teacher(axis, results, levels) for axis, levels in axes]
         if any(lines):
             caption += " The dotted line is the teacher itself."
     else:
-        caption += f" Mean over {len(results.seeds)} seeds." if len(results.seeds) > 1 else " One seed."
+        caption += f" Mean over {seeds_drawn(results)}."
         for axis, _ in axes:
             axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
     if chart.x != "step":

@@ -9,7 +9,7 @@ import numpy as np
 from atod_sweep.evidence.analysis.aggregates import complete_table
 from atod_sweep.evidence.analysis.comparisons import seed_score
 from atod_sweep.evidence.analysis.results import Results
-from atod_sweep.evidence.analysis.text import plural
+from atod_sweep.evidence.analysis.text import between, plural
 from atod_sweep.evidence.figures.style import Figure, hidden, label_axes, legend_below, panels, save, short, styles
 from atod_sweep.evidence.stats.aggregate import performance_profile
 from atod_sweep.evidence.stats.intervals import t_interval
@@ -22,6 +22,7 @@ def interaction(results: Results, folder: Path) -> Figure | None:
         return None
     canvas, axes = panels(list(factors))
     looks = {arm: look for arm, look in styles(results).items() if look.shown}
+    seeds: list[int] = []
     for axis, (factor, levels) in zip(axes, factors.items(), strict=True):
         axis.set_xticks(range(len(levels)), [short(level, 14) for level in levels])
         for i, (arm, look) in enumerate(looks.items()):
@@ -31,6 +32,7 @@ def interaction(results: Results, folder: Path) -> Figure | None:
                 )
                 for level in levels
             ]
+            seeds += [c.n for c in cells]
             dodge = (i - (len(looks) - 1) / 2) * 0.025
             axis.errorbar(
                 np.arange(len(levels)) + dodge,
@@ -48,7 +50,7 @@ def interaction(results: Results, folder: Path) -> Figure | None:
         axis.set_xlabel("level")
     legend_below(canvas, axes)
     caption = (
-        f"Mean {metric} and its 95 % interval at every level ({plural(len(results.seeds), 'seed')}). Lines that run "
+        f"Mean {metric} and its 95 % interval at every level ({between(seeds, 'seed')}). Lines that run "
         "parallel: the level shifts all arms alike. Lines that cross or spread: it changes who is better."
     )
     return save(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from atod_sweep.evidence.analysis.comparisons import ArmSummary, Comparison, compare
+from atod_sweep.evidence.analysis.comparisons import ArmSummary, Comparison, compare, summaries
 from atod_sweep.evidence.analysis.results import Results
+from atod_sweep.evidence.analysis.text import between
 from atod_sweep.evidence.figures.style import Figure, condition_panels, save, short, styles
 
 MOST = 20  # arms in the opening picture
@@ -61,10 +62,8 @@ def _worth_showing(results: Results, found: list[Comparison]) -> list[str]:
 
 
 def _bars(results: Results) -> str:
-    seeds = len(results.seeds)
-    return (
-        f"large dot and bar: mean and its 95 % interval (Student t, {seeds} seeds)" if seeds > 1 else "large dot: mean"
-    )
+    seeds = between((len(s.scores) for s in summaries(results)), "seed")
+    return "large dot: mean" if seeds == "1 seed" else f"large dot and bar: mean and its 95 % interval ({seeds})"
 
 
 def _difference(axis: Axes, row: int, c: Comparison, color: str) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from atod_sweep.evidence.analysis.curves import by_turn, complete, stacked
+from atod_sweep.evidence.analysis.curves import by_turn, complete, seeds_drawn, stacked
 from atod_sweep.evidence.analysis.results import Levels, Results, Trial, label
-from atod_sweep.evidence.analysis.text import plural
 from atod_sweep.evidence.figures.style import Figure, label_axes, legend_below, panels, save, short, styles
 from atod_sweep.evidence.stats.intervals import Array
 
@@ -50,7 +49,7 @@ def turn_weight_map(results: Results, folder: Path) -> Figure | None:
 
 
 def _over(results: Results) -> str:
-    return f"Mean over {plural(len(results.seeds), 'seed')}."
+    return f"Mean over {seeds_drawn(results)}."
 
 
 def _turns(trial: Trial) -> str:
@@ -132,7 +131,7 @@ def endings(results: Results, folder: Path) -> Figure | None:
     label_axes(axes, "turn", "share of episodes")
     legend_below(canvas, axes)
     caption = (
-        f"Last evaluation, {plural(len(results.seeds), 'seed')} together. Success: of the episodes that reach this "
+        f"Last evaluation, {seeds_drawn(results)} together. Success: of the episodes that reach this "
         "turn, the share that ends in success; where a line falls, long episodes are the lost ones. Failures: share of "
         "all episodes that end without success at this turn; a peak at the last turn means that time ran out."
     )

@@ -6,7 +6,7 @@ import math
 
 from atod_sweep.evidence.analysis.comparisons import against_reference, summaries
 from atod_sweep.evidence.analysis.learning import LEARNING, gain, not_learning
-from atod_sweep.evidence.analysis.results import Results, label
+from atod_sweep.evidence.analysis.results import Results, label, unrecorded
 from atod_sweep.evidence.analysis.text import listing, number, plural
 from atod_sweep.evidence.stats import significance
 from atod_sweep.evidence.stats.sequential import RULE
@@ -50,11 +50,16 @@ def _not_learning(results: Results) -> str | None:
 
 
 def _bare(results: Results) -> str | None:
-    """A ledger without its trials, as it is when only the ledger was kept."""
-    done = [t for t in results.trials if t.state == "COMPLETE" and t.role != "teacher"]
-    if not done or any(trial.rows for trial in done):
+    """Trials without their records, as it is when only the ledger was kept."""
+    done, lost = unrecorded(results)
+    if not lost:
         return None
-    return "The trials' own records are not in this folder: what needs them (curves, schedules, turns) is left out."
+    if len(lost) == len(done):
+        return "The trials' own records are not in this folder: what needs them (curves, schedules, turns) is left out."
+    return (
+        f"The records of {len(lost)} of {plural(len(done), 'trial')} are not in this folder, or end early: curves, "
+        "schedules and turns are drawn from the others alone."
+    )
 
 
 def _extended(results: Results) -> str | None:

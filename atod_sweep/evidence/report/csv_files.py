@@ -21,7 +21,14 @@ Record = dict[str, Any]
 
 def write(results: Results, folder: Path, search: Searched | None = None) -> tuple[Path, ...]:
     """Write every table that has rows, with those of the search if there was one, and return the paths."""
-    content = {
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = content(results, search)
+    return tuple(write_rows(folder / f"{name}.csv", rows) for name, rows in tables.items() if rows)
+
+
+def content(results: Results, search: Searched | None = None) -> dict[str, list[Record]]:
+    """Every table by the name of its file, as rows; without rows where there is nothing to tell."""
+    return {
         "trials": _trials(results),
         "arms": _arms(results),
         "comparisons": [_comparison(c) for c in against_reference(results)],
@@ -35,10 +42,8 @@ def write(results: Results, folder: Path, search: Searched | None = None) -> tup
         "breadth": _breadth(results),
         **(_search(search) if search else {}),
         "reaching_the_teacher": _reaching(results),
-        "curves": _curves(results),
+        "curves": curves(results),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    return tuple(write_rows(folder / f"{name}.csv", rows) for name, rows in content.items() if rows)
 
 
 def write_rows(path: Path, rows: list[Record]) -> Path:
@@ -141,12 +146,20 @@ def _search(found: Searched) -> dict[str, list[Record]]:
 
 def _reaching(results: Results) -> list[Record]:
     return [
-        {"arm": r.arm, **r.levels, "teacher": r.level, "seeds": r.seeds, "reached": r.reached, **r.median}
+        {
+            "arm": r.arm,
+            **r.levels,
+            "teacher": r.level,
+            "seeds": r.seeds,
+            "unknown": r.unknown,
+            "reached": r.reached,
+            **r.median,
+        }
         for r in reach_teacher(results)
     ]
 
 
-def _curves(results: Results) -> list[Record]:
+def curves(results: Results) -> list[Record]:
     """The learning curves' means and intervals."""
     rows: list[Record] = []
     for levels in results.conditions:

@@ -29,8 +29,10 @@ from atod_sweep.evidence.figures.style import Figure
 from atod_sweep.evidence.report import csv_files, pdf
 from atod_sweep.evidence.report.cautions import warnings
 from atod_sweep.evidence.report.headline import answers
+from atod_sweep.evidence.report.richer import refuse_poorer
 from atod_sweep.evidence.tables import arms, claims, conditions, searches
 from atod_sweep.evidence.tables.cells import Table
+from atod_sweep.records.redaction import redacted
 
 FORMATS = ("html", "md", "pdf")
 
@@ -75,7 +77,9 @@ class Fact:
 def write(
     run_dir: Path, numerics: int | None = None, formats: Sequence[str] = ("html", "md"), out: Path | None = None
 ) -> ReportPaths:
-    """Build the report of `runs/<study>` inside it, or in `out`. UserError if the folder holds no run.
+    """Build the report of `runs/<study>` inside it, or in `out`.
+
+    UserError if the folder holds no run, or a report that is richer than what its files still tell.
 
     `numerics` is the version of today's trainer, where one is installed: a run made with another is marked stale.
     `formats` are some of `FORMATS`; a PDF needs Chromium.
@@ -85,6 +89,7 @@ def write(
     if "pdf" in formats:
         pdf.browser()  # complain before anything is drawn
     results, folder = load(run_dir), out or run_dir
+    refuse_poorer(results, folder)
     found = searched(results)
     with style.context():
         sections, hero = _sections(results, found, folder / "figures")
@@ -104,6 +109,13 @@ def write(
         figures=tuple(path for figure in pictures for path in (figure.svg, figure.png)),
         tables=csv_files.write(results, folder / "tables", found),
     )
+
+
+def figures(results: Results, folder: Path) -> list[Figure]:
+    """The figures of the report, drawn into `folder`; the opening picture first."""
+    with style.context():
+        sections, hero = _sections(results, searched(results), folder)
+    return ([hero] if hero else []) + [figure for section in sections for figure in section.figures]
 
 
 def _document(name: str, context: dict[str, Any], folder: Path) -> Path:
@@ -212,15 +224,16 @@ def _tried(found: Searched) -> str:
 
 def _spent(trials: list[Trial]) -> str:
     """What everything together took, and what of it came to nothing."""
-    seconds = math.fsum(t.spent for t in trials)
-    if not seconds:
+    timed = [t for t in trials if not math.isnan(t.spent)]
+    if not timed:
         return ""
-    steps, tokens = (math.fsum(t.cost.get(key, 0.0) for t in trials) for key in ("env_steps", "teacher_tokens"))
-    text = (
-        f"All {plural(len(trials), 'trial')} together: {duration(seconds)} one after another, {count(steps)} "
-        f"environment steps, {count(tokens)} teacher tokens."
-    )
-    lost = [t for t in trials if t.state != "COMPLETE"]
+    parts = [f"{duration(math.fsum(t.spent for t in timed))} one after another"]
+    for key, what in (("env_steps", "environment steps"), ("teacher_tokens", "teacher tokens")):
+        known = [t.cost[key] for t in trials if key in t.cost]
+        unknown = f" in the {plural(len(known), 'trial')} that counted them" if len(known) < len(trials) else ""
+        parts += [f"{count(math.fsum(known))} {what}{unknown}"] if known else []
+    text = f"All {plural(len(trials), 'trial')} together: {', '.join(parts)}."
+    lost = [t for t in timed if t.state != "COMPLETE"]
     if lost:
         wasted = duration(math.fsum(t.spent for t in lost))
         text += f" Of this, {wasted} went into {plural(len(lost), 'trial')} without a result."
@@ -258,7 +271,7 @@ def _facts(results: Results) -> list[Fact]:
     hardware = row["hardware"]
     memory = f"{hardware['memory_gb']:g} GB memory"
     machine = [hardware["cpu"], plural(hardware["cores"], "core"), memory, f"GPU: {hardware['gpu'] or 'none'}"]
-    commands = dict.fromkeys(" ".join([Path(r["argv"][0]).name, *r["argv"][1:]]) for r in results.study.rows)
+    commands = dict.fromkeys(redacted(" ".join([Path(r["argv"][0]).name, *r["argv"][1:]])) for r in results.study.rows)
     started = datetime.fromtimestamp(results.study.rows[0]["time"], UTC)
     facts = [
         Fact("Seeds", ", ".join(map(str, results.seeds))),

@@ -37,8 +37,8 @@ def first_reached(x_E: ArrayLike, y_E: ArrayLike, level: float, hold: int = 2) -
 def median_reached(reached_N: ArrayLike) -> float:
     """Median over seeds where infinity means "not within this run"; infinite if fewer than half got there.
 
-    NaN without seeds. For an even number of seeds the upper of the two middle ones, so that a seed which never got
-    there cannot be averaged away.
+    NaN without seeds, and if any is NaN. For an even number of seeds the upper of the two middle ones, so that a seed
+    which never got there cannot be averaged away.
     """
-    values = np.sort(np.asarray(reached_N, dtype=np.float64))
-    return float(values[len(values) // 2]) if len(values) else math.nan
+    values = np.sort(np.asarray(reached_N, dtype=np.float64))  # NaN comes last
+    return float(values[len(values) // 2]) if len(values) and not math.isnan(values[-1]) else math.nan

@@ -94,16 +94,18 @@ def _seeds(s: ArmSummary) -> Cell:
 def costs(results: Results, summaries: list[ArmSummary]) -> Table:
     """Mean cost of one complete trial, and the mean teacher weight that it applied."""
     keys = [key for key in COSTS if any(key in s.cost for s in summaries)]
-    header = ["arm", *results.study.factors, "teacher weight", *(COSTS[key] for key in keys), "time"]
+    weighed = not all(math.isnan(s.applied_teacher) for s in summaries)  # it is in the trials' records alone
+    header = ["arm", *results.study.factors, *(["teacher weight"] if weighed else []), *(COSTS[key] for key in keys)]
+    header.append("time")
     rows = [
-        [*arm_cells(s), number_cell(s.applied_teacher)]
+        [*arm_cells(s), *([number_cell(s.applied_teacher)] if weighed else [])]
         + [Cell(count(value), value) for value in (s.cost.get(key, math.nan) for key in keys)]
         + [Cell(duration(s.seconds), s.seconds)]
         for s in summaries
     ]
+    weight = " Teacher weight: mean weight of the teacher's term per generated token, as applied." if weighed else ""
     caption = (
-        "Mean per complete trial. Teacher weight: mean weight of the teacher's term per generated token, as applied. "
-        "Student tokens: read and written in training; generated ones carry the loss."
+        f"Mean per complete trial.{weight} Student tokens: read and written in training; generated ones carry the loss."
     )
     return Table(caption, header, rows)
 
@@ -135,9 +137,8 @@ def reaching(found: list[Reached], results: Results) -> Table:
             Cell(r.arm),
             *(Cell(level) for level in r.levels.values()),
             number_cell(r.level),
-            Cell(f"{r.reached} of {r.seeds}", r.reached),
-            *(_reached(r.median[x], count) for x in COUNTERS[:-1]),
-            _reached(r.median[COUNTERS[-1]], duration),
+            Cell(_there(r), r.reached if r.seeds else math.nan),
+            *(_reached(r.median[x], duration if x == "cost/seconds" else count) for x in COUNTERS),
         ]
         for r in found
     ]
@@ -146,6 +147,12 @@ def reaching(found: list[Reached], results: Results) -> Table:
         "a seed that never gets there counts as later than all others."
     )
     return Table(caption, header, rows)
+
+
+def _there(r: Reached) -> str:
+    if not r.seeds:
+        return "no record"
+    return f"{r.reached} of {r.seeds}" + (f" ({r.unknown} without a record)" if r.unknown else "")
 
 
 def _reached(value: float, words: Callable[[float], str]) -> Cell:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from atod_sweep.evidence.analysis.aggregates import Aggregate, Interaction, MainEffect
 from atod_sweep.evidence.analysis.breadth import Method
 from atod_sweep.evidence.analysis.learning import not_learning
 from atod_sweep.evidence.analysis.results import Results
-from atod_sweep.evidence.analysis.text import NOTHING, estimate, number, plural
+from atod_sweep.evidence.analysis.text import NOTHING, between, estimate, number, plural
 from atod_sweep.evidence.tables.cells import Cell, Table, number_cell, percent_cell
 
 
@@ -24,8 +26,9 @@ def breadth(found: list[Method], results: Results) -> Table:
         name = f"{m.name} (control)" if m.role == "control" else m.name
         rows.append([Cell(name), *cells, number_cell(m.mean), Cell(estimate(m.iqm, 3), m.iqm.estimate), lead])
     metric = results.study.metric.name.removeprefix("eval/")
+    seeds = between((s.n for m in found if m.role in ("arm", "control") for s in m.scores), "seed")
     caption = (
-        f"Mean {metric} by task over {plural(len(results.seeds), 'seed')}; in brackets, minus the teacher's own. Over "
+        f"Mean {metric} by task over {seeds}; in brackets, minus the teacher's own. Over "
         "all tasks: mean, interquartile mean of all runs, and mean difference to the teacher, with 95 % intervals. "
         "Tasks are strata, and what one seed does to all tasks counts once."
     )
@@ -34,7 +37,9 @@ def breadth(found: list[Method], results: Results) -> Table:
 
 def summary(found: list[Aggregate], results: Results) -> Table:
     """Arms over all conditions by statistics that one lucky run cannot move."""
-    header = ["arm", "seeds", "interquartile mean", "median", f"beats {results.study.reference}", "area under curve"]
+    curved = not all(math.isnan(a.area.estimate) for a in found)  # curves are in the trials' records alone
+    header = ["arm", "seeds", "interquartile mean", "median", f"beats {results.study.reference}"]
+    header += ["area under curve"] if curved else []
     rows = [
         [
             Cell(a.arm),
@@ -42,16 +47,18 @@ def summary(found: list[Aggregate], results: Results) -> Table:
             Cell(estimate(a.iqm, 3), a.iqm.estimate),
             number_cell(a.median),
             percent_cell(a.improvement),
-            Cell(estimate(a.area, 3), a.area.estimate),
+            *([Cell(estimate(a.area, 3), a.area.estimate)] if curved else []),
         ]
         for a in found
     ]
     where = f"All runs of an arm ({plural(len(results.conditions), 'condition')} × seeds) together. "
     caption = (
         f"{where if len(results.conditions) > 1 else ''}Interquartile mean: mean of the middle half of the runs. "
-        "Beats: chance that a random run is better than a random run of the reference. Area under curve: mean height "
-        "of the learning curve, so that early learning counts. 95 % intervals over seeds."
+        "Beats: chance that a random run is better than a random run of the reference."
     )
+    if curved:
+        caption += " Area under curve: mean height of the learning curve, so that early learning counts."
+    caption += " 95 % intervals over seeds."
     return Table(caption, header, rows)
 
 

@@ -135,7 +135,7 @@ def train_overrides(source: Path, steps: int | None = None, horizon: int | None 
     }
 
 
-def load_train_with(source: Path, config: str, overrides: Mapping[str, Any]) -> Train:
+def load_train_with(source: Path, config: str | Mapping[str, Any], overrides: Mapping[str, Any]) -> Train:
     """A trainer config with the schedule at `source`, rescaled to the length and horizon that `overrides` ask for.
 
     The schedule goes over the config, and the overrides have the last word.

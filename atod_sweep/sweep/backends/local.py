@@ -1,8 +1,9 @@
-"""Trials on this machine without Ray: in this process, or side by side in worker processes.
+"""Trials on this machine without Ray: in this process, or in worker processes.
 
 A worker takes one attempt after the other over a pipe and answers with rows as they come, then with the attempt. One
-that dies costs its attempt alone. Workers are spawned, so a script that calls `run_study` with a concurrency above 1
-needs the usual `if __name__ == "__main__":`.
+that dies costs its attempt alone, where in this process it would cost the run: so trials with code that is not ours,
+which may crash or call `os._exit`, run in a worker even one at a time (`workers_for`). Workers are spawned, so a script
+that calls `run_study` with workers needs the usual `if __name__ == "__main__":`.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
+from typing import NamedTuple
 
-from atod_sweep.sweep.backends.ray import Sink, stoppable
+from atod_sweep.envs.registry import is_shipped
+from atod_sweep.errors import Stopped, UserError
+from atod_sweep.sweep.backends.ray import Sink
 from atod_sweep.sweep.trials.attempt import execute
+from atod_sweep.sweep.trials.interrupts import asked, stoppable
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, death, interrupted, pruned
 from atod_sweep.sweep.trials.source import Source
 
@@ -29,22 +34,33 @@ _LOOK = 1.0  # seconds between looks at workers that are gone while children of 
 _LAST_WORDS = 5.0  # seconds that a worker which closed its pipe gets to say its exit code
 
 
-def run_local(source: Source, sink: Sink, at_a_time: int) -> None:
-    """All attempts, `at_a_time` side by side, where 1 is in this process.
+def workers_for(at_a_time: int, asked: int | None, env_ids: Iterable[str]) -> int:
+    """Worker processes for `at_a_time` attempts side by side; 0: they run in this process.
 
-    KeyboardInterrupt, also on SIGTERM, once the ledger knows and no worker is left.
+    That saves a worker's start (some seconds), and is for one at a time in shipped environments, or where exactly one
+    was `asked` for: a debugger needs it.
+    """
+    ours = all(map(is_shipped, env_ids))
+    return 0 if at_a_time == 1 and (ours or asked == 1) else at_a_time
+
+
+def run_local(source: Source, sink: Sink, workers: int) -> None:
+    """All attempts: one after the other in this process, or in so many `workers` beside each other.
+
+    KeyboardInterrupt, also on SIGTERM, once the ledger knows and no worker is left. UserError if no worker can start.
     """
     with stoppable():
-        if at_a_time == 1:
+        if workers == 0:
             _run_here(source, sink)
         else:
-            _Pool(source, sink, at_a_time).run()
+            _Pool(source, sink, workers).run()
 
 
 def _run_here(source: Source, sink: Sink) -> None:
     while (job := source.next()) is not None:
 
         def should_stop(rows: list[Row], job: Job = job) -> bool:
+            _heed_stop()
             sink.rows(job, rows)
             return source.should_stop(job, rows)
 
@@ -52,14 +68,23 @@ def _run_here(source: Source, sink: Sink) -> None:
         began = time.monotonic()
         try:
             attempt = _attempt(job, should_stop)
-        except KeyboardInterrupt:
+        except BaseException:
+            if not asked():
+                raise  # the recorder's: it has no room to write in
             sink.ended(job, interrupted(time.monotonic() - began))
-            raise
+            raise KeyboardInterrupt from None
         sink.ended(job, attempt)
         source.ended(job, attempt)
+        _heed_stop()
 
 
-class _Pruned(Exception):
+def _heed_stop() -> None:
+    """The trial's code may have caught what told it to stop."""
+    if asked():
+        raise KeyboardInterrupt
+
+
+class _Pruned(Stopped):
     """Ends an attempt from inside its report."""
 
     def __init__(self, rows: list[Row]) -> None:
@@ -92,16 +117,17 @@ class _Worker:
     pipe: Connection
     job: Job | None = None
     began: float = 0.0
+    ready: bool = False
 
     def send(self, message: Job | bool) -> None:
         """A worker that is gone shows when it is listened to."""
         with contextlib.suppress(OSError):
             self.pipe.send(message)
 
-    def hear(self) -> list[Row] | Attempt | None:
+    def hear(self) -> list[Row] | Attempt | _Ready | None:
         """The next message; None if the worker is gone."""
         try:
-            message: list[Row] | Attempt = self.pipe.recv()
+            message: list[Row] | Attempt | _Ready = self.pipe.recv()
         except (EOFError, OSError):
             return None
         return message
@@ -113,12 +139,17 @@ class _Worker:
         self.pipe.close()
 
 
+class _Ready(NamedTuple):
+    """A worker's first message."""
+
+
 class _Pool:
     """Up to `size` workers, started when there is work for them."""
 
     def __init__(self, source: Source, sink: Sink, size: int) -> None:
         self._source, self._sink, self._size = source, sink, size
         self._workers: list[_Worker] = []
+        self._started = False  # whether a worker ever was
 
     def run(self) -> None:
         """Until the source has nothing left."""
@@ -173,6 +204,9 @@ class _Pool:
     def _listen(self, worker: _Worker) -> None:
         assert worker.job is not None
         message = worker.hear() if worker.pipe.poll() else None
+        if isinstance(message, _Ready):
+            worker.ready = self._started = True
+            return
         if isinstance(message, list):
             self._sink.rows(worker.job, message)
             worker.send(self._source.should_stop(worker.job, message))
@@ -190,6 +224,11 @@ class _Pool:
         worker.end()
         self._workers.remove(worker)
         how = f"ended with exit code {code}" if code is None or code >= 0 else f"was killed by signal {-code}"
+        if not self._started:
+            raise UserError(
+                f"--backend local: no worker can start, the first one {how}; a script that runs studies needs "
+                '`if __name__ == "__main__":` around them, or concurrency=1, which keeps trials in its own process'
+            )
         return death(job, seconds, Failure("worker_died", "WorkerDied", f"the worker process {how}"))
 
 
@@ -218,6 +257,7 @@ def _serve(pipe: Connection) -> None:
         return bool(pipe.recv())
 
     with contextlib.suppress(EOFError, OSError):  # the driver's end is closed; an attempt's own errors never get here
+        pipe.send(_Ready())
         while True:
             pipe.send(_attempt(pipe.recv(), should_stop))
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -17,6 +13,7 @@ from atod_sweep.config.study import Resources
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.backends.ray_files import pack_models
 from atod_sweep.sweep.trials.attempt import ray_trainable
+from atod_sweep.sweep.trials.interrupts import stoppable
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 from atod_sweep.sweep.trials.source import Source
 
@@ -93,23 +90,6 @@ def gpu_count() -> int:
 def cpu_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Let `kill PID` end a run as Ctrl-C does: recorded and resumable."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 # ---- Ray ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror
 from atod_sweep.sweep.mlflow.problems import explain
+from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.recorder import METRICS
 from atod_sweep.sweep.trials.jobs import Row
 
@@ -18,10 +19,10 @@ _NEWS = 5.0  # seconds between lines that tell how far it is
 
 
 class Background:
-    """Feeds a mirror with the latest row of every trial that changed, until `close`. `say` prints a line."""
+    """Feeds a mirror with the latest row of every trial that changed, until `close`."""
 
-    def __init__(self, mirror: Mirror | NoMirror, run_dir: Path, say: Callable[[str], None]) -> None:
-        self._mirror, self._run_dir, self._say = mirror, run_dir, say
+    def __init__(self, mirror: Mirror | NoMirror, run_dir: Path, show: Progress) -> None:
+        self._mirror, self._run_dir, self._show = mirror, run_dir, show
         self._seen: dict[str, Row] = {}  # the last row of every trial
         self._latest: dict[str, Row] = {}  # rows that the mirror does not have yet
         self._running: dict[str, tuple[Row, int]] = {}  # running trials and the size of their metrics file
@@ -53,30 +54,32 @@ class Background:
         except KeyboardInterrupt:
             self.problem = "not waited for"
         if self.problem is not None:
-            self._say(f"MLflow is behind the ledger ({self.problem}); catch up with: atod-sweep sync {self._run_dir}")
+            later = f"catch up with: atod-sweep sync {self._run_dir}"
+            self._show.note(f"MLflow is behind the ledger ({self.problem}); {later}")
 
     def _finish(self) -> None:
         self._stop.set()
         self._wake.set()
         left, moved = len(self._latest), time.monotonic()
         told = moved
+        self._show.doing("bringing MLflow up to date")
         while self._thread.is_alive():
-            self._thread.join(0.5)
+            self._thread.join(0.2)
             now = time.monotonic()
-            if len(self._latest) < left:
+            if len(self._latest) != left:
                 left, moved = len(self._latest), now
             if now - moved > PATIENCE:
                 self.problem = self.problem or f"it took nothing for {PATIENCE:g} s"
                 return
             if left and now - told > _NEWS:
-                self._say(f"MLflow: {left} trials left to record")
+                self._show.doing(f"bringing MLflow up to date, {left} trials left")
                 told = now
 
     def _tell(self) -> None:
         """Say a problem once. Called by the driver's own thread, which alone prints."""
         if self.problem is not None and not self._told:
             self._told = True
-            self._say(f"{self.problem}; the run goes on from its ledger (later: atod-sweep sync {self._run_dir})")
+            self._show.note(f"{self.problem}; the run goes on from its ledger (later: atod-sweep sync {self._run_dir})")
 
     # -- the thread
 

@@ -8,18 +8,16 @@ client allows, since each costs its store milliseconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from atod_sweep.errors import UserError
 from atod_sweep.records.redaction import redacted
 from atod_sweep.records.rows import read_rows
 from atod_sweep.sweep.mlflow import content
 from atod_sweep.sweep.mlflow.problems import Deleted, Gone
-from atod_sweep.sweep.mlflow.stores import check, connect, file_of
+from atod_sweep.sweep.mlflow.stores import connect, file_of
 from atod_sweep.sweep.record.recorder import METRICS
 from atod_sweep.sweep.trials.jobs import Row
 
@@ -28,10 +26,6 @@ DEFINITIONS = ("study.yaml", "search.yaml")  # a run folder holds one of them
 _STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAILED": "FAILED"}
 _PARAM_BATCH, _METRIC_BATCH = 100, 800  # MLflow's limits are 100, and 1000 for everything in a batch
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # files of our own, and many of them
-
-
-class NotInstalled(UserError):
-    """MLflow is absent from this machine."""
 
 
 class NoMirror:
@@ -56,13 +50,7 @@ class Mirror:
     """
 
     def __init__(self, uri: str, run_dir: Path, study: Row, say: Callable[[str], None]) -> None:
-        """NotInstalled if MLflow is absent, UserError for an address that it cannot use.
-
-        `say` gets a line where something was repaired.
-        """
-        if find_spec("mlflow") is None:
-            raise NotInstalled(f"--tracking-uri {redacted(uri)!r}: MLflow is not installed; pip install mlflow")
-        check(uri)
+        """MLflow is installed, and can use the address. `say` gets a line where something was repaired."""
         self.uri, self._run_dir, self._study, self._say = uri, run_dir, study, say
 
     # -- what the store has

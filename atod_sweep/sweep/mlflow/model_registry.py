@@ -11,6 +11,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.mlflow.mirror import Mirror
+from atod_sweep.sweep.mlflow.stores import check
 from atod_sweep.sweep.mlflow.sync import guarded
 
 
@@ -22,6 +23,7 @@ def register(run_dir: Path, model: Path, name: str, uri: str) -> str:
     """
     record = json.loads((model / "provenance.json").read_text(encoding="utf-8"))
     history = ledger.fold(ledger.read(run_dir))
+    check(uri)
     with guarded(uri, f"atod-sweep export {run_dir} --model --register {name!r}"):
         return _Registry(uri, run_dir, history.studies[0], lambda line: None).enter(model, name, record)
 

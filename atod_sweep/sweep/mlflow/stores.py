@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,21 @@ def file_of(uri: str) -> Path | None:
     return Path(found[1]) if found else None
 
 
+def is_installed() -> bool:
+    """Whether MLflow is on this machine."""
+    return find_spec("mlflow") is not None
+
+
 def check(uri: str) -> None:
-    """UserError for an address that no MLflow can use here; whether the store is well shows when it is used."""
+    """UserError for an address that MLflow cannot use here; whether the store is well shows when it is used."""
+    said = f"--tracking-uri {redacted(uri)!r}"
+    if not is_installed():
+        raise UserError(f"{said}: MLflow is not installed; pip install mlflow")
     if file_of(uri) is not None or uri.startswith(("http://", "https://")):
         return
     client = _client_class()
     from mlflow import MlflowException
 
-    said = f"--tracking-uri {redacted(uri)!r}"
     try:
         if _is_sql(uri):
             from sqlalchemy import create_engine

@@ -11,6 +11,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.sweep.mlflow.mirror import Mirror
 from atod_sweep.sweep.mlflow.problems import explain
+from atod_sweep.sweep.mlflow.stores import check
 
 _NEWS = 2.0  # seconds between lines that tell how far it is
 
@@ -33,6 +34,7 @@ def sync(run_dir: Path, uri: str, say: Callable[[str], None] = lambda line: None
     """
     if ledger.fold(ledger.read(run_dir)).study is None:
         raise UserError(f"{run_dir}: holds no ledger of a study; give the folder of a run, for example runs/quickstart")
+    check(uri)
     with guarded(uri, f"atod-sweep sync {run_dir}"), ledger.locked(run_dir):
         return _sync(run_dir, uri, say)
 

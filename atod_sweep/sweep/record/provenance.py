@@ -13,6 +13,7 @@ from typing import Any
 
 import atod_sweep
 from atod_sweep.config.base import content_hash
+from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.trials.jobs import Row
 
 _PACKAGES = ("atod-sweep", "torch", "transformers", "ray", "optuna", "mlflow", "numpy", "gymnasium")
@@ -25,7 +26,7 @@ def circumstances(definition: dict[str, Any], argv: Sequence[str]) -> Row:
     return {
         "definition": definition,
         "definition_hash": content_hash(definition),
-        "argv": list(argv),
+        "argv": [redacted(word) for word in argv],
         "versions": versions(),
         "numerics": NUMERICS,
         "git": git_revision(),
@@ -41,6 +42,16 @@ def is_news(old: Row | None, row: Row) -> bool:
         return True
     keys = ("question", "reference", "versions", "numerics", "git", "hardware")
     return any(old.get(key) != row[key] for key in keys)
+
+
+def are_others(old: Row | None, pairs: dict[str, Row]) -> bool:
+    """True if these pairs of models, by their key, are not all on record."""
+    known = (old or {}).get("pairs", {})
+    return any(key not in known or _digests(known[key]) != _digests(pair) for key, pair in pairs.items())
+
+
+def _digests(pair: Row) -> dict[str, str | None]:
+    return {role: ref and ref["digest"] for role, ref in pair.items()}
 
 
 def versions() -> dict[str, str]:

@@ -39,7 +39,7 @@ def opened(
     try:
         if intent.overwrite and (run_dir / ledger.NAME).exists():
             _move_aside(run_dir)
-        if run_dir.exists() and not (run_dir / ledger.NAME).exists() and any(run_dir.iterdir()):
+        if run_dir.exists() and not (run_dir / ledger.NAME).exists() and not is_stillborn(run_dir):
             raise UserError(f"{run_dir}: exists and is not the folder of a run; use --name to choose another")
         (run_dir / "trials").mkdir(parents=True, exist_ok=True)
         writer = Ledger(run_dir)
@@ -50,11 +50,17 @@ def opened(
         ) from None
     try:
         history = ledger.fold(ledger.read(run_dir))
-        if history.study is not None:
+        if history.begun:
             _check(run_dir, history, definition, total, extension, intent)
         yield writer, history
     finally:
         writer.__exit__(None, None, None)
+
+
+def is_stillborn(run_dir: Path) -> bool:
+    """True if the folder holds no more than what a run makes before its ledger."""
+    lock, trials = run_dir / "ledger.lock", run_dir / "trials"
+    return {*run_dir.iterdir()} <= {lock, trials} and not (trials.is_dir() and any(trials.iterdir()))
 
 
 def _move_aside(run_dir: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
 from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
+from atod_sweep.sweep.trials import interrupts
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, Trainer, load
 from atod_sweep.sweep.trials.limits import OverMemory, OverTime, limited
 
@@ -29,9 +30,10 @@ class _StoppedError(Exception):
 
 
 def execute(job: Job, report: Callable[[list[Row]], None]) -> Attempt:
-    """Run one attempt. Whatever the trainer raises comes back as a recorded failure.
+    """Run one attempt. Whatever the trial's code raises comes back as a recorded failure, SystemExit and the like too.
 
-    `report` gets the rows after every evaluation; what it raises is not the trial's fault and propagates.
+    `report` gets the rows after every evaluation; what it raises is not the trial's fault and propagates, as does
+    whatever ends the attempt after somebody asked this process to stop.
     """
     started = time.monotonic()
     worker = f"{socket.gethostname()}:{os.getpid()}"
@@ -40,8 +42,8 @@ def execute(job: Job, report: Callable[[list[Row]], None]) -> Attempt:
         with limited(job.seconds, job.memory_gb, job.may_exit) as relay.calm:
             metrics, cost = _run(job, relay)
             _check_metric(job.metric, Attempt(0.0, worker, metrics, cost).totals)
-    except Exception as error:
-        if error is relay.error:
+    except BaseException as error:
+        if error is relay.error or interrupts.asked():
             raise
         return Attempt(time.monotonic() - started, worker, error=_failure(error, job))
     return Attempt(time.monotonic() - started, worker, metrics, cost)
@@ -110,7 +112,7 @@ def _check_metric(name: str, metrics: Row) -> None:
         raise _StoppedError("nan_metric", f"the trial ended with {name} = {metrics[name]}")
 
 
-def _failure(error: Exception, job: Job) -> Failure:
+def _failure(error: BaseException, job: Job) -> Failure:
     out_of_memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
     status = getattr(error, "status", None) or ("out_of_memory" if out_of_memory else "exception")
     message = str(error)
@@ -118,6 +120,8 @@ def _failure(error: Exception, job: Job) -> Failure:
         message = f"took longer than resources.seconds = {job.seconds:g}"
     elif isinstance(error, OverMemory):
         message = f"its process held more than resources.memory_gb = {job.memory_gb:g}"
+    elif not isinstance(error, Exception):
+        message = f"the trial's code raised {error!r}, which ends a process: raise an exception that names the fault"
     return Failure(status, type(error).__name__.lstrip("_"), message, traceback.format_exc())
 
 

@@ -12,17 +12,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from atod_sweep.errors import Stopped
+
 INTERVAL = 0.5  # seconds between looks
 GRACE = 15.0  # seconds that an attempt gets to end by itself
 
 
-class OverTime(Exception):
+class OverTime(Stopped):
     """The attempt took longer than it may."""
 
     status = "timeout"
 
 
-class OverMemory(Exception):
+class OverMemory(Stopped):
     """The attempt's process holds more memory than it may."""
 
     status = "out_of_memory"
@@ -75,7 +77,7 @@ class _Watch(threading.Thread):
             if self._may_exit and time.monotonic() - since > GRACE:
                 os._exit(70)
 
-    def _exceeded(self) -> type[Exception] | None:
+    def _exceeded(self) -> type[Stopped] | None:
         if self._seconds is not None and time.monotonic() - self._began > self._seconds:
             return OverTime
         if self._memory_gb is not None and resident_gb() > self._memory_gb:
@@ -94,10 +96,10 @@ class _BySignal:
     def __init__(self) -> None:
         self.calm = threading.Lock()
         self.over = False
-        self._reason: type[Exception] | None = None
+        self._reason: type[Stopped] | None = None
         self._before = signal.signal(signal.SIGUSR1, self._raise)
 
-    def strike(self, reason: type[Exception]) -> bool:
+    def strike(self, reason: type[Stopped]) -> bool:
         """Ask for the exception; False: nothing was raised while `calm` was held, ask again."""
         self._reason = reason
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
@@ -123,7 +125,7 @@ class _ByException:
         self.over = False
         self._thread = ctypes.c_ulong(threading.get_ident())
 
-    def strike(self, reason: type[Exception]) -> bool:
+    def strike(self, reason: type[Stopped]) -> bool:
         """Raise it, unless the attempt is over."""
         with self.calm:
             if not self.over:

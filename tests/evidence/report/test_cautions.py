@@ -23,10 +23,10 @@ def said(run: Path, numerics: int | None = None) -> str:
 
 
 def rewrite_first_study_row(run: Path, **changes: object) -> None:
-    """Put a changed copy of the study's row before all others."""
-    lines = (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
-    first = {**json.loads(lines[0]), **changes}
-    (run / "ledger.jsonl").write_text("\n".join([json.dumps(first), *lines]) + "\n", encoding="utf-8")
+    """The run began with a changed copy of the study's row, and got its own once something had been tried."""
+    study, begun, *rest = (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
+    first = json.dumps({**json.loads(study), **changes})
+    (run / "ledger.jsonl").write_text("\n".join([first, begun, study, *rest]) + "\n", encoding="utf-8")
 
 
 def test_a_sound_run_needs_no_caution(make_run: MakeRun) -> None:

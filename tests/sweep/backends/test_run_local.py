@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
+import fake_training as fake
 import pytest
 import yaml
-from fake_training import FAKE
+from fake_training import ENDINGS, FAKE
 from no_mlflow import NoMlflow
 
 from atod_sweep.config.base import load_yaml
@@ -15,8 +20,11 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.rows import read_rows
 from atod_sweep.sweep import session
+from atod_sweep.sweep.backends import local
+from atod_sweep.sweep.record.progress import choose
+from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.studies import run_study as run
-from atod_sweep.sweep.studies.run_study import resume_run, run_study
+from atod_sweep.sweep.studies.run_study import run_study
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +72,7 @@ def test_a_finished_study_leaves_everything(write_study, go, capsys):
     assert rows[1]["turn_weight"] == [1.0, 0.5]
     lines = capsys.readouterr().out.splitlines()
     assert sum("complete" in line for line in lines) == 5
-    assert lines[-1].startswith("5/5 complete")
+    assert any(line.startswith("5/5 complete") for line in lines)
 
 
 def test_the_score_is_the_mean_over_the_last_evaluations(write_study, go):
@@ -93,6 +101,96 @@ def test_a_failing_trial_is_recorded_and_takes_nothing_down(write_study, go):
         assert "Traceback" in row["error"]["traceback"]
         assert "metrics" not in row
     assert {row["trial"] for row in outcome.failures} == {"diverge-s0", "bug-s0", "nan-s0"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_would_end_the_process_ends_the_trial(write_study, go, workers):
+    arms = {"fine": {}, **{fault: {"env.kwargs": {"fault": fault}} for fault in ENDINGS}}
+    outcome = go(write_study(arms=arms, seeds=1), concurrency=workers)
+    assert (outcome.complete, outcome.failed, outcome.interrupted) == (1, len(ENDINGS), False)
+    history = ledger.fold(ledger.read(outcome.run_dir))
+    for fault, make in ENDINGS.items():
+        error = history.trials[f"{fault}-s0"]["error"]
+        assert (error["status"], error["type"]) == ("exception", type(make()).__name__)
+        assert error["message"].startswith(f"the trial's code raised {make()!r}, which ends a process")
+
+
+def test_a_trial_cannot_swallow_ctrl_c(write_study, go, monkeypatch):
+    import fake_training
+
+    real = fake_training.train
+
+    def deaf(config, directory, report, resume=False):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except BaseException:
+            return real(config, directory, report, resume=resume)
+
+    monkeypatch.setattr(fake_training, "train", deaf)
+    outcome = go(write_study())
+    assert outcome.interrupted
+    assert states(outcome.run_dir) == {"slow-s0": "FAILED"}
+    (row,) = ledger.fold(ledger.read(outcome.run_dir)).trials.values()
+    assert row["error"]["status"] == "interrupted"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+IN_PROCESS = """
+import sys
+sys.path[:0] = sys.argv[3:]
+from pathlib import Path
+from fake_training import FAKE
+from no_mlflow import NoMlflow
+from atod_sweep.sweep import session
+from atod_sweep.sweep.studies.run_study import run_study
+session.Mirror = session.Background = NoMlflow
+run_study(Path(sys.argv[1]), out=Path(sys.argv[2]), trainer=FAKE, backend="local")
+"""
+
+
+def test_a_resumed_run_names_the_trial_that_took_the_process_with_it(write_study, tmp_path, capsys):
+    path = write_study(arms={"fine": {}, "die": {"env.kwargs": {"fault": "die"}}}, seeds=1)
+    command = [sys.executable, "-c", IN_PROCESS, str(path), str(tmp_path), str(Path(fake.__file__).parent)]
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, timeout=120, check=False).returncode == 9
+    outcome = resume_run(tmp_path / "small", backend="local", trainer=FAKE)
+    assert outcome.complete == 2
+    assert "under way when the last process was gone, and now tried again: die-s0\n" in capsys.readouterr().out
+
+
+def test_foreign_code_runs_in_a_worker_even_one_at_a_time(write_study, go):
+    """Where a trial's death costs one attempt."""
+    env = {"env.id": "echo_env:Echo", "env.kwargs": {"fault": "die"}}
+    outcome = go(write_study(arms={"die": env, "fine": {}}, seeds=1))
+    assert (outcome.complete, outcome.failed) == (2, 0)
+    assert [row["error"]["status"] for row in ledger.read(outcome.run_dir) if row.get("state") == "FAILED"] == [
+        "worker_died"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at_a_time", "asked", "env_ids", "workers"),
+    [
+        (1, None, ["planner", "webshop"], 0),
+        (1, 1, ["planner"], 0),
+        (1, None, ["planner", "mine:Env"], 1),
+        (1, None, ["CartPole-v1"], 1),
+        (1, 1, ["mine:Env"], 0),
+        (3, 3, ["planner"], 3),
+        (2, None, ["mine:Env"], 2),
+    ],
+)
+def test_how_many_workers(at_a_time, asked, env_ids, workers):
+    assert local.workers_for(at_a_time, asked, env_ids) == workers
+
+
+def test_a_script_without_a_guard_is_told_of_it(write_study, tmp_path):
+    path = write_study(base={"env.id": "echo_env:Echo"})
+    script = tmp_path / "script.py"
+    script.write_text(IN_PROCESS)
+    command = [sys.executable, str(script), str(path), str(tmp_path), str(Path(fake.__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "no worker can start, the first one ended with exit code 1; a script that runs studies" in done.stderr
 
 
 def test_a_misspelt_metric_fails_at_step_0_and_says_what_there_is(write_study, go):
@@ -137,7 +235,7 @@ def test_ctrl_c_leaves_a_run_that_resume_finishes_as_if_nothing_had_happened(wri
             def stop(rows):
                 report(rows)
                 if rows[-1]["step"] == 20:
-                    raise KeyboardInterrupt
+                    signal.raise_signal(signal.SIGINT)
 
             return real(config, directory, stop, resume=resume)
         return real(config, directory, report, resume=resume)
@@ -206,10 +304,12 @@ def test_output_that_cannot_be_written_and_folders_of_others_are_refused(write_s
 
 
 def test_json_output_is_one_object_per_event(write_study, go, capsys):
-    go(write_study(seeds=1), json_output=True)
+    go(write_study(seeds=1), show=choose(json_output=True))
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [e["event"] for e in events] == ["begin", "models", *["trial"] * 4]
-    last = events[-1]
+    told = [e["event"] for e in events if e["event"] not in ("doing", "evaluation")]
+    assert told == ["begin", "models", *["trial"] * 4]
+    assert [e["step"] for e in events if e["event"] == "evaluation" and e["trial"] == "slow-s0"][-1] == 40
+    last = [e for e in events if e["event"] == "trial"][-1]
     assert (last["done"], last["failed"], last["total"], last["best"]) == (2, 0, 2, "fast 0.90")
 
 
@@ -295,7 +395,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_resume_finishes_it(write_study
 
     def append(self, row):
         rows.append(row)
-        if len(rows) == 5:
+        if len(rows) == 6:  # study, models, two rows of the first trial, one of the second
             raise OSError(28, "No space left on device")
         real(self, row)
 

@@ -16,8 +16,9 @@ from fake_training import FAKE
 
 from atod_sweep.records import ledger
 from atod_sweep.records.rows import read_rows
+from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.run_search import run_search
-from atod_sweep.sweep.studies.run_study import resume_run, run_study
+from atod_sweep.sweep.studies.run_study import run_study
 
 pytestmark = pytest.mark.slow
 
@@ -27,8 +28,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from fake_training import FAKE
+from atod_sweep.sweep.record.progress import choose
 from atod_sweep.sweep.studies.run_study import run_study
-outcome = run_study(Path(sys.argv[1]), out=Path(sys.argv[2]), trainer=FAKE, json_output=True)
+outcome = run_study(Path(sys.argv[1]), out=Path(sys.argv[2]), trainer=FAKE, show=choose(json_output=True))
 print(outcome.interrupted)
 """
 
@@ -52,14 +54,16 @@ def test_ray_gives_what_the_local_backend_gives_and_outlives_dead_workers(write_
         "die": {"env.kwargs": {"fault": "die"}},
         "bug": {"env.kwargs": {"fault": "bug"}},
         "diverge": {"env.kwargs": {"fault": "diverge"}},
+        "exit": {"env.kwargs": {"fault": "exit"}},
+        "interrupt": {"env.kwargs": {"fault": "interrupt"}},
     }
     path = write_study(arms=arms, controls=["teacher"], seeds=1)
     on_ray = run_study(path, out=tmp_path / "ray", trainer=FAKE)
     printed = capfd.readouterr()
-    assert (on_ray.complete, on_ray.failed) == (3, 2)
+    assert (on_ray.complete, on_ray.failed) == (3, 4)
     lines = printed.out.splitlines()
     assert [line for line in lines if not line.startswith(("small", "teacher"))] == [
-        line for line in lines if "/5 " in line
+        line for line in lines if "/7 " in line
     ]
     assert printed.err == ""
     rows = [row for row in ledger.read(on_ray.run_dir) if row["event"] == "trial" and row["trial"] == "die-s0"]

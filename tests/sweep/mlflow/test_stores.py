@@ -22,7 +22,8 @@ from atod_sweep.sweep.mlflow.mirror import EXPERIMENT, Mirror
 from atod_sweep.sweep.mlflow.problems import explain
 from atod_sweep.sweep.mlflow.stores import check, connect, default_uri, file_of
 from atod_sweep.sweep.mlflow.sync import sync
-from atod_sweep.sweep.studies.run_study import resume_run, run_study
+from atod_sweep.sweep.resume import resume_run
+from atod_sweep.sweep.studies.run_study import run_study
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,8 @@ from atod_sweep.sweep.mlflow.content import points
 from atod_sweep.sweep.mlflow.mirror import EXPERIMENT
 from atod_sweep.sweep.mlflow.stores import default_uri
 from atod_sweep.sweep.mlflow.sync import sync
-from atod_sweep.sweep.studies.run_study import resume_run, run_study
+from atod_sweep.sweep.resume import resume_run
+from atod_sweep.sweep.studies.run_study import run_study
 
 
 def test_points_are_evaluations_with_the_training_row_before_them():
@@ -67,6 +68,16 @@ class Store:
         self.seen.append(status)
 
 
+class Said:
+    """A console that keeps its lines."""
+
+    def __init__(self, lines):
+        self.note = lines.append
+
+    def doing(self, what):
+        pass
+
+
 @pytest.fixture
 def store(monkeypatch):
     monkeypatch.setattr("atod_sweep.sweep.mlflow.background.INTERVAL", 0.05)
@@ -75,7 +86,7 @@ def store(monkeypatch):
 
 def test_a_store_that_goes_away_delays_nothing_and_is_told_later(store, tmp_path):
     said = []
-    tracker = Background(store, tmp_path, said.append)
+    tracker = Background(store, tmp_path, Said(said))
     tracker.begin()
     store.away = True
     began = time.monotonic()
@@ -100,7 +111,7 @@ def test_a_store_that_goes_away_delays_nothing_and_is_told_later(store, tmp_path
 def test_a_store_that_stays_away_is_admitted(store, tmp_path, from_the_start):
     said = []
     store.away = from_the_start
-    tracker = Background(store, tmp_path, said.append)
+    tracker = Background(store, tmp_path, Said(said))
     tracker.begin()
     store.away = True
     tracker.add({"trial": "a-s0", "state": "COMPLETE"})
@@ -114,7 +125,7 @@ def test_a_store_that_stays_away_is_admitted(store, tmp_path, from_the_start):
 
 
 def test_a_store_that_comes_back_gets_every_trial_even_if_it_forgot_some(store, tmp_path):
-    tracker = Background(store, tmp_path, lambda line: None)
+    tracker = Background(store, tmp_path, Said([]))
     tracker.begin()
     tracker.add({"trial": "a-s0", "state": "COMPLETE"})
     while not store.seen:
@@ -131,7 +142,7 @@ def test_a_store_that_comes_back_gets_every_trial_even_if_it_forgot_some(store, 
 def test_a_row_that_the_store_refuses_holds_back_no_other(store, tmp_path):
     said = []
     store.poison = "a-s1"
-    tracker = Background(store, tmp_path, said.append)
+    tracker = Background(store, tmp_path, Said(said))
     tracker.begin()
     for seed in range(4):
         tracker.add({"trial": f"a-s{seed}", "state": "COMPLETE"})
@@ -144,7 +155,7 @@ def test_a_store_that_hangs_is_left_and_ctrl_c_ends_the_wait(store, tmp_path, mo
     said, hanging = [], threading.Event()
     monkeypatch.setattr(store, "trial", lambda row: hanging.wait(60))
     monkeypatch.setattr("atod_sweep.sweep.mlflow.background.PATIENCE", 0.2)
-    tracker = Background(store, tmp_path, said.append)
+    tracker = Background(store, tmp_path, Said(said))
     tracker.begin()
     tracker.add({"trial": "a-s0", "state": "COMPLETE"})
     tracker.close("FINISHED")
