@@ -43,7 +43,11 @@ FORBIDDEN: dict[str, set[str]] = {
 }
 
 # modules that a machine without torch can use, wherever they lie
-TORCH_FREE = ("records", "config", "envs", "evidence", "objective/schedules.py", "objective/turn_profile.py")
+TORCH_FREE = (
+    *("records", "config", "envs", "evidence"),
+    *("objective/schedules.py", "objective/controllers.py", "objective/portable.py"),
+    *("objective/shapes", "objective/profiles/__init__.py"),
+)
 
 # what `atod-sweep --help` may wait for: everything else of weight is imported inside the verbs
 LIGHT = ("atod_sweep.__version__", "atod_sweep.errors", "atod_sweep.cli", "typer", "rich")

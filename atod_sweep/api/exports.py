@@ -65,10 +65,11 @@ def export_model(
     return folder
 
 
-def verify(folder: str | Path) -> list[str]:
+def verify(folder: str | Path, *, trust: bool = False) -> list[str]:
     """Re-derive everything in a bundle, or check and play an exported model: what was found right, line by line.
 
-    Raises UserError on any difference.
+    `trust`: run the code that a bundle brings (`kind: custom`), without which such a bundle cannot be verified. Raises
+    UserError on any difference.
     """
     from atod_sweep.export.schedule.verify import verify as check
     from atod_sweep.export.student import model
@@ -80,4 +81,4 @@ def verify(folder: str | Path) -> list[str]:
         from atod_sweep.training.loop.trainer import evaluate_student
 
         return model.verify(path, evaluate_student)
-    return check(path)
+    return check(path, trust)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from contextlib import closing
@@ -23,6 +22,7 @@ from atod_sweep.cli.options import (
     TrackingUri,
     with_run_options,
 )
+from atod_sweep.cli.user_code import admit
 from atod_sweep.errors import UserError
 
 app = typer.Typer(
@@ -62,7 +62,7 @@ def run(
         from atod_sweep.config.base import parse_assignments
         from atod_sweep.sweep.studies.until_decided import rule_for
 
-        _find_modules_beside(study)
+        admit(study)
         changes = parse_assignments(overrides or [])
         rule = rule_for(until_decided, max_seeds=max_seeds, block=block)
         if dry_run:
@@ -90,10 +90,8 @@ def resume(
         from atod_sweep import api
         from atod_sweep.records.rows import read_rows
 
-        for row in read_rows(run_dir / "ledger.jsonl"):
-            for word in row.get("argv", []):
-                if word.endswith((".yaml", ".yml")):
-                    _find_modules_beside(Path(word))
+        words = [word for row in read_rows(run_dir / "ledger.jsonl") for word in row.get("argv", [])]
+        admit(*(Path(word) for word in words if word.endswith((".yaml", ".yml"))))
         close(api.resume(run_dir, show=show, **options.keywords()), json_output)
 
 
@@ -113,7 +111,7 @@ def search(
         from atod_sweep import api
         from atod_sweep.config.base import parse_assignments
 
-        _find_modules_beside(space)
+        admit(space)
         changes = parse_assignments(overrides or [])
         if dry_run:
             from atod_sweep.sweep.searches.run_search import dry_run as estimate
@@ -164,7 +162,7 @@ def train(
     from atod_sweep.config.base import parse_assignments
     from atod_sweep.config.files import load_train
 
-    _find_modules_beside(Path(config))
+    admit(Path(config))
     changes = parse_assignments(overrides or [])
     if schedule is None:
         resolved = load_train(config, changes)
@@ -271,7 +269,10 @@ def export(
 
 
 @app.command()
-def verify(bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle or model.")]) -> None:
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle or model.")],
+    trust: Annotated[bool, typer.Option("--trust", help="Run the code that the bundle brings (kind: custom).")] = False,
+) -> None:
     """Re-derive everything in a bundle, or check and play an exported model; fail on any difference."""
     from atod_sweep.export.schedule.verify import verify as check
     from atod_sweep.export.student import model
@@ -281,7 +282,7 @@ def verify(bundle: Annotated[Path, typer.Argument(help="Folder of an exported bu
 
         lines = model.verify(bundle, evaluate_student)
     else:
-        lines = check(bundle)
+        lines = check(bundle, trust)
     for line in lines:
         typer.echo(line)
 
@@ -297,6 +298,7 @@ def envs(
     from atod_sweep.envs import registry as registry
     from atod_sweep.envs.speed import lines
 
+    admit()
     if env is not None:
         typer.echo(registry.card(env))
         return
@@ -328,6 +330,7 @@ def play(
     from atod_sweep.envs import play as playing
     from atod_sweep.envs import registry as registry
 
+    admit()
     data = {"id": env, "horizon": registry.usual_horizon(env), "kwargs": {}}
     config = validate(Env, with_overrides(Env, data, parse_assignments(overrides or [])), "play")
     if demonstrator and model:
@@ -365,15 +368,8 @@ def schema(
     typer.echo(json.dumps(known[what].model_json_schema(), indent=2))
 
 
-def _find_modules_beside(file: Path) -> None:
-    """Let `env.id: my_module:MyEnv` name a module in the folder of a study, search or config."""
-    if file.is_file():
-        sys.path.append(str(file.resolve().parent))
-
-
 def main() -> None:
     """Entry point: UserError becomes one line on stderr and exit code 2. No credential of a URI is printed."""
-    sys.path.insert(0, os.getcwd())  # where env.id: my_module:MyEnv is looked for, before the folder of the study
     try:
         app()
     except UserError as error:

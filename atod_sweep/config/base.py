@@ -206,6 +206,8 @@ def with_overrides(model: type[BaseModel], data: Mapping[str, Any], overrides: M
                 if "kind" in cls.model_fields and cls.model_fields["kind"].default == overrides[key]:
                     for stale in set(node) - set(cls.model_fields):
                         del node[stale]
+        if last == "path":
+            node.pop("source", None)  # the hash of the code that another path named
         node[last] = overrides[key]
     return result
 
@@ -236,10 +238,13 @@ def parse_assignments(words: list[str]) -> dict[str, Any]:
 # ---- validation ---------------------------------------------------------------------------------------------------
 
 
-def validate(model: type[M], data: Any, where: str) -> M:
-    """Build `model` from plain data; the first problem becomes a one-line UserError that starts with `where`."""
+def validate(model: type[M], data: Any, where: str, context: dict[str, Any] | None = None) -> M:
+    """Build `model` from plain data; the first problem becomes a one-line UserError that starts with `where`.
+
+    `context` is passed on to the validators.
+    """
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context)
     except ValidationError as error:
         raise UserError(f"{where}: {_describe(model, data, error)}") from None
 

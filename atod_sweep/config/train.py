@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from atod_sweep.config.base import LATER, Record, content_hash
-from atod_sweep.config.objective import Hybrid, Interpolated, Objective, Product, Thresholds
-from atod_sweep.config.schedules import ClosedFormSchedule, Constant, extremes
+from atod_sweep.config.objective import Hybrid, Interpolated, Objective
+from atod_sweep.config.schedules import ClosedFormSchedule, Constant
 
 
 class Env(Record):
@@ -154,7 +154,7 @@ class Rollout(Record):
 
     @model_validator(mode="after")
     def _samples(self) -> Rollout:
-        coldest = extremes(self.temperature)[0]
+        coldest = self.temperature.extremes()[0]
         if coldest <= 0:
             raise ValueError(
                 f"temperature: rollouts are sampled, must be above 0 at every step, got {coldest}; use 1.0"
@@ -268,8 +268,7 @@ class Train(Record):
     def _coherent(self) -> Train:
         objective = self.objective
         if isinstance(objective, Interpolated | Hybrid):
-            if isinstance(objective.turns, Thresholds | Product):
-                objective.turns.check(self.env.horizon, "objective.turns")
+            objective.turns.check(self.env.horizon, "objective.turns")
             uses_groups = isinstance(objective, Hybrid) or objective.advantage.kind == "group_relative"
             if uses_groups and self.rollout.group_size < 2:
                 other = "" if isinstance(objective, Hybrid) else ", or objective.advantage.kind: gae"

@@ -167,7 +167,8 @@ class Session:
         """The next attempt at a trial, which is from now on known by its id."""
         self.trials[trial.id] = trial
         before, resources = self.latest.get(trial.id), self.work.resources
-        teacher = self._models[model_key(trial.config)].teacher if trial.role == "teacher" else None
+        models = self._models[model_key(trial.config)]
+        model = {"teacher": models.teacher, "base": models.student}.get(trial.role)
         return Job(
             trial=trial.id,
             attempt=before["attempt"] + 1 if before else 1,
@@ -175,7 +176,8 @@ class Session:
             directory=str((self.run_dir / "trials" / trial.id).resolve()),
             metric=self.work.metric.name,
             trainer=self.options.trainer,
-            teacher_path=teacher.path if teacher else None,
+            model_path=model.path if model else None,
+            model_role="base" if trial.role == "base" else "teacher",
             seconds=resources.seconds,
             memory_gb=resources.memory_gb,
             gpu=resources.gpu,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from atod_sweep.config.files import flatten
+from atod_sweep.records.metric_names import is_final_set
 from atod_sweep.sweep.trials.jobs import Row
 
 _KEY_LENGTH, _PARAM_LENGTH, _TAG_LENGTH = 250, 6000, 5000  # MLflow's limits
@@ -24,7 +25,7 @@ def points(rows: list[Row]) -> Iterator[tuple[int, dict[str, float]]]:
             train = row
             continue
         values = {**train, **row}
-        numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
+        numbers = {key: float(value) for key, value in values.items() if _is_logged(key, value)}
         for key, value in values.items():
             if isinstance(value, list):
                 numbers |= {f"{key}/{i}": float(item) for i, item in enumerate(value) if item is not None}
@@ -35,7 +36,13 @@ def points(rows: list[Row]) -> Iterator[tuple[int, dict[str, float]]]:
 def totals(row: Row) -> dict[str, float]:
     """Final metrics and costs of a trial."""
     costs = {f"cost/{what}": value for what, value in row.get("cost", {}).items()}
-    return {name(key): float(value) for key, value in {**costs, **row.get("metrics", {})}.items()}
+    found = {**costs, **row.get("metrics", {})}
+    return {name(key): float(value) for key, value in found.items() if _is_logged(key, value)}
+
+
+def _is_logged(key: str, value: object) -> bool:
+    """Numbers; of a final metric only the mean over its sets, since a file store cannot hold a name and names below."""
+    return isinstance(value, int | float) and not is_final_set(key)
 
 
 def params(config: Mapping[str, Any]) -> dict[str, str]:

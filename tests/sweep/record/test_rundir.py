@@ -158,7 +158,7 @@ from pathlib import Path
 from fake_training import FAKE
 from no_mlflow import NoMlflow
 from atod_sweep.sweep import session
-from atod_sweep.sweep.studies.run_study import resume_run
+from atod_sweep.sweep.resume import resume_run
 
 session.Mirror = session.Background = NoMlflow
 print(resume_run(Path(sys.argv[1]), backend="local", trainer=FAKE).complete)
