@@ -18,6 +18,7 @@ from atod_sweep.records import ledger
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.records.redaction import redacted
 from atod_sweep.records.rows import write_whole
+from atod_sweep.sweep import preflight
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.mlflow.background import Background
@@ -287,6 +288,7 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
     runner.check(options.backend, options.concurrency)
     if options.tracking_uri is not None:
         check(options.tracking_uri)
+    preflight.check(work.configs, work.resources, is_cluster=options.address is not None)
     show = options.show or progress.choose()
     try:
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):

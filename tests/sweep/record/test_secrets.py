@@ -7,8 +7,8 @@ import sys
 import pytest
 from fake_training import FAKE
 
-from atod_sweep import cli
 from atod_sweep.api.ending import conclude
+from atod_sweep.cli import main
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.sweep.mlflow.stores import connect
@@ -78,10 +78,10 @@ def test_what_ends_a_command_is_printed_without_secrets(monkeypatch, capsys, kin
     def fail():
         raise kind(f"--tracking-uri {URIS[0]!r}: no")
 
-    monkeypatch.setattr(cli.verbs, "app", fail)
+    monkeypatch.setattr(sys.modules["atod_sweep.cli.app"], "app", fail)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     with pytest.raises(SystemExit if kind is UserError else kind) as ended:
-        cli.main()
+        main()
     if kind is ValueError:
         sys.excepthook(kind, ended.value, ended.tb)
     said = capsys.readouterr().err
