@@ -23,6 +23,7 @@ from atod_sweep.evidence.stats.intervals import Array
 from atod_sweep.records import ledger
 from atod_sweep.records.metric_names import direction
 from atod_sweep.records.rows import Row, read_rows
+from atod_sweep.records.score import score
 
 Levels = dict[str, str]
 
@@ -97,12 +98,10 @@ class Trial:
             return None
         if metric in self.recorded:
             return self.recorded[metric]
-        if in_ledger(metric) or self.role == "teacher":
-            totals = {f"cost/{name}": value for name, value in self.cost.items()} | self.metrics
-            value = totals.get(metric.name)
-            return value if _is_finite(value) else None
-        last_E = self.curve(metric.name, "eval" if metric.name.startswith("eval/") else "train").y[-metric.last :]
-        return float(last_E.mean()) if len(last_E) == metric.last else None
+        totals = {f"cost/{name}": value for name, value in self.cost.items()} | self.metrics
+        trained = self.role != "teacher"
+        rows = self.rows if trained and not in_ledger(metric) else []
+        return score(metric.name, metric.last, totals, rows, trained)
 
 
 @dataclass(frozen=True)
