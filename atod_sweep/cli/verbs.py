@@ -212,6 +212,27 @@ def train(
 
 
 @app.command()
+def check(
+    model: Annotated[str, typer.Argument(help="Model directory or hub id.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings of the model, for example dtype=bfloat16.")
+    ] = None,
+    teacher: Annotated[str | None, typer.Option(help="Model directory or hub id of its teacher.")] = None,
+) -> None:
+    """Check that a model (and its teacher) can be trained here: rollouts and updates that compute what it computes."""
+    from atod_sweep.config.base import parse_assignments, validate
+    from atod_sweep.config.train import Pretrained
+
+    source = validate(Pretrained, {"path": model, **parse_assignments(overrides or [])}, "check")
+    taught_by = None if teacher is None else Pretrained(path=teacher)
+
+    from atod_sweep.training.loop.preflight import lines
+
+    for line in lines(source, taught_by):
+        typer.echo(line)
+
+
+@app.command()
 def report(
     run_dir: RunDir,
     formats: Annotated[
