@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from atod_sweep.config.base import dump_yaml
 from atod_sweep.config.study import Metric
 from atod_sweep.records.ledger import Ledger
 from atod_sweep.records.rows import read_rows, rewind
+from atod_sweep.records.score import score
 from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 
@@ -20,7 +20,10 @@ METRICS = "metrics.jsonl"
 
 
 class Recorder:
-    """Writes rows in the order in which they come. `listeners` get every ledger row of a trial after it is on disk."""
+    """Writes rows in the order in which they come.
+
+    `listeners` get every ledger row of a trial, `watchers` what a running attempt reports, after it is on disk.
+    """
 
     def __init__(
         self,
@@ -30,10 +33,11 @@ class Recorder:
         second: Metric | None,
         trials: Mapping[str, Trial],
         listeners: Sequence[Callable[[Row], None]],
+        watchers: Sequence[Callable[[Job, list[Row]], None]] = (),
     ) -> None:
         self._run_dir, self._ledger, self._trials = run_dir, ledger, trials
         self._metric, self._second = metric, second
-        self._listeners = listeners
+        self._listeners, self._watchers = listeners, watchers
         self._silent: set[tuple[str, int]] = set()  # attempts that have not reported yet
 
     def started(self, job: Job) -> None:
@@ -52,6 +56,8 @@ class Recorder:
             rewind(path, rows)
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        for watcher in self._watchers:
+            watcher(job, rows)
 
     def ended(self, job: Job, attempt: Attempt) -> None:
         """An attempt is over."""
@@ -67,9 +73,9 @@ class Recorder:
         }
         if not attempt.error:
             row["metrics"] = attempt.metrics
-            row["score"] = score(self._metric, attempt, reported)
+            row["score"] = _score(self._metric, job, attempt, reported)
             if self._second is not None:
-                row["second"] = score(self._second, attempt, reported)
+                row["second"] = _score(self._second, job, attempt, reported)
         self._silent.discard((job.trial, job.attempt))
         self._write(job, row)
 
@@ -97,14 +103,5 @@ def _metrics(row: Row) -> dict[str, float]:
     return {key: value for key, value in row.items() if key.startswith("eval/")}
 
 
-def score(metric: Metric, attempt: Attempt, rows: list[Row]) -> float | None:
-    """The value of a metric for one trial: its mean over the last `metric.last` rows that have it; None if fewer do.
-
-    Metrics of evaluations are read from these alone, others (a KL, a cost) from any row.
-    """
-    if metric.last == 1 and (final := attempt.totals.get(metric.name)) is not None:
-        return final
-    evaluation = metric.name.startswith("eval/")
-    values = [row[metric.name] for row in rows if metric.name in row and (row["phase"] == "eval" or not evaluation)]
-    last = values[-metric.last :]
-    return math.fsum(last) / len(last) if len(last) == metric.last else None
+def _score(metric: Metric, job: Job, attempt: Attempt, rows: list[Row]) -> float | None:
+    return score(metric.name, metric.last, attempt.totals, rows, trained=job.model_path is None)

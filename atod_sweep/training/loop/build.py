@@ -26,21 +26,24 @@ from atod_sweep.training.loop import cast
 from atod_sweep.training.loop.trial import Run
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models.policy import Policy
-from atod_sweep.training.play.evaluate import evaluate
+from atod_sweep.training.play.evaluate import evaluate, evaluate_final
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import frozen_dtype, keep_freed_memory, use_threads
 
 
-def assemble(config: Train, directory: Path, resume: bool) -> Run:
-    """A trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none)."""
+def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False) -> Run:
+    """A trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none).
+
+    `mutable`: that checkpoint may come from other schedules and rates.
+    """
     accelerator = _accelerator(config)
     _check_tasks(config, accelerator.num_processes)
     refs = models.ensure(config)
     device = accelerator.device
     voice, policy = cast.student(config, _source(config.student, refs.student), device)
     dtype = frozen_dtype(config.runtime.teacher_dtype, device)
-    episodes = max(config.rollout.tasks * config.rollout.group_size, config.evaluation.tasks)
+    episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
     player = voice.player(config, _batch(config, episodes))
     teacher, teacher_player = None, None
     if refs.teacher is not None and not isinstance(config.teacher, NoTeacher):
@@ -62,7 +65,7 @@ def assemble(config: Train, directory: Path, resume: bool) -> Run:
     )
     wrapped, optimiser = accelerator.prepare(policy, _optimiser(config, policy))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
-    run = Run(config, directory, accelerator, stage, player, algorithm, updater, voice.tokenizer)
+    run = Run(config, directory, accelerator, stage, player, algorithm, updater, voice.tokenizer, mutable)
     if resume:
         run.restore()
     elif accelerator.is_main_process:  # or a later resume would take up what an earlier run left here
@@ -70,14 +73,22 @@ def assemble(config: Train, directory: Path, resume: bool) -> Run:
     return run
 
 
-def evaluate_saved(config: Train, source: Pretrained) -> dict[str, Any]:
-    """`eval/*` of a saved model on the config's held-out tasks."""
+def evaluate_saved(config: Train, source: Pretrained, final: bool) -> dict[str, Any]:
+    """`eval/*` of a saved model on the config's held-out tasks; with `final`, `final/*` on its final sets as well."""
     accelerator = _accelerator(config)
     voice = cast.Voice.load("student", source, config.rollout.stop)
-    batch = _batch(config, config.evaluation.tasks)
-    found = evaluate(voice.policy(accelerator.device), voice.player(config, batch), config.evaluation)
+    batch = _batch(config, _most_tasks(config))
+    policy, player = voice.policy(accelerator.device), voice.player(config, batch)
+    found = evaluate(policy, player, config.evaluation)
+    if final:
+        found |= evaluate_final(policy, player, config.evaluation)
     batch.close()
     return found
+
+
+def _most_tasks(config: Train) -> int:
+    """The largest number of tasks that one evaluation plays."""
+    return max(config.evaluation.tasks, config.evaluation.final.tasks if config.evaluation.final else 0)
 
 
 def _source(model: CompactTeacher | CompactStudent | Pretrained, ref: models.ModelRef) -> Pretrained:
