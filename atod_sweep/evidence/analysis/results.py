@@ -23,6 +23,7 @@ from atod_sweep.evidence.stats.intervals import Array
 from atod_sweep.records import ledger
 from atod_sweep.records.metric_names import direction, final_set
 from atod_sweep.records.rows import Row, read_rows
+from atod_sweep.records.score import score
 
 Levels = dict[str, str]
 
@@ -106,12 +107,9 @@ class Trial:
             return None
         if metric in self.recorded:
             return self.recorded[metric]
-        if in_ledger(metric) or not self.is_trained:
-            totals = {f"cost/{name}": value for name, value in self.cost.items()} | self.metrics
-            value = totals.get(metric.name)
-            return value if _is_finite(value) else None
-        last_E = self.curve(metric.name, "eval" if metric.name.startswith("eval/") else "train").y[-metric.last :]
-        return float(last_E.mean()) if len(last_E) == metric.last else None
+        totals = {f"cost/{name}": value for name, value in self.cost.items()} | self.metrics
+        rows = self.rows if self.is_trained and not in_ledger(metric) else []
+        return score(metric.name, metric.last, totals, rows, self.is_trained)
 
 
 @dataclass(frozen=True)

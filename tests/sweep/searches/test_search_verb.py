@@ -11,8 +11,8 @@ import yaml
 from fake_training import FAKE
 from no_mlflow import NoMlflow
 
+from atod_sweep import cli
 from atod_sweep.api import verbs
-from atod_sweep.cli import verbs as cli
 from atod_sweep.records import ledger
 from atod_sweep.sweep import session
 from atod_sweep.sweep.searches import run_search as search

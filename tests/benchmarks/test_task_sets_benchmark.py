@@ -1,4 +1,4 @@
-"""The benchmark of two sources of chance builds the intervals that reports print, and its table says what is claimed."""
+"""The benchmark of seeds and tasks builds the intervals that reports print, and its table says what is claimed."""
 
 import re
 from pathlib import Path
