@@ -106,6 +106,20 @@ class Verdict:
         return minimum_detectable(spread, self.n, self.procedure.critical(self.n, ALPHA))
 
     @property
+    def offset(self) -> float:
+        """Share of seeds on which the favoured side would have to fall to 0 for the mean of all to favour it no more.
+
+        NaN for undecided claims, equalities, other metrics than success, and where collapses are counted in anyway.
+        """
+        h = self.hypothesis
+        is_asked = self.outcome in ("supported", "refuted") and h.relation != "=" and self.data.is_sound
+        if not is_asked or not h.metric.endswith("/success"):
+            return math.nan
+        ahead = self.interval.estimate - bound(h.relation, h.margin)
+        ends = [pair[ahead < 0] for pair in self.comparison.pairs.values()]
+        return collapse.offset(abs(ahead), sum(ends) / len(ends))
+
+    @property
     def claim(self) -> str:
         """The claim, without what goes without saying."""
         h = self.hypothesis
@@ -118,7 +132,7 @@ class Verdict:
     def marks(self) -> list[str]:
         """What a reader must know about the verdict, each as `word: explanation`."""
         found = [] if self.registered else ["exploratory: the claim was added after the run had started"]
-        found += [mark for mark in (self._collapse_mark(), self._missing_mark()) if mark]
+        found += [mark for mark in (self._collapse_mark(), self._unmet_mark(), self._missing_mark()) if mark]
         if self.left_out and not self.is_left_out:
             where = "; ".join(label(levels) for levels in self.left_out)
             found.append(f"partial: without {where}, where no arm gains {self.bar}")
@@ -151,6 +165,19 @@ class Verdict:
         p = f"; p of equal rates {number(test(self.data.only_arm, self.data.only_other), 3)}"
         how = "the effect is that among the other seeds" if self.data.is_sound else "the effect counts them in"
         return f"collapse: {' and '.join(told)}{p if len(told) > 1 else ''}; {how}"
+
+    def _unmet_mark(self) -> str:
+        """That collapses too rare to have been met could undo the verdict, where so few seeds leave so many open."""
+        ahead = self.interval.estimate - bound(self.hypothesis.relation, self.hypothesis.margin)
+        side = self.comparison.arm if ahead > 0 else self.comparison.other
+        mine = next((c for c in self.collapses if c.arm == side), None)
+        if mine is None or not self.offset < mine.rate.high:
+            return ""
+        return (
+            f"barring collapse: if {side} fell to 0 on {100 * self.offset:.0f} % of seeds, the mean over all of them "
+            f"would favour it no more; {mine.count} of {mine.rate.n} collapsed, which leaves up to "
+            f"{100 * mine.rate.high:.0f} % open"
+        )
 
     def _missing_mark(self) -> str:
         """What is missing, and whether it could overturn the rest."""
@@ -234,18 +261,3 @@ class Verdict:
             text += f" against the one evaluation of {against[0]}"
             text += ", the chance of its tasks allowed for" if self.procedure.tasks else ""
         return text + (" on which neither collapsed" if self.data.is_sound and self.n < len(self.data.seeds) else "")
-
-    @property
-    def offset(self) -> float:
-        """Share of seeds on which the favoured side would have to fall to 0 for the mean of all to favour it no more.
-
-        A collapse too rare to have been met does not show in the seeds that were; only its price can be told. NaN for
-        undecided claims, equalities, other metrics than success, and where collapses are counted in anyway.
-        """
-        h = self.hypothesis
-        is_asked = self.outcome in ("supported", "refuted") and h.relation != "=" and self.data.is_sound
-        if not is_asked or not h.metric.endswith("/success"):
-            return math.nan
-        ahead = self.interval.estimate - bound(h.relation, h.margin)
-        ends = [pair[ahead < 0] for pair in self.comparison.pairs.values()]
-        return abs(ahead) / (sum(ends) / len(ends)) if sum(ends) else math.nan
