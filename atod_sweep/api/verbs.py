@@ -294,10 +294,15 @@ def compare(runs: Sequence[str | Path], *, claims: bool = False) -> str:
     return "\n".join(text([Path(folder) for folder in runs], claims, NUMERICS))
 
 
-def sync(run_dir: str | Path, *, tracking_uri: str | None = None) -> int:
-    """Bring MLflow up to a run's ledger; returns the number of trials there. Raises UserError."""
-    from atod_sweep.sweep.mlflow.mirror import default_uri
-    from atod_sweep.sweep.mlflow.mirror import sync as catch_up
+def sync(
+    run_dir: str | Path, *, tracking_uri: str | None = None, note: Callable[[str], None] = lambda line: None
+) -> int:
+    """Bring MLflow up to a run's ledger; returns the number of trials there. Raises UserError.
+
+    `note` gets a line every few seconds that says how far it is.
+    """
+    from atod_sweep.sweep.mlflow.stores import default_uri
+    from atod_sweep.sweep.mlflow.sync import sync as catch_up
 
     folder = Path(run_dir)
-    return catch_up(folder, tracking_uri or default_uri(folder.parent))
+    return catch_up(folder, tracking_uri or default_uri(folder.parent), note)

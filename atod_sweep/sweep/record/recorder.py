@@ -11,6 +11,7 @@ from pathlib import Path
 from atod_sweep.config.base import dump_yaml
 from atod_sweep.config.study import Metric
 from atod_sweep.records.ledger import Ledger
+from atod_sweep.records.redaction import redacted
 from atod_sweep.records.rows import read_rows, rewind
 from atod_sweep.records.score import score
 from atod_sweep.sweep.studies.plan import Trial
@@ -69,7 +70,7 @@ class Recorder:
             "cost": attempt.cost,
             "seconds": attempt.seconds,
             "worker": attempt.worker,
-            "error": asdict(attempt.error) if attempt.error else None,
+            "error": {key: redacted(text) for key, text in asdict(attempt.error).items()} if attempt.error else None,
         }
         if not attempt.error:
             row["metrics"] = attempt.metrics
