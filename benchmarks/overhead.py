@@ -169,10 +169,9 @@ def measure(backend: str, trials: int, seconds: float) -> Measured:
 
 def measure_tune(trials: int) -> Measured:
     """As many empty trials on Ray Tune alone, each reporting one number as often: what Ray itself costs and keeps."""
-    from atod_sweep.sweep.backends.ray import RAY_ENVIRONMENT
+    from atod_sweep.sweep.backends.ray_cluster import prepare
 
-    for name, value in RAY_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    prepare()
     began = time.time()
     import ray
     from ray import tune

@@ -28,6 +28,10 @@ def resume_run(run_dir: Path, **options: Any) -> Outcome:
     finish = resume_search if "search" in row else resume_study
     given = {name: value for name, value in options.items() if value is not None}
     place = {name: value for name, value in row.get("started_with", {}).items() if name not in given}
+    if given.get("backend") == "local":
+        place.pop("address", None)
+    if "address" not in {**place, **given}:
+        place.pop("storage", None)
     for name, value in place.items():
         if HIDDEN in str(value):
             option = f"--{name.replace('_', '-')}"

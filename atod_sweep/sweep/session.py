@@ -238,7 +238,7 @@ class Session:
             elif not source.finished:
                 show.doing("starting Ray")
                 concurrency = options.concurrency or work.concurrency
-                runner.run_ray(source, sink, work.resources, concurrency, self._ray_options())
+                runner.run_ray(source, sink, work.resources, concurrency, self._ray_options(show))
         except KeyboardInterrupt:
             return True
         except OSError as error:  # the recorder's: trials catch their own
@@ -250,13 +250,14 @@ class Session:
             show.end()
         return False
 
-    def _ray_options(self) -> runner.RayOptions:
+    def _ray_options(self, show: Progress) -> runner.RayOptions:
         paths = {ref.path for models in self._models.values() for ref in (models.teacher, models.student) if ref}
         return runner.RayOptions(
             scratch=str((self.run_dir / "ray").resolve()),
             address=self.options.address,
             storage=self.options.storage,
             models=tuple(sorted(paths)),
+            say=show.note,
         )
 
     def _note(self, row: ledger.Row) -> None:
@@ -285,7 +286,7 @@ def _local_workers(work: Work, options: Options) -> int:
 
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> Outcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
-    runner.check(options.backend, options.concurrency)
+    runner.check(options.backend, options.concurrency, options.address, options.storage)
     if options.tracking_uri is not None:
         check(options.tracking_uri)
     preflight.check(work.configs, work.resources, is_cluster=options.address is not None)

@@ -5,33 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Protocol
 
 from atod_sweep.config.study import Resources
 from atod_sweep.errors import UserError
+from atod_sweep.records.redaction import redacted
+from atod_sweep.sweep.backends import ray_cluster
 from atod_sweep.sweep.backends.ray_files import pack_models
 from atod_sweep.sweep.trials.attempt import ray_trainable
 from atod_sweep.sweep.trials.interrupts import stoppable
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 from atod_sweep.sweep.trials.source import Source
 
-# Ray must be told before it is imported. What a user has set stays.
-RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "disabled",  # a cluster of our own on this machine
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the ledger is what a run resumes from
-    "TUNE_RESULT_BUFFER_LENGTH": "1",
-}
+_MOST = 10_000  # attempts side by side that Tune may ask for: how many there are, the bridge decides
 
 
 class Sink(Protocol):
@@ -53,27 +43,37 @@ class RayOptions:
 
     `scratch`: folder for Tune's own state, removed in the end. `storage`: folder or URI through which nodes that do not
     share the run's folder give back their files. `models`: folders that trials need, shipped to nodes of a cluster.
+    `say`: gets a line about what is waited for.
     """
 
     scratch: str
     address: str | None = None
     storage: str | None = None
     models: tuple[str, ...] = ()
+    say: Callable[[str], None] = print
 
 
-def check(backend: str, concurrency: int | None) -> None:
-    """UserError for a backend that does not exist, or not here, and for fewer than one trial at a time."""
+def check(backend: str, concurrency: int | None, address: str | None, storage: str | None) -> None:
+    """UserError for a backend that does not exist, or not here, for fewer than one trial at a time, and for what the
+    backend would take no notice of."""
     if concurrency is not None and concurrency < 1:
         raise UserError(f"--concurrency {concurrency}: at least one trial must run at a time; use 1 or more")
     if backend not in ("ray", "local"):
         raise UserError(f"--backend {backend!r}: no such backend; use ray or local")
     if backend == "ray" and find_spec("ray") is None:
         raise UserError(f"--backend {backend!r}: Ray is not installed; use local, or pip install 'ray[tune]'")
+    if address is not None and backend == "local":
+        raise UserError(f"--address {redacted(address)!r}: is a Ray cluster's, and --backend local uses none; drop one")
+    if storage is not None and address is None:
+        raise UserError(
+            f"--storage {redacted(storage)!r}: brings back files from other machines of a cluster; drop it, or name "
+            "the cluster with --address"
+        )
 
 
 def capacity(resources: Resources, cores: float | None = None, gpus: float | None = None) -> int:
     """Trials that fit on `cores` and `gpus` (None: those of this machine) at a time."""
-    fit = int((cores or cpu_cores()) // resources.cpu)
+    fit = int((cpu_cores() if cores is None else cores) // resources.cpu)
     if resources.gpu > 0:
         gpus = gpu_count() if gpus is None else gpus
         share = resources.gpu
@@ -98,75 +98,40 @@ def cpu_cores() -> int:
 
 def run_ray(source: Source, sink: Sink, resources: Resources, concurrency: int | None, options: RayOptions) -> None:
     """Attempts as Ray Tune trials: on this machine, or on the cluster at `options.address`."""
-    for name, value in RAY_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    from atod_sweep.sweep.backends.ray_bridge import quiet
-
-    with quiet():
-        _connect(options.address)
-        try:
-            cluster = ray.cluster_resources()
-            for kind, need in (("CPU", resources.cpu), ("GPU", resources.gpu)):
-                if need > cluster.get(kind, 0):
-                    raise UserError(
-                        f"resources.{kind.lower()}: a trial needs {need:g} but Ray has {cluster.get(kind, 0):g}; "
-                        "ask for less, or join a larger cluster with --address"
-                    )
-            concurrency = concurrency or capacity(resources, cluster["CPU"], cluster.get("GPU", 0.0))
-            with stoppable():  # after Ray's start, which takes the signal for itself
-                _tune(source, sink, resources, concurrency, options)
-        finally:
-            ray.shutdown()
+    with ray_cluster.own() if options.address is None else ray_cluster.joined(options.address):
+        remedy = f"atod-sweep resume {Path(options.scratch).parent} continues"
+        # after Ray's start, which takes the signals for itself
+        with stoppable(), ray_cluster.watched(options.address, remedy) as is_heard:
+            ray_cluster.wait_for_room(resources, options.address, options.say)
+            width = _width(resources, concurrency, options.address is not None)
+            _tune(source, sink, resources, concurrency, options, lambda: width() if is_heard() else 0)
 
 
-def _connect(address: str | None) -> None:
-    import ray
-
-    local: dict[str, Any] = {} if address else {"include_dashboard": False}
-    job = ray.job_config.JobConfig()
-    job._py_driver_sys_path = _NotFirst()
-    try:
-        ray.init(address=address or "local", job_config=job, log_to_driver=False, logging_level="CRITICAL", **local)
-    except Exception as error:  # Ray raises just that when a node of its own does not come up in time
-        reason = " ".join(str(error).split())[:200]
-        if address is None:
-            raise UserError(f"Ray did not start: {reason}; try again, or use --backend local") from None
-        raise UserError(f"--address {address!r}: no Ray cluster answers there: {reason}") from None
-
-
-class _NotFirst(list[str]):
-    """The folders that Ray puts first on every worker's path, before our code is there: all but the current one.
-
-    Ray adds it by `extend`. The workers get it from `attempt.ray_trainable`, in the driver's order.
-    """
-
-    def extend(self, folders: Iterable[str]) -> None:
-        super().extend(folder for folder in folders if folder != os.getcwd())
-
-
-def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, options: RayOptions) -> None:
+def _tune(
+    source: Source,
+    sink: Sink,
+    resources: Resources,
+    concurrency: int | None,
+    options: RayOptions,
+    width: Callable[[], int],
+) -> None:
     from ray import tune
 
     from atod_sweep.sweep.backends.ray_bridge import Bridge, Stopper, searcher
 
-    bridge = Bridge(source, sink, options.storage)
+    bridge = Bridge(source, sink, options.storage, width)
     cargo = pack_models(list(options.models)) if options.address else {}
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(ray_trainable, cargo=cargo), {"cpu": resources.cpu, "gpu": resources.gpu}
+            tune.with_parameters(ray_trainable, cargo=cargo, storage=options.storage),
+            {"cpu": resources.cpu, "gpu": resources.gpu},
         ),
-        param_space={
-            "cwd": os.getcwd(),
-            "sys_path": [entry or os.getcwd() for entry in sys.path],
-            "storage": options.storage,
-        },
+        param_space={"cwd": os.getcwd(), "sys_path": [entry or os.getcwd() for entry in sys.path]},
         tune_config=tune.TuneConfig(
             search_alg=searcher(bridge),
             scheduler=Stopper(bridge),
             num_samples=-1,
-            max_concurrent_trials=concurrency,
+            max_concurrent_trials=concurrency or _MOST,
             reuse_actors=True,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
@@ -191,6 +156,16 @@ def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, op
     finally:
         shutil.rmtree(options.scratch, ignore_errors=True)  # also what killed drivers left: runs resume from the ledger
     bridge.check()
+
+
+def _width(resources: Resources, concurrency: int | None, may_grow: bool) -> Callable[[], int]:
+    """How many attempts there may be at a time: as asked for, else what Ray holds, on a cluster also later."""
+    if concurrency is not None:
+        return lambda: concurrency
+    size = ray_cluster.Size(lambda there: capacity(resources, there.get("CPU", 0.0), there.get("GPU", 0.0)))
+    if may_grow:
+        size.start()
+    return lambda: size.fits
 
 
 def _name(trial: Any) -> str:

@@ -6,10 +6,9 @@ Tune schedules, places and retires actors; which trial runs next, what is retrie
 from __future__ import annotations
 
 import contextlib
-import logging
+import sys
 import time
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from atod_sweep.records.status import Status
+from atod_sweep.sweep.backends import ray_internals
 from atod_sweep.sweep.backends.ray_files import fetch
 from atod_sweep.sweep.trials.attempt import pack
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, death, interrupted, pruned
@@ -39,8 +39,11 @@ class _Live:
 class Bridge(tune.Callback):
     """Keeps the attempts that Tune has by Tune's own trial ids."""
 
-    def __init__(self, source: Source, sink: Any, storage: str | None) -> None:
-        self._source, self._sink, self._storage = source, sink, storage
+    def __init__(
+        self, source: Source, sink: Any, storage: str | None, width: Callable[[], int] = lambda: sys.maxsize
+    ) -> None:
+        """`width`: how many attempts there may be at the moment."""
+        self._source, self._sink, self._storage, self._width = source, sink, storage, width
         self._live: dict[str, _Live] = {}
         self.error: Exception | None = None
 
@@ -60,6 +63,8 @@ class Bridge(tune.Callback):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next attempt as a Tune config; None: nothing right now."""
+        if len(self._live) >= self._width():
+            return None
         with self._ours():
             job = self._source.next()
         if job is None:
@@ -104,11 +109,11 @@ class Bridge(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Empty the trial: Tune keeps every one for a table that nobody reads."""
-        _empty(trial)
+        ray_internals.let_go(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker died, or Tune could not run the attempt."""
-        _empty(trial)
+        ray_internals.let_go(trial)
         live = self._live.get(trial.trial_id)
         if live is None:
             return
@@ -185,16 +190,6 @@ def searcher(bridge: Bridge) -> Searcher:
     return _Searcher(bridge)
 
 
-def _empty(trial: Any) -> None:
-    """Let go of what a Tune trial holds once it is over: the config three times, and a result in Ray's own memory.
-
-    Under another version of Ray a name may be set in vain, which tests/sweep/test_bridge.py would notice.
-    """
-    for name in ("config", "evaluated_params", "_Trial__unresolved_config"):
-        setattr(trial, name, {})
-    trial._default_result_or_future = None
-
-
 def _death(trial: Any) -> Failure:
     """Why a worker is gone, from the file in which Tune keeps it."""
     path = Path(trial.error_file) if trial.error_file else None
@@ -204,26 +199,3 @@ def _death(trial: Any) -> Failure:
     line = " ".join(line.strip() for line in reason.splitlines()[1:] or [reason] if line.strip())
     status = Status.OUT_OF_MEMORY if out_of_memory else Status.WORKER_DIED
     return Failure(status, "WorkerDied", line.split(". ")[0][:300], text)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Ray off the console: its loggers, its warnings, and the raylet's remarks on workers that died.
-
-    What matters of them is in the ledger, and with --json every other line would break the output.
-    """
-    from ray._private import worker
-
-    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train", "ray.tune.tune")]
-    levels, printed = [logger.level for logger in loggers], worker.print_to_stdstream
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    worker.print_to_stdstream = lambda *args, **kwargs: None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        worker.print_to_stdstream = printed
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

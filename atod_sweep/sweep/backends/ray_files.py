@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -60,7 +59,10 @@ def unpack_models(cargo: Mapping[str, Mapping[str, bytes]]) -> None:
 
 
 def place(job: Job, storage: str | None) -> Job:
-    """The job with a folder that this machine can write: the run's own, or one that `push` copies to the storage."""
+    """The job with a folder that this machine can write: the run's own, or a new one that `push` copies to the storage.
+
+    The caller removes the new one.
+    """
     if (Path(job.directory).parents[1] / ledger.NAME).is_file():
         return job
     if storage is None:
@@ -68,9 +70,7 @@ def place(job: Job, storage: str | None) -> Job:
             f"{os.uname().nodename} does not see {job.directory}; put --out on a file system that all nodes share, "
             "or give --storage"
         )
-    local = Path(tempfile.gettempdir()) / "atod-sweep" / job.directory.lstrip("/")
-    shutil.rmtree(local, ignore_errors=True)
-    local.mkdir(parents=True)
+    local = Path(tempfile.mkdtemp(prefix="atod-trial-"))  # nobody else can have put something there
     if job.resume:
         fetch(job, storage, local)
     return replace(job, directory=str(local))

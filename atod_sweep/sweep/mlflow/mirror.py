@@ -7,9 +7,12 @@ client allows, since each costs its store milliseconds.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import yaml
 
@@ -117,43 +120,48 @@ class Mirror:
     def trial(self, row: Row) -> None:
         """Bring a trial's run up to its ledger row and metrics file."""
         self._check_there()
-        run = self._children.get(row["trial"]) or self._create(row)
-        if _is_current(run, row):
+        run = self._children.get(row["trial"])
+        if run is not None and _is_current(run, row):
             return
-        run_id, folder = run.info.run_id, self._run_dir / "trials" / row["trial"]
-        self._log(run, row, folder)
+        folder = self._run_dir / "trials" / row["trial"]
+        points = list(content.points(read_rows(folder / METRICS)))
+        tags = content.grown(row, points[-1][0] if points else -1)
+        is_new = run is None
+        if run is None:
+            run = self._create(row, tags if row["state"] != "RUNNING" else {})
+        self._log(run, row, folder, points, {} if is_new and row["state"] != "RUNNING" else tags)
         if row["state"] == "RUNNING":
             if run.info.status != "RUNNING":  # another attempt
-                self._client.update_run(run_id, status="RUNNING")
+                self._client.update_run(run.info.run_id, status="RUNNING")
             return
-        if (folder / METRICS).is_file():
-            self._client.log_artifact(run_id, str(folder / METRICS))
-        self._client.set_terminated(run_id, _STATUS[row["state"]], int(row["time"] * 1000))
+        self._keep(run, folder / METRICS)
+        self._client.set_terminated(run.info.run_id, _STATUS[row["state"]], int(row["time"] * 1000))
 
-    def _create(self, row: Row) -> Any:
-        tags = content.born(row, self.parent, self._study)
+    def _create(self, row: Row, tags: dict[str, str]) -> Any:
+        tags = {**content.born(row, self.parent, self._study), **tags}
         run = self._client.create_run(self._experiment, int(row["time"] * 1000), tags, run_name=row["trial"])
         self._children[row["trial"]] = run
         return run
 
-    def _log(self, run: Any, row: Row, folder: Path) -> None:
+    def _log(
+        self, run: Any, row: Row, folder: Path, points: list[tuple[int, dict[str, float]]], tags: dict[str, str]
+    ) -> None:
         """Config, new metrics and state. The state comes last: it says which step's metrics are there."""
         from mlflow.entities import Metric, Param, RunTag
 
         run_id, begun, trial = run.info.run_id, run.info.start_time, row["trial"]
+        done = self._logged.get(trial, _last_logged(run, row))
         params: list[Any] = []
-        if trial not in self._logged and "atod.step" not in run.data.tags:  # new, or cut off when it was
+        if done is None:
             config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), _LOADER)
             params = [Param(key, value) for key, value in content.params(config).items()]
-            self._client.log_artifact(run_id, str(folder / "config.yaml"))
-        last = done = self._logged.get(trial, int(run.data.tags.get("atod.step", -1)))
+            self._keep(run, folder / "config.yaml")
         metrics: list[Any] = []
-        shown: dict[str, float] = {}
-        for step, shown in content.points(read_rows(folder / METRICS)):
-            if step > done:
+        for step, values in points:
+            if done is None or step > done:
                 # A time that follows from the step: the store drops a point that it already has.
-                metrics += [Metric(key, value, begun + step, step) for key, value in shown.items()]
-                last = step
+                metrics += [Metric(key, value, begun + step, step) for key, value in values.items()]
+        last, shown = points[-1] if points else (-1, {})
         at = max(last, 0)
         final = {key: value for key, value in content.totals(row).items() if shown.get(key) != value}
         metrics += [Metric(key, value, begun + at, at) for key, value in final.items()]
@@ -163,9 +171,20 @@ class Mirror:
         *batches, params = _batches(params, _PARAM_BATCH)
         for batch in batches:
             self._client.log_batch(run_id, params=batch)
-        tags = [RunTag(key, value) for key, value in content.grown(row, last).items()]
-        self._client.log_batch(run_id, metrics=metrics, params=params, tags=tags)
+        changed = [RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value]
+        self._client.log_batch(run_id, metrics=metrics, params=params, tags=changed)
         self._logged[trial] = last
+
+    def _keep(self, run: Any, path: Path) -> None:
+        """Store a file as an artifact. Into a folder here it is copied: MLflow would look the run up first."""
+        if not path.is_file():
+            return
+        if not run.info.artifact_uri.startswith("file:"):
+            self._client.log_artifact(run.info.run_id, str(path))
+            return
+        folder = Path(url2pathname(urlparse(run.info.artifact_uri).path))
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / path.name)
 
     def end(self, status: str) -> None:
         """Close the parent run; the report and the ledger become its artifacts."""
@@ -182,6 +201,14 @@ class Mirror:
 def _batches(items: list[Any], size: int) -> list[list[Any]]:
     """Pieces of at most `size`; one empty piece of nothing."""
     return [items[start : start + size] for start in range(0, len(items) or 1, size)]
+
+
+def _last_logged(run: Any, row: Row) -> int | None:
+    """The last step whose metrics are in MLflow; None if nothing is for sure: the run is new, or was cut off when it
+    was made for a trial that had ended."""
+    tags, is_closed = run.data.tags, run.info.status in ("FINISHED", "KILLED", "FAILED")
+    cut_off = not is_closed and row["state"] != "RUNNING" and tags.get("state") == row["state"]
+    return None if cut_off or "atod.step" not in tags else int(tags["atod.step"])
 
 
 def _is_current(run: Any, row: Row) -> bool:

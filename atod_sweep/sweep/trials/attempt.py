@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shutil
 import socket
 import time
 import traceback
@@ -147,12 +148,12 @@ def unpack(data: dict[str, Any]) -> Job:
     return Job(**{**data, "trainer": Trainer(**data["trainer"])})
 
 
-def ray_trainable(config: dict[str, Any], cargo: Cargo) -> None:
+def ray_trainable(config: dict[str, Any], cargo: Cargo, storage: str | None) -> None:
     """Ray Tune's function trainable: rows as they come, then the attempt, in one message each."""
     from ray import tune
 
     _prepare(config["cwd"], config["sys_path"])
-    job, storage = unpack(config["job"]), config["storage"]
+    job = unpack(config["job"])
     config.clear()  # Tune sends it back with every result
     attempt = _execute_here(job, storage, cargo, lambda rows: tune.report({"rows": rows}))
     tune.report({"attempt": asdict(attempt), "done": True})
@@ -173,8 +174,11 @@ def _execute_here(job: Job, storage: str | None, cargo: Cargo, report: Callable[
         push(Path(placed.directory), target)
         report(rows)
 
-    attempt = execute(placed, report_and_push)
-    push(Path(placed.directory), target)
+    try:
+        attempt = execute(placed, report_and_push)
+        push(Path(placed.directory), target)
+    finally:
+        shutil.rmtree(placed.directory, ignore_errors=True)
     return attempt
 
 

@@ -1,0 +1,301 @@
+"""Our own Ray lets nobody in; on the user's, the user's settings hold; what is wrong is said with the remedy."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import ray
+from ray._private import ray_constants
+
+from atod_sweep.config.study import Resources
+from atod_sweep.errors import UserError
+from atod_sweep.sweep.backends import ray_cluster
+from atod_sweep.sweep.backends.ray import check
+from atod_sweep.sweep.trials.interrupts import stoppable
+
+NAMES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+
+
+@pytest.fixture
+def seen(monkeypatch, tmp_path):
+    """What Ray's start sees: its keywords, the environment, and whether it is on the loopback. No Ray is started."""
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    seen = {}
+
+    def init(**words):
+        seen.update(words, **{name: os.environ.get(name) for name in NAMES})
+        seen["loopback"] = not ray_constants.ENABLE_RAY_CLUSTER
+        seen["mode"] = stat.S_IMODE(Path(seen["RAY_TMPDIR"]).stat().st_mode) if seen["RAY_TMPDIR"] else None
+        if words["address"] == "local":
+            os.environ["RAY_AUTH_MODE"] = "token"  # as Ray does on its own
+        if error := seen.get("error"):
+            os.write(2, seen.get("said", b""))
+            raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    return seen
+
+
+def test_a_cluster_of_our_own_has_a_token_a_folder_and_the_loopback_of_its_own(seen):
+    tokens = []
+    for _ in range(2):
+        with ray_cluster.own():
+            tokens.append(seen["RAY_AUTH_TOKEN"])
+            assert (seen["address"], seen["RAY_AUTH_MODE"], seen["loopback"]) == ("local", None, True)
+            assert (seen["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"], seen["mode"]) == ("0", 0o700)
+            assert os.listdir(seen["RAY_TMPDIR"]) == []
+        assert not os.path.exists(seen["RAY_TMPDIR"])
+        assert [name for name in NAMES if name in os.environ] == []
+        assert ray_constants.ENABLE_RAY_CLUSTER
+    assert len(set(tokens)) == 2
+    assert all(len(token) == 64 for token in tokens)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("RAY_AUTH_TOKEN", "a" * 64), ("RAY_AUTH_TOKEN_PATH", "/etc/token"), ("RAY_AUTH_MODE", "disabled")],
+)
+def test_what_the_user_has_set_about_tokens_stays(seen, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with ray_cluster.own():
+        assert seen[name] == value
+        assert [other for other in NAMES[:3] if seen[other]] == [name]
+        assert seen["loopback"]
+    assert os.environ[name] == value
+
+
+@pytest.mark.parametrize(
+    ("given", "file", "mode"),
+    [
+        ({}, False, None),  # no token anywhere: Ray's own default
+        ({}, True, "token"),
+        ({"RAY_AUTH_TOKEN": "a" * 64}, False, "token"),
+        ({"RAY_AUTH_TOKEN_PATH": "/etc/token"}, False, "token"),
+        ({"RAY_AUTH_MODE": "disabled"}, True, "disabled"),
+        ({"RAY_AUTH_MODE": "token"}, False, "token"),
+    ],
+)
+def test_on_a_cluster_of_the_users_a_token_is_used_where_there_is_one(seen, monkeypatch, tmp_path, given, file, mode):
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    if file:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("b" * 64)
+    with ray_cluster.joined("10.0.0.1:6379"):
+        assert (seen["address"], seen["RAY_AUTH_MODE"], seen["loopback"]) == ("10.0.0.1:6379", mode, False)
+        assert (seen["RAY_TMPDIR"], seen["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"]) == (None, None)
+    assert {name: os.environ.get(name) for name in NAMES} == {**dict.fromkeys(NAMES), **given}
+
+
+TOKEN = b"gcs_client.cc:210: Unauthenticated: RPC error: InvalidAuthToken: Authentication token is missing or incorrect"
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "mode", "message"),
+    [
+        (ConnectionError("Failed to connect"), b"", None, "--address 'h:1': no Ray cluster answers there: Failed to"),
+        (SystemExit(15), b"Timed out", None, "--address 'h:1': no Ray cluster answers there: it took too long"),
+        (
+            ConnectionError("Failed"),
+            TOKEN,
+            None,
+            "asks for its token, and ours is missing or another: set RAY_AUTH_TOKEN",
+        ),
+        (
+            ConnectionError("Failed"),
+            TOKEN,
+            "disabled",
+            "RAY_AUTH_MODE=disabled is set, which sends none: unset it, and set",
+        ),
+    ],
+)
+def test_a_cluster_that_does_not_take_us_is_one_line(seen, monkeypatch, capfd, error, said, mode, message):
+    seen |= {"error": error, "said": said}
+    if mode:
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    with pytest.raises(UserError) as refused, ray_cluster.joined("h:1"):
+        pass
+    assert message in str(refused.value)
+    assert capfd.readouterr().err == ""
+    os.write(2, b"heard again")
+    assert capfd.readouterr().err == "heard again"
+
+
+def test_a_ray_of_our_own_that_does_not_start_leaves_nothing(seen):
+    seen["error"] = RuntimeError("no\n  room")
+    with pytest.raises(UserError, match="not start: no room; try again, or use --backend"), ray_cluster.own():
+        pass
+    assert not os.path.exists(seen["RAY_TMPDIR"])
+    assert [name for name in NAMES if name in os.environ] == []
+
+
+# ---- paths of sockets -----------------------------------------------------------------------------------------------
+
+
+def test_a_long_folder_for_temporary_files_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    long = tmp_path / ("x" * 107)
+    long.mkdir()
+    for folder, taken in ((long, "/tmp"), (Path("/dev/shm"), "/dev/shm")):
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        assert ray_cluster._place() == taken
+    monkeypatch.setenv("RAY_TMPDIR", "/var")
+    assert ray_cluster._place() == "/var"
+    monkeypatch.setenv("RAY_TMPDIR", str(long))
+    monkeypatch.setattr(os, "access", lambda folder, mode: folder != "/tmp")
+    with pytest.raises(UserError, match=rf"{long}: too long a path .* \({len(str(long))} characters.*RAY_TMPDIR"):
+        ray_cluster._place()
+
+
+# ---- size -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def growing(monkeypatch):
+    """A cluster whose size is a list, the last one for ever; returns what was asked of the autoscaler."""
+    asked = []
+    monkeypatch.setattr(ray_cluster, "_LOOK", 0.001)
+    monkeypatch.setattr("ray.autoscaler.sdk.request_resources", lambda bundles: asked.append(bundles))
+
+    def grow(*sizes):
+        left = list(sizes)
+        monkeypatch.setattr(ray, "cluster_resources", lambda: left.pop(0) if len(left) > 1 else left[0])
+        return asked
+
+    return grow
+
+
+def test_a_cluster_that_grows_is_waited_for_with_a_line(growing):
+    said = []
+    asked = growing({}, {"CPU": 1.0}, {"CPU": 2.0}, {"CPU": 2.0, "GPU": 1.0})
+    ray_cluster.wait_for_room(Resources(cpu=2, gpu=0.5), "auto", said.append)
+    assert said == [
+        "resources.cpu: a trial needs 2 but Ray has 0 so far; waiting up to 10 minutes for the cluster to grow"
+    ]
+    assert asked == [[{"CPU": 2.0, "GPU": 0.5}], []]
+    ray_cluster.wait_for_room(Resources(cpu=2), "auto", pytest.fail)
+
+
+def test_one_that_does_not_grow_is_an_error(growing, monkeypatch):
+    asked = growing({"CPU": 1.0})
+    with pytest.raises(UserError, match="a trial needs 2 but Ray has 1; ask for less, or join a larger cluster with"):
+        ray_cluster.wait_for_room(Resources(cpu=2), None, pytest.fail)
+    assert asked == []
+    monkeypatch.setattr(ray_cluster, "_WAIT", 0.01)
+    with pytest.raises(UserError, match="a trial needs 2 but Ray has 1 after 0 minutes; ask for less, or add nodes"):
+        ray_cluster.wait_for_room(Resources(cpu=2), "auto", lambda line: None)
+    assert asked[-1] == []
+
+
+def test_the_size_is_looked_at_again(growing, monkeypatch):
+    growing({"CPU": 2.0}, {"CPU": 5.0})
+    monkeypatch.setattr(ray_cluster, "_GROWTH", 0.01)
+    left = [True, True]
+    monkeypatch.setattr(ray, "is_initialized", lambda: bool(left) and left.pop())
+    size = ray_cluster.Size(lambda there: int(there["CPU"]))
+    assert size.fits == 2
+    size.start()
+    size.join(10)
+    assert size.fits == 5
+
+
+# ---- a head that goes away ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def head(monkeypatch):
+    """The port of a head process; closing it is its end."""
+    monkeypatch.setattr(ray_cluster, "_LOOK", 0.02)
+    monkeypatch.setattr(ray_cluster, "_LOST", 0.2)
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        port.listen()
+        context = type("Context", (), {"gcs_address": f"127.0.0.1:{port.getsockname()[1]}"})
+        monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+        yield port
+
+
+def ends(address, what):
+    """Give `what` the head's function while it is watched."""
+    with stoppable(), ray_cluster.watched(address, "resume it") as is_heard:
+        what(is_heard)
+
+
+def test_a_lost_head_ends_the_run_in_one_line(head):
+    heard = []
+
+    def wait(is_heard):
+        heard.append(is_heard())
+        head.close()
+        time.sleep(0.1)
+        heard.append(is_heard())
+        time.sleep(30)
+
+    with pytest.raises(UserError, match="the Ray cluster at h:1 is gone: its head process answers no more; resume it"):
+        ends("h:1", wait)
+    assert heard == [True, False]
+
+
+def test_what_ray_raises_for_want_of_its_head_is_the_same_line(head):
+    def fail(is_heard):
+        head.close()
+        raise RuntimeError("rpc")
+
+    with pytest.raises(UserError, match="the Ray cluster on this machine is gone"):
+        ends(None, fail)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, UserError])
+def test_other_ends_stay_what_they_are(head, error):
+    def fail(is_heard):
+        raise error("mine")
+
+    with pytest.raises(error, match=r"^mine$"):
+        ends(None, fail)
+
+
+def test_a_main_thread_that_hears_nothing_is_ended_with_the_words(head, monkeypatch, capsys):
+    monkeypatch.setattr(ray_cluster, "_DEAF", 0.1)
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda code: ended.set())
+    with ray_cluster.watched(None, "resume it"):
+        head.close()
+        assert ended.wait(30)
+    assert capsys.readouterr().err == (
+        "the Ray cluster on this machine is gone: its head process answers no more; resume it\n"
+    )
+
+
+# ---- options that do not go together --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("local", None, None, "sqlite:///optuna.db"),
+            "--storage 'sqlite:///optuna.db': brings back files .* --address",
+        ),
+        (("ray", None, None, "s3://me:geheim@b"), r"--storage 's3://me:\*\*\*@b'"),
+        (
+            ("local", None, "auto", None),
+            "--address 'auto': is a Ray cluster's, and --backend local uses none; drop one",
+        ),
+        (("ray", 0, None, None), "--concurrency 0"),
+        (("slurm", None, None, None), "--backend 'slurm'"),
+    ],
+)
+def test_options_that_would_be_taken_no_notice_of_are_refused(words, message):
+    check("ray", 2, "auto", "s3://b")
+    with pytest.raises(UserError, match=message):
+        check(*words)
