@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.train import model_key
 from atod_sweep.errors import UserError
-from atod_sweep.records import ledger
+from atod_sweep.records import layout, ledger
 from atod_sweep.records.ledger import History, Ledger
+from atod_sweep.records.ledger_rows import StudyRow, TrialRow
+from atod_sweep.records.metrics import MetricRow
 from atod_sweep.records.rows import write_whole
 from atod_sweep.sweep import preflight
 from atod_sweep.sweep.backends import local
@@ -56,7 +58,7 @@ class Options:
     after: Callable[[Path], None] | None = None
     """Called with the run's folder when all trials have ended, before MLflow's parent run is closed: what it writes
     there is stored with it."""
-    judge: Callable[[Path], ledger.Row] | None = None
+    judge: Callable[[Path], dict[str, Any]] | None = None
     """Called with the run's folder to look at the claims of a study that adds seeds until they are decided: what to
     record of them, with `decided` among it."""
 
@@ -78,7 +80,7 @@ class Outcome:
     pruned: int
     interrupted: bool
     seconds: float
-    failures: tuple[ledger.Row, ...]
+    failures: tuple[TrialRow, ...]
     min_complete: float = 1.0
 
     @property
@@ -117,9 +119,9 @@ class Session:
 
     def __init__(self, work: Work, run_dir: Path, writer: Ledger, history: History, options: Options) -> None:
         self.work, self.run_dir, self.history, self.options = work, run_dir, history, options
-        self.row: ledger.Row = {}
+        self.row: dict[str, Any] = {}
         self.trials: dict[str, Trial] = {}
-        self.latest: dict[str, ledger.Row] = dict(history.trials)
+        self.latest: dict[str, TrialRow] = dict(history.trials)
         self.total = work.total
         self._writer = writer
         self._models: dict[str, Any] = {}
@@ -136,7 +138,7 @@ class Session:
         """Attempts that run side by side."""
         return at_a_time(self.work, self.options)
 
-    def record(self, row: ledger.Row) -> None:
+    def record(self, row: Mapping[str, Any]) -> None:
         """Write a row of another kind than a trial's into the ledger."""
         self._writer.append({**row, "time": time.time()})
 
@@ -172,7 +174,7 @@ class Session:
             trial=trial.id,
             attempt=before["attempt"] + 1 if before else 1,
             config=trial.config,
-            directory=str((self.run_dir / "trials" / trial.id).resolve()),
+            directory=str(layout.trial_folder(self.run_dir, trial.id).resolve()),
             metric=self.work.metric.name,
             trainer=self.options.trainer,
             model_path=model.path if model else None,
@@ -186,7 +188,8 @@ class Session:
 
     def is_finished(self, trial: Trial) -> bool:
         """Whether the trial has a result already."""
-        return self.latest.get(trial.id, {}).get("state") in FINISHED
+        row = self.latest.get(trial.id)
+        return row is not None and row["state"] in FINISHED
 
     # -- the run
 
@@ -214,7 +217,9 @@ class Session:
         """MLflow, which is optional unless a store was named."""
         uri = self.options.tracking_uri
         try:
-            return Mirror(uri or default_uri(self.run_dir.parent), self.run_dir, self.row | {"time": time.time()})
+            return Mirror(
+                uri or default_uri(self.run_dir.parent), self.run_dir, cast(StudyRow, {**self.row, "time": time.time()})
+            )
         except NotInstalled:
             if uri is not None:
                 raise
@@ -253,18 +258,18 @@ class Session:
     def _ray_options(self) -> runner.RayOptions:
         paths = {ref.path for models in self._models.values() for ref in (models.teacher, models.student) if ref}
         return runner.RayOptions(
-            scratch=str((self.run_dir / "ray").resolve()),
+            scratch=str((self.run_dir / layout.RAY).resolve()),
             address=self.options.address,
             storage=self.options.storage,
             models=tuple(sorted(paths)),
         )
 
-    def _note(self, row: ledger.Row) -> None:
+    def _note(self, row: TrialRow) -> None:
         self.latest[row["trial"]] = row
 
     @staticmethod
-    def _reported(board: Scoreboard, show: Progress) -> Callable[[Job, list[ledger.Row]], None]:
-        def told(job: Job, rows: list[ledger.Row]) -> None:
+    def _reported(board: Scoreboard, show: Progress) -> Callable[[Job, list[MetricRow]], None]:
+        def told(job: Job, rows: list[MetricRow]) -> None:
             steps = job.config["steps"]
             board.reported(job.trial, steps, rows)
             show.reported(job.trial, steps, rows)

@@ -13,6 +13,7 @@ from atod_sweep.evidence.analysis.front import Front, front
 from atod_sweep.evidence.analysis.importance import Importances, importances
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.records.ledger_rows import ConfigurationRow, ToldRow
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def searched(results: Results) -> Searched | None:
     )
 
 
-def _configuration(row: dict[str, Any], told: dict[str, Any] | None) -> Configuration:
+def _configuration(row: ConfigurationRow, told: ToldRow | None) -> Configuration:
     scores = tuple(told["values"]) if told and told["values"] else None
     return Configuration(row["arm"], row["values"], told["state"] if told else "RUNNING", scores)
 

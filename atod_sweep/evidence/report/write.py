@@ -32,6 +32,7 @@ from atod_sweep.evidence.report.headline import answers
 from atod_sweep.evidence.report.richer import refuse_poorer
 from atod_sweep.evidence.tables import arms, claims, conditions, searches
 from atod_sweep.evidence.tables.cells import Table
+from atod_sweep.records import layout
 
 FORMATS = ("html", "md", "pdf")
 
@@ -91,7 +92,7 @@ def write(
     refuse_poorer(results, folder)
     found = searched(results)
     with style.context():
-        sections, hero = _sections(results, found, folder / "figures")
+        sections, hero = _sections(results, found, folder / layout.FIGURES)
     context = {
         "study": results.study,
         "answers": answers(results),
@@ -106,7 +107,7 @@ def write(
     return ReportPaths(
         documents={name: _document(name, context, folder) for name in dict.fromkeys(formats)},
         figures=tuple(path for figure in pictures for path in (figure.svg, figure.png)),
-        tables=csv_files.write(results, folder / "tables", found),
+        tables=csv_files.write(results, folder / layout.TABLES, found),
     )
 
 
@@ -293,7 +294,7 @@ def _model(ref: dict[str, Any]) -> str:
 
 
 def _study_file(results: Results) -> str:
-    for name in ("study.yaml", "search.yaml"):
+    for name in layout.DEFINITIONS:
         if (results.folder / name).is_file():
             return (results.folder / name).read_text(encoding="utf-8")
     return dump_yaml(results.study.latest["definition"])

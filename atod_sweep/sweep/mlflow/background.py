@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from atod_sweep.records import layout
+from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror
-from atod_sweep.sweep.record.recorder import METRICS
-from atod_sweep.sweep.trials.jobs import Row
 
 INTERVAL = 5.0  # seconds between looks at the metrics of running trials
 
@@ -17,14 +17,14 @@ class Background:
 
     def __init__(self, mirror: Mirror | NoMirror, run_dir: Path) -> None:
         self._mirror, self._run_dir = mirror, run_dir
-        self._latest: dict[str, Row] = {}  # rows that the mirror does not have yet
-        self._running: dict[str, tuple[Row, int]] = {}  # running trials and the size of their metrics file
+        self._latest: dict[str, TrialRow] = {}  # rows that the mirror does not have yet
+        self._running: dict[str, tuple[TrialRow, int]] = {}  # running trials and the size of their metrics file
         self._lock, self._wake, self._stop = threading.Lock(), threading.Event(), threading.Event()
         self.problem: str | None = None
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: TrialRow) -> None:
         """Take in a trial's ledger row; returns at once."""
         with self._lock:
             self._latest[row["trial"]] = row
@@ -73,5 +73,5 @@ class Background:
         return True
 
     def _size(self, trial: str) -> int:
-        path = self._run_dir / "trials" / trial / METRICS
+        path = layout.trial_folder(self._run_dir, trial) / layout.METRICS
         return path.stat().st_size if path.is_file() else 0

@@ -17,14 +17,13 @@ from typing import Any
 from atod_sweep.config.base import load_yaml
 from atod_sweep.config.files import flatten
 from atod_sweep.errors import UserError
-from atod_sweep.records import ledger
+from atod_sweep.records import layout, ledger
+from atod_sweep.records.ledger_rows import StudyRow, TrialRow
 from atod_sweep.records.metric_names import is_final_set
-from atod_sweep.records.rows import read_rows
-from atod_sweep.sweep.record.recorder import METRICS
+from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep.trials.jobs import Row
 
 EXPERIMENT = "atod-sweep"
-DEFINITIONS = ("study.yaml", "search.yaml")  # a run folder holds one of them
 _STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAILED": "FAILED"}
 _PARAM_BATCH, _METRIC_BATCH, _PARAM_LENGTH, _TAG_LENGTH = 100, 1000, 6000, 5000  # MLflow's limits
 
@@ -44,7 +43,7 @@ class NoMirror:
     def begin(self) -> None:
         """Nothing to find."""
 
-    def trial(self, row: Row) -> None:
+    def trial(self, row: TrialRow) -> None:
         """Nothing to bring up to date."""
 
     def end(self, status: str) -> None:
@@ -54,7 +53,7 @@ class NoMirror:
 class Mirror:
     """A study's runs in one MLflow store. Every method may raise whatever the store raises."""
 
-    def __init__(self, uri: str, run_dir: Path, study: Row) -> None:
+    def __init__(self, uri: str, run_dir: Path, study: StudyRow) -> None:
         """Connect. UserError if the store does not answer, NotInstalled if MLflow is absent."""
         # A store that does not answer must not hold the driver up for minutes; and nobody asked to be counted.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -83,7 +82,7 @@ class Mirror:
         if found is not None:
             return found.experiment_id
         local = self._uri.startswith("sqlite")  # a server knows best where its artifacts go
-        folder = (self._run_dir.parent / "mlartifacts").resolve().as_uri() if local else None
+        folder = (self._run_dir.parent / layout.MLFLOW_ARTIFACTS).resolve().as_uri() if local else None
         return self._client.create_experiment(EXPERIMENT, artifact_location=folder)
 
     def _find_parent(self) -> str:
@@ -112,21 +111,21 @@ class Mirror:
         self._children = {run.data.tags["atod.trial"]: run for run in self._search(self.parent)}
         self._client.update_run(self.parent, status="RUNNING")
         self._client.set_tag(self.parent, "definition_hash", self._study["definition_hash"])
-        for name in DEFINITIONS:
+        for name in layout.DEFINITIONS:
             if (self._run_dir / name).is_file():
                 self._client.log_artifact(self.parent, str(self._run_dir / name))
 
     def end(self, status: str) -> None:
         """Close the parent run; the report and the ledger become its artifacts."""
-        for name in ("ledger.jsonl", "report.html", "report.md", "best_schedule.yaml"):
+        for name in (layout.LEDGER, layout.REPORT_HTML, layout.REPORT_MD, layout.BEST_SCHEDULE):
             if (self._run_dir / name).is_file():
                 self._client.log_artifact(self.parent, str(self._run_dir / name))
-        for name in ("figures", "tables"):
+        for name in (layout.FIGURES, layout.TABLES):
             if (self._run_dir / name).is_dir():
                 self._client.log_artifacts(self.parent, str(self._run_dir / name), name)
         self._client.set_terminated(self.parent, status)
 
-    def trial(self, row: Row) -> None:
+    def trial(self, row: TrialRow) -> None:
         """Bring a trial's run up to its ledger row and metrics file."""
         from mlflow.entities import Metric, RunTag
 
@@ -139,7 +138,7 @@ class Mirror:
         done = self._logged.get(row["trial"], int(run.data.tags.get("atod.step", -1)))
         last = done
         metrics = []
-        for step, values in points(read_rows(self._run_dir / "trials" / row["trial"] / METRICS)):
+        for step, values in points(read_metrics(self._folder(row["trial"]) / layout.METRICS)):
             if step > done:
                 # A time that follows from the step: the store drops a point that it already has.
                 metrics += [Metric(key, value, begun + step, step) for key, value in values.items()]
@@ -149,7 +148,7 @@ class Mirror:
         metrics += [Metric(_key(k), value, begun + at, at) for k, value in final.items() if _is_logged(k, value)]
         for start in range(0, len(metrics), _METRIC_BATCH):
             self._client.log_batch(run_id, metrics=metrics[start : start + _METRIC_BATCH])
-        error = row.get("error") or {}
+        error = row.get("error")
         tags = {"state": row["state"], "attempt": row["attempt"], "atod.step": last, "worker": row.get("worker", "")}
         tags |= {"error": f"{error['status']}: {error['message']}"} if error else {}
         self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in _tags(tags).items()])
@@ -158,20 +157,23 @@ class Mirror:
             if run.info.status != "RUNNING":  # another attempt
                 self._client.update_run(run_id, status="RUNNING")
             return
-        path = self._run_dir / "trials" / row["trial"] / METRICS
+        path = self._folder(row["trial"]) / layout.METRICS
         if path.is_file():
             self._client.log_artifact(run_id, str(path))
         self._client.set_terminated(run_id, _STATUS[row["state"]], int(row["time"] * 1000))
 
-    def _create(self, row: Row) -> Any:
-        tags: Row = {
+    def _folder(self, trial: str) -> Path:
+        return layout.trial_folder(self._run_dir, trial)
+
+    def _create(self, row: TrialRow) -> Any:
+        tags: dict[str, Any] = {
             "mlflow.parentRunId": self.parent,
             "atod.trial": row["trial"],
             "arm": row["arm"],
             "role": row["role"],
             "seed": row["seed"],
             "config_hash": row["config_hash"],
-            **{key: row[key] for key in ("configuration", "phase") if key in row},
+            **{key: value for key, value in row.items() if key in ("configuration", "phase")},
             **{f"level.{factor}": level for factor, level in row["levels"].items()},
             **_git_tag(self._study),
         }
@@ -183,14 +185,14 @@ class Mirror:
         """Store the config, as parameters and as a file."""
         from mlflow.entities import Param
 
-        config = self._run_dir / "trials" / trial / "config.yaml"
+        config = self._folder(trial) / layout.CONFIG
         params = [Param(_key(key), json.dumps(v)[:_PARAM_LENGTH]) for key, v in flatten(load_yaml(config)).items()]
         for start in range(0, len(params), _PARAM_BATCH):
             self._client.log_batch(run_id, params=params[start : start + _PARAM_BATCH])
         self._client.log_artifact(run_id, str(config))
 
 
-def _is_current(run: Any, row: Row) -> bool:
+def _is_current(run: Any, row: TrialRow) -> bool:
     """True if the run was closed for this very row: closing is the last thing that happens to it."""
     tags = run.data.tags
     same = tags.get("state") == row["state"] and tags.get("attempt") == str(row["attempt"])
@@ -229,8 +231,8 @@ def _tags(tags: dict[str, Any]) -> dict[str, str]:
     return {_key(key): str(value)[:_TAG_LENGTH] for key, value in tags.items()}
 
 
-def _git_tag(study: Row) -> dict[str, str]:
-    return {"mlflow.source.git.commit": study["git"]} if study.get("git") else {}
+def _git_tag(study: StudyRow) -> dict[str, str]:
+    return {"mlflow.source.git.commit": study["git"]} if study["git"] else {}
 
 
 def sync(run_dir: Path, uri: str) -> int:
@@ -244,7 +246,7 @@ def sync(run_dir: Path, uri: str) -> int:
 def _sync(run_dir: Path, uri: str) -> int:
     history = ledger.fold(ledger.read(run_dir))
     assert history.study is not None
-    mirror = Mirror(uri, run_dir, history.studies[0] | {"definition_hash": history.study["definition_hash"]})
+    mirror = Mirror(uri, run_dir, {**history.studies[0], "definition_hash": history.study["definition_hash"]})
     mirror.begin()
     for row in history.trials.values():
         # Nobody is writing: what the ledger left as RUNNING is not.

@@ -14,10 +14,9 @@ from typing import Any
 
 from atod_sweep.config.search import Search
 from atod_sweep.config.space import Choice, Fixed, Int
+from atod_sweep.records import layout
 from atod_sweep.sweep.searches.proposals import directions
 from atod_sweep.sweep.searches.space import Sample, Space
-
-NAME = "optuna.journal"
 
 
 class OptunaFile:
@@ -29,8 +28,8 @@ class OptunaFile:
         from optuna.storages.journal import JournalFileBackend
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        path = run_dir / NAME
-        for old in (path, path.with_name(f"{NAME}.lock")):
+        path = run_dir / layout.OPTUNA
+        for old in (path, path.with_name(f"{layout.OPTUNA}.lock")):
             old.unlink(missing_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
