@@ -15,7 +15,7 @@ from atod_sweep.evidence.stats import collapse
 from atod_sweep.evidence.stats.decision import ALPHA, Data, Decision, bound
 from atod_sweep.evidence.stats.intervals import Interval
 from atod_sweep.evidence.stats.power import minimum_detectable, smallest_margin
-from atod_sweep.evidence.stats.procedures import FEWEST, SEQUENCE, Procedure
+from atod_sweep.evidence.stats.procedures import FEWEST, Procedure
 from atod_sweep.evidence.stats.skewness import false_verdicts
 
 Outcome = Literal["supported", "refuted", "equivalent", "undecided", "not learning"]
@@ -42,6 +42,7 @@ class Verdict:
     bar: str = ""  # what learning is, in words
     is_left_out: bool = False  # in all of its conditions
     silent: str = ""  # why no trial says anything about the metric, where none does
+    usual: str = "eval/success"  # the study's metric, which goes without saying
     p_holm: float = field(default=math.nan)  # among the claims made beforehand; NaN for one added later
     claims: int = 1  # how many those are
 
@@ -58,7 +59,7 @@ class Verdict:
     @property
     def sequential(self) -> bool:
         """Whether seeds were added until the claims were decided, and the procedure allows for it."""
-        return self.procedure is SEQUENCE
+        return self.procedure.anytime
 
     @property
     def p(self) -> float:
@@ -98,6 +99,8 @@ class Verdict:
             return math.nan
         x_N = self.data.main
         spread = max(float(x_N.std(ddof=1)), self.data.floor(x_N))
+        if tasks := self.procedure.tasks:  # more seeds take nothing away from it
+            spread = math.hypot(spread, math.sqrt(self.n) * tasks.error)
         if self.hypothesis.relation == "=":
             return smallest_margin(spread, self.n, self.procedure.critical(self.n, 2 * ALPHA))
         return minimum_detectable(spread, self.n, self.procedure.critical(self.n, ALPHA))
@@ -122,7 +125,7 @@ class Verdict:
         h = self.hypothesis
         at = f" at {', '.join(f'{k}={v}' for k, v in h.at.items())}" if h.at else ""
         margin = f" {'by' if h.relation == '>' else 'within'} {h.margin:g}" if h.margin else ""
-        metric = f" on {h.metric}" if h.metric != "eval/success" else ""
+        metric = f" on {h.metric}" if h.metric != self.usual else ""
         return f"{h.arm} {h.relation} {h.other}{metric}{at}{margin}"
 
     @property
@@ -232,7 +235,7 @@ class Verdict:
         if self.n == 0:
             return f"{c.arm} and {c.other} have no seed in common, so nothing can be said."
         direction = "above" if d.estimate >= 0 else "below"
-        on = "" if self.hypothesis.metric == "eval/success" else f" on {self.hypothesis.metric}"
+        on = "" if self.hypothesis.metric == self.usual else f" on {self.hypothesis.metric}"
         less = ", of which less is better" if c.sign < 0 else ""
         size = f"{c.arm} ends {number(abs(d.estimate), 3)} {direction} {c.other}{on}{less}"
         return f"{size} ({self._bounds()}, {self._seeds()}){f'; {self.shortfall}' if self.shortfall else ''}."
@@ -247,9 +250,14 @@ class Verdict:
         return f"{level} {limits(self.difference, 3, signed=True)[1:-1].replace(', ', ' to ')}"
 
     def _seeds(self) -> str:
-        """`10 common seeds`; a teacher is one model, evaluated once."""
+        """`10 common seeds on 8 fresh task sets`; a teacher is one model, evaluated once."""
         trained = [c.arm for c in self.collapses]
         what = "common seed" if len(trained) == 2 else "seed"
         against = [name for name in (self.comparison.arm, self.comparison.other) if name not in trained]
-        text = plural(self.n, what) + (f" against the one evaluation of {against[0]}" if against else "")
+        text = plural(self.n, what)
+        if self.comparison.by_set:
+            text += f" on {len(next(iter(self.comparison.by_set.values())))} fresh task sets"
+        elif against:
+            text += f" against the one evaluation of {against[0]}"
+            text += ", the chance of its tasks allowed for" if self.procedure.tasks else ""
         return text + (" on which neither collapsed" if self.data.is_sound and self.n < len(self.data.seeds) else "")
