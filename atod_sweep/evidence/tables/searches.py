@@ -98,7 +98,7 @@ def trends(found: Searched) -> list[Table]:
         metric = objective.name.removeprefix("eval/")
         caption = (
             f"Rank correlation of each parameter with better {metric}, and mean {metric} by parts of its range, with "
-            "95 % intervals, on the configurations that were drawn before the sampler saw any result. Over all of them the "
+            "95 % intervals, on configurations that were drawn before the sampler saw any result. Over all of them the "
             "sampler went where it was good, so that correlation is only an indication; but it shows what importance "
             "cannot, a parameter on which the search has settled."
         )
