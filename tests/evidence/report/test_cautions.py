@@ -119,7 +119,7 @@ LAWS_HELD = ("normal", "bounded", "tied", "1 in 20", "1 in 7", "half of")
 
 
 def test_verdicts_err_in_at_most_one_study_of_twenty_under_every_law_but_skewed_ones() -> None:
-    """The committed simulation: both plans of looks, verdicts and equivalences; without the mark, no lead for naught."""
+    """The committed simulation: both plans of looks, verdicts, equivalences, and leads that collapses undo."""
     text = COVERAGE.read_text(encoding="utf-8")
     null, offset = text.split("## False verdicts")[1].split("## A lead that collapses undo")
     rows = [line for line in null.splitlines() if line.startswith(tuple(f"| {law}" for law in LAWS_HELD))]
