@@ -249,6 +249,7 @@ def export(
         typer.echo("\n".join(bundle.lines(folder)))
         return
 
+    from atod_sweep.export import manifest
     from atod_sweep.export.student import model as student
     from atod_sweep.training.loop.standalone import save_standalone
 
@@ -257,7 +258,7 @@ def export(
             "--model: exports a student as it was trained; --allow-lossy, --to, --steps and --horizon are for schedules"
         )
     folder = student.write(run_dir, out or run_dir / "export" / "model", save_standalone, levels or None)
-    typer.echo(f"model            {folder}")
+    typer.echo(f"model            {folder}\nsha256           {manifest.digest_of(folder)}")
     if register is not None:
         from atod_sweep.sweep.mlflow.mirror import default_uri
         from atod_sweep.sweep.mlflow.model_registry import register as enter
@@ -269,19 +270,17 @@ def export(
 @app.command()
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle or model.")],
-    trust: Annotated[bool, typer.Option("--trust", help="Run the code that the bundle brings (kind: custom).")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run code that it brings or names: kind: custom, an environment of yours.")
+    ] = False,
+    digest: Annotated[str | None, typer.Option(help="SHA-256 that the export was announced with.")] = None,
 ) -> None:
     """Re-derive everything in a bundle, or check and play an exported model; fail on any difference."""
-    from atod_sweep.export.schedule.verify import verify as check
-    from atod_sweep.export.student import model
+    from atod_sweep import api
 
-    if model.is_model(bundle):
-        from atod_sweep.training.loop.trainer import evaluate_student
-
-        lines = model.verify(bundle, evaluate_student)
-    else:
-        lines = check(bundle, trust)
-    for line in lines:
+    if trust:
+        admit()
+    for line in api.verify(bundle, trust=trust, digest=digest):
         typer.echo(line)
 
 
