@@ -32,6 +32,7 @@ from atod_sweep.evidence.report.headline import answers
 from atod_sweep.evidence.report.richer import refuse_poorer
 from atod_sweep.evidence.tables import arms, claims, conditions, searches
 from atod_sweep.evidence.tables.cells import Table
+from atod_sweep.records.redaction import redacted
 
 FORMATS = ("html", "md", "pdf")
 
@@ -270,7 +271,7 @@ def _facts(results: Results) -> list[Fact]:
     hardware = row["hardware"]
     memory = f"{hardware['memory_gb']:g} GB memory"
     machine = [hardware["cpu"], plural(hardware["cores"], "core"), memory, f"GPU: {hardware['gpu'] or 'none'}"]
-    commands = dict.fromkeys(" ".join([Path(r["argv"][0]).name, *r["argv"][1:]]) for r in results.study.rows)
+    commands = dict.fromkeys(redacted(" ".join([Path(r["argv"][0]).name, *r["argv"][1:]])) for r in results.study.rows)
     started = datetime.fromtimestamp(results.study.rows[0]["time"], UTC)
     facts = [
         Fact("Seeds", ", ".join(map(str, results.seeds))),

@@ -15,6 +15,8 @@ from typing import Any
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
+from atod_sweep.records.metric_names import watched
+from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
 from atod_sweep.sweep.trials import interrupts
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, Trainer, load
@@ -24,7 +26,7 @@ from atod_sweep.sweep.trials.limits import OverMemory, OverTime, limited
 class _StoppedError(Exception):
     """An attempt that must not go on, for a reason the trainer knows nothing about."""
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
         self.status = status
 
@@ -55,8 +57,11 @@ def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
     os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))  # before anything imports numpy or torch
     if 0 < job.gpu < 1 and config.runtime.gpu_memory_fraction is None:
         _share_gpu(job.gpu)
-    if job.teacher_path is not None:
-        metrics, cost = load(job.trainer.evaluate)(config, job.teacher_path), {}
+    if job.model_path is not None:
+        found = load(job.trainer.evaluate)(config, job.model_path, job.model_role)
+        if final := {key: value for key, value in found.items() if key.startswith("final/")}:
+            relay([{"phase": "final", "step": 0, **final}])
+        metrics, cost = {key: value for key, value in found.items() if isinstance(value, int | float)}, {}
     else:
         result = load(job.trainer.train)(config, Path(job.directory), relay, resume=job.resume)
         metrics, cost = dict(result.final), dict(result.cost)
@@ -96,25 +101,29 @@ class _Relay:
 def _check_names(job: Job, row: Row) -> None:
     """Before the first training step: a misspelt name must not cost a study."""
     for name in (job.metric, *job.also):
-        if name not in row and not (name.startswith("cost/") and row["step"] == 0):  # some costs begin with training
-            raise _missing(name, row, "metric.name" if name == job.metric else "hypotheses or second")
+        if watched(name) not in row and not (
+            name.startswith("cost/") and row["step"] == 0
+        ):  # some costs begin with training
+            raise _missing(watched(name), row, "metric.name" if name == job.metric else "hypotheses or second")
 
 
 def _missing(name: str, metrics: Row, where: str) -> _StoppedError:
     known = ", ".join(sorted(key for key in metrics if key.startswith("eval/")))
-    return _StoppedError("missing_metric", f"{where}: the trial reports no {name!r}; it reports {known}")
+    return _StoppedError(Status.MISSING_METRIC, f"{where}: the trial reports no {name!r}; it reports {known}")
 
 
 def _check_metric(name: str, metrics: Row) -> None:
     if name not in metrics:
         raise _missing(name, metrics, "metric.name")
     if not math.isfinite(metrics[name]):
-        raise _StoppedError("nan_metric", f"the trial ended with {name} = {metrics[name]}")
+        raise _StoppedError(Status.NAN_METRIC, f"the trial ended with {name} = {metrics[name]}")
 
 
 def _failure(error: BaseException, job: Job) -> Failure:
     out_of_memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
-    status = getattr(error, "status", None) or ("out_of_memory" if out_of_memory else "exception")
+    status = getattr(error, "status", None)
+    if not isinstance(status, Status):  # exceptions of other libraries have a `status` too, such as HTTP's numbers
+        status = Status.OUT_OF_MEMORY if out_of_memory else Status.EXCEPTION
     message = str(error)
     if isinstance(error, OverTime):
         message = f"took longer than resources.seconds = {job.seconds:g}"

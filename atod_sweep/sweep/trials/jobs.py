@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from atod_sweep.errors import UserError
+from atod_sweep.records.status import Status
 
 Row = dict[str, Any]
 
@@ -41,8 +42,10 @@ class Job:
     directory: str
     metric: str
     trainer: Trainer
-    teacher_path: str | None = None
-    """Set for a teacher trial: evaluate this model in place of training."""
+    model_path: str | None = None
+    """Set for trials of a teacher or a base student: evaluate this model in place of training."""
+    model_role: Literal["teacher", "base"] = "teacher"
+    """With `model_path`: which of the config's models it is."""
     seconds: float | None = None
     """Wall-clock limit of one attempt."""
     memory_gb: float | None = None
@@ -62,9 +65,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt ended badly. `status` is one word."""
+    """Why an attempt ended badly."""
 
-    status: str
+    status: Status
     type: str
     message: str
     traceback: str = ""
@@ -90,7 +93,7 @@ class Attempt:
 def interrupted(seconds: float) -> Attempt:
     """What becomes of an attempt when the driver is told to stop."""
     return Attempt(
-        seconds, "", error=Failure("interrupted", "KeyboardInterrupt", "stopped from outside; --resume continues")
+        seconds, "", error=Failure(Status.INTERRUPTED, "KeyboardInterrupt", "stopped from outside; --resume continues")
     )
 
 
@@ -106,5 +109,5 @@ def death(job: Job, seconds: float, failure: Failure) -> Attempt:
     """An attempt whose process is gone: a timeout if its time was up, else what `failure` says."""
     if job.seconds is not None and seconds > job.seconds:
         message = f"took longer than resources.seconds = {job.seconds:g}"
-        failure = replace(failure, status="timeout", message=message)
+        failure = replace(failure, status=Status.TIMEOUT, message=message)
     return Attempt(seconds, "", error=failure)

@@ -12,7 +12,10 @@ from small import make_model, play, tiny, tokenizer
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs.pool import open_batch
 from atod_sweep.errors import UserError
+from atod_sweep.records.status import Status
 from atod_sweep.training import failures
+from atod_sweep.training.algorithms.scoring import score
+from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged, EnvironmentFailed, EnvironmentTimeout, TeacherFailed, TrialError
 from atod_sweep.training.loop import build
 from atod_sweep.training.loop.trainer import train
@@ -30,16 +33,21 @@ def on(built, **settings) -> Train:
 
 
 def test_statuses_tell_the_failures_apart():
-    kinds = {cls.status for cls in vars(failures).values() if isinstance(cls, type) and issubclass(cls, TrialError)}
-    assert kinds == {
-        "failed",
-        "diverged",
-        "teacher_failed",
-        "environment_failed",
-        "environment_timeout",
-        "bad_checkpoint",
-    }
-    assert not issubclass(TrialError, UserError)  # the user's input is not what was wrong
+    kinds = [cls for cls in vars(failures).values() if isinstance(cls, type) and issubclass(cls, TrialError)]
+    statuses = [cls.status for cls in kinds if cls is not TrialError]
+    assert len(statuses) == len(set(statuses)) == 6
+    assert all(isinstance(status, Status) for status in statuses)
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("teacher", "teacher_failed"), ("reference", "reference_failed"), ("policy", "diverged")]
+)
+def test_a_model_without_probabilities_is_named_for_what_it_is(name, status):
+    batch, model = TokenBatch.of(play(make_model("llama"), [1, 2, 3])), Policy(make_model("gpt2"))
+    model.forward = lambda ids, index: Output(torch.full((len(index), 15), math.nan), None)
+    with pytest.raises(TrialError, match=f"the {name} gives a sampled token the log-probability nan") as error:
+        score(model, batch, name, 1.0, None, 10**6)
+    assert error.value.status == status
 
 
 @pytest.mark.parametrize("turn", [0, 1])
