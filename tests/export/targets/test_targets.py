@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from atod_sweep.errors import UserError
+from atod_sweep.export import manifest
 from atod_sweep.export.schedule import bundle
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.schedule.verify import verify
@@ -157,7 +158,7 @@ def test_all_targets_in_one_folder(make_run: MakeRun, tmp_path: Path) -> None:
     assert "### slime" in (out / "MAPPINGS.md").read_text(encoding="utf-8")
     bundle.write(run, tmp_path / "out")
     assert len(list(out.iterdir())) == 7
-    assert bundle.lines(out) == [f"bundle           {out}"]
+    assert bundle.lines(out) == [f"bundle           {out}", f"sha256           {manifest.digest_of(out)}"]
 
 
 def test_the_parts_of_all_do_not_clash(make_run: MakeRun, tmp_path: Path) -> None:
