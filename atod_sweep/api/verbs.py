@@ -255,6 +255,20 @@ def train(
     )
 
 
+def check(model: str | Path, *, teacher: str | Path | None = None, overrides: Overrides | None = None) -> list[str]:
+    """Check that a model, and its teacher, can be trained here: rollouts and updates that compute what it computes.
+
+    `overrides`: settings of the model, as `student` has them. Returns what was found, one fact a line. Raises UserError
+    for what cannot be trained.
+    """
+    from atod_sweep.config.base import validate
+    from atod_sweep.config.train import Pretrained
+    from atod_sweep.training.loop.preflight import lines
+
+    source = validate(Pretrained, {"path": str(model), **(overrides or {})}, "check")
+    return list(lines(source, None if teacher is None else Pretrained(path=str(teacher))))
+
+
 def report(
     run_dir: str | Path, *, formats: Sequence[str] = ("html", "md"), out: str | Path | None = None
 ) -> dict[str, Path]:

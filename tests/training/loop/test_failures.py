@@ -17,7 +17,7 @@ from atod_sweep.training import failures
 from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged, EnvironmentFailed, EnvironmentTimeout, TeacherFailed, TrialError
-from atod_sweep.training.loop import build
+from atod_sweep.training.loop import cast
 from atod_sweep.training.loop.trainer import train
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.conversation import conversation_for
@@ -98,7 +98,7 @@ def test_what_the_user_can_fix_is_no_failure_of_the_environment(built, tmp_path,
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
 @pytest.mark.parametrize("kind", ["interpolated", "hybrid"])
 def test_a_teacher_without_probabilities(built, tmp_path, monkeypatch, kind, value):
-    find = build._teacher
+    find = cast.teacher
 
     logits = torch.zeros(15)
     logits[1] = value  # of the end token, which somebody will sample
@@ -108,7 +108,7 @@ def test_a_teacher_without_probabilities(built, tmp_path, monkeypatch, kind, val
         teacher.forward = lambda ids, index: Output(logits.expand(len(index), 15), None)
         return teacher, player
 
-    monkeypatch.setattr(build, "_teacher", broken)
+    monkeypatch.setattr(cast, "teacher", broken)
     with pytest.raises(TeacherFailed, match="the teacher gives a sampled token the log-probability") as error:
         train(on(built, objective__kind=kind), tmp_path)
     assert error.value.status == "teacher_failed"
