@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from atod_sweep.config.base import content_hash
+from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.study import Metric, Resources
-from atod_sweep.config.train import model_key
+from atod_sweep.config.train import Env, model_key
+from atod_sweep.envs.look import look
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.ledger import History, Ledger
@@ -265,6 +266,9 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
         session = Session(work, run_dir, writer, history, options)
         _announce(show, work, options)
         _name_lost(show, history)
+        if not history.trials and options.address is None:  # the nodes of a cluster may hold what this machine does not
+            for line in look(validate(Env, config["env"], "env") for config in work.configs):
+                show.note(line)
         mirror = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
         tracker = Background(mirror, run_dir)
         for old in history.trials.values():

@@ -1,4 +1,7 @@
-"""Ways in which a trial can end badly. Each has a status under which the ledger files it."""
+"""Ways in which a trial can end badly. Each has a status under which the ledger files it.
+
+Those of the environment are `envs.failures`.
+"""
 
 
 class TrialError(RuntimeError):
@@ -17,18 +20,6 @@ class TeacherFailed(TrialError):
     """The teacher gave no usable probability for a token that the student sampled."""
 
     status = "teacher_failed"
-
-
-class EnvironmentFailed(TrialError):
-    """An environment raised, or returned something that is not a number where a reward belongs."""
-
-    status = "environment_failed"
-
-
-class EnvironmentTimeout(TrialError):
-    """An environment step took longer than `rollout.step_timeout`."""
-
-    status = "environment_timeout"
 
 
 class BadCheckpoint(TrialError):
