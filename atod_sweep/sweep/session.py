@@ -13,6 +13,7 @@ from typing import Any, Literal
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.train import Env, model_key
+from atod_sweep.cores import cpu_cores
 from atod_sweep.envs.look import look
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
@@ -320,7 +321,7 @@ def _name_lost(show: Progress, history: History) -> None:
 
 def _announce(show: Progress, work: Work, options: Options) -> None:
     width = at_a_time(work, options)
-    where = f"{width} at a time on {runner.cpu_cores()} CPUs"
+    where = f"{width} at a time on {cpu_cores()} CPUs"
     if options.backend == "local" and width == 1:
         where = "one at a time in a worker process" if _local_workers(work, options) else "in this process"
     elif options.address:
