@@ -30,6 +30,8 @@ from typing import Any
 
 import yaml
 
+from atod_sweep.cores import cpu_cores
+
 OUT = Path(__file__).parent / "overhead.md"
 CONCURRENCY = 2
 EVALUATIONS = 4
@@ -71,7 +73,7 @@ def ensure(config: Any, note: Any = None) -> Models:
     return Models(None, Ref("/none"))
 
 
-def evaluate(config: Any, path: str) -> dict[str, float]:
+def evaluate(config: Any, path: str, role: str) -> dict[str, float]:
     """Not called: the study has no teacher trial."""
     return {"eval/success": 0.0}
 

@@ -24,9 +24,12 @@ ALLOWED: dict[str, set[str]] = {
     # a report or a bundle is rebuilt from files, on a machine that cannot train
     "evidence": {"records", "config", "objective", "envs"},
     "export": {"records", "config", "objective", "envs", "evidence"},
-    "cli": {"records", "config", "objective", "envs", "training", "sweep", "evidence", "export"},
+    # composes everything: one function per verb, doing the whole job
+    "api": {"records", "config", "objective", "envs", "training", "sweep", "evidence", "export"},
+    "tune": {"records", "config", "training"},
+    "cli": {"records", "config", "objective", "envs", "training", "sweep", "evidence", "export", "api"},
     "__main__": {"cli"},
-    "__init__": set(),
+    "__init__": {"api", "tune"},
 }
 
 # package -> libraries that no file of it imports, not even inside a function
@@ -41,7 +44,11 @@ FORBIDDEN: dict[str, set[str]] = {
 }
 
 # modules that a machine without torch can use, wherever they lie
-TORCH_FREE = ("records", "config", "envs", "evidence", "objective/schedules.py", "objective/turn_profile.py")
+TORCH_FREE = (
+    *("records", "config", "envs", "evidence"),
+    *("objective/schedules.py", "objective/controllers.py", "objective/portable.py"),
+    *("objective/shapes", "objective/profiles/__init__.py"),
+)
 
 # what `atod-sweep --help` may wait for: everything else of weight is imported inside the verbs
 LIGHT = ("atod_sweep.__version__", "atod_sweep.errors", "atod_sweep.cli", "typer", "rich")
@@ -74,9 +81,10 @@ def imports(path: Path, nodes: Iterator[ast.AST] | None = None) -> set[str]:
 
 
 def at_import_time(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes that run when a module is imported: everything outside functions."""
+    """The nodes that run when a module is imported: everything outside functions and what only type checkers see."""
     for child in ast.iter_child_nodes(node):
-        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        typing_only = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        if not typing_only and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield child
             yield from at_import_time(child)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +27,13 @@ JsonEvents = Annotated[bool, typer.Option("--json", help="One JSON object per ev
 class RunOptions:
     """Where and how far trials run, for all verbs that run some: fields of `sweep.session.Options` of these names."""
 
-    backend: Annotated[str, typer.Option(help="ray, or local: the same trials without Ray, on this machine.")] = "ray"
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ray|local]",
+            help="ray, or local: the same trials without Ray; default: ray, or what the run used.",
+        ),
+    ] = None
     concurrency: Annotated[
         int | None, typer.Option(help="Trials at a time; default: what the resources hold, one if local.")
     ] = None
@@ -47,6 +53,24 @@ class RunOptions:
         typer.Option(help="Seconds after which no trial starts, but those that confirm what a search found."),
     ] = None
     max_trials: Annotated[int | None, typer.Option(min=1, help="Start at most this many trials.")] = None
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print remarks and failed trials only.")] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print every trial and evaluation.")] = False
+
+    def keywords(self) -> dict[str, Any]:
+        """As keywords of `api.run`, `api.search` and `api.resume`."""
+        return {name: value for name, value in asdict(self).items() if name not in ("quiet", "verbose")}
+
+    def display(self, json_output: bool) -> Any:
+        """What shows the run: made before anything heavy is imported, so that the first line comes at once."""
+        from atod_sweep.sweep.record.progress import choose
+
+        show = choose(json_output, verbosity=self.verbose - self.quiet)
+        show.doing("reading")
+        return show
+
+    def place(self) -> dict[str, Any]:
+        """What an estimate needs to know of them."""
+        return {"backend": self.backend or "ray", "concurrency": self.concurrency}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
 import re
@@ -12,17 +13,45 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from atod_sweep.errors import UserError
 
 M = TypeVar("M", bound=BaseModel)
 
 
+# Marks a field that was added to a record after runs with it had been recorded; see Record.
+LATER: dict[str, Any] = {"later": True}
+
+
 class Record(BaseModel):
-    """An immutable config record; unknown keys, NaN and infinite numbers are errors."""
+    """An immutable config record; unknown keys, NaN and infinite numbers are errors.
+
+    **A field that is added later, and is at its default, is not there.** The plain form of a record (`model_dump`) is
+    what configs, models, checkpoints and definitions are hashed by, and what ledgers and `config.yaml` hold. So a new
+    field is marked, its default being what the code did before there was the field:
+
+        clip_low: float | None = Field(None, gt=0, description="…", json_schema_extra=LATER)
+
+    At its default it is then left out of the plain form, at any depth: hashes stay what they were, cached models are
+    found, and runs recorded before go on. Give the default as the field will hold it (a record, not the mapping that it
+    is read from), never change it afterwards, and read the field from the record: in plain data it may be absent.
+    What enters a hash by hand (`definition` of a study or search) has to leave it out by hand.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        later = _later(type(self))
+        return {key: value for key, value in dump(self).items() if key not in later or getattr(self, key) != later[key]}
+
+
+@functools.cache
+def _later(record: type[BaseModel]) -> dict[str, Any]:
+    """The fields of a record that were added later, with their defaults."""
+    marked = {name: field for name, field in record.model_fields.items() if field.json_schema_extra == LATER}
+    return {name: field.get_default(call_default_factory=True) for name, field in marked.items()}
 
 
 # ---- YAML --------------------------------------------------------------------------------------------------------
@@ -159,11 +188,15 @@ def with_overrides(model: type[BaseModel], data: Mapping[str, Any], overrides: M
     for key in sorted(overrides, key=lambda k: (not k.endswith(".kind"), k.count("."))):
         check_key(model, key)
         *path, last = key.split(".")
-        node, annotation = result, model
+        node = result
+        annotation: Any = model
         for part in path:
-            annotation = _field(annotation, part, node)
-            child = node.get(part)
-            if not isinstance(child, dict):
+            owner = _owner(annotation, part, node)
+            child = node.get(part, _left_out(owner, part))
+            annotation = owner.model_fields[part].annotation if owner else Any
+            if isinstance(child, dict):
+                node[part] = child
+            else:
                 # A number in the place of a schedule is short for a constant: make room for its fields.
                 child = {} if child is None else {"kind": "constant", "start": child}
                 node[part] = child
@@ -173,18 +206,22 @@ def with_overrides(model: type[BaseModel], data: Mapping[str, Any], overrides: M
                 if "kind" in cls.model_fields and cls.model_fields["kind"].default == overrides[key]:
                     for stale in set(node) - set(cls.model_fields):
                         del node[stale]
+        if last == "path":
+            node.pop("source", None)  # the hash of the code that another path named
         node[last] = overrides[key]
     return result
 
 
-def _field(annotation: Any, name: str, node: Mapping[str, Any]) -> Any:
-    for cls in _records(annotation, node.get("kind")):
-        if name in cls.model_fields:
-            return cls.model_fields[name].annotation
-    for cls in _records(annotation):
-        if name in cls.model_fields:
-            return cls.model_fields[name].annotation
-    return Any
+def _owner(annotation: Any, name: str, node: Mapping[str, Any]) -> type[BaseModel] | None:
+    """The record with the field `name`: that of the node's kind, else the first that the annotation admits."""
+    candidates = [*_records(annotation, node.get("kind")), *_records(annotation)]
+    return next((cls for cls in candidates if name in cls.model_fields), None)
+
+
+def _left_out(owner: type[BaseModel] | None, name: str) -> dict[str, Any] | None:
+    """The plain form of a record that its owner's plain form leaves out, being at its default."""
+    default = _later(owner).get(name) if owner else None
+    return default.model_dump(mode="json") if isinstance(default, BaseModel) else None
 
 
 def parse_assignments(words: list[str]) -> dict[str, Any]:
@@ -201,10 +238,13 @@ def parse_assignments(words: list[str]) -> dict[str, Any]:
 # ---- validation ---------------------------------------------------------------------------------------------------
 
 
-def validate(model: type[M], data: Any, where: str) -> M:
-    """Build `model` from plain data; the first problem becomes a one-line UserError that starts with `where`."""
+def validate(model: type[M], data: Any, where: str, context: dict[str, Any] | None = None) -> M:
+    """Build `model` from plain data; the first problem becomes a one-line UserError that starts with `where`.
+
+    `context` is passed on to the validators.
+    """
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context)
     except ValidationError as error:
         raise UserError(f"{where}: {_describe(model, data, error)}") from None
 

@@ -9,103 +9,18 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from atod_sweep.config.base import Record
 from atod_sweep.config.schedules import (
+    Adaptive,
     ClosedForm,
     ClosedFormSchedule,
     Constant,
     Cosine,
     Linear,
+    OfMeasurement,
+    OfProgress,
     Schedule,
-    extremes,
     number_is_constant,
 )
-
-# ---- turn profiles g(k): how the teacher's weight depends on the turn -------------------------------------------
-
-
-class Uniform(Record):
-    """Every turn has the same weight."""
-
-    kind: Literal["uniform"] = "uniform"
-    value: float = Field(1.0, ge=0, le=1, description="Weight of every turn, in [0, 1].")
-
-
-class _Thresholds(Record):
-    early: float = Field(0.9, ge=0, le=1, description="Weight of the early turns, in [0, 1].")
-    late: float = Field(0.1, ge=0, le=1, description="Weight of the late turns, in [0, 1].")
-    early_turns: int | None = Field(
-        None, ge=0, description="Number of leading turns at `early`; takes the place of early_fraction."
-    )
-    early_fraction: float = Field(0.2, ge=0, le=1, description="Leading part of the horizon at `early`, in [0, 1].")
-    late_turns: int | None = Field(
-        None, ge=0, description="Number of trailing turns of the horizon at `late`; takes the place of late_fraction."
-    )
-    late_fraction: float = Field(
-        0.8,
-        ge=0,
-        le=1,
-        description="Point of the horizon from which turns are `late`, in [0, 1], after early_fraction.",
-    )
-    shape: Literal["linear", "cosine", "exponential", "step"] = Field(
-        "linear",
-        description="Decay from `early` to `late` between the two thresholds (step: early up to late's start).",
-    )
-
-    def bounds(self, horizon: int) -> tuple[float, float]:
-        """(end of the early part, start of the late part) in turns, for episodes of `horizon` turns."""
-        early = float(self.early_turns) if self.early_turns is not None else self.early_fraction * horizon
-        late = float(horizon - self.late_turns) if self.late_turns is not None else self.late_fraction * horizon
-        return early, late
-
-    def check(self, horizon: int, where: str) -> None:
-        """Raise ValueError if the thresholds do not fit into `horizon` turns in order."""
-        for name in ("early_turns", "late_turns"):
-            turns = getattr(self, name)
-            if turns is not None and turns > horizon:
-                raise ValueError(
-                    f"{where}.{name}: {turns} turns lie beyond the horizon of {horizon}; use at most {horizon}, "
-                    f"or {name.replace('turns', 'fraction')}"
-                )
-        early, late = self.bounds(horizon)
-        if late < early:
-            raise ValueError(
-                f"{where}: the late part starts at turn {late:g}, before the early part ends at {early:g} "
-                f"(horizon {horizon}); shorten the early or the late part"
-            )
-
-    @model_validator(mode="after")
-    def _exponential_is_positive(self) -> _Thresholds:
-        if self.shape == "exponential" and min(self.early, self.late) <= 0:
-            raise ValueError(
-                f"late: an exponential shape needs early, late > 0, got {self.early}, {self.late}; use shape: linear"
-            )
-        return self
-
-
-class Thresholds(_Thresholds):
-    """`early` on the first turns, `late` on the last ones, a decay between them."""
-
-    kind: Literal["thresholds"] = "thresholds"
-
-
-class TDur(Record):
-    """Weights from the trajectory itself: turns where the student disagrees or is unsure count more (T-DUR)."""
-
-    kind: Literal["t_dur"] = "t_dur"
-
-
-class Product(_Thresholds):
-    """thresholds x t_dur."""
-
-    kind: Literal["product"] = "product"
-
-
-class TokenLevel(Record):
-    """T-DUR's formula on single tokens instead of turns: the published ablation's arm."""
-
-    kind: Literal["token_level"] = "token_level"
-
-
-TurnProfile = Annotated[Uniform | Thresholds | TDur | Product | TokenLevel, Field(discriminator="kind")]
+from atod_sweep.config.turns import TurnProfile, Uniform
 
 # ---- distillation signals ----------------------------------------------------------------------------------------
 
@@ -170,7 +85,7 @@ Advantage = Annotated[GroupRelative | GAE, Field(discriminator="kind")]
 # ---- KL penalty against the frozen initial student ----------------------------------------------------------------
 
 
-class TargetKL(Record):
+class TargetKL(OfMeasurement):
     """A coefficient that is raised while the measured KL is above `target` and lowered while it is below."""
 
     kind: Literal["target_kl"] = "target_kl"
@@ -178,12 +93,17 @@ class TargetKL(Record):
     target: float = Field(0.05, gt=0, description="KL to the initial student to hold, in nats per generated token.")
     rate: float = Field(0.1, gt=0, le=1, description="Largest relative change of the coefficient per step.")
 
+    def extremes(self) -> tuple[float, float]:
+        return 0.0, math.inf
+
+
+Controlled = Adaptive | TargetKL  # what has a controller
 
 Coefficient = Annotated[ClosedForm | TargetKL, Field(discriminator="kind"), BeforeValidator(number_is_constant)]
 
 
-def _check_weight(name: str, schedule: Record, most: float = math.inf) -> None:
-    low, high = extremes(schedule)
+def _check_weight(name: str, schedule: OfProgress | OfMeasurement, most: float = math.inf) -> None:
+    low, high = schedule.extremes()
     if low < 0 or high > most:
         bounds = "at least 0" if math.isinf(most) else f"from 0 to {most:g}"
         raise ValueError(f"{name}: must be {bounds} at every step, got {low if low < 0 else high}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
-from atod_sweep.config.base import Record, content_hash
-from atod_sweep.config.objective import Hybrid, Interpolated, Objective, Product, Thresholds
-from atod_sweep.config.schedules import ClosedFormSchedule, Constant, extremes
+from atod_sweep.config.base import LATER, Record, content_hash
+from atod_sweep.config.objective import Hybrid, Interpolated, Objective
+from atod_sweep.config.schedules import ClosedFormSchedule, Constant
 
 
 class Env(Record):
@@ -47,14 +47,11 @@ class TeacherRecipe(Record):
         default_factory=list, description="Horizons in the training mix, in turns; empty: the environment's own."
     )
     curriculum: list[Lesson] = Field(
-        default_factory=list, description="Easier settings to learn first, one after the other, before `steps`."
+        default_factory=list,
+        description="Easier settings to learn first, one after the other, before `steps`.",
+        json_schema_extra=LATER,
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, tasks and perturbations.")
-
-    @model_serializer(mode="wrap")
-    def _without_empty_curriculum(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As it was before there were curricula: hashes and recorded configs of such recipes stay what they are."""
-        return {key: value for key, value in dump(self).items() if key != "curriculum" or value}
 
 
 class StudentRecipe(TeacherRecipe):
@@ -157,7 +154,7 @@ class Rollout(Record):
 
     @model_validator(mode="after")
     def _samples(self) -> Rollout:
-        coldest = extremes(self.temperature)[0]
+        coldest = self.temperature.extremes()[0]
         if coldest <= 0:
             raise ValueError(
                 f"temperature: rollouts are sampled, must be above 0 at every step, got {coldest}; use 1.0"
@@ -190,6 +187,17 @@ class Optimiser(Record):
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
 
 
+class Final(Record):
+    """Fresh held-out tasks that the finished student plays once: nobody has chosen anything by them.
+
+    None of them is a task of `evaluation.seed`, on which curves, searches and early stopping look, and no two sets
+    share one. Several sets show how much a result depends on the tasks. An environment with few tasks repeats them.
+    """
+
+    sets: int = Field(8, ge=4, description="Independent sets of tasks; intervals need at least four.")
+    tasks: int = Field(512, ge=1, description="Tasks per set.")
+
+
 class Evaluation(Record):
     """Success on a fixed set of held-out tasks, with a generator of its own."""
 
@@ -202,6 +210,11 @@ class Evaluation(Record):
     )
     temperature: float = Field(0.4, ge=0, description="Sampling temperature; 0 is greedy.")
     seed: int = Field(1, ge=0, description="Seed of the held-out task set and of sampling on it.")
+    final: Final | None = Field(
+        None,
+        description="Task sets played once, at the end, which claims are then judged by (final/success); null: none.",
+        json_schema_extra=LATER,
+    )
 
     @model_validator(mode="after")
     def _different_attempts(self) -> Evaluation:
@@ -255,8 +268,7 @@ class Train(Record):
     def _coherent(self) -> Train:
         objective = self.objective
         if isinstance(objective, Interpolated | Hybrid):
-            if isinstance(objective.turns, Thresholds | Product):
-                objective.turns.check(self.env.horizon, "objective.turns")
+            objective.turns.check(self.env.horizon, "objective.turns")
             uses_groups = isinstance(objective, Hybrid) or objective.advantage.kind == "group_relative"
             if uses_groups and self.rollout.group_size < 2:
                 other = "" if isinstance(objective, Hybrid) else ", or objective.advantage.kind: gae"

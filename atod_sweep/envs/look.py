@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle
 from typing import IO, Any
 
@@ -37,14 +37,22 @@ SECONDS = 60.0
 _TEXTS = ("look", "", "¿\N{SLIGHTLY SMILING FACE}?\n[x]")
 
 
-def look(configs: Iterable[Env], seconds: float = SECONDS) -> list[str]:
+def _silent(_: str) -> None:
+    """Told to nobody."""
+
+
+def look(configs: Iterable[Env], doing: Callable[[str], None] = _silent, seconds: float = SECONDS) -> list[str]:
     """What to know of these environments at the start, a line each. UserError for one that does not keep the contract.
+
+    `doing` is told what is being done, if anything is.
 
     Shipped ones are looked at if they read files. Those that only this process knows (defined in `__main__`, or
     registered with Gymnasium by code that it ran) are left out: their answers are checked as they come.
     """
     wanted = list({config.model_dump_json(): config for config in configs if _is_worth_it(config)}.values())
     notes: list[str] = []
+    if wanted:
+        doing("looking at the environments")
     while wanted:  # as a rule once
         seen, failure = _in_a_process(wanted, seconds)
         for found in seen:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from atod_sweep.config.train import Env
 from atod_sweep.envs.checked import STAND_IN, Checked
-from atod_sweep.envs.contract import HasActions, HasDemonstrator, Split
+from atod_sweep.envs.contract import HasActions, HasDemonstrator, HasRemarks, Split
 from atod_sweep.errors import UserError
 
 Transcript = list[tuple[str, str]]  # (observation, action) of the turns so far
@@ -35,6 +35,9 @@ def play(config: Env, choose: Chooser, seeds: Iterable[int], split: Split, say: 
     game = Checked(config)
     successes = []
     try:
+        if isinstance(game.unwrapped, HasRemarks):
+            for line in game.remarks():
+                say(line)
         for seed in seeds:
             say(f"{config.id}, at most {config.horizon} turns, {split} task of seed {seed}")
             successes.append(_episode(game, choose, seed, split, say))

@@ -23,6 +23,7 @@ from atod_sweep.config.train import Env
 from atod_sweep.cores import cpu_cores
 from atod_sweep.envs.batch import Batch, check_fit
 from atod_sweep.envs.checked import Checked, Step
+from atod_sweep.envs.children import settle, started_safely
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.failures import EnvironmentFailed
 from atod_sweep.errors import UserError
@@ -214,7 +215,8 @@ class _Worker:
         self.deadline = inf
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, self.config), daemon=True)
-        self.process.start()
+        with started_safely():
+            self.process.start()
         theirs.close()
 
     def send(self, timeout: float | None) -> None:
@@ -270,6 +272,7 @@ class _Raised(NamedTuple):
 
 def _serve(pipe: Connection, config: Env) -> None:
     """Answer jobs until the pipe is closed."""
+    settle()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     games: dict[int, Checked] = {}
     while True:

@@ -39,7 +39,15 @@ def t_dur(student_logp_BT: Tensor, teacher_logp_BT: Tensor, turn_BT: Tensor, mas
 
 
 @torch.no_grad()
-def token_level(student_logp_BT: Tensor, teacher_logp_BT: Tensor, mask_BT: Tensor) -> Tensor:
+def t_dur_tokens(student_logp_BT: Tensor, teacher_logp_BT: Tensor, turn_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """weight_BT: that of the turn (see `t_dur`) that each generated token belongs to; 0 where `mask_BT` is 0."""
+    turn_BT = turn_BT.long().masked_fill(~mask_BT.bool(), 0)
+    weight_BK = t_dur(student_logp_BT, teacher_logp_BT, turn_BT, mask_BT)
+    return weight_BK.gather(1, turn_BT).masked_fill(~mask_BT.bool(), 0.0)
+
+
+@torch.no_grad()
+def token_level(student_logp_BT: Tensor, teacher_logp_BT: Tensor, turn_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """weight_BT in [0, 1]: T-DUR's formula with every generated token as a turn of its own; 0 where `mask_BT` is 0."""
     student_BT = student_logp_BT.double()
     return _soft_or((student_BT - teacher_logp_BT).abs(), -student_BT, mask_BT.bool()).to(student_logp_BT.dtype)
@@ -54,3 +62,7 @@ def _min_max(x_BK: Tensor, valid_BK: Tensor) -> Tensor:
     low_B1 = x_BK.masked_fill(~valid_BK, math.inf).amin(1, keepdim=True)
     spread_B1 = x_BK.masked_fill(~valid_BK, -math.inf).amax(1, keepdim=True) - low_B1
     return ((x_BK - low_B1) / spread_B1).masked_fill(spread_B1 < NO_SPREAD, 0.5)
+
+
+# Kind of turn profile -> weight of every token, from (student_logp_BT, teacher_logp_BT, turn_BT, mask_BT).
+WEIGHTS = {"t_dur": t_dur_tokens, "product": t_dur_tokens, "token_level": token_level}

@@ -1,7 +1,7 @@
 """Names of the numbers in a trainer's rows: which there are, in which unit, and whether large or small ones are good.
 
-So a misspelt name is found before anything has run, and no reader has to guess. What stands behind `eval/` and
-`rollout/` depends on the environment: those names are found out by the first evaluation.
+So a misspelt name is found before anything has run, and no reader has to guess. What stands behind `eval/`,
+`final/` and `rollout/` depends on the environment: those names are found out by the first evaluation.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 Direction = Literal["max", "min"]
 
-OPEN = ("eval/", "rollout/")
+OPEN = ("eval/", "final/", "rollout/")
 COSTS = {
     "cost/env_steps": "environment steps",
     "cost/tokens": "tokens",
@@ -41,9 +41,12 @@ _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     **{f"seconds/{part}": ("s", "min") for part in ("rollout", "score", "update", "eval")},
 }
 TRAINING = tuple(_DIAGNOSTICS)
+_FINAL_SET = re.compile(r"final/.+/set[0-9]+")
 # Words in the names of an environment's own metrics that say that less is better, and units of the usual names.
 _LESS = {"turns", "steps", "kl", "cost", "costs", "loss", "seconds", "error", "errors", "regret", "penalty", "invalid"}
 _UNITS = {"success": "share", "turns": "turns", "steps": "steps", "seconds": "s", "f1": "share", "pass": "share"}
+
+_SHARE = re.compile(r"[a-z]+/(success|f1|pass@[0-9]+)")
 
 
 def check_name(name: str) -> str:
@@ -74,6 +77,29 @@ def direction(name: str) -> Direction | None:
     return _DIAGNOSTICS[name][1]
 
 
+def final_set(name: str, index: int) -> str:
+    """The name of a final metric's value on one of the task sets.
+
+    >>> final_set("final/success", 3)
+    'final/success/set3'
+    """
+    return f"{name}/set{index}"
+
+
+def is_final_set(name: str) -> bool:
+    """Whether a name is that of a value on one task set, which its metric sums up."""
+    return _FINAL_SET.fullmatch(name) is not None
+
+
+def watched(name: str) -> str:
+    """The metric to look at while training goes on: a final one has none until the end, but the same of evaluations.
+
+    >>> watched("final/success"), watched("eval/turns")
+    ('eval/success', 'eval/turns')
+    """
+    return f"eval/{name.removeprefix('final/')}" if name.startswith("final/") else name
+
+
 def unit(name: str) -> str:
     """The unit of a metric, in words that can follow a number; empty where it has none or nobody knows.
 
@@ -85,6 +111,18 @@ def unit(name: str) -> str:
     if name.startswith(OPEN):
         return next((_UNITS[word] for word in _words(name) if word in _UNITS), "")
     return _DIAGNOSTICS[name][0]
+
+
+def bounds(name: str) -> tuple[float, float] | None:
+    """The least and the largest value that a metric can have, where both are known: a share of episodes is 0 to 1.
+
+    >>> bounds("eval/success"), bounds("eval/pass@4"), bounds("eval/turns")
+    ((0.0, 1.0), (0.0, 1.0), None)
+
+    ValueError if no trainer reports such a number.
+    """
+    check_name(name)
+    return (0.0, 1.0) if _SHARE.fullmatch(name) else None
 
 
 def _words(name: str) -> list[str]:

@@ -55,7 +55,8 @@ def estimate(work: Work, options: Options) -> Estimate:
 
     Trials that differ in their objective only are taken to cost the same; a search that stops trials early costs less.
     """
-    ensure_models(work.configs, options.trainer, progress.choose(options.json_output))
+    show = options.show or progress.choose()
+    ensure_models(work.configs, options.trainer, show)
     timed: dict[str, _Trial] = {}
     costs = []
     for config in work.configs:

@@ -10,24 +10,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from atod_sweep.config.base import content_hash, validate
+from atod_sweep.config.base import content_hash
 from atod_sweep.config.study import Metric, Resources
-from atod_sweep.config.train import Env, model_key
+from atod_sweep.config.train import model_key
 from atod_sweep.cores import cpu_cores
-from atod_sweep.envs.look import look
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.records.rows import write_whole
+from atod_sweep.sweep import preflight
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.mlflow.background import Background
 from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror, NotInstalled, default_uri
 from atod_sweep.sweep.models import ensure_models
-from atod_sweep.sweep.record import progress, provenance
-from atod_sweep.sweep.record.progress import Progress, Scoreboard
+from atod_sweep.sweep.record import endings, progress, provenance
+from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.record.rundir import Extension, Intent, opened
+from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.trials.jobs import Job, Trainer
 from atod_sweep.sweep.trials.source import Source
@@ -45,7 +46,8 @@ class Options:
     address: str | None = None
     storage: str | None = None
     tracking_uri: str | None = None
-    json_output: bool = False
+    show: Progress | None = None
+    """Who is told what happens; None: the console, in the way that suits it."""
     max_retries: int = 1
     time_budget: float | None = None
     """Seconds after which no further trial starts."""
@@ -58,6 +60,12 @@ class Options:
     judge: Callable[[Path], ledger.Row] | None = None
     """Called with the run's folder to look at the claims of a study that adds seeds until they are decided: what to
     record of them, with `decided` among it."""
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where trials run and what is written where: what `resume` goes on with. Defaults are left out."""
+        names = ("backend", "concurrency", "address", "storage", "tracking_uri")
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Options, name)}
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,8 @@ class Session:
         """The next attempt at a trial, which is from now on known by its id."""
         self.trials[trial.id] = trial
         before, resources = self.latest.get(trial.id), self.work.resources
-        teacher = self._models[model_key(trial.config)].teacher if trial.role == "teacher" else None
+        models = self._models[model_key(trial.config)]
+        model = {"teacher": models.teacher, "base": models.student}.get(trial.role)
         return Job(
             trial=trial.id,
             attempt=before["attempt"] + 1 if before else 1,
@@ -167,7 +176,8 @@ class Session:
             directory=str((self.run_dir / "trials" / trial.id).resolve()),
             metric=self.work.metric.name,
             trainer=self.options.trainer,
-            teacher_path=teacher.path if teacher else None,
+            model_path=model.path if model else None,
+            model_role="base" if trial.role == "base" else "teacher",
             seconds=resources.seconds,
             memory_gb=resources.memory_gb,
             gpu=resources.gpu,
@@ -187,11 +197,13 @@ class Session:
         The row comes first: models take minutes to build, and a run that is killed meanwhile is one to resume.
         """
         how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
-        self.row = {"id": row_id, "event": "study", **self.work.row, **how}
+        self.row = {"id": row_id, "event": "study", **self.work.row, **how, "started_with": self.options.place}
         write_whole(self.run_dir / self.work.file, self.work.text)
         if provenance.is_news(self.history.study, self.row):
             self.record(self.row)
+        show.doing("opening MLflow")
         mirror = self._mirror(show)
+        show.doing("looking for the teacher and the base student")
         self._models = ensure_models(self.work.configs, self.options.trainer, show)
         pairs = {key: asdict(models) for key, models in self._models.items()}
         if provenance.are_others(self.history.study, pairs):
@@ -216,12 +228,16 @@ class Session:
         source = work.source(self)
         self._board = Scoreboard(self.total, self.at_a_time, work.metric.name, self.history.trials, work.sign)
         show.begin(self._board)
-        listeners = [self._note, tracker.add, show.trial]
-        sink = Recorder(self.run_dir, self._writer, work.metric, work.second, self.trials, listeners)
+        board = self._board
+        listeners = [self._note, tracker.add, board.add, show.trial]
+        sink = Recorder(
+            self.run_dir, self._writer, work.metric, work.second, self.trials, listeners, [self._reported(board, show)]
+        )
         try:
             if options.backend == "local":
                 local.run_local(source, sink, _local_workers(work, options))
             elif not source.finished:
+                show.doing("starting Ray")
                 concurrency = options.concurrency or work.concurrency
                 runner.run_ray(source, sink, work.resources, concurrency, self._ray_options())
         except KeyboardInterrupt:
@@ -247,6 +263,15 @@ class Session:
     def _note(self, row: ledger.Row) -> None:
         self.latest[row["trial"]] = row
 
+    @staticmethod
+    def _reported(board: Scoreboard, show: Progress) -> Callable[[Job, list[ledger.Row]], None]:
+        def told(job: Job, rows: list[ledger.Row]) -> None:
+            steps = job.config["steps"]
+            board.reported(job.trial, steps, rows)
+            show.reported(job.trial, steps, rows)
+
+        return told
+
 
 def at_a_time(work: Work, options: Options) -> int:
     """Attempts side by side: as asked for, else one in this process, or on Ray as many as the resources hold."""
@@ -262,29 +287,41 @@ def _local_workers(work: Work, options: Options) -> int:
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> Outcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
     runner.check(options.backend, options.concurrency)
-    show = progress.choose(options.json_output)
-    with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
-        session = Session(work, run_dir, writer, history, options)
-        _announce(show, work, options)
-        _name_lost(show, history)
-        if not history.trials and options.address is None:  # the nodes of a cluster may hold what this machine does not
-            for line in look(validate(Env, config["env"], "env") for config in work.configs):
+    preflight.check(work.configs, work.resources, is_cluster=options.address is not None)
+    show = options.show or progress.choose()
+    is_new = intent.overwrite or not (run_dir / ledger.NAME).exists()
+    try:
+        if is_new and options.address is None:  # the nodes of a cluster may hold what this machine does not
+            for line in preflight.look(work.configs, show.doing):
                 show.note(line)
-        mirror = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
-        tracker = Background(mirror, run_dir)
-        for old in history.trials.values():
-            tracker.add(old)
-        try:
-            stopped = session.run(show, tracker)
-            outcome = _outcome(session, ledger.fold(ledger.read(run_dir)), stopped)
-            if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
-                show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
-            if not stopped and options.after is not None:
-                options.after(run_dir)
-        except BaseException:
-            _close(tracker, mirror, "FAILED", show, run_dir)
-            raise
-        _close(tracker, mirror, "KILLED" if stopped else "FINISHED", show, run_dir)
+        with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
+            session = Session(work, run_dir, writer, history, options)
+            _announce(show, work, options)
+            if lost := endings.lost(history):
+                show.note(lost)
+            return _execute(session, history, show)
+    finally:
+        show.close()
+
+
+def _execute(session: Session, history: History, show: Progress) -> Outcome:
+    run_dir, after = session.run_dir, session.options.after
+    mirror = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
+    tracker = Background(mirror, run_dir)
+    for old in history.trials.values():
+        tracker.add(old)
+    try:
+        stopped = session.run(show, tracker)
+        outcome = _outcome(session, ledger.fold(ledger.read(run_dir)), stopped)
+        if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
+            show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
+        if not stopped and after is not None:
+            show.doing("writing the report")
+            after(run_dir)
+    except BaseException:
+        _close(tracker, mirror, "FAILED", show, run_dir)
+        raise
+    _close(tracker, mirror, "KILLED" if stopped else "FINISHED", show, run_dir)
     return outcome
 
 
@@ -303,6 +340,7 @@ def _outcome(session: Session, history: History, stopped: bool) -> Outcome:
 
 
 def _close(tracker: Background, mirror: Mirror | NoMirror, status: str, show: Progress, run_dir: Path) -> None:
+    show.doing("bringing MLflow up to date")
     behind = not tracker.close(MLFLOW_PATIENCE)
     try:
         mirror.end(status)
@@ -310,13 +348,6 @@ def _close(tracker: Background, mirror: Mirror | NoMirror, status: str, show: Pr
         tracker.problem, behind = " ".join(str(error).split())[:200], True
     if behind:
         show.note(f"MLflow is behind the ledger ({tracker.problem}); catch up with: atod-sweep sync {run_dir}")
-
-
-def _name_lost(show: Progress, history: History) -> None:
-    """Trials that were under way when this run's process ended without a word: killed, or by a trial's own code."""
-    if lost := [trial for trial, row in history.trials.items() if row["state"] == "RUNNING"]:
-        text = f"under way when the last process was gone, and now tried again: {', '.join(lost)}"
-        show.note(text, event="lost", trials=lost)
 
 
 def _announce(show: Progress, work: Work, options: Options) -> None:

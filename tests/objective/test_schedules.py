@@ -2,16 +2,23 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
+from kind_examples import CLOSED_FORMS
+from pydantic import TypeAdapter
 from scipy.optimize import brentq
 
+from atod_sweep.config.kinds import kinds, one_each
 from atod_sweep.config.objective import TargetKL
 from atod_sweep.config.schedules import (
     Adaptive,
+    Annealed,
     ClosedForm,
+    ClosedFormSchedule,
     Constant,
     Cosine,
+    CustomDecay,
     Exponential,
     Linear,
     Piecewise,
@@ -21,6 +28,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.objective import schedules
 
 DECAYS = (Linear, Cosine, Exponential)
+ANNEALED = [data for data in CLOSED_FORMS if issubclass(kinds(ClosedForm)[data["kind"]], Annealed)]
 PAPER = {"start": 1.0, "end": 0.1, "anneal_steps": 80}
 
 
@@ -36,6 +44,72 @@ PAPER_TABLE = {
 def test_published_window_step_by_step(kind: type[Linear]) -> None:
     values = schedules.weights(kind(**PAPER), 150)
     assert [values[s] for s in (0, 1, 20, 40, 79, 80, 81, 149)] == pytest.approx(PAPER_TABLE[kind], abs=5e-10)
+
+
+# Every kind of closed form: its settings, and the values at steps 0, 29, 30, 60 and 99 of 100 by hand.
+GOLDEN = one_each(
+    ClosedForm,
+    {
+        "constant": ({"start": 0.7}, [0.7, 0.7, 0.7, 0.7, 0.7]),
+        "linear": ({"start": 1.0, "end": 0.4, "anneal_steps": 60}, [1.0, 0.71, 0.7, 0.4, 0.4]),
+        # 0.4 + 0.3 (1 + cos(pi 29 / 60))
+        "cosine": ({"start": 1.0, "end": 0.4, "anneal_steps": 60}, [1.0, 0.715700787, 0.7, 0.4, 0.4]),
+        # 0.25^(29 / 60)
+        "exponential": ({"start": 1.0, "end": 0.25, "anneal_steps": 60}, [1.0, 0.511686946, 0.5, 0.25, 0.25]),
+        "step": ({"boundaries": [0.3, 0.6], "values": [1.0, 0.5, 0.1]}, [1.0, 1.0, 0.5, 0.1, 0.1]),
+        # 1 - 0.5 * 29 / 30
+        "piecewise": ({"boundaries": [0.3, 0.6], "values": [1.0, 0.5, 0.1]}, [1.0, 0.516666667, 0.5, 0.1, 0.1]),
+        # 1 - 0.6 sqrt(29 / 60), 1 - 0.6 sqrt(1 / 2)
+        "custom": (
+            {"path": "own_ideas:root", "start": 1.0, "end": 0.4, "anneal_steps": 60},
+            [1.0, 0.582866928, 0.575735931, 0.4, 0.4],
+        ),
+    },
+)
+_CLOSED: TypeAdapter[ClosedForm] = TypeAdapter(ClosedFormSchedule)
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_every_kind_by_hand(kind: str) -> None:
+    fields, expected = GOLDEN[kind]
+    values = schedules.weights(_CLOSED.validate_python({"kind": kind, **fields}), 100)
+    assert [values[s] for s in (0, 29, 30, 60, 99)] == pytest.approx(expected, abs=5e-10)
+
+
+@pytest.mark.parametrize("data", CLOSED_FORMS, ids=lambda data: data["kind"])
+def test_what_every_kind_says_of_itself_is_true(data: dict[str, Any]) -> None:
+    """Between its extremes all the time, the same from `settled` on, and the same curve when it is rescaled."""
+    config = _CLOSED.validate_python(data)
+    values = schedules.weights(config, 150)
+    low, high = config.extremes()
+    assert low <= min(values)
+    assert max(values) <= high
+    settled = math.ceil(config.settled(150))
+    assert len(set(values[settled:])) <= 1
+    assert settled == 0 or settled == 150 or values[settled - 1] != values[settled]
+    assert schedules.weights(config.rescaled(150, 300), 300)[::2] == pytest.approx(values, abs=1e-12)
+
+
+@pytest.mark.parametrize("data", ANNEALED, ids=lambda data: data["kind"])
+def test_every_decay_goes_from_start_to_end_in_its_window(data: dict[str, Any]) -> None:
+    ends = {"start": 0.9, "end": 0.2, "anneal_fraction": 0.4, "hold_fraction": 0.2}
+    values = schedules.weights(_CLOSED.validate_python({**data, "anneal_steps": None, **ends}), 100)
+    assert values[:21] == [0.9] * 21
+    assert values[60:] == pytest.approx([0.2] * 40, abs=1e-15)
+    assert all(0.2 < value < 0.9 for value in values[21:60])
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("own_ideas:overshooting", r"gives 1\.08 at progress 0\.9; a decay gives a share from 0 to 1"),
+        ("own_ideas:lost", r"gives nan at progress 0\.9"),
+        ("own_ideas:wordy", r"gives 'half' at progress 0\.9"),
+    ],
+)
+def test_a_decay_of_ones_own_must_give_a_share(path: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        schedules.build(CustomDecay(path=path)).value(0.9)
 
 
 def test_cosine_is_above_linear_early_and_below_it_late() -> None:
@@ -215,5 +289,5 @@ def test_controllers_refuse(config: Adaptive | TargetKL) -> None:
         with pytest.raises(UserError, match=f"got {gap}"):
             schedule.update(gap)
     assert schedule.state_dict() == before
-    with pytest.raises(UserError, match=r"no value at progress 0\.5"):
-        schedule.value(0.5)
+    with pytest.raises(UserError, match=f"a {config.kind} schedule follows what training measures"):
+        schedules.weights(config, 10)

@@ -111,7 +111,7 @@ def test_weights_carry_no_gradient() -> None:
     student, teacher, turn, mask = batch(FOUR_TURNS)
     student.requires_grad_()
     assert not t_dur(student, teacher, turn, mask).requires_grad
-    assert not token_level(student, teacher, mask).requires_grad
+    assert not token_level(student, teacher, turn, mask).requires_grad
 
 
 def test_token_level_by_hand() -> None:
@@ -121,7 +121,7 @@ def test_token_level_by_hand() -> None:
     mask = ~student.isnan()
     # d scaled: 0, 1, 1/4, 1/2; h scaled: 0, 1/2, 1, 1/4
     expected = [[0.0, 0.0, 1.0, 1.0, 0.625], [0.0, 0.0, 0.75, 0.0, 0.0]]
-    assert token_level(student, teacher, mask).tolist() == expected
+    assert token_level(student, teacher, torch.zeros_like(mask, dtype=torch.long), mask).tolist() == expected
 
 
 def test_token_level_is_t_dur_with_single_token_turns() -> None:
@@ -130,4 +130,4 @@ def test_token_level_is_t_dur_with_single_token_turns() -> None:
     turn = torch.arange(12).expand(5, 12)
     mask = torch.rand(5, 12, generator=generator) < 0.6
     mask[:, -1] = True
-    torch.testing.assert_close(token_level(student, teacher, mask), t_dur(student, teacher, turn, mask))
+    torch.testing.assert_close(token_level(student, teacher, turn, mask), t_dur(student, teacher, turn, mask))

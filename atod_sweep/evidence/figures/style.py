@@ -27,13 +27,14 @@ CJK = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Droid Sans 
 
 @dataclass(frozen=True)
 class Figure:
-    """A finished picture: its files and the words that go with it."""
+    """A finished picture: its files, the words that go with it, and the matplotlib figure itself."""
 
     name: str
     title: str
     caption: str
     svg: Path
     png: Path
+    canvas: Canvas
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def save(canvas: Canvas, folder: Path, name: str, title: str, caption: str) -> F
         svg.write_text(svg.read_text(encoding="utf-8").replace("'DejaVu Sans'", FALLBACK), encoding="utf-8")
         canvas.set_layout_engine("none")  # keeps the layout found for the SVG, which takes longer than drawing
         canvas.savefig(png, dpi=160)
-    return Figure(name, title, caption, svg, png)
+    return Figure(name, title, caption, svg, png, canvas)
 
 
 def context() -> Any:

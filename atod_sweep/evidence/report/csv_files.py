@@ -21,7 +21,14 @@ Record = dict[str, Any]
 
 def write(results: Results, folder: Path, search: Searched | None = None) -> tuple[Path, ...]:
     """Write every table that has rows, with those of the search if there was one, and return the paths."""
-    content = {
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = content(results, search)
+    return tuple(write_rows(folder / f"{name}.csv", rows) for name, rows in tables.items() if rows)
+
+
+def content(results: Results, search: Searched | None = None) -> dict[str, list[Record]]:
+    """Every table by the name of its file, as rows; without rows where there is nothing to tell."""
+    return {
         "trials": _trials(results),
         "arms": _arms(results),
         "comparisons": [_comparison(c) for c in against_reference(results)],
@@ -37,8 +44,6 @@ def write(results: Results, folder: Path, search: Searched | None = None) -> tup
         "reaching_the_teacher": _reaching(results),
         "curves": curves(results),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    return tuple(write_rows(folder / f"{name}.csv", rows) for name, rows in content.items() if rows)
 
 
 def write_rows(path: Path, rows: list[Record]) -> Path:
@@ -93,8 +98,10 @@ def _verdicts(results: Results) -> list[Record]:
     return [
         {"claim": v.claim, "registered": v.registered, "outcome": v.outcome, "holds": v.holds}
         | _interval(v.interval)
-        | {"margin": v.hypothesis.margin, "p": v.p, "missing": len(v.comparison.missing)}
-        | {"seeds_needed": v.seeds_needed if v.outcome == "undecided" else ""}
+        | {"margin": v.hypothesis.margin, "test": v.test, "p": v.p, "p_holm": v.p_holm, "survives_holm": v.survives}
+        | {f"p_{name}": p for name, p in v.decision.p_of.items()}
+        | {f"collapsed_{side}": c.count for side, c in zip(("arm", "other"), v.collapses, strict=False)}
+        | {"missing": len(v.comparison.missing), "detectable": v.detectable}
         for v in judge(results)
     ]
 

@@ -110,6 +110,13 @@ def write(
     )
 
 
+def figures(results: Results, folder: Path) -> list[Figure]:
+    """The figures of the report, drawn into `folder`; the opening picture first."""
+    with style.context():
+        sections, hero = _sections(results, searched(results), folder)
+    return ([hero] if hero else []) + [figure for section in sections for figure in section.figures]
+
+
 def _document(name: str, context: dict[str, Any], folder: Path) -> Path:
     """Write report.NAME."""
     path = folder / f"report.{name}"

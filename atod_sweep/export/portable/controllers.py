@@ -17,7 +17,7 @@ CONFIGS: dict[str, dict[str, Any]] = {}
 def make(name: str) -> Adaptive | TargetKL:
     """The controller of "distill" or "beta_kl", at its start."""
     config = CONFIGS[name]
-    return Adaptive(config) if config["kind"] == "adaptive" else TargetKL(config)
+    return KINDS[config["kind"]](config)
 
 
 class Adaptive:
@@ -73,6 +73,9 @@ class TargetKL:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
         self.current = state["coefficient"]
+
+
+KINDS: dict[str, type[Adaptive | TargetKL]] = {"adaptive": Adaptive, "target_kl": TargetKL}
 
 
 def _finite(value: float) -> float:

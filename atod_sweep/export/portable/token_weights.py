@@ -11,7 +11,7 @@ from typing import Any
 import schedule  # type: ignore[import-not-found,unused-ignore]
 import torch
 
-MEASURED = schedule.SPEC["turns"]["kind"] in ("t_dur", "product", "token_level")
+MEASURED = "turns" in schedule.SPEC["measured"]
 
 
 def turns_of(mask_BT: torch.Tensor) -> torch.Tensor:
@@ -38,8 +38,8 @@ def token_weights(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(distill_BT, reward_BT) in float32, 0 where `mask_BT` is 0.
 
-    With both log-probs of the sampled tokens, turn weights that follow them are computed (T-DUR); without, they are
-    replayed open loop.
+    With both log-probs of the sampled tokens, weights that follow them are computed (T-DUR, or your own); without,
+    they are replayed open loop.
     """
     turn_BT = turns_of(mask_BT)
     live = MEASURED and student_logp_BT is not None and teacher_logp_BT is not None
@@ -59,7 +59,5 @@ def token_weights(
 def _measured(student_logp_BT: Any, teacher_logp_BT: Any, turn_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
     import turn_weights  # type: ignore[import-not-found,unused-ignore]  # in the bundle only where it is needed
 
-    student, teacher = student_logp_BT.detach(), teacher_logp_BT.detach()
-    if schedule.SPEC["turns"]["kind"] == "token_level":
-        return turn_weights.token_level(student, teacher, mask_BT)
-    return turn_weights.t_dur(student, teacher, turn_BT, mask_BT).gather(1, turn_BT)
+    weigh = turn_weights.WEIGHTS[schedule.SPEC["turns"]["kind"]]
+    return weigh(student_logp_BT.detach(), teacher_logp_BT.detach(), turn_BT, mask_BT)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.evidence.analysis.results import load
-from atod_sweep.export.schedule import generate, schedule_file, table, trace
+from atod_sweep.export.schedule import generate, own_code, schedule_file, table, trace
 from atod_sweep.export.schedule.best import BestSchedule, choose
 from atod_sweep.export.schedule.card import card
 from atod_sweep.export.schedule.provenance import FILE_NAME as PROVENANCE
@@ -37,11 +37,12 @@ def write(
     schedule = best.schedule.rescaled(steps or best.schedule.steps, horizon or best.schedule.horizon)
     targets = registry.chosen(target, schedule, allow_lossy)
     recorded = recorded_trace(best)
+    own = own_code.texts(schedule)
     record = provenance(results, best, schedule) | {"target": target, "targets": targets}
-    record["inputs"] = {name: digest(text) for name, text in _inputs(schedule, recorded).items()}
+    record["inputs"] = {name: digest(text) for name, text in _inputs(schedule, recorded, own).items()}
+    written = files(schedule, recorded, record, own)
     out.mkdir(parents=True, exist_ok=True)
-    written = files(schedule, recorded, record)
-    for name in _optional(schedule, record) - written.keys():
+    for name in {*_optional(schedule, record), *(p.name for p in out.glob(own_code.FILES))} - written.keys():
         (out / name).unlink(missing_ok=True)  # left by an earlier export of something else
     for name, text in written.items():
         (out / name).write_text(text, encoding="utf-8")
@@ -71,16 +72,16 @@ def recorded_trace(best: BestSchedule) -> Trace:
     return trace.record(best.trials, best.schedule.measured, best.schedule.steps, best.schedule.horizon)
 
 
-def _inputs(schedule: ScheduleFile, recorded: Trace) -> dict[str, str]:
-    inputs = {schedule_file.FILE_NAME: schedule_file.dump(schedule)}
+def _inputs(schedule: ScheduleFile, recorded: Trace, own: Mapping[str, str]) -> dict[str, str]:
+    inputs = {schedule_file.FILE_NAME: schedule_file.dump(schedule), **own}
     return {**inputs, trace.FILE_NAME: trace.to_csv(recorded)} if schedule.measured else inputs
 
 
-def files(schedule: ScheduleFile, recorded: Trace, record: dict[str, Any]) -> dict[str, str]:
-    """Name -> text of every file of a bundle: a function of schedule, trace and provenance alone."""
+def files(schedule: ScheduleFile, recorded: Trace, record: dict[str, Any], own: Mapping[str, str]) -> dict[str, str]:
+    """Name -> text of every file of a bundle: a function of schedule, trace, provenance and own code alone."""
     rows = table.rows(schedule, recorded)
     return {
-        **_inputs(schedule, recorded),
+        **_inputs(schedule, recorded, own),
         "schedule.json": table.to_json(schedule, rows),
         "schedule.csv": table.to_csv(rows),
         "schedule.py": generate.schedule_module(schedule, recorded),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from atod_sweep.export.schedule import own_code
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.schedule.table import symbols
 from atod_sweep.export.targets import registry
@@ -149,5 +150,7 @@ def _files(schedule: ScheduleFile) -> str:
     if {"distill", "beta_kl"} & set(schedule.measured):
         lines.append("- `controllers.py`: the weights that follow a measurement")
     if "turns" in schedule.measured:
-        lines.append("- `turn_weights.py`: T-DUR turn weights from log-probs (torch)")
+        lines.append("- `turn_weights.py`: turn weights from log-probs (torch)")
+    for own in own_code.records(schedule):
+        lines.append(f"- `{own_code.file_name(own.path)}`: the study's own `{own.path}`, SHA-256 `{own.source}`")
     return "## Files\n\n" + "\n".join(lines)

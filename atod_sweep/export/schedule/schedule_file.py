@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from atod_sweep.config.base import Record, dump_yaml, load_yaml, validate
 from atod_sweep.config.files import load_train
-from atod_sweep.config.objective import Hybrid, Interpolated, Product, TargetKL, Thresholds
-from atod_sweep.config.schedules import Adaptive, ClosedForm, ClosedFormSchedule, Constant
+from atod_sweep.config.objective import Controlled, Hybrid, Interpolated, NoKL, TargetKL
+from atod_sweep.config.schedules import ClosedForm, ClosedFormSchedule, Constant, OfMeasurement, OfProgress
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 
@@ -41,57 +41,48 @@ class ScheduleFile(Record):
     def beta_kl(self) -> ClosedForm | TargetKL:
         """Schedule of the KL penalty's coefficient; constant 0 without a penalty."""
         penalty = self.objective.kl_penalty
-        return Constant(start=0.0) if penalty.kind == "none" else penalty.coef
+        return Constant(start=0.0) if isinstance(penalty, NoKL) else penalty.coef
+
+    @property
+    def scheduled(self) -> tuple[ClosedForm | Controlled | None, ...]:
+        """All schedules in it."""
+        return (self.objective.distill_weight, self.reward_weight, self.beta_kl, self.temperature)
 
     @property
     def measured(self) -> tuple[str, ...]:
         """Parts that are no function of step and turn: of "distill", "beta_kl", "turns"."""
         parts = {
-            "distill": isinstance(self.objective.distill_weight, Adaptive),
-            "beta_kl": isinstance(self.beta_kl, TargetKL),
-            "turns": self.objective.turns.kind in ("t_dur", "product", "token_level"),
+            "distill": isinstance(self.objective.distill_weight, OfMeasurement),
+            "beta_kl": isinstance(self.beta_kl, OfMeasurement),
+            "turns": self.objective.turns.measured,
         }
         return tuple(name for name, is_measured in parts.items() if is_measured)
 
     def rescaled(self, steps: int, horizon: int) -> ScheduleFile:
         """The same schedule for another run length and horizon: what was absolute keeps its fraction."""
-        data = self.model_dump(mode="json")
-        objective = data["objective"]
-        schedules = [objective["distill_weight"], objective.get("reward_weight"), data["temperature"]]
-        for schedule in [*schedules, objective["kl_penalty"].get("coef")]:
-            if schedule and schedule.get("anneal_steps") is not None:
-                _rescale_steps(schedule, self.steps, steps)
-        if isinstance(self.objective.turns, Thresholds | Product):
-            _rescale_turns(objective["turns"], self.horizon, horizon)
-            rescaled = validate(ScheduleFile, {**data, "steps": steps, "horizon": horizon}, FILE_NAME)
-            assert isinstance(rescaled.objective.turns, Thresholds | Product)
-            try:
-                rescaled.objective.turns.check(horizon, "objective.turns")
-            except ValueError as error:
-                raise UserError(f"horizon {horizon}: {error}") from None
-            return rescaled
-        return validate(ScheduleFile, {**data, "steps": steps, "horizon": horizon}, FILE_NAME)
 
+        def to_length(record: BaseModel) -> BaseModel:
+            """The record with every schedule in it rescaled."""
+            if isinstance(record, OfProgress | OfMeasurement):
+                return record.rescaled(self.steps, steps)
+            fields = {name: getattr(record, name) for name in type(record).model_fields}
+            return record.model_copy(
+                update={name: to_length(field) for name, field in fields.items() if isinstance(field, BaseModel)}
+            )
 
-def _rescale_steps(schedule: dict[str, Any], old: int, new: int) -> None:
-    """Whole steps stay whole where they can: a fraction that was divided out may round across a step's boundary."""
-    scaled = schedule["anneal_steps"] * new
-    if scaled % old == 0 or scaled > old * new:
-        schedule["anneal_steps"] = max(1, round(scaled / old))
-    else:
-        schedule["anneal_fraction"], schedule["anneal_steps"] = scaled / old / new, None
-
-
-def _rescale_turns(turns: dict[str, Any], old: int, new: int) -> None:
-    for end in ("early", "late"):
-        count = turns[f"{end}_turns"]
-        if count is None:
-            continue
-        if count * new % old == 0:
-            turns[f"{end}_turns"] = count * new // old
-        else:
-            turns[f"{end}_turns"] = None
-            turns[f"{end}_fraction"] = (count if end == "early" else old - count) / old
+        objective = to_length(self.objective)
+        turns = self.objective.turns.rescaled(self.horizon, horizon)
+        try:
+            turns.check(horizon, "objective.turns")
+        except ValueError as error:
+            raise UserError(f"horizon {horizon}: {error}") from None
+        changed = {
+            "steps": steps,
+            "horizon": horizon,
+            "objective": objective.model_copy(update={"turns": turns}),
+            "temperature": to_length(self.temperature),
+        }
+        return validate(ScheduleFile, self.model_copy(update=changed).model_dump(mode="json"), FILE_NAME)
 
 
 def from_train(config: Train, study: str = "", arm: str = "") -> ScheduleFile:
@@ -114,7 +105,22 @@ def from_train(config: Train, study: str = "", arm: str = "") -> ScheduleFile:
 def load(source: Path) -> ScheduleFile:
     """A schedule from a bundle's folder or from a schedule file; UserError otherwise."""
     path = source / FILE_NAME if source.is_dir() else source
-    return validate(ScheduleFile, load_yaml(path), str(path))
+    data = load_yaml(path)
+    _check_sources(data, str(path))
+    return validate(ScheduleFile, data, str(path))
+
+
+def _check_sources(data: Any, where: str) -> None:
+    """UserError for code whose hash is not named: without it, reading the file would mean running what it names."""
+    if not isinstance(data, dict):
+        return
+    if data.get("kind") == "custom" and not data.get("source"):
+        raise UserError(
+            f"{where}: path: {data.get('path')!r} stands without the SHA-256 of its module in `source`; export the "
+            "schedule again, or put the path into a config of your own"
+        )
+    for value in data.values():
+        _check_sources(value, where)
 
 
 def dump(schedule: ScheduleFile) -> str:
@@ -135,7 +141,7 @@ def train_overrides(source: Path, steps: int | None = None, horizon: int | None 
     }
 
 
-def load_train_with(source: Path, config: str, overrides: Mapping[str, Any]) -> Train:
+def load_train_with(source: Path, config: str | Mapping[str, Any], overrides: Mapping[str, Any]) -> Train:
     """A trainer config with the schedule at `source`, rescaled to the length and horizon that `overrides` ask for.
 
     The schedule goes over the config, and the overrides have the last word.

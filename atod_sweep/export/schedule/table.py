@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from atod_sweep.config.objective import TargetKL
-from atod_sweep.config.schedules import Adaptive, ClosedForm
+from atod_sweep.config.objective import Controlled
+from atod_sweep.config.schedules import ClosedForm, OfMeasurement
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.schedule.trace import Trace
 from atod_sweep.objective import schedules
-from atod_sweep.objective.turn_profile import profile
+from atod_sweep.objective.profiles import profile
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def rows(schedule: ScheduleFile, trace: Trace) -> list[StepWeights]:
     return found
 
 
-def _over_steps(config: ClosedForm | Adaptive | TargetKL, recorded: Sequence[float] | None, steps: int) -> list[float]:
-    if isinstance(config, Adaptive | TargetKL):
+def _over_steps(config: ClosedForm | Controlled, recorded: Sequence[float] | None, steps: int) -> list[float]:
+    if isinstance(config, OfMeasurement):
         return _replay(recorded or (), steps)
     return schedules.weights(config, steps)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+import sys
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
 from atod_sweep import __version__
 from atod_sweep.errors import UserError
-from atod_sweep.export.schedule import schedule_file, table, trace
+from atod_sweep.export.schedule import own_code, schedule_file, table, trace
 from atod_sweep.export.schedule.bundle import files
 from atod_sweep.export.schedule.provenance import FILE_NAME as PROVENANCE
 from atod_sweep.export.schedule.provenance import digest
@@ -22,11 +25,12 @@ TOLERANCE = 1e-12
 _TABLES = ("schedule.json", "schedule.csv")
 
 
-def verify(bundle: Path) -> list[str]:
+def verify(bundle: Path, trust: bool = False) -> list[str]:
     """What was checked, one line each; UserError at the first difference.
 
     Text is compared byte for byte, tables number by number to 1e-12 (libraries round differently in the last bit).
-    schedule.py is run only after it was found equal to what is generated here.
+    schedule.py is run only after it was found equal to what is generated here, and a bundle's own code (`kind: custom`)
+    only with `trust`: without, such a bundle cannot be verified.
     """
     schedule = schedule_file.load(bundle)
     recorded = trace.read_csv(bundle / trace.FILE_NAME)
@@ -36,14 +40,22 @@ def verify(bundle: Path) -> list[str]:
     for name, wanted in record["inputs"].items():
         if digest(_read(bundle / name)) != wanted:
             raise UserError(f"{bundle / name}: is not the file that {PROVENANCE} vouches for; export the bundle again")
-    expected = files(schedule, recorded, record)
+    own = own_code.read(schedule, bundle)
+    if own and not trust:
+        raise UserError(
+            f"{bundle}: holds code of its study's own ({', '.join(sorted(own))}, with the hashes that {PROVENANCE} and "
+            f"{schedule_file.FILE_NAME} name), which its tables can be derived from only by running it; read it, then "
+            "verify again with --trust"
+        )
+    own_code.trust(schedule, own)
+    expected = files(schedule, recorded, record, own)
     for name, text in expected.items():
         if name not in _TABLES and _read(bundle / name) != text:
             raise UserError(_difference(bundle / name, record))
     rows = table.rows(schedule, recorded)
     _check_numbers(bundle / "schedule.json", _json_rows(bundle, expected["schedule.json"]), rows)
     _check_numbers(bundle / "schedule.csv", _csv_rows(bundle, schedule.horizon), rows)
-    _check_numbers(bundle / "schedule.py", module_rows(expected["schedule.py"], schedule), rows)
+    _check_numbers(bundle / "schedule.py", module_rows(expected["schedule.py"], schedule, own), rows)
     return [
         f"{len(expected)} files are what {schedule_file.FILE_NAME} and {PROVENANCE} give",
         f"schedule.json, schedule.csv and schedule.py agree with the trainer at {schedule.steps} steps x "
@@ -51,10 +63,11 @@ def verify(bundle: Path) -> list[str]:
     ]
 
 
-def module_rows(source: str, schedule: ScheduleFile) -> list[StepWeights]:
-    """The table that the text of a schedule.py computes."""
+def module_rows(source: str, schedule: ScheduleFile, own: Mapping[str, str]) -> list[StepWeights]:
+    """The table that the text of a schedule.py computes; `own`: the files beside it that it imports."""
     namespace: dict[str, Any] = {"__name__": "schedule"}
-    exec(compile(source, "schedule.py", "exec"), namespace)
+    with importable(own):
+        exec(compile(source, "schedule.py", "exec"), namespace)
     steps, horizon = schedule.steps, schedule.horizon
     found = []
     for s in range(steps):
@@ -63,6 +76,22 @@ def module_rows(source: str, schedule: ScheduleFile) -> list[StepWeights]:
         first = by_turn[0]
         found.append(StepWeights(s, s / steps, first["temperature"], first["beta_kl"], teacher, reward))
     return found
+
+
+@contextmanager
+def importable(files: Mapping[str, str]) -> Iterator[None]:
+    """Lets code import the modules of these files, which lie nowhere."""
+    names = []
+    try:
+        for name, text in files.items():
+            module = types.ModuleType(name.removesuffix(".py"))
+            exec(compile(text, name, "exec"), module.__dict__)
+            sys.modules[module.__name__] = module
+            names.append(module.__name__)
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
 
 
 def _provenance(bundle: Path) -> dict[str, Any]:

@@ -79,10 +79,10 @@ class ScheduledGRPOTrainer(GRPOTrainer):
         def kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
             return (p.exp() * (p - q)).sum(-1)
 
-        if SIGNAL["kind"] == "forward_kl":
-            return kl(teacher, student)
-        if SIGNAL["kind"] == "reverse_kl":
-            return kl(student, teacher)
-        beta = torch.tensor(SIGNAL["beta"])
-        mixture = torch.logaddexp(teacher + beta.log(), student + (1 - beta).log())
-        return beta * kl(teacher, mixture) + (1 - beta) * kl(student, mixture)
+        def jsd() -> torch.Tensor:
+            beta = torch.tensor(SIGNAL["beta"])
+            mixture = torch.logaddexp(teacher + beta.log(), student + (1 - beta).log())
+            return beta * kl(teacher, mixture) + (1 - beta) * kl(student, mixture)
+
+        kinds = {"forward_kl": lambda: kl(teacher, student), "reverse_kl": lambda: kl(student, teacher), "jsd": jsd}
+        return kinds[SIGNAL["kind"]]()

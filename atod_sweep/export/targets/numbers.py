@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from atod_sweep.config.objective import TargetKL
-from atod_sweep.config.schedules import ClosedForm
+from atod_sweep.config.schedules import ClosedForm, OfMeasurement
 from atod_sweep.objective import schedules
 
 
 def largest(config: ClosedForm | TargetKL, steps: int) -> float:
     """The largest value of a schedule: what switches a code path on if the schedule ever does."""
-    return config.start if isinstance(config, TargetKL) else max(schedules.weights(config, steps))
+    return config.start if isinstance(config, OfMeasurement) else max(schedules.weights(config, steps))
 
 
 def first(config: ClosedForm) -> float:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from atod_sweep.config.objective import Interpolated, SampledReverseKL, TurnProfile
-from atod_sweep.config.schedules import Adaptive, Constant, Schedule, extremes
+from atod_sweep.config.objective import Interpolated, SampledReverseKL
+from atod_sweep.config.schedules import Adaptive, Constant, OfProgress, Schedule
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 
 PARTS = {
@@ -74,7 +74,7 @@ def needed(schedule: ScheduleFile) -> list[str]:
     objective = schedule.objective
     taught = not _is_always(0.0, objective.distill_weight)
     rewarded = not (
-        _is_always(1.0, objective.distill_weight) and _is_flat(objective.turns)
+        _is_always(1.0, objective.distill_weight) and objective.turns.is_one()
         if isinstance(objective, Interpolated)
         else _is_always(0.0, objective.reward_weight)
     )
@@ -105,9 +105,4 @@ def needed(schedule: ScheduleFile) -> list[str]:
 
 
 def _is_always(value: float, config: Schedule) -> bool:
-    return not isinstance(config, Adaptive) and extremes(config) == (value, value)
-
-
-def _is_flat(turns: TurnProfile) -> bool:
-    """Whether every turn weighs 1, before weights from log-probs, which take nothing from the reward's share."""
-    return all(getattr(turns, name, 1.0) == 1.0 for name in ("value", "early", "late"))
+    return isinstance(config, OfProgress) and config.extremes() == (value, value)

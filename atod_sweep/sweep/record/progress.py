@@ -1,81 +1,327 @@
-"""What the console shows while a study runs: a live bar, one plain line per finished trial, or JSON events."""
+"""What the console shows while a run is prepared, runs and ends: a live display, plain lines, JSON events, or little.
+
+All of them are told the same (`Progress`); where the run stands is a `Scoreboard`'s business.
+"""
 
 from __future__ import annotations
 
 import json
-import math
-import statistics
-import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from atod_sweep.sweep.record.scoreboard import ENDED, Running, Scoreboard, clock
 from atod_sweep.sweep.trials.jobs import Row
 
-_ENDED = ("COMPLETE", "PRUNED", "FAILED")
+__all__ = ["Bar", "Events", "Plain", "Progress", "Quiet", "Scoreboard", "choose", "clock"]
+
+SILENCE = 2.5  # seconds without a line after which a plain log says what is being done
+PATIENCE = 60  # … and after a while, this part of the time so far: a day's run shall not fill its log
+
+Event = dict[str, Any]
 
 
-class Scoreboard:
-    """Counts, the leading arm and the time left, from the rows of a run. `sign`: -1 if small values are good."""
+class Progress(Protocol):
+    """A way of showing a run."""
 
-    def __init__(self, total: int, concurrency: int, metric: str, before: Mapping[str, Row], sign: float = 1) -> None:
-        self.total, self.metric = total, metric
-        self._sign = sign
-        self._concurrency = concurrency
-        self._rows = {trial: row for trial, row in before.items() if row["state"] in ("COMPLETE", "PRUNED")}
-        self._seconds: list[float] = []
+    def doing(self, what: str) -> None:
+        """What is being done from now on: building models, starting Ray, writing the report."""
 
-    def add(self, row: Row) -> None:
-        """Take in a trial's row."""
-        self._rows[row["trial"]] = row
-        if row["state"] in _ENDED:
-            self._seconds.append(row["seconds"])
+    def note(self, text: str, **data: Any) -> None:
+        """One line of information; `data` is its content for machines."""
 
-    def count(self, *states: str) -> int:
-        """Trials in these states."""
-        return sum(row["state"] in states for row in self._rows.values())
+    def begin(self, board: Scoreboard) -> None:
+        """Trials are about to run; the board is kept up to date before each call that follows."""
 
-    @property
-    def done(self) -> int:
-        """Trials that ended, well or badly."""
-        return self.count(*_ENDED)
+    def trial(self, row: Row) -> None:
+        """A trial changed its state."""
 
-    @property
-    def best(self) -> str:
-        """The arm (and level) with the best mean, ± half its 95 % t interval; empty before any result."""
-        scores: dict[str, list[float]] = {}
-        for row in self._rows.values():
-            if row["state"] == "COMPLETE" and row["role"] == "arm" and row.get("score") is not None:
-                label = " ".join([row["arm"], *row["levels"].values()])
-                scores.setdefault(label, []).append(row["score"])
-        if not scores:
-            return ""
-        name = max(scores, key=lambda arm: self._sign * statistics.fmean(scores[arm]))
-        values = scores[name]
-        half = _half_width(values) if len(values) > 1 else None
-        return f"{name} {statistics.fmean(values):.2f}" + (f" ± {half:.2f}" if half is not None else "")
+    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+        """A running trial of so many steps reported."""
 
-    @property
-    def seconds_left(self) -> float | None:
-        """From the mean time of a trial; None before the first one ended."""
-        if not self._seconds:
-            return None
-        return math.ceil((self.total - self.done) / self._concurrency) * statistics.fmean(self._seconds)
+    def end(self) -> None:
+        """No more trials will run."""
+
+    def close(self) -> None:
+        """The run is over, its report written."""
 
 
-def _half_width(values: list[float]) -> float | None:
-    """None on a machine that can train but has no scipy."""
-    try:
-        from scipy.special import stdtrit
-    except ModuleNotFoundError:
-        return None
-    return float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) / math.sqrt(len(values))
+class Quiet:
+    """Warnings and failed trials only."""
+
+    def doing(self, what: str) -> None:
+        """Not shown."""
+
+    def note(self, text: str, **data: Any) -> None:
+        """Lines that carry an event are routine; the others are remarks that a reader needs."""
+        if not data:
+            print(text, flush=True)
+
+    def begin(self, board: Scoreboard) -> None:
+        """Where things stand."""
+        self._board = board
+
+    def trial(self, row: Row) -> None:
+        """Print a failure."""
+        if row["state"] == "FAILED":
+            print(_ended(self._board, row), flush=True)
+
+    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+        """Not shown."""
+
+    def end(self) -> None:
+        """Nothing to clean up."""
+
+    def close(self) -> None:
+        """Nothing to clean up."""
 
 
-def clock(seconds: float) -> str:
-    """`2:41`, `1:02:03`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+class Plain:
+    """One line per finished trial, without control codes; when nothing else is said, what is being done.
+
+    `verbose`: one line per evaluation, too.
+    """
+
+    def __init__(self, verbose: bool = False) -> None:
+        self._verbose = verbose
+        self._board: Scoreboard | None = None
+        self._what = ""
+        self._began = self._spoke = time.monotonic()
+        self._over = threading.Event()
+        threading.Thread(target=self._beat, name="progress", daemon=True).start()
+
+    def doing(self, what: str) -> None:
+        """Said at once, and again in every silence."""
+        self._what = what
+        self._say(f"{what} …")
+
+    def note(self, text: str, **data: Any) -> None:
+        """Print the line."""
+        self._say(text)
+
+    def begin(self, board: Scoreboard) -> None:
+        """Where things stand."""
+        self._board = board
+
+    def trial(self, row: Row) -> None:
+        """Print a finished trial."""
+        assert self._board is not None
+        if row["state"] in ENDED:
+            self._say(_ended(self._board, row))
+
+    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+        """Printed if verbose."""
+        assert self._board is not None
+        if self._verbose and trial in self._board.running:
+            self._say(str(self._board.running[trial]))
+
+    def end(self) -> None:
+        """Silences are no longer about trials."""
+        self._board = None
+
+    def close(self) -> None:
+        """Fall silent."""
+        self._over.set()
+
+    def _say(self, line: str) -> None:
+        self._spoke = time.monotonic()
+        print(line, flush=True)
+
+    def _beat(self) -> None:
+        while not self._over.wait(0.5):
+            now = time.monotonic()
+            if now - self._spoke >= max(SILENCE, (now - self._began) / PATIENCE) and (line := self._standing()):
+                self._say(line)
+
+    def _standing(self) -> str:
+        board = self._board
+        if board is None:
+            return f"{self._what} … {clock(time.monotonic() - self._began)}" if self._what else ""
+        running = ", ".join(map(str, list(board.running.values()))) or self._what
+        return f"{board.done}/{board.total} {clock(board.seconds)} {_left(board)} {running}".replace("  ", " ")
+
+
+class Events:
+    """Every event as a dictionary: what `--json` prints, and what a `callback` gets."""
+
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        self._emit = emit
+
+    def doing(self, what: str) -> None:
+        """An event of its own."""
+        self._emit({"event": "doing", "text": what})
+
+    def note(self, text: str, **data: Any) -> None:
+        """The data, or the line where there is none."""
+        self._emit(data or {"event": "note", "text": text})
+
+    def begin(self, board: Scoreboard) -> None:
+        """Where things stand."""
+        self._board = board
+
+    def trial(self, row: Row) -> None:
+        """The ledger row with the state of the whole."""
+        board = self._board
+        counts = {"done": board.done, "failed": board.count("FAILED"), "total": board.total}
+        self._emit({**row, **counts, "best": board.best, "seconds_left": board.seconds_left})
+
+    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+        """Every evaluation of a running trial."""
+        for row in rows:
+            if row["phase"] == "eval":
+                self._emit({"event": "evaluation", "trial": trial, "steps": steps, **row})
+
+    def end(self) -> None:
+        """Nothing to clean up."""
+
+    def close(self) -> None:
+        """Nothing to clean up."""
+
+
+class Several:
+    """One way beside another: a display and a callback."""
+
+    def __init__(self, ways: list[Progress]) -> None:
+        self._ways = ways
+
+    def doing(self, what: str) -> None:
+        """To all."""
+        for way in self._ways:
+            way.doing(what)
+
+    def note(self, text: str, **data: Any) -> None:
+        """To all."""
+        for way in self._ways:
+            way.note(text, **data)
+
+    def begin(self, board: Scoreboard) -> None:
+        """To all."""
+        for way in self._ways:
+            way.begin(board)
+
+    def trial(self, row: Row) -> None:
+        """To all."""
+        for way in self._ways:
+            way.trial(row)
+
+    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+        """To all."""
+        for way in self._ways:
+            way.reported(trial, steps, rows)
+
+    def end(self) -> None:
+        """To all."""
+        for way in self._ways:
+            way.end()
+
+    def close(self) -> None:
+        """To all."""
+        for way in self._ways:
+            way.close()
+
+
+class Bar:
+    """A live display for terminals and notebooks: the whole, and a line for every running trial."""
+
+    def __init__(self, verbose: bool = False) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console()
+        self._verbose = verbose
+        self._board: Scoreboard | None = None
+        self._what = ""
+        self._began = time.monotonic()
+        self._live = Live(console=self._console, get_renderable=self._picture, refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def doing(self, what: str) -> None:
+        """Shown beside a spinner."""
+        self._what, self._began = what, time.monotonic()
+
+    def note(self, text: str, **data: Any) -> None:
+        """A line above the display."""
+        self._console.print(text, highlight=False, markup=False)
+
+    def begin(self, board: Scoreboard) -> None:
+        """Show the bar."""
+        self._board = board
+
+    def trial(self, row: Row) -> None:
+        """A failure leaves a line."""
+        assert self._board is not None
+        if row["state"] == "FAILED" or (self._verbose and row["state"] in ENDED):
+            self.note(_ended(self._board, row))
+
+    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+        """The display is drawn anew from the board."""
+
+    def end(self) -> None:
+        """Leave the bar in its last state."""
+        if self._board is not None:
+            self._console.print(_whole(self._board))
+        self._board = None
+
+    def close(self) -> None:
+        """Take the display away."""
+        self._live.stop()
+
+    def _picture(self) -> Any:
+        from rich.console import Group
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        board = self._board
+        if board is None:
+            if not self._what:
+                return Text("")
+            return Spinner("dots", Text(f"{self._what} … {clock(time.monotonic() - self._began)}"))
+        lines = [_running(one) for one in list(board.running.values())]
+        return Group(_whole(board), *(lines or [Spinner("dots", Text(f"{self._what} …"))]))
+
+
+def _whole(board: Scoreboard) -> Any:
+    """The bar over all trials with counts, leading arm, time spent and left."""
+    from rich.table import Table
+    from rich.text import Text
+
+    failed = board.count("FAILED")
+    words = Text(f"{board.done}/{board.total}  ")
+    words.append(f"{failed} failed", style="red" if failed else "")
+    if pruned := board.count("PRUNED"):
+        words.append(f"  {pruned} pruned")
+    if best := board.best:
+        words.append("  best: ").append(best, style="bold")
+    words.append(f"  {clock(board.seconds)}  {_left(board)}")
+    table = Table.grid(padding=(0, 1))
+    table.add_row(_bar(board.share, board.total, 26), words)
+    return table
+
+
+def _running(one: Running) -> Any:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 1))
+    table.add_row("  ", _bar(one.step, max(1, one.steps), 12), str(one))
+    return table
+
+
+def _bar(done: float, total: float, width: int) -> Any:
+    from rich.progress_bar import ProgressBar
+
+    return ProgressBar(total=total, completed=done, width=width)
+
+
+def _ended(board: Scoreboard, row: Row) -> str:
+    width = len(str(board.total))
+    what = f"{row['state'].lower():8} {row['trial']}  {_result(row, board.metric)}"
+    return f"{board.done:{width}}/{board.total} {what}  {clock(row['seconds'])}"
+
+
+def _left(board: Scoreboard) -> str:
+    left = board.seconds_left
+    return f"about {clock(left)} left" if left is not None and board.done < board.total else ""
 
 
 def _result(row: Row, metric: str) -> str:
@@ -87,122 +333,30 @@ def _result(row: Row, metric: str) -> str:
     return f"{metric} {value:.3f}" if value is not None else ""
 
 
-class Progress(Protocol):
-    """A way of showing a run."""
-
-    def note(self, text: str, **data: Any) -> None:
-        """One line of information; `data` is its content for machines."""
-
-    def begin(self, board: Scoreboard) -> None:
-        """Trials are about to run."""
-
-    def trial(self, row: Row) -> None:
-        """A trial changed its state."""
-
-    def end(self) -> None:
-        """No more trials will run."""
+def print_event(event: Mapping[str, Any]) -> None:
+    """One JSON object on a line."""
+    print(json.dumps(event, ensure_ascii=False), flush=True)
 
 
-class Plain:
-    """One line per finished trial, without control codes."""
+def choose(
+    json_output: bool = False,
+    callback: Callable[[Event], None] | None = None,
+    verbosity: int = 0,
+) -> Progress:
+    """JSON if asked for, a live display on a terminal or in a notebook, plain lines elsewhere; beside it the callback.
 
-    def note(self, text: str, **data: Any) -> None:
-        """Print the line."""
-        print(text, flush=True)
-
-    def begin(self, board: Scoreboard) -> None:
-        """Start counting."""
-        self._board = board
-
-    def trial(self, row: Row) -> None:
-        """Print a finished trial."""
-        self._board.add(row)
-        if row["state"] in _ENDED:
-            width = len(str(self._board.total))
-            what = f"{row['state'].lower():8} {row['trial']}  {_result(row, self._board.metric)}"
-            print(f"{self._board.done:{width}}/{self._board.total} {what}  {clock(row['seconds'])}", flush=True)
-
-    def end(self) -> None:
-        """Nothing to clean up."""
+    `verbosity`: below 0 warnings and failures only, above 0 also every trial and evaluation.
+    """
+    ways: list[Progress] = [Events(print_event) if json_output else _display(verbosity)]
+    if callback is not None:
+        ways.append(Events(callback))
+    return ways[0] if len(ways) == 1 else Several(ways)
 
 
-class Json:
-    """One JSON object per event."""
+def _display(verbosity: int) -> Progress:
+    from rich.console import Console
 
-    def note(self, text: str, **data: Any) -> None:
-        """Print the data, or the line where there is none."""
-        self._print(data or {"event": "note", "text": text})
-
-    def begin(self, board: Scoreboard) -> None:
-        """Start counting."""
-        self._board = board
-
-    def trial(self, row: Row) -> None:
-        """Print the ledger row with the state of the whole."""
-        self._board.add(row)
-        board = self._board
-        counts = {"done": board.done, "failed": board.count("FAILED"), "total": board.total}
-        self._print({**row, **counts, "best": board.best, "seconds_left": board.seconds_left})
-
-    def end(self) -> None:
-        """Nothing to clean up."""
-
-    @staticmethod
-    def _print(data: Mapping[str, Any]) -> None:
-        print(json.dumps(data, ensure_ascii=False), flush=True)
-
-
-class Bar:
-    """A live bar: done and failed trials, leading arm, time spent and left."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console()
-
-    def note(self, text: str, **data: Any) -> None:
-        """Print the line (above the bar, if it is there)."""
-        self._console.print(text, highlight=False, markup=False)
-
-    def begin(self, board: Scoreboard) -> None:
-        """Show the bar."""
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._board = board
-        count, words = TextColumn("{task.completed}/{task.total}"), TextColumn("{task.description}")
-        self._bar = Progress(BarColumn(26), count, words, TimeElapsedColumn(), console=self._console)
-        self._task = self._bar.add_task("", total=board.total, completed=board.done)
-        self._bar.start()
-        self._update()
-
-    def trial(self, row: Row) -> None:
-        """Move the bar; a failure leaves a line."""
-        self._board.add(row)
-        if row["state"] == "FAILED":
-            self.note(f" failed  {row['trial']}  {_result(row, self._board.metric)}")
-        self._update()
-
-    def end(self) -> None:
-        """Leave the bar in its last state."""
-        self._update()
-        self._bar.stop()
-
-    def _update(self) -> None:
-        board = self._board
-        failed = board.count("FAILED")
-        parts = [f"[red]{failed} failed[/red]" if failed else "0 failed"]
-        if pruned := board.count("PRUNED"):
-            parts.append(f"{pruned} pruned")
-        if best := board.best:
-            parts.append(f" best: [bold]{best}[/bold]")
-        left = board.seconds_left
-        if left is not None and board.done < board.total:
-            parts.append(f" about {clock(left)} left")
-        self._bar.update(self._task, total=board.total, completed=board.done, description=" ".join(parts))
-
-
-def choose(json_output: bool) -> Progress:
-    """JSON if asked for, a bar on a terminal, plain lines elsewhere."""
-    if json_output:
-        return Json()
-    return Bar() if sys.stdout.isatty() else Plain()
+    if verbosity < 0:
+        return Quiet()
+    console = Console()
+    return (Bar if console.is_terminal or console.is_jupyter else Plain)(verbosity > 0)

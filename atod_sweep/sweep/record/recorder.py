@@ -20,7 +20,10 @@ METRICS = "metrics.jsonl"
 
 
 class Recorder:
-    """Writes rows in the order in which they come. `listeners` get every ledger row of a trial after it is on disk."""
+    """Writes rows in the order in which they come.
+
+    `listeners` get every ledger row of a trial, `watchers` what a running attempt reports, after it is on disk.
+    """
 
     def __init__(
         self,
@@ -30,10 +33,11 @@ class Recorder:
         second: Metric | None,
         trials: Mapping[str, Trial],
         listeners: Sequence[Callable[[Row], None]],
+        watchers: Sequence[Callable[[Job, list[Row]], None]] = (),
     ) -> None:
         self._run_dir, self._ledger, self._trials = run_dir, ledger, trials
         self._metric, self._second = metric, second
-        self._listeners = listeners
+        self._listeners, self._watchers = listeners, watchers
         self._silent: set[tuple[str, int]] = set()  # attempts that have not reported yet
 
     def started(self, job: Job) -> None:
@@ -52,6 +56,8 @@ class Recorder:
             rewind(path, rows)
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        for watcher in self._watchers:
+            watcher(job, rows)
 
     def ended(self, job: Job, attempt: Attempt) -> None:
         """An attempt is over."""

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config.base import dump_yaml, load_yaml, validate
+from atod_sweep.config import given
+from atod_sweep.config.base import dump_yaml, load_yaml, parse_yaml, validate
 from atod_sweep.config.files import flatten
-from atod_sweep.config.search import Search, load_search
+from atod_sweep.config.search import Search
 from atod_sweep.errors import UserError
+from atod_sweep.records.metric_names import watched
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import differences
 from atod_sweep.sweep.record.rundir import Intent
@@ -21,9 +23,11 @@ from atod_sweep.sweep.session import Options, Outcome, Work, execute_work
 from atod_sweep.sweep.studies.plan import check_metric
 from atod_sweep.sweep.trials.jobs import Row
 
+Source = str | Path | Mapping[str, Any] | Search
+
 
 def run_search(
-    path: Path,
+    source: Source,
     *,
     overrides: Mapping[str, Any] | None = None,
     out: Path = Path("runs"),
@@ -34,34 +38,36 @@ def run_search(
     overwrite: bool = False,
     **options: Any,
 ) -> Outcome:
-    """Run a search file into `out`/NAME; `options` are the fields of `Options`. UserError on bad input.
+    """Run a search (a file, a shipped name, a mapping or a record) into `out`/NAME. UserError on bad input.
 
-    `overrides`: dotted keys of the base config, none of them a parameter of the space.
+    `options` are the fields of `Options`. `overrides`: dotted keys of the base config, none of them a parameter of
+    the space.
     """
-    work = _search_file(path, overrides or {}, name, configurations)
+    work = _given(source, overrides or {}, name, configurations)
     return execute_work(work, out / work.name, Intent(resume, extend, overwrite), Options(**options))
 
 
 def dry_run(
-    path: Path, *, overrides: Mapping[str, Any] | None = None, configurations: int | None = None, **options: Any
+    source: Source, *, overrides: Mapping[str, Any] | None = None, configurations: int | None = None, **options: Any
 ) -> Estimate:
     """What `run_search` would take, from a few timed steps. UserError on bad input."""
-    return estimate(_search_file(path, overrides or {}, None, configurations), Options(**options))
+    return estimate(_given(source, overrides or {}, None, configurations), Options(**options))
 
 
-def _search_file(path: Path, overrides: Mapping[str, Any], name: str | None, configurations: int | None) -> Work:
-    search, text = load_search(path), path.read_text(encoding="utf-8")
+def _given(source: Source, overrides: Mapping[str, Any], name: str | None, configurations: int | None) -> Work:
+    found = given.search(source)
+    search, text, where = found.record, found.text, found.where
     data = search.model_dump()
     if configurations is not None:
         data["budget"]["configurations"] = configurations
     if overrides:
         changes = flatten(overrides)
-        if both := sorted(changes.keys() & {parameter.key for parameter in search.parsed(str(path))[0]}):
-            raise UserError(f"{path}: {both[0]!r} is a parameter of the space; change it there, or drop {both[0]}=…")
+        if both := sorted(changes.keys() & {parameter.key for parameter in search.parsed(where)[0]}):
+            raise UserError(f"{where}: {both[0]!r} is a parameter of the space; change it there, or drop {both[0]}=…")
         data["base"] = {"base": search.base, **changes}
-        text = dump_yaml(load_yaml(path) | {"base": data["base"]})  # the run's folder shall say what ran
-    search = validate(Search, data | {"name": name or search.name}, str(path))
-    return search_work(search, path.parent, str(path), text)
+        text = dump_yaml(parse_yaml(text, where) | {"base": data["base"]})  # the run's folder shall say what ran
+    search = validate(Search, data | {"name": name or search.name}, where)
+    return search_work(search, found.folder, where, text)
 
 
 def resume_search(run_dir: Path, study: Row, options: Options) -> Outcome:
@@ -82,6 +88,11 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
     proposer(space, search, starts)  # refuses what does not go together
     for objective in search.objectives:
         check_metric(objective, space.base, where)
+        if objective.name.startswith("final/"):
+            raise UserError(
+                f"{where}: {objective.name!r}: a search that chooses by the final sets leaves nothing fresh to judge "
+                f"its choice by; use {watched(objective.name)}"
+            )
     budget = search.budget
     configurations = budget.configurations
     if search.sampler.kind == "grid":

@@ -11,8 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from atod_sweep.config.schedules import Schedule
 from atod_sweep.config.search import ASHA, Median, Objective
 from atod_sweep.sweep.trials.jobs import Row
+
+_SCHEDULE: TypeAdapter[Schedule] = TypeAdapter(Schedule)
 
 
 @dataclass
@@ -80,15 +85,9 @@ def grace_step(config: Mapping[str, Any], fraction: float | None) -> float:
     steps: int = config["steps"]
     if fraction is not None:
         return fraction * steps
-    schedule = config["objective"].get("distill_weight", {"kind": "constant"})
-    match schedule["kind"]:
-        case "linear" | "cosine" | "exponential":
-            length = schedule["anneal_steps"] or schedule["anneal_fraction"] * steps
-            end = schedule["hold_fraction"] * steps + length
-        case "step" | "piecewise":
-            end = max(schedule["boundaries"], default=0.0) * steps
-        case "adaptive":
-            end = steps
-        case _:
-            end = 0.0
-    return min(max(end, steps / 3), steps)
+    objective = config["objective"]
+    # An objective without a teacher's weight has nothing that could still be decaying.
+    settled = (
+        _SCHEDULE.validate_python(objective["distill_weight"]).settled(steps) if "distill_weight" in objective else 0
+    )
+    return min(max(settled, steps / 3), steps)

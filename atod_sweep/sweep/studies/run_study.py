@@ -6,25 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config.base import dump_yaml, load_yaml, validate
-from atod_sweep.config.files import flatten, load_study
+from atod_sweep.config import given
+from atod_sweep.config.base import dump_yaml, load_yaml, parse_yaml, validate
+from atod_sweep.config.files import flatten
 from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
-from atod_sweep.records import ledger
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import beyond_extension
-from atod_sweep.sweep.record.rundir import Intent, is_stillborn
+from atod_sweep.sweep.record.rundir import Intent
 from atod_sweep.sweep.session import Options, Outcome, Session, Work, execute_work
 from atod_sweep.sweep.studies.plan import MATCH, Plan, resolve
 from atod_sweep.sweep.studies.until_decided import Rule, in_blocks
-from atod_sweep.sweep.trials.jobs import Trainer
+from atod_sweep.sweep.trials.jobs import Row, Trainer
 from atod_sweep.sweep.trials.source import Queue
 
-__all__ = ["Options", "Outcome", "Rule", "Trainer", "dry_run", "resume_run", "run_study"]
+Source = str | Path | Mapping[str, Any] | Study
+
+__all__ = ["Options", "Outcome", "Rule", "Trainer", "dry_run", "resume_study", "run_study"]
 
 
 def run_study(
-    path: Path,
+    source: Source,
     *,
     overrides: Mapping[str, Any] | None = None,
     out: Path = Path("runs"),
@@ -36,17 +38,17 @@ def run_study(
     overwrite: bool = False,
     **options: Any,
 ) -> Outcome:
-    """Run a study file into `out`/NAME; `options` are the fields of `Options`. UserError on bad input.
+    """Run a study (a file, a shipped name, a mapping or a record) into `out`/NAME. UserError on bad input.
 
-    `overrides`: dotted keys of the trainer config, for every trial of the study. `until_decided`: add seeds until the
-    study's claims are decided, of which `judge` among the options tells.
+    `options` are the fields of `Options`. `overrides`: dotted keys of the trainer config, for every trial of the study.
+    `until_decided`: add seeds until the study's claims are decided, of which `judge` among the options tells.
     """
-    work = _study_file(path, overrides or {}, name, seeds, until_decided)
+    work = _given(source, overrides or {}, name, seeds, until_decided)
     return execute_work(work, out / work.name, Intent(resume, extend, overwrite), Options(**options))
 
 
 def dry_run(
-    path: Path,
+    source: Source,
     *,
     overrides: Mapping[str, Any] | None = None,
     seeds: int | None = None,
@@ -54,20 +56,21 @@ def dry_run(
     **options: Any,
 ) -> Estimate:
     """What `run_study` would take at most, from a few timed steps. UserError on bad input."""
-    return estimate(_study_file(path, overrides or {}, None, seeds, until_decided), Options(**options))
+    return estimate(_given(source, overrides or {}, None, seeds, until_decided), Options(**options))
 
 
-def _study_file(
-    path: Path, overrides: Mapping[str, Any], name: str | None, seeds: int | None, rule: Rule | None
+def _given(
+    source: Source, overrides: Mapping[str, Any], name: str | None, seeds: int | None, rule: Rule | None
 ) -> Work:
-    study, text = load_study(path), path.read_text(encoding="utf-8")
+    found = given.study(source)
+    study, text = found.record, found.text
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("seeds", seeds)) if value is not None}
     if overrides:
-        changes["base"] = _overridden(study, flatten(overrides), str(path))
-        text = dump_yaml(load_yaml(path) | {"base": changes["base"]})  # the run's folder shall say what ran
+        changes["base"] = _overridden(study, flatten(overrides), found.where)
+        text = dump_yaml(parse_yaml(text, found.where) | {"base": changes["base"]})  # the folder shall say what ran
     if changes:
-        study = validate(Study, study.model_dump() | changes, str(path))
-    return _work(study, path.parent, str(path), text, rule)
+        study = validate(Study, study.model_dump(exclude_unset=True) | changes, found.where)
+    return _work(study, found.folder, found.where, text, rule)
 
 
 def _work(study: Study, folder: Path, where: str, text: str, rule: Rule | None) -> Work:
@@ -87,23 +90,16 @@ def _overridden(study: Study, overrides: dict[str, Any], where: str) -> dict[str
     return {"base": study.base, **overrides}
 
 
-def resume_run(run_dir: Path, **options: Any) -> Outcome:
-    """Finish the study or search in a folder, from what the folder holds."""
-    history = ledger.fold(ledger.read(run_dir))
-    if history.study is None:
-        if (run_dir / ledger.NAME).is_file() or (run_dir.is_dir() and is_stillborn(run_dir)):
-            raise UserError(f"{run_dir}: its run stopped before it began; start it again: atod-sweep run STUDY.yaml")
-        raise UserError(f"{run_dir}: holds no ledger of a study; give the folder of a run, for example runs/quickstart")
-    if "search" in history.study:
-        from atod_sweep.sweep.searches.run_search import resume_search
-
-        return resume_search(run_dir, history.study, Options(**options))
-    path, definition = run_dir / "study.yaml", history.study["definition"]
-    base = history.study.get("base", definition["base"])  # older ledgers hold it with the horizons of its environment
-    data = load_yaml(path) | {"name": run_dir.name, "base": base, "seeds": definition["seeds"]}
+def resume_study(run_dir: Path, row: Row, options: Options) -> Outcome:
+    """Finish the study of this row in a folder, from what the folder holds."""
+    path, definition = run_dir / "study.yaml", row["definition"]
+    base = row.get("base", definition["base"])  # older ledgers hold it with the horizons of its environment
+    recorded = {key: definition[key] for key in ("seeds", "hypotheses")}
+    data = load_yaml(path) | {"name": run_dir.name, "base": base, **recorded}
     rule = Rule(**definition["sequential"]) if "sequential" in definition else None
-    work = _work(validate(Study, data, str(path)), run_dir, str(path), path.read_text(encoding="utf-8"), rule)
-    return execute_work(work, run_dir, Intent(resume=True), Options(**options))
+    study = validate(Study, data, str(path), context={"recorded": True})
+    work = _work(study, run_dir, str(path), path.read_text(encoding="utf-8"), rule)
+    return execute_work(work, run_dir, Intent(resume=True), options)
 
 
 def study_work(plan: Plan, text: str) -> Work:
@@ -122,6 +118,7 @@ def study_work(plan: Plan, text: str) -> Work:
             "base": plan.base,
             "reference": study.reference_arm,
             "metric": study.metric.model_dump(mode="json"),
+            "bars": study.bars.model_dump(mode="json"),
             "hypotheses": [{**claim.model_dump(mode="json"), "sentence": str(claim)} for claim in study.hypotheses],
             "arms": list(study.arms),
             "controls": list(study.controls),

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from atod_sweep.config.objective import GAE, K1, Hybrid, Interpolated, NoKL
 from atod_sweep.config.train import Train
-from atod_sweep.objective import divergences, losses, turn_weights
+from atod_sweep.config.turns import TurnProfile
+from atod_sweep.objective import divergences, losses
 from atod_sweep.objective.advantages import group_relative
-from atod_sweep.objective.schedules import Controller, Curve, build, progress
-from atod_sweep.objective.turn_profile import profile
+from atod_sweep.objective.controllers import Controller
+from atod_sweep.objective.profiles import measured, profile
+from atod_sweep.objective.schedules import Curve, build, progress
 from atod_sweep.training.algorithms import gae as ppo
 from atod_sweep.training.algorithms.scoring import FullDistribution, score
 from atod_sweep.training.algorithms.stage import Collected, Metrics, Stage
@@ -138,12 +140,8 @@ class Mixed(ABC):
         self.profile_K = self.profile_K.to(batch.ids_ST.device)
         g_N = self.profile_K[batch["turn"]]
         w_N = torch.ones_like(g_N)
-        if "teacher_logp" in batch.fields:
-            match self.objective.turns.kind:
-                case "t_dur" | "product":
-                    w_N = _by_episode(batch, turn_weights.t_dur)
-                case "token_level":
-                    w_N = _by_episode(batch, turn_weights.token_level)
+        if "teacher_logp" in batch.fields and self.objective.turns.measured:
+            w_N = _weights_from_logp(self.objective.turns, batch)
         applied_N = self.in_force.distill * g_N * w_N
         metrics["weight/applied_teacher"] = float(applied_N.mean())
         sums_K = torch.zeros_like(self.profile_K).index_add_(0, batch["turn"], g_N * w_N)
@@ -210,8 +208,8 @@ class Mixed(ABC):
             self.kl_weight.load_state_dict(state["kl_weight"])
 
 
-def _by_episode(batch: TokenBatch, weigh: Any) -> Tensor:
-    """Apply a T-DUR function, which sees one episode per row, to flat tokens; back to one weight per token."""
+def _weights_from_logp(turns: TurnProfile, batch: TokenBatch) -> Tensor:
+    """The weights that a measured turn profile gives flat tokens; it sees one episode per row."""
     row_N, rank_N = batch["episode"], ppo.rank_in_episode(batch)
     shape = (int(row_N.max()) + 1, int(rank_N.max()) + 1)
 
@@ -222,6 +220,4 @@ def _by_episode(batch: TokenBatch, weigh: Any) -> Tensor:
 
     student, teacher = padded(batch["old_logp"]), padded(batch["teacher_logp"])
     mask = padded(torch.ones_like(row_N))
-    if weigh is turn_weights.token_level:
-        return weigh(student, teacher, mask)[row_N, rank_N]
-    return weigh(student, teacher, padded(batch["turn"]), mask)[row_N, batch["turn"]]
+    return measured.weights(turns, student, teacher, padded(batch["turn"]), mask)[row_N, rank_N]

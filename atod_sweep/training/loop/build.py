@@ -29,15 +29,18 @@ from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models.policy import Policy, checkpoint_activations, load_model, load_tokenizer
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.episodes import Player
-from atod_sweep.training.play.evaluate import evaluate
+from atod_sweep.training.play.evaluate import evaluate, evaluate_final
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import frozen_dtype, keep_freed_memory, use_threads
 
 
-def assemble(config: Train, directory: Path, resume: bool) -> Run:
-    """A trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none)."""
+def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False) -> Run:
+    """A trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none).
+
+    `mutable`: that checkpoint may come from other schedules and rates.
+    """
     accelerator = _accelerator(config)
     _check_tasks(config, accelerator.num_processes)
     refs = models.ensure(config)
@@ -45,7 +48,7 @@ def assemble(config: Train, directory: Path, resume: bool) -> Run:
     tokenizer = load_tokenizer(source.path, source.gguf_file)
     policy = _student(config, source).to(accelerator.device).train()
     dtype = frozen_dtype(config.runtime.teacher_dtype, accelerator.device)
-    episodes = max(config.rollout.tasks * config.rollout.group_size, config.evaluation.tasks)
+    episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
     player = _player(config, tokenizer, source, policy.model, _batch(config, episodes))
     teacher, teacher_player = _teacher(config, refs, tokenizer, player, dtype, accelerator.device)
     algorithm = _algorithm(config, teacher, _reference(config, policy, dtype))
@@ -64,7 +67,7 @@ def assemble(config: Train, directory: Path, resume: bool) -> Run:
     )
     wrapped, optimiser = accelerator.prepare(policy, _optimiser(config, policy))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
-    run = Run(config, directory, accelerator, stage, player, algorithm, updater, tokenizer)
+    run = Run(config, directory, accelerator, stage, player, algorithm, updater, tokenizer, mutable)
     if resume:
         run.restore()
     elif accelerator.is_main_process:  # or a later resume would take up what an earlier run left here
@@ -72,15 +75,23 @@ def assemble(config: Train, directory: Path, resume: bool) -> Run:
     return run
 
 
-def evaluate_saved(config: Train, source: Pretrained) -> dict[str, Any]:
-    """`eval/*` of a saved model on the config's held-out tasks."""
+def evaluate_saved(config: Train, source: Pretrained, final: bool) -> dict[str, Any]:
+    """`eval/*` of a saved model on the config's held-out tasks; with `final`, `final/*` on its final sets as well."""
     accelerator = _accelerator(config)
     model = load_model(source)
-    batch = _batch(config, config.evaluation.tasks)
+    batch = _batch(config, _most_tasks(config))
     player = _player(config, load_tokenizer(source.path, source.gguf_file), source, model, batch)
-    found = evaluate(Policy(model).to(accelerator.device), player, config.evaluation)
+    policy = Policy(model).to(accelerator.device)
+    found = evaluate(policy, player, config.evaluation)
+    if final:
+        found |= evaluate_final(policy, player, config.evaluation)
     batch.close()
     return found
+
+
+def _most_tasks(config: Train) -> int:
+    """The largest number of tasks that one evaluation plays."""
+    return max(config.evaluation.tasks, config.evaluation.final.tasks if config.evaluation.final else 0)
 
 
 def _accelerator(config: Train) -> Accelerator:

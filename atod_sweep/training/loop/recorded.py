@@ -22,7 +22,7 @@ def train_into(
 ) -> Result:
     """Train one student; `folder` gets its config, metrics, checkpoints and the student.
 
-    `say`: told of models that are built; `show`: given the last row of every report. UserError if the folder holds
+    `say`: told of models that are built; `show`: given every evaluation. UserError if the folder holds
     another training, or with `resume` a finished one.
     """
     metrics, begun = folder / "metrics.jsonl", False
@@ -44,6 +44,8 @@ def train_into(
             begun = True
         with metrics.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
-        show(rows[-1])
+        for row in rows:
+            if row["phase"] == "eval":
+                show(row)
 
     return trainer.train(config, folder, report, resume=resume)

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from atod_sweep.config.train import Pretrained, Student, Teacher, Train
 from atod_sweep.training.loop.build import assemble, evaluate_saved
 from atod_sweep.training.loop.trial import Run
-from atod_sweep.training.play.evaluate import evaluate, summary
+from atod_sweep.training.play.evaluate import evaluate, evaluate_final, summary
 
 Row = dict[str, Any]
 Report = Callable[[list[Row]], None]
@@ -19,7 +19,7 @@ Report = Callable[[list[Row]], None]
 
 @dataclass(frozen=True)
 class Result:
-    """How a trial ended: its last evaluation, and what it cost in total."""
+    """How a trial ended: its last evaluation and its final one, if there was any, and what it cost in total."""
 
     final: dict[str, float]
     cost: dict[str, float]
@@ -29,16 +29,20 @@ def _silent(_: list[Row]) -> None:
     """Report to nobody."""
 
 
-def train(config: Train, directory: Path, report: Report = _silent, resume: bool = False) -> Result:
+def train(
+    config: Train, directory: Path, report: Report = _silent, resume: bool = False, mutable: bool = False
+) -> Result:
     """Train one student.
 
-    `report` gets every row of metrics, evaluation by evaluation: the first call holds the evaluation at step 0. With
-    several processes the main one reports, for all of them.
+    `report` gets every row of metrics, evaluation by evaluation: the first call holds the evaluation at step 0, one
+    after the last evaluation the final one on fresh tasks, where there is any. With several processes the main one
+    reports, for all of them.
     Checkpoints go to `directory/checkpoint`, the trained student to `directory/student`; with `resume`, training goes
     on from the newest whole checkpoint there, and every later row is what an uninterrupted run would have reported.
+    With `mutable`, the checkpoint may also come from a config with other schedules, weights, rate or temperature.
     Raises UserError for a config that cannot run here, and TrialError for a trial that cannot go on.
     """
-    run = assemble(config, directory, resume)
+    run = assemble(config, directory, resume, mutable)
     if not run.accelerator.is_main_process:
         report = _silent
     rows = run.unreported
@@ -69,8 +73,11 @@ def train(config: Train, directory: Path, report: Report = _silent, resume: bool
     last = _evaluation(run, config.steps)
     rows.append(last)
     report(rows)
+    final = _final(run)
+    if final:
+        report([final])
     run.finish()
-    return Result(_numbers(last), run.cost())
+    return Result(_numbers(last | final), run.cost())
 
 
 def _evaluation(run: Run, step: int) -> Row:
@@ -79,23 +86,37 @@ def _evaluation(run: Run, step: int) -> Row:
     return {"phase": "eval", "step": step, **found, **run.bill(time.perf_counter() - started, "eval")}
 
 
-def evaluate_model(config: Train, path: str | Path) -> dict[str, float]:
-    """`eval/*` of the config's teacher, which lies at `path`, on its held-out tasks."""
-    return _evaluation_of(config.teacher, config, path)
+def _final(run: Run) -> Row:
+    started = time.perf_counter()
+    found = evaluate_final(run.stage.policy, run.evaluation_player, run.config.evaluation)
+    bill = run.bill(time.perf_counter() - started, "final") if found else {}
+    return {"phase": "final", "step": run.config.steps, **found, **bill} if found else {}
+
+
+def evaluate_model(config: Train, path: str | Path, role: Literal["teacher", "base"] = "teacher") -> Row:
+    """`eval/*` and `final/*` of the config's teacher, or of its student before training, which lies at `path`.
+
+    Numbers, and where final sets are played `final/outcomes`, task by task.
+    """
+    model = config.teacher if role == "teacher" else config.student
+    bare = model.model_copy(update={"lora": None}) if isinstance(model, Pretrained) else model
+    found = _evaluation_of(bare, config, path, final=True)
+    return _numbers(found) | {key: found[key] for key in ("final/outcomes",) if key in found}
 
 
 def evaluate_student(config: Train, path: str | Path) -> dict[str, float]:
     """`eval/*` of a whole trained student at `path` on the config's held-out tasks."""
     student = config.student
     whole = student.model_copy(update={"lora": None, "gguf_file": None}) if isinstance(student, Pretrained) else student
-    return _evaluation_of(whole, config, path)
+    return _numbers(_evaluation_of(whole, config, path, final=False))
 
 
-def _evaluation_of(model: Student | Teacher, config: Train, path: str | Path) -> dict[str, float]:
+def _evaluation_of(model: Student | Teacher, config: Train, path: str | Path, final: bool) -> Row:
     how = model if isinstance(model, Pretrained) else Pretrained(path="")  # it is addressed as it was in training
-    return _numbers(evaluate_saved(config, how.model_copy(update={"path": str(path)})))
+    return evaluate_saved(config, how.model_copy(update={"path": str(path)}), final)
 
 
 def _numbers(row: Row) -> dict[str, float]:
     """The evaluation metrics of a row that are single numbers."""
-    return {key: value for key, value in row.items() if key.startswith("eval/") and isinstance(value, int | float)}
+    told = ("eval/", "final/")
+    return {key: value for key, value in row.items() if key.startswith(told) and isinstance(value, int | float)}

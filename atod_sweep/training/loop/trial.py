@@ -22,6 +22,19 @@ from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.pretraining import cache as models
 
+# What population-based training may change in mid-run: how much of everything, never what there is.
+MUTABLE: dict[str, Any] = {
+    "objective": {
+        "distill_weight": True,
+        "reward_weight": True,
+        "turns": True,
+        "entropy_coef": True,
+        "kl_penalty": {"coef"},
+    },
+    "optimiser": {"lr"},
+    "rollout": {"temperature"},
+}
+
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +50,8 @@ class Run:
     algorithm: Algorithm
     updater: Updater
     tokenizer: Any
+    mutable: bool = False
+    """Whether a checkpoint may be continued under other schedules and rates (population-based training)."""
     step: int = 0
     unreported: list[dict[str, Any]] = field(default_factory=list)
 
@@ -70,7 +85,8 @@ class Run:
     @property
     def digest(self) -> str:
         """Identifies what must not differ between a checkpoint and the run that continues from it."""
-        return content_hash(self.config.model_dump(mode="json", exclude={"runtime", "checkpoint_every"}))
+        excluded: dict[str, Any] = {"runtime": True, "checkpoint_every": True, **(MUTABLE if self.mutable else {})}
+        return content_hash(self.config.model_dump(mode="json", exclude=excluded))
 
     def is_checkpoint(self, step: int) -> bool:
         every = self.config.checkpoint_every or max(1, self.config.steps // 10)

@@ -1,4 +1,4 @@
-"""Success on held-out tasks: the same tasks and the same random numbers at every evaluation."""
+"""Success on held-out tasks: the same tasks and the same random numbers at every evaluation, fresh ones at the end."""
 
 from __future__ import annotations
 
@@ -10,19 +10,49 @@ import numpy as np
 from atod_sweep.config.train import Evaluation
 from atod_sweep.envs.contract import EVAL_SEEDS
 from atod_sweep.envs.families.measures import pass_at_k
+from atod_sweep.records.metric_names import final_set
+from atod_sweep.records.outcomes import pack
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Outcome
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 
+# Tasks of `evaluation.seed`, and of the default one by which base students are made, that no final set may hold.
+WATCHED = 4096
+
 
 def held_out_seeds(config: Evaluation) -> list[int]:
     """The evaluation tasks: distinct seeds, a function of `config.seed` alone (more tasks extend the list)."""
-    rng = numpy_generator(config.seed, "held-out tasks")
-    seeds: dict[int, None] = {}
-    while len(seeds) < config.tasks:
-        seeds[int(rng.integers(EVAL_SEEDS.start, EVAL_SEEDS.stop))] = None
-    return list(seeds)
+    return _draw(config.seed, "held-out tasks", config.tasks, set())
+
+
+def final_sets(config: Evaluation) -> list[list[int]]:
+    """The tasks of every final set: distinct seeds, a function of `config.seed` and the sizes in `config.final`.
+
+    No two sets share a seed, and none is a seed of this evaluation or of the one that pretraining looks at. Further
+    sets leave the earlier ones as they are.
+    """
+    if config.final is None:
+        return []
+    taken: set[int] = set()
+    for seed in {config.seed, Evaluation().seed}:
+        taken |= set(_draw(seed, "held-out tasks", max(WATCHED, config.tasks), set()))
+    return [
+        _draw(config.seed, f"final tasks {k}", config.final.tasks, taken, keep=True) for k in range(config.final.sets)
+    ]
+
+
+def _draw(seed: int, purpose: str, count: int, taken: set[int], keep: bool = False) -> list[int]:
+    """Distinct seeds that are not in `taken`; with `keep`, they are from then on."""
+    rng = numpy_generator(seed, purpose)
+    found: dict[int, None] = {}
+    while len(found) < count:
+        drawn = int(rng.integers(EVAL_SEEDS.start, EVAL_SEEDS.stop))
+        if drawn not in taken:
+            found[drawn] = None
+    if keep:
+        taken.update(found)
+    return list(found)
 
 
 def evaluate(policy: Policy, player: Player, config: Evaluation) -> dict[str, Any]:
@@ -30,28 +60,52 @@ def evaluate(policy: Policy, player: Player, config: Evaluation) -> dict[str, An
     `eval/ended_by_turn` counts the episodes that ended then, `eval/success_by_turn` those of them that succeeded.
     With several attempts at a task, `eval/pass@1` and `eval/pass@<attempts>` too.
     """
-    generator = torch_generator(config.seed, "held-out sampling", policy.device)
-    seeds = held_out_seeds(config)
-    rounds = [
-        player.play(policy, seeds, "eval", config.temperature, generator).outcomes for _ in range(config.attempts)
-    ]
+    rounds = _play(policy, player, config, held_out_seeds(config), "held-out sampling")
     outcomes = [outcome for played in rounds for outcome in played]
     longest = max(o.turns for o in outcomes)
     ended, succeeded = [0] * longest, [0.0] * longest
     for outcome in outcomes:
         ended[outcome.turns - 1] += 1
         succeeded[outcome.turns - 1] += outcome.success
-    found: dict[str, Any] = {f"eval/{name}": value for name, value in summary(outcomes).items()}
-    if config.attempts > 1:
-        found |= passes(rounds)
+    found: dict[str, Any] = {f"eval/{name}": value for name, value in _measures(rounds).items()}
     return found | {"eval/ended_by_turn": ended, "eval/success_by_turn": succeeded}
 
 
+def evaluate_final(policy: Policy, player: Player, config: Evaluation) -> dict[str, Any]:
+    """What `config.final` asks for, {} if nothing: `final/<metric>`, the mean over the task sets,
+    `final/<metric>/set<k>` for every set, and `final/outcomes`: the success of every task, set after set, packed (the
+    mean over its attempts). Tasks and random numbers are the same for whoever plays, so that differences are paired.
+    """
+    sets = [_play(policy, player, config, seeds, f"final sampling {k}") for k, seeds in enumerate(final_sets(config))]
+    if not sets:
+        return {}
+    found: dict[str, Any] = {}
+    measured = [_measures(rounds) for rounds in sets]
+    for name in dict.fromkeys(name for measures in measured for name in measures):
+        by_set = {k: measures[name] for k, measures in enumerate(measured) if name in measures}
+        found[f"final/{name}"] = float(np.mean(list(by_set.values())))
+        found |= {final_set(f"final/{name}", k): value for k, value in by_set.items()}
+    tasks = [float(np.mean([o.success for o in attempts])) for rounds in sets for attempts in zip(*rounds, strict=True)]
+    return found | {"final/outcomes": pack(tasks)}
+
+
+def _play(policy: Policy, player: Player, config: Evaluation, seeds: list[int], purpose: str) -> list[list[Outcome]]:
+    """Every attempt at every task, round by round, with random numbers of `purpose`."""
+    generator = torch_generator(config.seed, purpose, policy.device)
+    return [player.play(policy, seeds, "eval", config.temperature, generator).outcomes for _ in range(config.attempts)]
+
+
+def _measures(rounds: list[list[Outcome]]) -> dict[str, float]:
+    """Means over all episodes, and with several attempts at a task the shares of tasks that were passed."""
+    found = summary([outcome for played in rounds for outcome in played])
+    return found | (passes(rounds) if len(rounds) > 1 else {})
+
+
 def passes(rounds: list[list[Outcome]]) -> dict[str, float]:
-    """`eval/pass@1` and `eval/pass@k` of k rounds over the same tasks; an attempt passes with full success."""
+    """`pass@1` and `pass@k` of k rounds over the same tasks; an attempt passes with full success."""
     k = len(rounds)
     passed = [sum(outcome.success >= 1 for outcome in attempts) for attempts in zip(*rounds, strict=True)]
-    return {f"eval/pass@{n}": float(np.mean([pass_at_k(k, count, n) for count in passed])) for n in (1, k)}
+    return {f"pass@{n}": float(np.mean([pass_at_k(k, count, n) for count in passed])) for n in (1, k)}
 
 
 def summary(outcomes: list[Outcome]) -> dict[str, float]:

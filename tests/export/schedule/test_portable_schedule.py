@@ -11,33 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kind_examples import CLOSED_FORMS, TURNS
 
 from atod_sweep.config.objective import Hybrid, Interpolated
+from atod_sweep.export.schedule import own_code
 from atod_sweep.export.schedule.generate import schedule_module
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.schedule.trace import Trace
+from atod_sweep.export.schedule.verify import importable
 from atod_sweep.objective import schedules
-from atod_sweep.objective.turn_profile import profile
+from atod_sweep.objective.profiles import profile
 
-SCHEDULES: list[dict[str, Any]] = [
-    {"kind": "constant", "start": 0.7},
-    {"kind": "linear", "start": 1.0, "end": 0.1, "anneal_steps": 80},
-    {"kind": "linear", "start": 0.0, "end": 1.0, "anneal_fraction": 1.0},
-    {"kind": "cosine", "start": 0.9, "end": 0.0, "anneal_fraction": 0.53, "hold_fraction": 0.1},
-    {"kind": "exponential", "start": 1.0, "end": 0.01, "anneal_fraction": 0.37},
-    {"kind": "step", "boundaries": [0.3, 0.7], "values": [1.0, 0.5, 0.1]},
-    {"kind": "piecewise", "boundaries": [0.2, 0.9], "values": [1.0, 0.2, 0.05]},
-]
-TURNS: list[dict[str, Any]] = [
-    {"kind": "uniform", "value": 0.8},
-    {"kind": "thresholds", "early_turns": 2, "late_turns": 2},
-    {"kind": "thresholds", "early_fraction": 0.25, "late_fraction": 0.6, "shape": "cosine"},
-    {"kind": "thresholds", "early_turns": 0, "late_turns": 3, "shape": "exponential"},
-    {"kind": "thresholds", "early_turns": 3, "late_fraction": 0.5, "shape": "step"},
-    {"kind": "t_dur"},
-    {"kind": "product", "early_turns": 1, "late_turns": 1},
-    {"kind": "token_level"},
-]
+PUBLISHED = {"kind": "linear", "start": 1.0, "end": 0.1, "anneal_steps": 80}
+RISE = {"kind": "linear", "start": 0.0, "end": 1.0, "anneal_fraction": 1.0}
 
 
 def schedule_of(objective: dict[str, Any], steps: int = 150, horizon: int = 10, **rest: Any) -> ScheduleFile:
@@ -46,7 +32,8 @@ def schedule_of(objective: dict[str, Any], steps: int = 150, horizon: int = 10, 
 
 def load(schedule: ScheduleFile, trace: Trace | None = None) -> Any:
     namespace: dict[str, Any] = {}
-    exec(schedule_module(schedule, trace or Trace()), namespace)
+    with importable(own_code.texts(schedule)):
+        exec(schedule_module(schedule, trace or Trace()), namespace)
     return namespace["weights"]
 
 
@@ -74,12 +61,12 @@ def distance(found: dict[str, float], expected: dict[str, float]) -> float:
 
 
 @pytest.mark.parametrize("turns", TURNS, ids=lambda t: t.get("shape", t["kind"]))
-@pytest.mark.parametrize("weight", SCHEDULES, ids=lambda s: s["kind"])
+@pytest.mark.parametrize("weight", CLOSED_FORMS, ids=lambda s: s["kind"])
 @pytest.mark.parametrize("form", ["interpolated", "hybrid"])
 def test_equals_the_trainer_at_every_step_and_turn(form: str, weight: dict[str, Any], turns: dict[str, Any]) -> None:
     objective = {"kind": form, "distill_weight": weight, "turns": turns, "kl_penalty": {"kind": "k3", "coef": weight}}
     if form == "hybrid":
-        objective["reward_weight"] = SCHEDULES[2]
+        objective["reward_weight"] = RISE
     schedule = schedule_of(objective, steps=30, temperature={"kind": "linear", "start": 1.0, "end": 0.7})
     weights = load(schedule)
     for step, turn in itertools.product(range(30), (0, 1, 2, 4, 5, 7, 9)):
@@ -88,7 +75,7 @@ def test_equals_the_trainer_at_every_step_and_turn(form: str, weight: dict[str, 
 
 
 @pytest.mark.parametrize("turns", TURNS, ids=lambda t: t.get("shape", t["kind"]))
-@pytest.mark.parametrize("weight", SCHEDULES, ids=lambda s: s["kind"])
+@pytest.mark.parametrize("weight", CLOSED_FORMS, ids=lambda s: s["kind"])
 def test_another_length_is_the_rescaled_schedule(weight: dict[str, Any], turns: dict[str, Any]) -> None:
     schedule = schedule_of({"kind": "interpolated", "distill_weight": weight, "turns": turns})
     weights = load(schedule)
@@ -120,7 +107,7 @@ def test_another_length_is_the_rescaled_schedule(weight: dict[str, Any], turns: 
 def test_published_schedule_by_hand(step: int, total: int, expected: float) -> None:
     """kappa: 1.0 -> 0.1 over 80 of 150 steps; rho: 1.0 -> 2.0 over the same window."""
     rho = {"kind": "linear", "start": 1.0, "end": 2.0, "anneal_steps": 80}
-    weights = load(schedule_of({"kind": "hybrid", "distill_weight": SCHEDULES[1], "reward_weight": rho}))
+    weights = load(schedule_of({"kind": "hybrid", "distill_weight": PUBLISHED, "reward_weight": rho}))
     found = weights(step, 0, total, 10)
     assert found["distill"] == pytest.approx(expected, abs=1e-15)
     assert found["reward"] == pytest.approx(1.0 + (1.0 - expected) / 0.9, abs=1e-12)
@@ -190,7 +177,7 @@ def test_outside_the_domain(step: int, turn: int, total: int, horizon: int) -> N
 
 
 def test_module_runs_without_this_package(tmp_path: Path) -> None:
-    text = schedule_module(schedule_of({"kind": "interpolated", "distill_weight": SCHEDULES[1]}), Trace())
+    text = schedule_module(schedule_of({"kind": "interpolated", "distill_weight": PUBLISHED}), Trace())
     imported = {a.name for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Import) for a in n.names}
     imported |= {n.module for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom) and n.module}
     assert imported == {"__future__", "math", "typing"}

@@ -59,7 +59,8 @@ def test_turn_weights_are_the_trainers() -> None:
     student, teacher = (-torch.rand(4, 12, generator=generator) * 3 for _ in range(2))
     turn, mask = torch.arange(12).expand(4, 12) // 4, torch.rand(4, 12, generator=generator) > 0.2
     assert torch.equal(module["t_dur"](student, teacher, turn, mask), turn_weights.t_dur(student, teacher, turn, mask))
-    assert torch.equal(module["token_level"](student, teacher, mask), turn_weights.token_level(student, teacher, mask))
+    for kind, weigh in turn_weights.WEIGHTS.items():
+        assert torch.equal(module["WEIGHTS"][kind](student, teacher, turn, mask), weigh(student, teacher, turn, mask))
 
 
 def test_closed_forms_need_no_rules() -> None:

@@ -45,10 +45,7 @@ def test_turn_weights_that_follow_log_probs(export_to: ExportTo, kind: str) -> N
         assert torch.allclose(replayed, torch.tensor(on_tokens(rows[3]["distill"])), atol=1e-7)
         live, reward = module.token_weights(3, MASK, 8, 3, student, teacher)
         by_turn = [schedule.weights(3, k, 8, 3, turn_weight=1.0)["distill"] for k in range(3)]
-    if kind == "token_level":
-        measured = turn_weights.token_level(student, teacher, MASK)
-    else:
-        measured = turn_weights.t_dur(student, teacher, turn, MASK).gather(1, turn)
+    measured = turn_weights.WEIGHTS[kind](student, teacher, turn, MASK)
     assert torch.allclose(live, torch.tensor(on_tokens(by_turn)) * measured, atol=1e-7)
     assert torch.allclose(reward, MASK * rows[3]["reward"][0], atol=1e-7)
 

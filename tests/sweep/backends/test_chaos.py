@@ -21,8 +21,9 @@ from fake_training import FAKE
 
 from atod_sweep.records import ledger
 from atod_sweep.sweep.backends import ray as runner
+from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.run_search import run_search
-from atod_sweep.sweep.studies.run_study import resume_run, run_study
+from atod_sweep.sweep.studies.run_study import run_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -31,8 +32,9 @@ import sys
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from fake_training import FAKE
+from atod_sweep.sweep.record.progress import choose
 from atod_sweep.sweep.searches.run_search import run_search
-outcome = run_search(Path(sys.argv[1]), out=Path(sys.argv[2]), trainer=FAKE, json_output=True, resume=True)
+outcome = run_search(Path(sys.argv[1]), out=Path(sys.argv[2]), trainer=FAKE, show=choose(json_output=True), resume=True)
 sys.exit(0 if outcome.ok else 1)
 """
 

@@ -21,8 +21,9 @@ from no_mlflow import NoMlflow
 from atod_sweep.records import ledger
 from atod_sweep.records.rows import read_rows
 from atod_sweep.sweep import session
+from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.run_search import run_search
-from atod_sweep.sweep.studies.run_study import resume_run, run_study
+from atod_sweep.sweep.studies.run_study import run_study
 from atod_sweep.sweep.trials import limits
 
 DRIVER = """
@@ -33,10 +34,11 @@ from pathlib import Path
 from fake_training import FAKE
 from no_mlflow import NoMlflow
 from atod_sweep.sweep import session
+from atod_sweep.sweep.record.progress import choose
 from atod_sweep.sweep.studies.run_study import run_study
 session.Mirror = session.Background = NoMlflow
 study, out = Path(sys.argv[1]), Path(sys.argv[2])
-outcome = run_study(study, out=out, trainer=FAKE, backend="local", concurrency=2, json_output=True)
+outcome = run_study(study, out=out, trainer=FAKE, backend="local", concurrency=2, show=choose(json_output=True))
 print(outcome.interrupted)
 """
 

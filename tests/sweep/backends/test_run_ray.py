@@ -16,8 +16,9 @@ from fake_training import FAKE
 
 from atod_sweep.records import ledger
 from atod_sweep.records.rows import read_rows
+from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.run_search import run_search
-from atod_sweep.sweep.studies.run_study import resume_run, run_study
+from atod_sweep.sweep.studies.run_study import run_study
 
 pytestmark = pytest.mark.slow
 
@@ -27,8 +28,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from fake_training import FAKE
+from atod_sweep.sweep.record.progress import choose
 from atod_sweep.sweep.studies.run_study import run_study
-outcome = run_study(Path(sys.argv[1]), out=Path(sys.argv[2]), trainer=FAKE, json_output=True)
+outcome = run_study(Path(sys.argv[1]), out=Path(sys.argv[2]), trainer=FAKE, show=choose(json_output=True))
 print(outcome.interrupted)
 """
 

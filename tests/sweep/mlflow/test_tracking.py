@@ -20,7 +20,8 @@ from atod_sweep.records import ledger
 from atod_sweep.records.ledger import Ledger
 from atod_sweep.sweep.mlflow.background import Background
 from atod_sweep.sweep.mlflow.mirror import EXPERIMENT, default_uri, points, sync
-from atod_sweep.sweep.studies.run_study import resume_run, run_study
+from atod_sweep.sweep.resume import resume_run
+from atod_sweep.sweep.studies.run_study import run_study
 
 
 def test_points_are_evaluations_with_the_training_row_before_them():

@@ -9,12 +9,14 @@ from pathlib import Path
 import fake_training
 import pytest
 from fake_training import FAKE
+from grown_records import grown
 from no_mlflow import NoMlflow
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.sweep import session
-from atod_sweep.sweep.studies.run_study import resume_run, run_study
+from atod_sweep.sweep.resume import resume_run
+from atod_sweep.sweep.studies.run_study import run_study
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +151,25 @@ def test_a_kill_at_any_system_call_of_the_driver_costs_nothing(write_study, tmp_
         assert outcome.complete == 2, at
         shutil.rmtree(folder)
     assert 5 < at < 99
+
+
+RESUME = """
+from pathlib import Path
+from fake_training import FAKE
+from no_mlflow import NoMlflow
+from atod_sweep.sweep import session
+from atod_sweep.sweep.resume import resume_run
+
+session.Mirror = session.Background = NoMlflow
+print(resume_run(Path(sys.argv[1]), backend="local", trainer=FAKE).complete)
+"""
+
+
+def test_a_run_begun_before_the_records_grew_goes_on_after_it(write_study, go):
+    factors = {"horizon": {"short": {"env.horizon": 6}, "long": {"env.horizon": 14}}}
+    folder = go(write_study(factors=factors, controls=["teacher", "rl"], seeds=1), max_trials=3).run_dir
+    before = ledger.read(folder)
+    assert grown(RESUME, str(folder)).splitlines()[-1] == "8"
+    after = ledger.read(folder)
+    assert after[: len(before)] == before
+    assert {row["event"] for row in after[len(before) :]} == {"trial"}  # the same definition, the same models

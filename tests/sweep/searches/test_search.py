@@ -16,10 +16,10 @@ from atod_sweep.evidence.analysis.front import front
 from atod_sweep.evidence.analysis.results import load
 from atod_sweep.records import ledger
 from atod_sweep.sweep import session
+from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.campaign import layers
 from atod_sweep.sweep.searches.regret import RULES, recorded, regret
 from atod_sweep.sweep.searches.run_search import run_search
-from atod_sweep.sweep.studies.run_study import resume_run
 
 
 @pytest.fixture(autouse=True)

@@ -39,6 +39,9 @@ def weight(**schedule):
         ({"kind": "linear", "anneal_fraction": 0.9, "hold_fraction": 0.5}, None, 100),
         ({"kind": "constant"}, None, 100 / 3),
         ({"kind": "step", "boundaries": [0.2, 0.7], "values": [1, 0.5, 0]}, None, 70),
+        ({"kind": "exponential", "anneal_fraction": 0.8}, None, 80),
+        ({"kind": "piecewise", "boundaries": [0.2, 0.7], "values": [1, 0.5, 0]}, None, 70),
+        ({"kind": "custom", "path": "own_ideas:root", "anneal_steps": 80}, None, 80),
         ({"kind": "adaptive"}, None, 100),
         ({"kind": "adaptive"}, 0.25, 25),  # the documented override
     ],

@@ -18,7 +18,8 @@ from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.report.write import write
 from atod_sweep.records import ledger
 from atod_sweep.sweep import session
-from atod_sweep.sweep.studies.run_study import Rule, dry_run, resume_run, run_study
+from atod_sweep.sweep.resume import resume_run
+from atod_sweep.sweep.studies.run_study import Rule, dry_run, run_study
 
 NOISY = replace(FAKE, train="test_until_decided:noisy")
 

@@ -348,7 +348,7 @@ def test_weights_arrive_at_the_tokens_that_they_belong_to(kind):
         student, teacher = batch["old_logp"][rows][None], batch["teacher_logp"][rows][None]
         turn, mask = batch["turn"][rows], torch.ones_like(student)
         if kind == "token_level":
-            want.append(turn_weights.token_level(student, teacher, mask)[0])
+            want.append(turn_weights.token_level(student, teacher, turn[None], mask)[0])
         else:
             want.append(turn_weights.t_dur(student, teacher, turn[None], mask)[0][turn])
     assert close(have, 0.5 * torch.cat(want))

@@ -11,12 +11,13 @@ turn_weights.py; pass what it gives as `distill`, `beta_kl` or `turn_weight`.
 
 from __future__ import annotations
 
-import math
+import math  # noqa: F401  # for the functions below
 from typing import Any
 
 SPEC: dict[str, Any] = {
     'steps': 200,
     'horizon': 8,
+    'measured': [],
     'distill_weight': {'start': 0.5981971529792582, 'end': 0.1536795884058902, 'anneal_fraction': 0.5719565298022922, 'anneal_steps': None, 'hold_fraction': 0.13049828228146815, 'kind': 'linear'},
     'reward_weight': None,
     'turns': {'kind': 'uniform', 'value': 1.0},
@@ -62,53 +63,31 @@ def weights(
 
 
 def _value(spec: dict[str, Any], step: int, total_steps: int) -> float:
-    kind = spec["kind"]
-    if kind == "constant":
-        return spec["start"]
-    if kind == "trace":
+    if spec["kind"] == "trace":
         return _replay(spec["values"], step, total_steps)
-    if kind in ("step", "piecewise"):
-        return _table(spec, min(step / total_steps, 1.0))
-    if spec.get("anneal_steps") is None:
+    numbers = {name: number for name, number in spec.items() if name not in WINDOW}
+    return value(spec["kind"], _progress(spec, step, total_steps), **numbers)
+
+
+WINDOW = ("kind", "anneal_fraction", "anneal_steps", "hold_fraction")  # says when, and not what
+
+
+def _progress(spec: dict[str, Any], step: int, total_steps: int) -> float:
+    if "hold_fraction" not in spec:
+        return min(step / total_steps, 1.0)
+    if spec["anneal_steps"] is None:
         length = spec["anneal_fraction"] * total_steps
     else:
         length = spec["anneal_steps"] * total_steps / SPEC["steps"]
-    progress = (step - spec["hold_fraction"] * total_steps) / length
-    return _decay(kind, spec["start"], spec["end"], min(max(progress, 0.0), 1.0))
-
-
-def _decay(shape: str, start: float, end: float, p: float) -> float:
-    if shape == "linear":
-        return start * (1.0 - p) + end * p
-    if shape == "cosine":
-        left = (1.0 + math.cos(math.pi * p)) / 2.0
-        return start * left + end * (1.0 - left)
-    return math.pow(start, 1.0 - p) * math.pow(end, p)
-
-
-def _table(spec: dict[str, Any], p: float) -> float:
-    bounds, values = spec["boundaries"], spec["values"]
-    if spec["kind"] == "step":
-        return values[sum(p >= bound for bound in bounds)]
-    edges = [0.0, *bounds]
-    for i in range(len(bounds)):
-        if p < edges[i + 1]:
-            return _decay("linear", values[i], values[i + 1], (p - edges[i]) / (edges[i + 1] - edges[i]))
-    return values[-1]
+    return min(max((step - spec["hold_fraction"] * total_steps) / length, 0.0), 1.0)
 
 
 def _profile(spec: dict[str, Any], turn: int, horizon: int) -> float:
-    if spec["kind"] == "uniform":
-        return spec["value"]
-    if spec["kind"] not in ("thresholds", "product"):
-        return 1.0
-    early, late = spec["early_turns"], spec["late_turns"]
-    early_end = spec["early_fraction"] * horizon if early is None else early * horizon / SPEC["horizon"]
-    late_start = spec["late_fraction"] * horizon if late is None else horizon - late * horizon / SPEC["horizon"]
-    if spec["shape"] == "step":
-        return spec["early"] if turn < late_start else spec["late"]
-    share = (turn - (early_end - 1.0)) / (late_start - (early_end - 1.0))
-    return _decay(spec["shape"], spec["early"], spec["late"], min(max(share, 0.0), 1.0))
+    numbers = {name: number for name, number in spec.items() if name != "kind"}
+    for name in numbers:
+        if name.endswith("_turns") and numbers[name] is not None:
+            numbers[name] = numbers[name] * horizon / SPEC["horizon"]
+    return PROFILES[spec["kind"]](turn, horizon, **numbers)
 
 
 def _replay(values: list[Any], position: int, length: int) -> Any:
@@ -116,3 +95,55 @@ def _replay(values: list[Any], position: int, length: int) -> Any:
     if length == 1:
         return values[0]
     return values[min(round(position * (len(values) - 1) / (length - 1)), len(values) - 1)]
+
+
+# ---- the trainer's own functions, of the kinds in SPEC ---------------------------------------------------------------
+
+
+def value(kind: str, p: float, **numbers: Any) -> float:
+    """The value of a kind of decay at progress p in [0, 1]."""
+    return SHAPES[kind](p, **numbers)
+
+
+def linear(p: float, start: float, end: float) -> float:
+    """`start` (1 - p) + `end` p.
+
+    A weighted mean in place of the textbook `start + (end - start) p`, which can miss `end` by a rounding error.
+
+    | p                 | 0   | 0.25  | 0.5  | 0.75  | 1   |
+    |-------------------|-----|-------|------|-------|-----|
+    | start 1, end 0.1  | 1   | 0.775 | 0.55 | 0.325 | 0.1 |
+
+    >>> [round(linear(p, start=1.0, end=0.1), 6) for p in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    [1.0, 0.775, 0.55, 0.325, 0.1]
+    """
+    return start * (1.0 - p) + end * p
+
+
+def constant(p: float, start: float) -> float:
+    """`start`, whatever the progress p.
+
+    >>> [constant(p, start=0.3) for p in (0.0, 0.5, 1.0)]
+    [0.3, 0.3, 0.3]
+    """
+    return start
+
+
+def uniform(turn: int, horizon: float, value: float) -> float:
+    """`value` on every turn.
+
+    >>> [uniform(turn, horizon=3, value=0.8) for turn in range(3)]
+    [0.8, 0.8, 0.8]
+    """
+    return value
+
+
+SHAPES: dict[str, Any] = {
+    'linear': linear,
+    'constant': constant,
+}
+
+
+PROFILES: dict[str, Any] = {
+    'uniform': uniform,
+}

@@ -1,0 +1,43 @@
+"""What is done with a run beside training: a look at open claims; report and best schedule when trials have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.errors import UserError
+
+
+def judge(run_dir: Path) -> dict[str, Any]:
+    """A look at the claims of a study that adds seeds until they are decided."""
+    try:
+        from atod_sweep.evidence.analysis.look import look
+    except ModuleNotFoundError as missing:
+        raise UserError(
+            f"{run_dir}: judging claims needs {missing.name}, which is not here; elsewhere: atod-sweep resume {run_dir}"
+        ) from None
+    return look(run_dir)
+
+
+def conclude(run_dir: Path, say: Callable[[str], None]) -> None:
+    """Report and best schedule of a finished run, written before it is closed in MLflow.
+
+    A machine that can train need not hold what reports are made with: what is left out then is told to `say`.
+    """
+    try:
+        from atod_sweep.evidence.report.write import write
+        from atod_sweep.export.schedule.best import write_best
+    except ModuleNotFoundError as missing:
+        say(f"no report: {missing.name} is not installed here; where it is: atod-sweep report {run_dir}")
+        return
+    from atod_sweep.training import NUMERICS
+
+    try:
+        write_best(run_dir)
+    except UserError as nothing_to_export:  # every trial failed, say: the report states it
+        say(f"no schedule exported: {nothing_to_export}")
+    try:
+        write(run_dir, NUMERICS)
+    except UserError as richer_one_there:
+        say(f"no new report: {richer_one_there}")

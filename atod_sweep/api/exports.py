@@ -1,0 +1,93 @@
+"""Verbs that write a run's best schedule or student for others, and check what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from atod_sweep.errors import UserError
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """Where an exported student lies, and its version in the model registry if it was entered there."""
+
+    folder: Path
+    version: str | None
+
+
+def export_schedule(
+    run_dir: str | Path,
+    target: str = "bundle",
+    out: str | Path | None = None,
+    *,
+    steps: int | None = None,
+    horizon: int | None = None,
+    at: Mapping[str, str] | None = None,
+    allow_lossy: bool = False,
+) -> Path:
+    """Write the best schedule of a run in a form that other trainers can run; returns the folder.
+
+    Args:
+        run_dir: folder of the run.
+        target: `"bundle"` for the portable files alone, a framework (`"trl"`, …), or `"all"`.
+        out: folder to write; default: `RUN/export/TARGET`.
+        steps: optimiser steps of the target run; default: the study's.
+        horizon: of the target run, in turns; default: the study's.
+        at: factor -> level, where schedules differ by level.
+        allow_lossy: leave out what the target cannot carry, in place of refusing.
+
+    Raises UserError where no arm can be called best, and for a target that cannot carry the schedule.
+    """
+    from atod_sweep.export.schedule import bundle
+
+    folder = Path(run_dir)
+    return bundle.write(
+        folder, Path(out) if out else folder / "export" / target, steps, horizon, at or None, target, allow_lossy
+    )
+
+
+def export_model(
+    run_dir: str | Path,
+    out: str | Path | None = None,
+    *,
+    at: Mapping[str, str] | None = None,
+    register: str | None = None,
+    tracking_uri: str | None = None,
+) -> ExportedModel:
+    """Write the best arm's student as a plain Hugging Face directory.
+
+    `out`: default `RUN/export/model`. `register`: name in MLflow's model registry under which it is entered, too.
+    Raises UserError where there is no best arm, or its student is gone.
+    """
+    from atod_sweep.export.student import model as student
+    from atod_sweep.training.loop.standalone import save_standalone
+
+    run = Path(run_dir)
+    folder = student.write(run, Path(out) if out else run / "export" / "model", save_standalone, at or None)
+    if register is None:
+        return ExportedModel(folder, None)
+    from atod_sweep.sweep.mlflow.mirror import default_uri
+    from atod_sweep.sweep.mlflow.model_registry import register as enter
+
+    return ExportedModel(folder, str(enter(run, folder, register, tracking_uri or default_uri(run.parent))))
+
+
+def verify(folder: str | Path, *, trust: bool = False) -> list[str]:
+    """Re-derive everything in a bundle, or check and play an exported model: what was found right, line by line.
+
+    `trust`: run the code that a bundle brings (`kind: custom`), without which such a bundle cannot be verified. Raises
+    UserError on any difference.
+    """
+    from atod_sweep.export.schedule.verify import verify as check
+    from atod_sweep.export.student import model
+
+    path = Path(folder)
+    if not path.is_dir():
+        raise UserError(f"{folder}: no such folder; give an export, for example runs/quickstart/export/bundle")
+    if model.is_model(path):
+        from atod_sweep.training.loop.trainer import evaluate_student
+
+        return model.verify(path, evaluate_student)
+    return check(path, trust)

@@ -1,0 +1,289 @@
+"""Verbs that make or read runs. Heavy packages are imported when a verb needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from atod_sweep.api.ending import conclude, judge
+from atod_sweep.api.handle import Run
+from atod_sweep.sweep.record.progress import choose
+from atod_sweep.sweep.user_code import admit, command, started_from
+
+if TYPE_CHECKING:
+    from atod_sweep.config.search import Search
+    from atod_sweep.config.study import Study
+    from atod_sweep.config.train import Train
+    from atod_sweep.sweep.record.progress import Progress
+    from atod_sweep.sweep.studies.until_decided import Rule
+    from atod_sweep.training.loop.trainer import Result
+
+Callback = Callable[[dict[str, Any]], None]
+Backend = Literal["ray", "local"]
+Overrides = Mapping[str, Any]
+
+
+def run(
+    study: str | Path | Mapping[str, Any] | Study,
+    *,
+    overrides: Overrides | None = None,
+    seeds: int | None = None,
+    until_decided: bool | Rule = False,
+    out: str | Path = "runs",
+    name: str | None = None,
+    resume: bool = False,
+    extend: bool = False,
+    overwrite: bool = False,
+    backend: Backend | None = None,
+    concurrency: int | None = None,
+    address: str | None = None,
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+    max_retries: int = 1,
+    time_budget: float | None = None,
+    max_trials: int | None = None,
+    callback: Callback | None = None,
+    verbosity: int = 0,
+    show: Progress | None = None,
+) -> Run:
+    """Run an ablation study: train every arm at every factor level with every seed, record, report, export.
+
+    Args:
+        study: a file, the name of a shipped study (`"quickstart"`), a mapping as in such a file, or the record.
+        overrides: dotted keys of the trainer config -> values, for every trial.
+        seeds: number of seeds, in the place of the study's.
+        until_decided: add seeds until every hypothesis is decided; a `Rule` says how many at a time and at most.
+        out: folder that holds one subfolder per run.
+        name: of that subfolder; default: the study's name.
+        resume: go on with an interrupted run of the same definition.
+        extend: add arms or seeds to a finished run.
+        overwrite: move an existing run to `.trash` and start over.
+        backend: `"ray"` (the default), or `"local"`: the same trials without Ray, here or in `concurrency` processes.
+        concurrency: trials at a time; default: what the resources hold, one if local.
+        address: of a Ray cluster, for example `"auto"`; default: Ray on this machine.
+        storage: folder or URI through which nodes that do not see `out` give back their files.
+        tracking_uri: of MLflow; default: a sqlite file in `out`.
+        max_retries: further attempts at a trial whose failure may pass.
+        time_budget: seconds after which no trial starts.
+        max_trials: start at most this many trials.
+        callback: called with every event that `--json` prints, as a dictionary.
+        verbosity: below 0 warnings and failures only, above 0 also every trial and evaluation.
+        show: a display of your own, in the place of the console's.
+
+    Returns the run. `.ok` tells whether enough trials completed.
+    Raises UserError for bad input, before anything has run.
+    """
+    from atod_sweep.sweep.studies.run_study import run_study
+    from atod_sweep.sweep.studies.until_decided import Rule
+
+    show = show or choose(callback=callback, verbosity=verbosity)
+    admit(study)
+    rule = Rule() if until_decided is True else until_decided or None
+    with closing(show):
+        outcome = run_study(
+            study,
+            overrides=overrides,
+            out=Path(out).expanduser(),
+            name=name,
+            seeds=seeds,
+            until_decided=rule,
+            resume=resume,
+            extend=extend,
+            overwrite=overwrite,
+            backend=backend or "ray",
+            concurrency=concurrency,
+            address=address,
+            storage=storage,
+            tracking_uri=tracking_uri,
+            max_retries=max_retries,
+            time_budget=time_budget,
+            max_trials=max_trials,
+            show=show,
+            argv=command("run", study),
+            after=lambda folder: conclude(folder, show.note),
+            judge=judge,
+        )
+    return Run(outcome.run_dir, outcome)
+
+
+def search(
+    space: str | Path | Mapping[str, Any] | Search,
+    *,
+    overrides: Overrides | None = None,
+    configurations: int | None = None,
+    out: str | Path = "runs",
+    name: str | None = None,
+    resume: bool = False,
+    extend: bool = False,
+    overwrite: bool = False,
+    backend: Backend | None = None,
+    concurrency: int | None = None,
+    address: str | None = None,
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+    max_retries: int = 1,
+    time_budget: float | None = None,
+    max_trials: int | None = None,
+    callback: Callback | None = None,
+    verbosity: int = 0,
+    show: Progress | None = None,
+) -> Run:
+    """Search a space with Optuna, then confirm the best configurations on fresh seeds.
+
+    `space`: a file, the name of a shipped one (`"schedule"`), a mapping, or the record. `configurations`: how many, in
+    the place of the file's. `time_budget`: seconds after which nothing starts but the confirmation. The other
+    arguments, the value and the errors are those of `run`.
+    """
+    from atod_sweep.sweep.searches.run_search import run_search
+
+    show = show or choose(callback=callback, verbosity=verbosity)
+    admit(space)
+    with closing(show):
+        outcome = run_search(
+            space,
+            overrides=overrides,
+            out=Path(out).expanduser(),
+            name=name,
+            configurations=configurations,
+            resume=resume,
+            extend=extend,
+            overwrite=overwrite,
+            backend=backend or "ray",
+            concurrency=concurrency,
+            address=address,
+            storage=storage,
+            tracking_uri=tracking_uri,
+            max_retries=max_retries,
+            time_budget=time_budget,
+            max_trials=max_trials,
+            show=show,
+            argv=command("search", space),
+            after=lambda folder: conclude(folder, show.note),
+        )
+    return Run(outcome.run_dir, outcome)
+
+
+def resume(
+    run_dir: str | Path,
+    *,
+    backend: Backend | None = None,
+    concurrency: int | None = None,
+    address: str | None = None,
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+    max_retries: int = 1,
+    time_budget: float | None = None,
+    max_trials: int | None = None,
+    callback: Callback | None = None,
+    verbosity: int = 0,
+    show: Progress | None = None,
+) -> Run:
+    """Go on with an interrupted study or search, from what its folder holds.
+
+    `backend`, `concurrency`, `address`, `storage` and `tracking_uri` are those with which the run was started unless
+    they are given. Finished trials stay, running ones continue from their checkpoint. The other arguments, the value
+    and the errors are those of `run`.
+    """
+    from atod_sweep.sweep.resume import resume_run
+
+    show = show or choose(callback=callback, verbosity=verbosity)
+    admit(*started_from(Path(run_dir).expanduser()))
+    with closing(show):
+        outcome = resume_run(
+            Path(run_dir).expanduser(),
+            backend=backend,
+            concurrency=concurrency,
+            address=address,
+            storage=storage,
+            tracking_uri=tracking_uri,
+            max_retries=max_retries,
+            time_budget=time_budget,
+            max_trials=max_trials,
+            show=show,
+            argv=command("resume", run_dir),
+            after=lambda folder: conclude(folder, show.note),
+            judge=judge,
+        )
+    return Run(outcome.run_dir, outcome)
+
+
+def train(
+    config: str | Path | Mapping[str, Any] | Train,
+    *,
+    overrides: Overrides | None = None,
+    out: str | Path = "runs/train",
+    resume: bool = False,
+    schedule: str | Path | None = None,
+    callback: Callback | None = None,
+) -> Result:
+    """Train one student, without Ray and MLflow.
+
+    Args:
+        config: a file, a preset (`"presets/support_desk_compact"`), a mapping as in such a file, or the record.
+        overrides: dotted keys -> values, applied last.
+        out: folder for the config, metrics, checkpoints and the student.
+        resume: go on from the newest checkpoint in `out`.
+        schedule: an exported schedule or bundle to train with.
+        callback: called with the row of metrics of every evaluation, with `steps`, the number of optimiser steps,
+            beside it; with lines about models on their way as `{"event": "note", "text": …}`.
+
+    Returns the final metrics and total costs. Raises UserError for bad input.
+    """
+    from atod_sweep.config.files import load_train
+    from atod_sweep.config.train import Train
+    from atod_sweep.training.loop.recorded import train_into
+
+    admit(config)
+    tell = callback or (lambda event: None)
+    source = str(config) if isinstance(config, Path) else config
+    if isinstance(source, Train):
+        source = source.model_dump(mode="json")
+    if schedule is None:
+        resolved = load_train(source, overrides)
+    else:
+        from atod_sweep.export.schedule.schedule_file import load_train_with
+
+        resolved = load_train_with(Path(schedule), source, overrides or {})
+    return train_into(
+        Path(out).expanduser(),
+        resolved,
+        resume,
+        lambda line: tell({"event": "note", "text": line}),
+        lambda row: tell({**row, "steps": resolved.steps}),
+    )
+
+
+def report(
+    run_dir: str | Path, *, formats: Sequence[str] = ("html", "md"), out: str | Path | None = None
+) -> dict[str, Path]:
+    """Rebuild a run's report, tables and figures from its files alone; returns the documents by format.
+
+    `formats`: some of html, md, pdf (which needs Chromium). `out`: folder to write; default: the run's own. Needs
+    neither Ray nor a trainer. Raises UserError if the folder holds no run.
+    """
+    from atod_sweep.evidence.report.write import write
+    from atod_sweep.training import NUMERICS
+
+    return write(Path(run_dir), NUMERICS, formats, None if out is None else Path(out)).documents
+
+
+def compare(runs: Sequence[str | Path], *, claims: bool = False) -> str:
+    """Two runs side by side, as Markdown: how they were made, and what came out.
+
+    Of other numbers of runs, and with `claims`: every hypothesis with its effect, interval, n and verdict.
+    """
+    from atod_sweep.evidence.report.compare import text
+    from atod_sweep.training import NUMERICS
+
+    return "\n".join(text([Path(folder) for folder in runs], claims, NUMERICS))
+
+
+def sync(run_dir: str | Path, *, tracking_uri: str | None = None) -> int:
+    """Bring MLflow up to a run's ledger; returns the number of trials there. Raises UserError."""
+    from atod_sweep.sweep.mlflow.mirror import default_uri
+    from atod_sweep.sweep.mlflow.mirror import sync as catch_up
+
+    folder = Path(run_dir)
+    return catch_up(folder, tracking_uri or default_uri(folder.parent))

@@ -1,0 +1,49 @@
+"""A study or a search as someone gives it: a file, a shipped name, a mapping, or the record itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from atod_sweep.config import shipped
+from atod_sweep.config.base import Record, dump_yaml, validate
+from atod_sweep.config.files import load_study
+from atod_sweep.config.search import Search, load_search
+from atod_sweep.config.study import Study
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Given(Generic[R]):
+    """`record`, the YAML `text` that is kept in the run's folder, the `folder` in which relative names are looked up
+    (also for environments and custom functions), and `where` errors say that it came from."""
+
+    record: R
+    text: str
+    folder: Path
+    where: str
+
+
+def study(source: str | Path | Mapping[str, Any] | Study) -> Given[Study]:
+    """A study. Raises UserError."""
+    if isinstance(source, str | Path):
+        path = shipped.find(source, "studies")
+        return Given(load_study(path), path.read_text(encoding="utf-8"), path.parent, str(path))
+    record = source if isinstance(source, Study) else validate(Study, dict(source), "study")
+    return Given(record, _text(record), Path(), "study")
+
+
+def search(source: str | Path | Mapping[str, Any] | Search) -> Given[Search]:
+    """A search. Raises UserError."""
+    if isinstance(source, str | Path):
+        path = shipped.find(source, "search_spaces")
+        return Given(load_search(path), path.read_text(encoding="utf-8"), path.parent, str(path))
+    record = source if isinstance(source, Search) else validate(Search, {"name": "search", **source}, "search")
+    return Given(record, _text(record), Path(), "search")
+
+
+def _text(record: Record) -> str:
+    return dump_yaml(record.model_dump(mode="json", exclude_unset=True))

@@ -1,0 +1,121 @@
+"""Where a run stands: trials done, running and failed, the leading arm, the time left. `progress` shows it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from atod_sweep.sweep.trials.jobs import Row
+
+ENDED = ("COMPLETE", "PRUNED", "FAILED")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial under way: optimiser steps done and planned, and the run's metric at its last evaluation."""
+
+    trial: str
+    step: int = 0
+    steps: int = 0
+    value: float | None = None
+
+    @property
+    def share(self) -> float:
+        """What it has done of its steps, 0 to 1."""
+        return min(1.0, self.step / self.steps) if self.steps else 0.0
+
+    def __str__(self) -> str:
+        if not self.steps:
+            return f"{self.trial} starting"
+        value = "" if self.value is None else f" {self.value:.2f}"
+        return f"{self.trial} step {self.step}/{self.steps}{value}"
+
+
+class Scoreboard:
+    """Counts, the leading arm and the time left, from the rows of a run. `sign`: -1 if small values are good."""
+
+    def __init__(self, total: int, concurrency: int, metric: str, before: Mapping[str, Row], sign: float = 1) -> None:
+        self.total, self.metric = total, metric
+        self._sign = sign
+        self._concurrency = concurrency
+        self._rows = {trial: row for trial, row in before.items() if row["state"] in ("COMPLETE", "PRUNED")}
+        self._seconds: list[float] = []
+        self._began = time.monotonic()
+        self.running: dict[str, Running] = {}
+
+    def add(self, row: Row) -> None:
+        """Take in a trial's row."""
+        self._rows[row["trial"]] = row
+        if row["state"] in ENDED:
+            self._seconds.append(row["seconds"])
+            self.running.pop(row["trial"], None)
+        else:
+            self.running[row["trial"]] = Running(row["trial"])
+
+    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+        """Take in what a running trial reported; `steps`: optimiser steps of the whole trial."""
+        if trial in self.running:
+            values = [row[self.metric] for row in rows if self.metric in row]
+            before = self.running[trial]
+            self.running[trial] = Running(trial, rows[-1]["step"], steps, values[-1] if values else before.value)
+
+    def count(self, *states: str) -> int:
+        """Trials in these states."""
+        return sum(row["state"] in states for row in self._rows.values())
+
+    @property
+    def done(self) -> int:
+        """Trials that ended, well or badly."""
+        return self.count(*ENDED)
+
+    @property
+    def best(self) -> str:
+        """The arm (and level) with the best mean, ± half its 95 % t interval; empty before any result."""
+        scores: dict[str, list[float]] = {}
+        for row in self._rows.values():
+            if row["state"] == "COMPLETE" and row["role"] == "arm" and row.get("score") is not None:
+                label = " ".join([row["arm"], *row["levels"].values()])
+                scores.setdefault(label, []).append(row["score"])
+        if not scores:
+            return ""
+        name = max(scores, key=lambda arm: self._sign * statistics.fmean(scores[arm]))
+        values = scores[name]
+        half = _half_width(values) if len(values) > 1 else None
+        return f"{name} {statistics.fmean(values):.2f}" + (f" ± {half:.2f}" if half is not None else "")
+
+    @property
+    def seconds(self) -> float:
+        """Time since the trials of this process began."""
+        return time.monotonic() - self._began
+
+    @property
+    def share(self) -> float:
+        """Trials that are done, and of the running ones what they have done of their steps."""
+        return self.done + math.fsum(one.share for one in self.running.values())
+
+    @property
+    def seconds_left(self) -> float | None:
+        """From the mean time of a trial, what the running ones have done already taken off; None before one ended."""
+        if not self._seconds:
+            return None
+        left = (self.total - self.share) / self._concurrency
+        return max(0.0, left) * statistics.fmean(self._seconds)
+
+
+def _half_width(values: list[float]) -> float | None:
+    """None on a machine that can train but has no scipy."""
+    try:
+        from scipy.special import stdtrit
+    except ModuleNotFoundError:
+        return None
+    return float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def clock(seconds: float) -> str:
+    """`2:41`, `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,29 @@
+"""Go on with an interrupted run, whatever it is, from what its folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.errors import UserError
+from atod_sweep.records import ledger
+from atod_sweep.sweep.record.rundir import is_stillborn
+from atod_sweep.sweep.searches.run_search import resume_search
+from atod_sweep.sweep.session import Options, Outcome
+from atod_sweep.sweep.studies.run_study import resume_study
+
+
+def resume_run(run_dir: Path, **options: Any) -> Outcome:
+    """Finish the study or search in a folder; `options` are the fields of `Options`. UserError if there is none.
+
+    Where the run was started with another backend, cluster or store than the default, it goes on there, unless
+    `options` say otherwise.
+    """
+    row = ledger.fold(ledger.read(run_dir)).study
+    if row is None:
+        if (run_dir / ledger.NAME).is_file() or (run_dir.is_dir() and is_stillborn(run_dir)):
+            raise UserError(f"{run_dir}: its run stopped before it began; start it again: atod-sweep run STUDY.yaml")
+        raise UserError(f"{run_dir}: holds no ledger of a study; give the folder of a run, for example runs/quickstart")
+    finish = resume_search if "search" in row else resume_study
+    given = {name: value for name, value in options.items() if value is not None}
+    return finish(run_dir, row, Options(**{**row.get("started_with", {}), **given}))
