@@ -68,8 +68,8 @@ def export_model(
     folder = student.write(run, Path(out) if out else run / "export" / "model", save_standalone, at or None)
     if register is None:
         return ExportedModel(folder, None)
-    from atod_sweep.sweep.mlflow.mirror import default_uri
     from atod_sweep.sweep.mlflow.model_registry import register as enter
+    from atod_sweep.sweep.mlflow.stores import default_uri
 
     return ExportedModel(folder, str(enter(run, folder, register, tracking_uri or default_uri(run.parent))))
 

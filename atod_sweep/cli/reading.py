@@ -103,4 +103,5 @@ def sync(
     """Bring MLflow up to a run's ledger."""
     from atod_sweep import api
 
-    typer.echo(f"{api.sync(run_dir, tracking_uri=tracking_uri)} trials are in MLflow")
+    total = api.sync(run_dir, tracking_uri=tracking_uri, note=typer.echo)
+    typer.echo(f"{total} trials are in MLflow")

@@ -15,6 +15,7 @@ from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.searches import Searched
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
+from atod_sweep.records.metric_names import watched
 
 Record = dict[str, Any]
 
@@ -166,7 +167,7 @@ def curves(results: Results) -> list[Record]:
     rows: list[Record] = []
     for levels in results.conditions:
         for arm in results.arms:
-            x_E, y_SE = stacked(complete(results, arm, levels), results.study.metric.name, "eval")
+            x_E, y_SE = stacked(complete(results, arm, levels), watched(results.study.metric.name), "eval")
             for step, y_S in zip(x_E, y_SE.T, strict=True):
                 rows.append({"arm": arm, **levels, "step": int(step)} | _interval(t_interval(y_S)))
     return rows

@@ -9,7 +9,10 @@ from typing import Any
 from atod_sweep.config.base import content_hash
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
+from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.mlflow.mirror import Mirror
+from atod_sweep.sweep.mlflow.stores import check
+from atod_sweep.sweep.mlflow.sync import guarded
 
 
 def register(run_dir: Path, model: Path, name: str, uri: str) -> str:
@@ -20,7 +23,9 @@ def register(run_dir: Path, model: Path, name: str, uri: str) -> str:
     """
     record = json.loads((model / "provenance.json").read_text(encoding="utf-8"))
     history = ledger.fold(ledger.read(run_dir))
-    return _Registry(uri, run_dir, history.studies[0]).enter(model, name, record)
+    check(uri)
+    with guarded(uri, f"atod-sweep export {run_dir} --model --register {name!r}"):
+        return _Registry(uri, run_dir, history.studies[0], lambda line: None).enter(model, name, record)
 
 
 class _Registry(Mirror):
@@ -29,6 +34,7 @@ class _Registry(Mirror):
     def enter(self, folder: Path, name: str, record: dict[str, Any]) -> str:
         from mlflow import MlflowException
 
+        self.connect()
         run_id = self._trained_in(record["model"]["trial"])
         try:
             self._ensure_name(name)
@@ -51,8 +57,8 @@ class _Registry(Mirror):
                 if run.data.tags["atod.trial"] == trial:
                     return str(run.info.run_id)
         raise UserError(
-            f"--tracking-uri {self._uri!r}: holds no run of trial {trial}; bring it up to date: atod-sweep sync "
-            f"{self._run_dir}"
+            f"--tracking-uri {redacted(self.uri)!r}: holds no run of trial {trial}; bring it up to date: "
+            f"atod-sweep sync {self._run_dir}"
         )
 
     def _ensure_name(self, name: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import atod_sweep
 from atod_sweep.config.base import content_hash
 from atod_sweep.cores import cpu_cores
+from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.trials.jobs import Row
 
 _PACKAGES = ("atod-sweep", "torch", "transformers", "ray", "optuna", "mlflow", "numpy", "gymnasium")
@@ -26,7 +27,7 @@ def circumstances(definition: dict[str, Any], argv: Sequence[str]) -> Row:
     return {
         "definition": definition,
         "definition_hash": content_hash(definition),
-        "argv": list(argv),
+        "argv": [redacted(word) for word in argv],
         "versions": versions(),
         "numerics": NUMERICS,
         "git": git_revision(),

@@ -12,7 +12,8 @@ from atod_sweep.envs.contract import Split
 from atod_sweep.envs.pool import Pool
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.conversation import Conversation
-from atod_sweep.training.play.decoder import Decoder, decoder_for
+from atod_sweep.training.play.decoder import Decoder
+from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
 from atod_sweep.training.play.outcomes import Episodes, Limits, Table
 
@@ -77,6 +78,8 @@ class Player:
         while rows:
             self.conversation.encode_turns((observations[e], not table.current[e].ids) for e in rows)
             chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
+            if policy.reach is not None:
+                policy.check_reach(max(max(chunk.ids) for chunk in chunks))
             if decoder is None:
                 decoder, logits = self._begin(policy, [chunk.ids for chunk in chunks], table.pad)
             else:
@@ -109,7 +112,7 @@ class Player:
 
         Without CUDA graphs, of equal chunks, such as those of a group on one task, only one is computed.
         """
-        if self.cuda_graphs and policy.device.type == "cuda":
+        if self.cuda_graphs and policy.device.type == "cuda" and policy.decoding == "batch":
             decoder = self._graphed.get((policy, len(chunks)))
             if decoder is None:
                 decoder = self._graphed[policy, len(chunks)] = GraphedDecoder(policy, len(chunks), slots=128)

@@ -11,7 +11,7 @@ from atod_sweep.config.train import Pretrained
 from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.play import Transcript, prompt
 from atod_sweep.training.models.compact import MAX_POSITIONS
-from atod_sweep.training.models.policy import load_model, load_tokenizer
+from atod_sweep.training.models.load import load_model, load_tokenizer
 from atod_sweep.training.play.conversation import conversation_for
 
 

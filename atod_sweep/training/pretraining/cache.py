@@ -7,7 +7,6 @@ appears in the cache in one atomic rename: another process finds either nothing 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import uuid
@@ -30,7 +29,7 @@ from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.pretraining import pretrain
-from atod_sweep.training.runtime import keep_freed_memory, one_thread
+from atod_sweep.training.runtime import cache_dir, keep_freed_memory, one_thread
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,6 @@ class Models:
 
     teacher: ModelRef | None
     student: ModelRef
-
-
-def cache_dir() -> Path:
-    """`$ATOD_SWEEP_CACHE`, else `~/.cache/atod-sweep`."""
-    return Path(os.environ.get("ATOD_SWEEP_CACHE") or Path.home() / ".cache" / "atod-sweep").expanduser()
 
 
 def ensure(config: Train, note: Callable[[str], None] = lambda _: None) -> Models:

@@ -22,8 +22,8 @@ from atod_sweep.envs import registry as envs
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.results import load
 from atod_sweep.export.student import model
-from atod_sweep.sweep.mlflow.mirror import sync
 from atod_sweep.sweep.mlflow.model_registry import register
+from atod_sweep.sweep.mlflow.sync import sync
 from atod_sweep.training.loop.standalone import PLAIN_TEMPLATE, save_standalone
 from atod_sweep.training.loop.trainer import evaluate_student
 from atod_sweep.training.play.conversation import conversation_for

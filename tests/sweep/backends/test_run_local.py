@@ -357,7 +357,7 @@ def test_a_misspelt_metric_of_a_claim_ends_trials_at_their_first_evaluation(writ
 
 def test_a_report_that_fails_leaves_no_run_open_in_mlflow(write_study, go, monkeypatch):
     ends = []
-    monkeypatch.setattr(NoMlflow, "end", lambda self, status: ends.append(status))
+    monkeypatch.setattr(NoMlflow, "close", lambda self, status: ends.append(status))
 
     def broken(folder):
         raise OSError("no space")
