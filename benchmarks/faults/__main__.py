@@ -1,6 +1,7 @@
 """`python -m benchmarks.faults` causes every fault and writes benchmarks/faults.md.
 
-`--only WORD` causes those whose kind or name holds the word, and writes nothing. `--kills N M`: so many local and on Ray.
+`--only WORD` causes those whose kind or name holds the word, and writes nothing. `--kills N M`: so many on the local
+backend and on Ray.
 """
 
 from __future__ import annotations
@@ -52,20 +53,15 @@ def table(outcomes: list[Outcome], number_of_kills: int) -> str:
     lines = [
         "# Faults",
         "",
-        f"`python -m benchmarks.faults` on {platform.machine()}, Python {platform.python_version()}. Every fault is really "
-        "caused, in a process and a folder of its own.",
+        f"`python -m benchmarks.faults` on {platform.machine()}, Python {platform.python_version()}. "
+        "Every fault is really caused, in a process and a folder of its own.",
         "",
         "| kind | fault | expected | observed | |",
         "|---|---|---|---|---|",
     ]
     for one in outcomes:
-        cells = (
-            one.fault.kind,
-            one.fault.name,
-            one.fault.expected,
-            one.observed,
-            "survived" if one.survived else "**not**",
-        )
+        end = "survived" if one.survived else "**not**"
+        cells = (one.fault.kind, one.fault.name, one.fault.expected, one.observed, end)
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     lost = [one for one in outcomes if not one.survived]
     nothing = "nothing was lost" if not lost else f"not survived: {', '.join(one.fault.name for one in lost)}"
@@ -88,10 +84,8 @@ def main() -> None:
     for fault in wanted:
         outcomes.append(cause(fault))
         last = outcomes[-1]
-        print(
-            f"{'ok ' if last.survived else 'NOT'} {last.seconds:5.0f} s  {fault.kind}: {fault.name}: {last.observed}",
-            flush=True,
-        )
+        mark = "ok " if last.survived else "NOT"
+        print(f"{mark} {last.seconds:5.0f} s  {fault.kind}: {fault.name}: {last.observed}", flush=True)
     if not given.only:
         OUT.write_text(table(outcomes, sum(given.kills)), encoding="utf-8")
     sys.exit(0 if all(one.survived for one in outcomes) else 1)

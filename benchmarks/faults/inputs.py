@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,15 +46,15 @@ class TextReward(Base):
 class TooSuccessful(Base):
     def step(self, action): o, r, d, t, _ = super().step(action); return o, r, d, t, {"success": 7.0}
 class WordMetric(Base):
-    def step(self, action): o, r, d, t, _ = super().step(action); return o, r, d, t, {"success": 1.0, "metrics": {"room": "hall"}}
+    def step(self, action):
+        o, r, d, t, _ = super().step(action)
+        return o, r, d, t, {"success": 1.0, "metrics": {"room": "hall"}}
 class Exits(Base):
     def step(self, action): raise SystemExit(0)
 class Raises(Base):
     def __init__(self, horizon=3): raise RuntimeError("no licence")
 """
-NAMES = [line.split("(")[0].removeprefix("class ") for line in ENVIRONMENTS.splitlines() if line.startswith("class ")][
-    1:
-]
+NAMES = re.findall(r"^class (\w+)\(Base\)", ENVIRONMENTS, re.MULTILINE)
 FILES: dict[str, str | bytes] = {
     "nested 2,000 deep": "a: " + "[" * 2000 + "]" * 2000,
     "an alias of itself": "a: &a [*a]\n",

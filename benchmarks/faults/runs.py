@@ -408,7 +408,7 @@ def _many(place: Path) -> str:
     resumed = time.monotonic() - begun
     return (
         f"{took:.0f} s in all; {early / 0.4:.1f} ms a trial early, {late / 0.4:.1f} late; memory "
-        f"{seen[100][1]:.0f} to {seen[-1][1]:.0f} MB; report {reported:.1f} s; resume of the finished run {resumed:.1f} s"
+        f"{seen[100][1]:.0f} to {seen[-1][1]:.0f} MB; report {reported:.1f} s; resume of the whole {resumed:.1f} s"
     )
 
 

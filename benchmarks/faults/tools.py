@@ -51,7 +51,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: how it is caused and judged is in `cause`, which returns what was observed, or raises AssertionError."""
+    """One fault. `cause` causes and judges it: returns what was observed, or raises AssertionError."""
 
     kind: str
     name: str

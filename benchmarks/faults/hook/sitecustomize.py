@@ -1,8 +1,8 @@
 """Python runs this file at its start in every process of a fault's command, workers included.
 
-FAULT_AT=N: at the Nth file-system operation below FAULT_UNDER, in processes of the role FAULT_WHO (driver or worker), the
-process is killed (FAULT_HOW=kill), or the disk is full from then on (FAULT_HOW=full). FAULT_COUNT names a file to which the
-number of operations is appended, for planning.
+FAULT_AT=N: at the Nth file-system operation below FAULT_UNDER, in processes of the role FAULT_WHO (driver or worker),
+the process is killed (FAULT_HOW=kill), or the disk is full from then on (FAULT_HOW=full). FAULT_COUNT names a file to
+which the number of operations is appended, for planning.
 """
 
 import atexit
