@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import torch
 
 from atod_sweep.config.train import Pretrained
+from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.play import Transcript, prompt
 from atod_sweep.training.models import limits, vocabulary
 from atod_sweep.training.models.load import load_model, load_tokenizer
@@ -77,9 +77,7 @@ class Student:
         self.teacher = Speaker(teacher, action_tokens) if teacher else None
         self.temperature = temperature
 
-    def __call__(
-        self, game: gymnasium.Env[str, str], transcript: Transcript, observation: str
-    ) -> tuple[str, list[str]]:
+    def __call__(self, game: Checked, transcript: Transcript, observation: str) -> tuple[str, list[str]]:
         action = self.student.act(transcript, observation, self.temperature)
         own = self.student.logp(transcript, observation, action)
         told = [f"{prompt(transcript)}{action}   (log-prob {own:.2f})"]
