@@ -116,6 +116,16 @@ def top_k_with_tail(logp_NV: Tensor, index_NK: Tensor) -> Tensor:
     return torch.cat([logp_NV.gather(1, index_NK), tail_N1], 1)
 
 
+def with_rest(student_logp_NV: Tensor, teacher_logp_NC: Tensor) -> tuple[Tensor, Tensor]:
+    """Both over the teacher's C ids and, where the student has more, the rest as one: the teacher never says it."""
+    known = teacher_logp_NC.shape[1]
+    if student_logp_NV.shape[1] == known:
+        return student_logp_NV, teacher_logp_NC
+    rest_N1 = student_logp_NV[:, known:].logsumexp(1, keepdim=True)
+    never_N1 = torch.full_like(teacher_logp_NC[:, :1], FLOOR)
+    return torch.cat([student_logp_NV[:, :known], rest_N1], 1), torch.cat([teacher_logp_NC, never_N1], 1)
+
+
 # ---- estimators from sampled tokens of KL(p || p_ref), log-probs of tokens sampled from p ------------------------
 
 

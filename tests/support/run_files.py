@@ -27,18 +27,15 @@ def write_run(
     """A run of `arms`: name -> (overrides, scores); `factors`: factor -> level -> overrides, scored like the arm."""
     factors = factors or {}
     seeds = sorted(next(iter(arms.values()))[1])
-    row = study_row(
-        folder.name,
-        arms,
-        question="Which decay is best?",
-        controls=list(controls or {}),
-        factors={factor: list(levels) for factor, levels in factors.items()},
-        seeds=seeds,
+    usual: dict[str, Any] = {
+        "question": "Which decay is best?",
+        "controls": list(controls or {}),
+        "factors": {factor: list(levels) for factor, levels in factors.items()},
+        "seeds": seeds,
         # as in the first versions, and whatever the exported config is
-        models={"teacher": {"digest": "aaaa", "path": "/home/me/cache"}, "student": {"digest": "bbbb"}},
-        **study,
-    )
-    ledger = [row]
+        "models": {"teacher": {"digest": "aaaa", "path": "/home/me/cache"}, "student": {"digest": "bbbb"}},
+    }
+    ledger = [study_row(folder.name, arms, **{**usual, **study})]
     conditions: list[tuple[dict[str, str], dict[str, Any]]] = [({}, {})]
     for factor, levels in factors.items():
         conditions = [({**c, factor: name}, {**o, **extra}) for c, o in conditions for name, extra in levels.items()]

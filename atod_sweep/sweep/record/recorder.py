@@ -14,6 +14,7 @@ from atod_sweep.records import layout
 from atod_sweep.records.ledger import Ledger
 from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.metrics import append_metrics, read_metrics, rewind
+from atod_sweep.records.redaction import redacted
 from atod_sweep.records.score import score
 from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
@@ -68,7 +69,7 @@ class Recorder:
             "cost": attempt.cost,
             "seconds": attempt.seconds,
             "worker": attempt.worker,
-            "error": asdict(attempt.error) if attempt.error else None,
+            "error": {key: redacted(text) for key, text in asdict(attempt.error).items()} if attempt.error else None,
         }
         if not attempt.error:
             row["metrics"] = attempt.metrics

@@ -54,8 +54,9 @@ class InterpolatedMix(Mixed):
             student = divergences.tempered(view.logits_NV, signal.temperature)
         if signal.top_k is not None:
             student = divergences.top_k_with_tail(student, batch["teacher_index"])
+        student, teacher = divergences.with_rest(student, batch["teacher_full"])
         if isinstance(signal, ForwardKL):
-            return divergences.forward_kl(student, batch["teacher_full"])
+            return divergences.forward_kl(student, teacher)
         if isinstance(signal, JSD):
-            return divergences.jsd(student, batch["teacher_full"], signal.beta)
-        return divergences.reverse_kl(student, batch["teacher_full"])
+            return divergences.jsd(student, teacher, signal.beta)
+        return divergences.reverse_kl(student, teacher)
