@@ -22,7 +22,7 @@ from atod_sweep.evidence.analysis.comparisons import Best, against_reference, be
 from atod_sweep.evidence.analysis.curves import reach_teacher
 from atod_sweep.evidence.analysis.results import Results, Trial, load
 from atod_sweep.evidence.analysis.searches import Searched, searched
-from atod_sweep.evidence.analysis.text import count, duration, estimate, markdown_cell, number, plural
+from atod_sweep.evidence.analysis.text import count, duration, estimate, fence, markdown_cell, number, plural
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.figures import cost, curves, factors, forest, search, style, turns
 from atod_sweep.evidence.figures.style import Figure
@@ -316,6 +316,7 @@ def _render(template: str, context: dict[str, Any]) -> str:
     )
     environment.filters["data_uri"] = _data_uri
     environment.filters["md"] = markdown_cell
+    environment.filters["fence"] = fence
     return environment.get_template(template).render(context)
 
 
