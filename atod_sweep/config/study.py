@@ -13,12 +13,6 @@ from atod_sweep.records.metric_names import bounds, check_name, direction
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 CONTROLS = ("teacher", "opd", "rl", "fixed_mix")
 
-_HYPOTHESIS = re.compile(
-    r"^\s*(?P<arm>\S+)\s+(?P<relation>>=|>|=)\s+(?P<other>\S+)"
-    r"(?:\s+on\s+(?P<metric>\S+))?"
-    r"(?:\s+at\s+(?P<at>\S+=\S+?(?:\s*,\s*\S+=\S+?)*))?"
-    r"(?:\s+(?P<word>by|within)\s+(?P<margin>[0-9.eE+-]+))?\s*$"
-)
 _WORD = {">": "by", ">=": "within", "=": "within"}  # what the margin of each relation is called
 
 
@@ -58,15 +52,34 @@ class Hypothesis(Record):
             )
 
 
+def _parts(text: str) -> dict[str, str] | None:
+    """The parts of a sentence by name, read word by word; None if it is none."""
+    arm, relation, other, *words = [*text.split(), "", "", ""][: max(3, len(text.split()))]
+    if not other or relation not in _WORD:
+        return None
+    parts = {"arm": arm, "relation": relation, "other": other}
+    if words[:1] == ["on"] and len(words) > 1:
+        parts["metric"], words = words[1], words[2:]
+    if words[:1] == ["at"]:
+        end = next((i for i, word in enumerate(words) if word in ("by", "within")), len(words))
+        parts["at"], words = " ".join(words[1:end]), words[end:]
+        pairs = [pair.strip().partition("=") for pair in parts["at"].split(",")]
+        if not all(name and level and len(f"{name}{level}".split()) == 1 for name, _, level in pairs):
+            return None
+    if len(words) == 2 and words[0] in ("by", "within") and not set(words[1]) - set("0123456789.eE+-"):
+        parts["word"], parts["margin"], words = words[0], words[1], []
+    return None if words else parts
+
+
 def _parse_hypothesis(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    match = _HYPOTHESIS.match(value)
-    if match is None:
+    parts = _parts(value)
+    if parts is None:
         raise ValueError(
-            f"cannot read {value!r}; write for example 'cosine > linear on eval/success at horizon=long by 0.0'"
+            f"cannot read {value[:200]!r}; write for example 'cosine > linear on eval/success at horizon=long by 0.0' "
+            "(names hold no spaces)"
         )
-    parts = {k: v for k, v in match.groupdict().items() if v is not None}
     word, wanted = parts.pop("word", _WORD[parts["relation"]]), _WORD[parts["relation"]]
     if word != wanted:
         other = "'=' or '>='" if wanted == "by" else "'>'"

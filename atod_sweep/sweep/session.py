@@ -13,6 +13,7 @@ from typing import Any, Literal
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.train import model_key
+from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.ledger import History, Ledger
@@ -25,7 +26,7 @@ from atod_sweep.sweep.mlflow.background import Background
 from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror
 from atod_sweep.sweep.mlflow.stores import check, default_uri, is_installed
 from atod_sweep.sweep.models import ensure_models
-from atod_sweep.sweep.record import progress, provenance
+from atod_sweep.sweep.record import endings, progress, provenance
 from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.record.rundir import Extension, Intent, opened
@@ -224,6 +225,7 @@ class Session:
     def run(self, show: Progress, tracker: Background) -> bool:
         """Run what the source hands out; True if it was stopped from outside."""
         options, work = self.options, self.work
+        self.note = show.note
         source = work.source(self)
         self._board = Scoreboard(self.total, self.at_a_time, work.metric.name, self.history.trials, work.sign)
         show.begin(self._board)
@@ -290,11 +292,16 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
         check(options.tracking_uri)
     preflight.check(work.configs, work.resources, is_cluster=options.address is not None)
     show = options.show or progress.choose()
+    is_new = intent.overwrite or not (run_dir / ledger.NAME).exists()
     try:
+        if is_new and options.address is None:  # the nodes of a cluster may hold what this machine does not
+            for line in preflight.look(work.configs, show.doing):
+                show.note(line)
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
             session = Session(work, run_dir, writer, history, options)
             _announce(show, work, options)
-            _name_lost(show, history)
+            if lost := endings.lost(history):
+                show.note(lost)
             return _execute(session, history, show)
     finally:
         show.close()
@@ -334,16 +341,9 @@ def _outcome(session: Session, history: History, stopped: bool) -> Outcome:
     )
 
 
-def _name_lost(show: Progress, history: History) -> None:
-    """Trials that were under way when this run's process ended without a word: killed, or by a trial's own code."""
-    if lost := [trial for trial, row in history.trials.items() if row["state"] == "RUNNING"]:
-        text = f"under way when the last process was gone, and now tried again: {', '.join(lost)}"
-        show.note(text, event="lost", trials=lost)
-
-
 def _announce(show: Progress, work: Work, options: Options) -> None:
     width = at_a_time(work, options)
-    where = f"{width} at a time on {runner.cpu_cores()} CPUs"
+    where = f"{width} at a time on {cpu_cores()} CPUs"
     if options.backend == "local" and width == 1:
         where = "one at a time in a worker process" if _local_workers(work, options) else "in this process"
     elif options.address:

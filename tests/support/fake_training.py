@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from atod_sweep.envs.failures import EnvironmentFailed
 from atod_sweep.sweep.trials.jobs import Trainer
-from atod_sweep.training.failures import Diverged, EnvironmentFailed
+from atod_sweep.training.failures import Diverged
 
 FAKE = Trainer("fake_training:train", "fake_training:evaluate", "fake_training:ensure")
 

@@ -105,11 +105,16 @@ def _changes(results: Results) -> Table:
 def _search(results: Results, found: Searched, folder: Path) -> list[Section]:
     """What the search tried and chose, which parameters mattered, and the front of two objectives."""
     return [
-        Section("The search", _tried(found), [searches.optimism(found), searches.configurations(found)], []),
+        Section(
+            "The search",
+            f"{_tried(found)} {searches.quote(found)}".strip(),
+            [searches.optimism(found), searches.configurations(found)],
+            [],
+        ),
         Section(
             "Sensitivity",
             " ".join(dict.fromkeys(f"{f.warning}." for f in found.importances if f.warning)),
-            [],
+            searches.trends(found),
             _some(
                 *(search.importance(f, folder, f"importance_{i}") for i, f in enumerate(found.importances, start=1)),
                 search.slices(found, folder),

@@ -14,7 +14,7 @@ import jinja2
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.results import Results, load
 from atod_sweep.evidence.analysis.searches import searched
-from atod_sweep.evidence.analysis.text import markdown_cell, plural
+from atod_sweep.evidence.analysis.text import fence, markdown_cell, plural
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.figures import style
 from atod_sweep.evidence.figures.style import Figure
@@ -124,6 +124,7 @@ def _render(template: str, context: dict[str, Any]) -> str:
     )
     environment.filters["data_uri"] = _data_uri
     environment.filters["md"] = markdown_cell
+    environment.filters["fence"] = fence
     return environment.get_template(template).render(context)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from atod_sweep.evidence.analysis.results import load
 from atod_sweep.evidence.report.cautions import warnings
-from atod_sweep.evidence.stats.skewness import coverage_of_collapse, pooled_skewness
+from atod_sweep.evidence.stats.skewness import coverage_of_collapse, false_verdicts, pooled_skewness
 
 MakeRun = Callable[..., Path]
 COVERAGE = Path(__file__).parents[3] / "benchmarks" / "coverage.md"
@@ -106,6 +106,28 @@ def test_scores_that_lean_without_collapse(make_run: MakeRun) -> None:
     text = said(run)
     assert "Some seeds end far high of the others" in text
     assert re.search(r"interval from 10 seeds holds the truth (7|8)\d % of the time", text)
+
+
+def test_the_marks_figures_are_the_benchmarks() -> None:
+    """Exponential differences: the paired t test at its worst n, and the sequence with a look at every seed."""
+    (row, _) = re.findall(r"\| exponential \|(.*)\|", COVERAGE.read_text(encoding="utf-8"))
+    *once, _, every, _, _ = (float(cell) for cell in row.split("|"))
+    assert (max(once), every) == (false_verdicts(False), false_verdicts(True))
+
+
+LAWS_HELD = ("normal", "bounded", "tied", "1 in 20", "1 in 7", "half of")
+
+
+def test_verdicts_err_in_at_most_one_study_of_twenty_under_every_law_but_skewed_ones() -> None:
+    """The committed simulation: both plans of looks, verdicts, equivalences, and leads that collapses undo."""
+    text = COVERAGE.read_text(encoding="utf-8")
+    null, offset = text.split("## False verdicts")[1].split("## A lead that collapses undo")
+    rows = [line for line in null.splitlines() if line.startswith(tuple(f"| {law}" for law in LAWS_HELD))]
+    assert len(rows) == 8
+    assert all(float(cell) <= 5 for row in rows for cell in row.strip("|").split("|")[-4:])
+    unmarked = [line for line in offset.splitlines() if line.startswith(tuple(f"| {law}" for law in LAWS_HELD))]
+    assert len(unmarked) == 8
+    assert all(float(row.strip("|").split("|")[-1]) <= 5 for row in unmarked)
 
 
 def test_the_default_interval_covers_what_it_says_on_normal_and_bounded_runs() -> None:

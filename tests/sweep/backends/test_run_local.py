@@ -159,7 +159,7 @@ def test_a_resumed_run_names_the_trial_that_took_the_process_with_it(write_study
 
 def test_foreign_code_runs_in_a_worker_even_one_at_a_time(write_study, go):
     """Where a trial's death costs one attempt."""
-    env = {"env.id": "echo_env:Echo", "env.kwargs": {"fault": "die"}}
+    env = {"env.id": "odd_env:Told", "env.kwargs": {"fault": "die"}}
     outcome = go(write_study(arms={"die": env, "fine": {}}, seeds=1))
     assert (outcome.complete, outcome.failed) == (2, 0)
     assert [row["error"]["status"] for row in ledger.read(outcome.run_dir) if row.get("state") == "FAILED"] == [
