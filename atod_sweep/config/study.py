@@ -136,17 +136,19 @@ class Resources(Record):
     )
 
 
+# Nothing behind a name (`cosine:`) is the base as it is.
+Overrides = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
+
+
 class Study(Record):
     """An ablation study: arms x factor levels x seeds."""
 
     name: str = Field(description="Name of the run's folder: letters, digits, '_', '-', '.'.")
     question: str = Field(description="What the study asks, as one sentence.")
     base: str | dict[str, Any] = Field(description="Trainer config: 'presets/NAME', a YAML file, or an inline mapping.")
-    arms: dict[str, dict[str, Any]] = Field(
-        description="Arm name -> dotted overrides of the base config.", min_length=1
-    )
+    arms: dict[str, Overrides] = Field(description="Arm name -> dotted overrides of the base config.", min_length=1)
     reference: str | None = Field(None, description="Arm that the others are compared with; null: the first one.")
-    factors: dict[str, dict[str, dict[str, Any]]] = Field(
+    factors: dict[str, dict[str, Overrides]] = Field(
         default_factory=dict, description="Factor -> level -> dotted overrides; every arm runs at every level."
     )
     controls: list[Literal["teacher", "opd", "rl", "fixed_mix"]] = Field(
@@ -182,6 +184,8 @@ class Study(Record):
     @classmethod
     def _some_seeds(cls, seeds: int | list[int]) -> int | list[int]:
         values = range(seeds) if isinstance(seeds, int) else seeds
+        if len(values) > 0 and (max(values) >= 2**32 or len(values) > 100_000):
+            raise ValueError(f"a seed lies below 2^32, and a study has at most 100000 of them, got {seeds!r}")
         if len(values) == 0 or min(values) < 0:
             raise ValueError(f"a study needs at least one seed, none below 0, got {seeds!r}; use seeds: 3")
         if len(set(values)) != len(values):
