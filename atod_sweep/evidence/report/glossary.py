@@ -64,7 +64,11 @@ def _measure(results: Results) -> str:
         sets = results.task_sets(results.study.metric.name)
         many = f"{sets} fresh sets of {tasks // sets} tasks" if tasks and sets else "fresh task sets"
         return f"{meaning}, {many} that nothing was chosen by"
-    return meaning.replace("held-out tasks", f"{plural(tasks, 'held-out task')}") if tasks else meaning
+    if not tasks:
+        return meaning
+    base = flatten(results.study.latest["definition"]["base"])["evaluation.tasks"]
+    many = plural(tasks, "held-out task") if tasks == base else f"{tasks} or more held-out tasks"
+    return meaning.replace("held-out tasks", many)
 
 
 def changes(results: Results) -> dict[str, str]:

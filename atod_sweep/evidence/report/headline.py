@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from atod_sweep.evidence.analysis.claim_groups import NOT_AFTER_HOLM, beside, groups, is_firm, short_claim
 from atod_sweep.evidence.analysis.comparisons import Comparison, against_reference, best_arm, summaries
 from atod_sweep.evidence.analysis.results import Results, label
+from atod_sweep.evidence.analysis.searches import Searched
 from atod_sweep.evidence.analysis.text import estimate, limits, listing, number, plural
 from atod_sweep.evidence.analysis.verdict import Verdict
 
@@ -53,8 +54,12 @@ class Headline:
     groups: tuple[Rows, ...]
 
 
-def headline(results: Results, verdicts: Sequence[Verdict]) -> Headline:
-    """From the verdicts; without claims from all comparisons; without a second arm from its result."""
+def headline(results: Results, verdicts: Sequence[Verdict], found: Searched | None = None) -> Headline:
+    """From the verdicts; of a search its first choice; without claims from all comparisons, or an arm's result."""
+    if found and (q := found.quote):
+        worth = f"is {estimate(q.first_gain, 3, signed=True)} better than the reference"
+        fresh = plural(q.first_gain.n, "fresh seed")
+        return Headline("Found", f"{q.first}, fixed before any fresh seed had run, {worth} ({fresh}).", (), ())
     if not verdicts:
         lead, answer = _without_claims(results)
         return Headline(lead, answer, (), ())

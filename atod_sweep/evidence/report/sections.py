@@ -99,7 +99,7 @@ def sections(
 def _changes(results: Results) -> Table:
     """What the arms differ in, as the study defines them."""
     rows = [[Cell(arm), Cell(words)] for arm, words in changes(results).items()]
-    return Table("What each arm changes of the base config.", ["arm", "changes"], rows)
+    return Table("What each arm changes of the base config.", ["arm", "changes"], rows, words=True)
 
 
 def _search(results: Results, found: Searched, folder: Path) -> list[Section]:

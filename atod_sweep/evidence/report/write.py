@@ -69,7 +69,7 @@ def write(
         parts, hero = sections(results, verdicts, found, folder / "figures")
     context = {
         "study": results.study,
-        "headline": headline(results, verdicts),
+        "headline": headline(results, verdicts, found),
         "terms": terms(results),
         "warnings": warnings(results, numerics),
         "hero": hero,

@@ -1,5 +1,6 @@
 """One answer over all claims, verdicts counted, and what stands in a verdict's chip."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from claim_ledgers import write_claims
 
 from atod_sweep.evidence.analysis.claim_groups import groups, short_claim
 from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.searches import searched
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.report.glossary import changes, terms
 from atod_sweep.evidence.report.headline import Headline, headline
@@ -143,3 +145,12 @@ def test_words_that_a_stranger_meets_are_explained(make_run: MakeRun) -> None:
         "b": "distill_weight.end: as needed for the mean of a",
         "c": "the base config as it is",
     }
+
+
+def test_a_search_answers_with_the_choice_that_no_fresh_seed_had_a_hand_in(make_search: MakeRun) -> None:
+    results = load(make_search("search", 9))
+    found = headline(results, [], searched(results))
+    assert found.lead == "Found"
+    assert re.fullmatch(
+        r"c00\d, fixed before .* is \+0\.\d+ \[.*\] better than the reference \(5 fresh seeds\)\.", found.answer
+    )
