@@ -36,6 +36,13 @@ addEventListener("load", () => {
     broken: [...document.images].filter((i) => !i.naturalWidth).length,
     told: [...document.querySelectorAll(".scroll")].every(
       (box) => box.previousElementSibling.hidden === (box.scrollWidth - box.clientWidth < 2)),
+    overlaps: [...document.querySelectorAll("table.claims tr")].flatMap((row) => {
+      const words = [...row.cells].filter((cell) => cell.textContent && cell.offsetWidth);
+      const boxes = words.map((cell) => { const r = document.createRange(); r.selectNodeContents(cell);
+        return r.getBoundingClientRect(); });
+      return boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) =>
+        a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3));
+    }).length,
     arrow: getComputedStyle(button, "::after").content,
     picture: document.querySelector("figure img").getBoundingClientRect().bottom};
   document.body.setAttribute("data-seen", JSON.stringify(seen));
@@ -70,6 +77,7 @@ def test_no_errors_no_requests_and_tables_that_sort(report: Path, width: int) ->
     assert seen["sort"] == "descending"
     assert seen["width"] <= seen["window"]  # nothing sticks out to the side: wide tables scroll in their own box
     assert seen["told"]  # and say so
+    assert seen["overlaps"] == 0  # nothing of a claim's row lies over anything else
     assert "▼" in seen["arrow"]
 
 
