@@ -228,6 +228,7 @@ class Session:
     def run(self, show: Progress, tracker: Background) -> bool:
         """Run what the source hands out; True if it was stopped from outside."""
         options, work = self.options, self.work
+        self.note = show.note
         source = work.source(self)
         self._board = Scoreboard(self.total, self.at_a_time, work.metric.name, self.history.trials, work.sign)
         show.begin(self._board)

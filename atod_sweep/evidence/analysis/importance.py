@@ -125,6 +125,6 @@ def _distribution(branch: Branch) -> Any:
 
     domain = branch.domain
     if isinstance(domain, Choice):
-        return CategoricalDistribution(domain.values)
+        return CategoricalDistribution(domain.labels)
     assert not isinstance(domain, Fixed), branch.name
     return FloatDistribution(domain.low, domain.high, log=domain.log)

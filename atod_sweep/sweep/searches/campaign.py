@@ -13,6 +13,7 @@ from typing import Any
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.search import ASHA, Median, Search, dominates
+from atod_sweep.config.space import cuts
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
 from atod_sweep.records.ledger_rows import ConfigurationRow
@@ -55,7 +56,9 @@ class Campaign:
         self._asked, self._exhausted, self._confirming = 0, False, False
         self._running: set[str] = set()
         self._began = time.monotonic()
-        self._file = OptunaFile(session.run_dir, search, space)
+        for line in cuts(space.parameters):
+            session.note(f"parameters.{line}")
+        self._file = OptunaFile(session.run_dir, search, space, session.note)
         stopping = search.early_stopping
         self._rule = Rule(stopping, search.metric) if isinstance(stopping, Median | ASHA) else None
         self._limit = self._most_configurations()

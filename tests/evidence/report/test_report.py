@@ -23,15 +23,19 @@ VOID = {"meta", "img", "br", "hr", "input", "link"}
 
 
 class Balanced(HTMLParser):
-    """Fails on a tag that is closed in the wrong order, and collects sources and text."""
+    """Fails on a tag that is closed in the wrong order, and collects sources, links and places to link to."""
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
         self.sources: list[str] = []
+        self.links: list[str] = []
+        self.places: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.sources += [value or "" for name, value in attrs if name == "src"]
+        self.links += [value or "" for name, value in attrs if name == "href"]
+        self.places += [f"#{value}" for name, value in attrs if name == "id"]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -47,6 +51,8 @@ def check(run: Path) -> tuple[str, str]:
     page.feed(html)
     assert page.open == []
     assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+    assert set(page.links) <= set(page.places)
+    assert len(page.places) == len(set(page.places))
     for text in (re.sub(r"base64,[^\"]*", "", html), markdown):
         assert not re.search(r"\b(nan|None|inf)\b", text)
     pictures = re.findall(r"\]\((figures/[^)]+)\)", markdown)
@@ -61,7 +67,7 @@ def test_answers_come_before_tables(make_run: MakeRun) -> None:
         "quick", {"cosine": 0.66, "linear": 0.6}, reference="linear", hypotheses=[claim], t_dur=True, steps=20
     )
     html, markdown = check(run)
-    order = ["Does a cosine", "cosine > linear", "figures/differences.png", "## Arms", "## Cost", "## Appendix"]
+    order = ["Does a cosine", "cosine is", "figures/claims.png", "cosine > linear:", "## Arms", "## Appendix"]
     places = [markdown.index(part) for part in order]
     assert places == sorted(places)
     assert "cosine &gt; linear" in html

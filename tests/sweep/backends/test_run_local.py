@@ -115,6 +115,12 @@ def test_what_would_end_the_process_ends_the_trial(write_study, go, workers):
         assert error["message"].startswith(f"the trial's code raised {make()!r}, which ends a process")
 
 
+def test_what_no_file_takes_is_spelled_out(write_study, go):
+    outcome = go(write_study(arms={"fine": {}, "half": {"env.kwargs": {"fault": "half"}}}, seeds=1))
+    assert (outcome.complete, outcome.failed) == (1, 1)
+    assert outcome.failures[0]["error"]["message"] == r"half a character: \ud83d"
+
+
 def test_a_trial_cannot_swallow_ctrl_c(write_study, go, monkeypatch):
     import fake_training
 
