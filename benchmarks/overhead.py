@@ -30,6 +30,8 @@ from typing import Any
 
 import yaml
 
+from atod_sweep.cores import cpu_cores
+
 OUT = Path(__file__).parent / "overhead.md"
 CONCURRENCY = 2
 EVALUATIONS = 4
@@ -113,7 +115,7 @@ def marks(trials: int) -> list[int]:
 
 def measure(backend: str, trials: int, seconds: float) -> Measured:
     """Run one study of `trials` sleeping trials."""
-    from atod_sweep.records import ledger
+    from atod_sweep.records import layout, ledger
     from atod_sweep.sweep.studies.run_study import run_study
     from atod_sweep.sweep.trials.jobs import Trainer
     from atod_sweep.sweep.trials.limits import resident_gb
@@ -138,7 +140,7 @@ def measure(backend: str, trials: int, seconds: float) -> Measured:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "overhead.yaml"
         path.write_text(yaml.safe_dump(study))
-        watcher = threading.Thread(target=watch, args=(Path(folder) / "runs" / "overhead" / ledger.NAME,))
+        watcher = threading.Thread(target=watch, args=(Path(folder) / "runs" / "overhead" / layout.LEDGER,))
         watcher.start()
         began = time.time()
         trainer = Trainer(*(f"benchmarks.overhead:{name}" for name in ("train", "evaluate", "ensure")))
@@ -266,7 +268,7 @@ def text(found: list[Measured], runs: list[Ledger], load: str) -> str:
     lines = [
         "# What a study costs beside its training",
         "",
-        f"`python -m benchmarks.overhead` on {os.cpu_count()} cores, {CONCURRENCY} trials at a time. Trials sleep, so",
+        f"`python -m benchmarks.overhead` on {cpu_cores()} cores, {CONCURRENCY} trials at a time. Trials sleep, so",
         "they leave the processor to the driver; MLflow is sqlite beside the run. *Start* is all before the first",
         "trial (Ray, MLflow) and counts in nothing else; *total* is from there to the command's end, MLflow included.",
         f"Load average of the machine while this was measured: {load}.",

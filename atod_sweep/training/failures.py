@@ -1,4 +1,7 @@
-"""Ways in which a trial can end badly. Each has the status under which the ledger files it."""
+"""Ways in which a trial can end badly. Each has the status under which the ledger files it.
+
+Those of the environment are `envs.failures`.
+"""
 
 from atod_sweep.records.status import Status
 
@@ -25,18 +28,6 @@ class ReferenceFailed(TrialError):
     """The frozen initial student gave no usable probability for a token that the student sampled."""
 
     status = Status.REFERENCE_FAILED
-
-
-class EnvironmentFailed(TrialError):
-    """An environment raised, or returned something that is not a number where a reward belongs."""
-
-    status = Status.ENVIRONMENT_FAILED
-
-
-class EnvironmentTimeout(TrialError):
-    """An environment step took longer than `rollout.step_timeout`."""
-
-    status = Status.ENVIRONMENT_TIMEOUT
 
 
 class BadCheckpoint(TrialError):

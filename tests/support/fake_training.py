@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from atod_sweep.envs.failures import EnvironmentFailed
 from atod_sweep.sweep.trials.jobs import Trainer
-from atod_sweep.training.failures import Diverged, EnvironmentFailed
+from atod_sweep.training.failures import Diverged
 
 FAKE = Trainer("fake_training:train", "fake_training:evaluate", "fake_training:ensure")
 
@@ -102,6 +103,8 @@ def train(config, directory, report, resume=False):
             raise Diverged("loss is nan at step 3")
         if fault in ENDINGS:
             raise ENDINGS[fault]()
+        if fault == "half":
+            raise ValueError("half a character: \ud83d")
         if fault == "bug":
             raise KeyError("oops")
         if fault == "flaky" and not resume and step > every:

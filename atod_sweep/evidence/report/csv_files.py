@@ -144,7 +144,13 @@ def _search(found: Searched) -> dict[str, list[Record]]:
         for phase, found_points in points
         for p in found_points
     ]
-    return {"configurations": tried, "chosen": chosen, "importance": mattered, "front": best}
+    moved = [
+        {"objective": name, "parameter": t.parameter, "all_correlation": t.all.estimate, "all_n": t.all.n}
+        | {f"unseen_{key}": value for key, value in _interval(t.unseen).items()}
+        for name, records in zip(names, found.trends, strict=True)
+        for t in records
+    ]
+    return {"configurations": tried, "chosen": chosen, "importance": mattered, "trends": moved, "front": best}
 
 
 def _reaching(results: Results) -> list[Record]:

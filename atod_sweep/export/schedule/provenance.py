@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +12,11 @@ from atod_sweep.config.train import model_key
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.export.record import FORMAT
 from atod_sweep.export.schedule.best import BestSchedule
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
+from atod_sweep.records.ledger_rows import StudyRow
 
-FILE_NAME = "provenance.json"
 LICENCE = "MIT (schedule and generated code)"
 
 
@@ -25,7 +25,7 @@ def provenance(results: Results, best: BestSchedule, exported: ScheduleFile) -> 
     study, rival = results.study, best.runner_up
     latest = study.latest
     return {
-        "format": "atod-sweep/provenance/1",
+        "format": FORMAT,
         "study": study.name,
         "question": study.question,
         "verdicts": [{"claim": v.claim, "outcome": v.outcome, "sentence": v.sentence()} for v in judge(results)],
@@ -79,7 +79,7 @@ def portable(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", "./", "../")) else value
 
 
-def _models(latest: dict[str, Any], best: BestSchedule) -> dict[str, Any]:
+def _models(latest: StudyRow, best: BestSchedule) -> dict[str, Any]:
     """Those of the exported config; none where the ledger does not name them, for another setting's would be wrong.
 
     Ledgers of the first versions know the study's first pair alone.
@@ -99,8 +99,3 @@ def _start(results: Results, best: BestSchedule) -> float | None:
     name = results.study.metric.name
     found = [trial.start_metrics[name] for trial in best.trials if name in trial.start_metrics]
     return sum(found) / len(found) if found else None
-
-
-def digest(text: str) -> str:
-    """SHA-256 of a file's text."""
-    return hashlib.sha256(text.encode()).hexdigest()

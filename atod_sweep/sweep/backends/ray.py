@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from atod_sweep.config.study import Resources
+from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.backends import ray_cluster
@@ -86,11 +87,6 @@ def gpu_count() -> int:
     import torch
 
     return torch.cuda.device_count()
-
-
-def cpu_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # ---- Ray ----------------------------------------------------------------------------------------------------------

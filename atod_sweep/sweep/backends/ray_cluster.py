@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.study import Resources
+from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.backends import ray_internals
@@ -67,7 +68,7 @@ def own() -> Iterator[None]:
         with _environment(environment | {"RAY_TMPDIR": str(folder)}), quiet():
             try:
                 with ray_internals.on_loopback():
-                    _init(ray, "local", include_dashboard=False)
+                    _init(ray, "local", include_dashboard=False, num_cpus=cpu_cores())
                 yield
             finally:
                 ray.shutdown()

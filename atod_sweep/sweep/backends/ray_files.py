@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from atod_sweep.records import ledger
+from atod_sweep.records import layout
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.trials.jobs import Job
 
@@ -63,7 +63,7 @@ def place(job: Job, storage: str | None) -> Job:
 
     The caller removes the new one.
     """
-    if (Path(job.directory).parents[1] / ledger.NAME).is_file():
+    if (Path(job.directory).parents[1] / layout.LEDGER).is_file():
         return job
     if storage is None:
         raise NoSharedFolder(

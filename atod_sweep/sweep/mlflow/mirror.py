@@ -16,16 +16,15 @@ from urllib.request import url2pathname
 
 import yaml
 
+from atod_sweep.records import layout
+from atod_sweep.records.ledger_rows import StudyRow, TrialRow
+from atod_sweep.records.metrics import read_metrics
 from atod_sweep.records.redaction import redacted
-from atod_sweep.records.rows import read_rows
 from atod_sweep.sweep.mlflow import content
 from atod_sweep.sweep.mlflow.problems import Deleted, Gone
 from atod_sweep.sweep.mlflow.stores import connect, file_of
-from atod_sweep.sweep.record.recorder import METRICS
-from atod_sweep.sweep.trials.jobs import Row
 
 EXPERIMENT = "atod-sweep"
-DEFINITIONS = ("study.yaml", "search.yaml")  # a run folder holds one of them
 _STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAILED": "FAILED"}
 _PARAM_BATCH, _METRIC_BATCH = 100, 800  # MLflow's limits are 100, and 1000 for everything in a batch
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # files of our own, and many of them
@@ -39,7 +38,7 @@ class NoMirror:
     def begin(self) -> None:
         """Nothing to find."""
 
-    def trial(self, row: Row) -> None:
+    def trial(self, row: TrialRow) -> None:
         """Nothing to bring up to date."""
 
     def end(self, status: str) -> None:
@@ -52,7 +51,7 @@ class Mirror:
     Every method may raise whatever a store raises; after that, `begin` takes everything up anew.
     """
 
-    def __init__(self, uri: str, run_dir: Path, study: Row, say: Callable[[str], None]) -> None:
+    def __init__(self, uri: str, run_dir: Path, study: StudyRow, say: Callable[[str], None]) -> None:
         """MLflow is installed, and can use the address. `say` gets a line where something was repaired."""
         self.uri, self._run_dir, self._study, self._say = uri, run_dir, study, say
 
@@ -66,7 +65,7 @@ class Mirror:
         self._logged: dict[str, int] = {}
         self._client.update_run(self.parent, status="RUNNING")
         self._client.set_tag(self.parent, "definition_hash", self._study["definition_hash"])
-        for name in DEFINITIONS:
+        for name in layout.DEFINITIONS:
             if (self._run_dir / name).is_file():
                 self._client.log_artifact(self.parent, str(self._run_dir / name))
 
@@ -80,7 +79,7 @@ class Mirror:
         found = self._client.get_experiment_by_name(EXPERIMENT)
         if found is None:
             local = self._file is not None  # a server knows best where its artifacts go
-            folder = (self._run_dir.parent / "mlartifacts").resolve().as_uri() if local else None
+            folder = (self._run_dir.parent / layout.MLFLOW_ARTIFACTS).resolve().as_uri() if local else None
             return str(self._client.create_experiment(EXPERIMENT, artifact_location=folder))
         number, uri = found.experiment_id, redacted(self.uri)
         if found.lifecycle_stage != "active":
@@ -117,14 +116,14 @@ class Mirror:
 
     # -- bringing it up to date
 
-    def trial(self, row: Row) -> None:
+    def trial(self, row: TrialRow) -> None:
         """Bring a trial's run up to its ledger row and metrics file."""
         self._check_there()
         run = self._children.get(row["trial"])
         if run is not None and _is_current(run, row):
             return
-        folder = self._run_dir / "trials" / row["trial"]
-        points = list(content.points(read_rows(folder / METRICS)))
+        folder = layout.trial_folder(self._run_dir, row["trial"])
+        points = list(content.points(read_metrics(folder / layout.METRICS)))
         tags = content.grown(row, points[-1][0] if points else -1)
         is_new = run is None
         if run is None:
@@ -134,17 +133,17 @@ class Mirror:
             if run.info.status != "RUNNING":  # another attempt
                 self._client.update_run(run.info.run_id, status="RUNNING")
             return
-        self._keep(run, folder / METRICS)
+        self._keep(run, folder / layout.METRICS)
         self._client.set_terminated(run.info.run_id, _STATUS[row["state"]], int(row["time"] * 1000))
 
-    def _create(self, row: Row, tags: dict[str, str]) -> Any:
+    def _create(self, row: TrialRow, tags: dict[str, str]) -> Any:
         tags = {**content.born(row, self.parent, self._study), **tags}
         run = self._client.create_run(self._experiment, int(row["time"] * 1000), tags, run_name=row["trial"])
         self._children[row["trial"]] = run
         return run
 
     def _log(
-        self, run: Any, row: Row, folder: Path, points: list[tuple[int, dict[str, float]]], tags: dict[str, str]
+        self, run: Any, row: TrialRow, folder: Path, points: list[tuple[int, dict[str, float]]], tags: dict[str, str]
     ) -> None:
         """Config, new metrics and state. The state comes last: it says which step's metrics are there."""
         from mlflow.entities import Metric, Param, RunTag
@@ -153,9 +152,9 @@ class Mirror:
         done = self._logged.get(trial, _last_logged(run, row))
         params: list[Any] = []
         if done is None:
-            config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), _LOADER)
+            config = yaml.load((folder / layout.CONFIG).read_text(encoding="utf-8"), _LOADER)
             params = [Param(key, value) for key, value in content.params(config).items()]
-            self._keep(run, folder / "config.yaml")
+            self._keep(run, folder / layout.CONFIG)
         metrics: list[Any] = []
         for step, values in points:
             if done is None or step > done:
@@ -189,10 +188,10 @@ class Mirror:
     def end(self, status: str) -> None:
         """Close the parent run; the report and the ledger become its artifacts."""
         self._check_there()
-        for name in ("ledger.jsonl", "report.html", "report.md", "best_schedule.yaml"):
+        for name in (layout.LEDGER, layout.REPORT_HTML, layout.REPORT_MD, layout.BEST_SCHEDULE):
             if (self._run_dir / name).is_file():
                 self._client.log_artifact(self.parent, str(self._run_dir / name))
-        for name in ("figures", "tables"):
+        for name in (layout.FIGURES, layout.TABLES):
             if (self._run_dir / name).is_dir():
                 self._client.log_artifacts(self.parent, str(self._run_dir / name), name)
         self._client.set_terminated(self.parent, status)
@@ -203,7 +202,7 @@ def _batches(items: list[Any], size: int) -> list[list[Any]]:
     return [items[start : start + size] for start in range(0, len(items) or 1, size)]
 
 
-def _last_logged(run: Any, row: Row) -> int | None:
+def _last_logged(run: Any, row: TrialRow) -> int | None:
     """The last step whose metrics are in MLflow; None if nothing is for sure: the run is new, or was cut off when it
     was made for a trial that had ended."""
     tags, is_closed = run.data.tags, run.info.status in ("FINISHED", "KILLED", "FAILED")
@@ -211,7 +210,7 @@ def _last_logged(run: Any, row: Row) -> int | None:
     return None if cut_off or "atod.step" not in tags else int(tags["atod.step"])
 
 
-def _is_current(run: Any, row: Row) -> bool:
+def _is_current(run: Any, row: TrialRow) -> bool:
     """True if the run was closed for this very row: closing is the last thing that happens to it."""
     tags = run.data.tags
     same = tags.get("state") == row["state"] and tags.get("attempt") == str(row["attempt"])

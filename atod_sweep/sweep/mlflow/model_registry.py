@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,12 @@ class _Registry(Mirror):
                 if version.source == source:
                     return str(version.version)
             version = self._client.create_model_version(
-                name, source, run_id, tags=_tags(record), description=_description(record), await_creation_for=None
+                name,
+                source,
+                run_id,
+                tags=_tags(folder, record),
+                description=_description(record),
+                await_creation_for=None,
             )
         except MlflowException as error:
             raise UserError(f"--register {name!r}: MLflow says: {' '.join(str(error).split())[:300]}") from None
@@ -77,10 +83,11 @@ class _Registry(Mirror):
         return f"{self._client.get_run(run_id).info.artifact_uri}/{path}"
 
 
-def _tags(record: dict[str, Any]) -> dict[str, str]:
+def _tags(folder: Path, record: dict[str, Any]) -> dict[str, str]:
     model = record["model"]
     found = {key: record[key] for key in ("study", "arm", "git")}
     found |= {"metric": record["metric"]["name"], **{key: model[key] for key in ("seed", "score", "trial")}}
+    found["sha256"] = hashlib.sha256((folder / "manifest.sha256").read_bytes()).hexdigest()  # as the export printed it
     return {key: str(value) for key, value in found.items()}
 
 

@@ -21,6 +21,7 @@ from filelock import FileLock
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.train import CompactStudent, CompactTeacher, Env, Pretrained, Train
 from atod_sweep.envs import registry as envs
+from atod_sweep.envs.checked import Checked
 from atod_sweep.errors import UserError
 from atod_sweep.training import NUMERICS
 from atod_sweep.training.models import compact
@@ -93,13 +94,13 @@ def _build(
 ) -> None:
     started = time.perf_counter()
     keep_freed_memory()
-    sample = envs.make(env)
+    sample = Checked(env)
     if not hasattr(sample.unwrapped, "vocabulary"):
         raise UserError(
             f"{role}.kind: a compact {role} needs the words of the environment, and {env.id!r} has no vocabulary(); "
             "add that method, or use kind: pretrained"
         )
-    tokenizer = compact.make_tokenizer(sample.unwrapped.vocabulary())
+    tokenizer = compact.make_tokenizer(sample.vocabulary())
     conversation = conversation_for(tokenizer, chat_template=True, stop_strings=[])
     policy = Policy(compact.make_model(model, tokenizer, model.recipe.seed))
     limits = Limits(config.rollout.max_action_tokens, compact.MAX_POSITIONS)

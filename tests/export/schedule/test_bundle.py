@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ledger_files import read_ledger, write_ledger
 
 from atod_sweep.config.base import load_yaml
 from atod_sweep.config.train import Train, model_key
 from atod_sweep.errors import UserError
+from atod_sweep.export import manifest
 from atod_sweep.export.schedule import bundle
 from atod_sweep.export.schedule.verify import verify
 
@@ -56,10 +58,11 @@ def measured(make_run: MakeRun, tmp_path: Path) -> Path:
 
 def test_files_and_verify(written: Path) -> None:
     names = {"schedule.yaml", "schedule.json", "schedule.csv", "schedule.py", "provenance.json", "README.md"}
-    assert {path.name for path in written.iterdir()} == names
+    assert {path.name for path in written.iterdir()} == {*names, "manifest.sha256"}
     assert verify(written) == [
         "6 files are what schedule.yaml and provenance.json give",
         "schedule.json, schedule.csv and schedule.py agree with the trainer at 12 steps x 4 turns to 1e-12",
+        f"sha256 {manifest.digest_of(written)}: the same as the export said, if nobody exchanged it",
     ]
 
 
@@ -102,11 +105,10 @@ def test_provenance_names_the_models_of_the_exported_config_or_none(
 ) -> None:
     run = make_run({"cosine": (COSINE, {0: 0.6})})
     config = Train.model_validate(load_yaml(run / "trials" / "cosine-s0" / "config.yaml")).model_dump(mode="json")
-    study, *trials = (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
+    study, *trials = read_ledger(run)
     key = model_key(config) if known else "of an older config"
     pairs = {"another": {"teacher": {"digest": "aaaa"}}, key: {"teacher": {"digest": "cccc"}, "student": None}}
-    lines = [json.dumps(json.loads(study) | {"pairs": pairs}), *trials]
-    (run / "ledger.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_ledger(run, [{**study, "pairs": pairs}, *trials])
     written = bundle.write(run, tmp_path / "bundle")
     assert json.loads((written / "provenance.json").read_text("utf-8"))["models"] == want
 
