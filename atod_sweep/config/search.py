@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from atod_sweep.config.base import Record, load_yaml, validate
+from atod_sweep.config.names import check_plain
 from atod_sweep.config.space import Constraint, Parameter, parse_constraint, parse_parameters
-from atod_sweep.config.study import NAME, Metric, Resources
+from atod_sweep.config.study import Metric, Resources
 from atod_sweep.errors import UserError
 from atod_sweep.records.metric_names import check_name
 
@@ -157,9 +158,7 @@ class Search(Record):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
-        if not NAME.match(name):
-            raise ValueError(f"{name!r} cannot name a folder; use letters, digits, '_', '-' and '.'")
-        return name
+        return check_plain(name, "cannot name a folder")
 
     @property
     def objectives(self) -> list[Objective]:
