@@ -86,7 +86,7 @@ class Ours:
             sampling=torch_generator(0, "sampling", accelerator.device),
             score_tokens=SCORING_TOKENS if device == "cpu" else 16 * SCORING_TOKENS,
         )
-        self.algorithm = InterpolatedMix(config, objective, frozen, reference=None)
+        self.algorithm = InterpolatedMix(config, frozen, reference=None)
         optimiser = torch.optim.AdamW(student.parameters(), lr=workload.LR, weight_decay=0.0, fused=True)
         policy, optimiser = accelerator.prepare(student, optimiser)
         self.updater = Updater(accelerator, policy, optimiser, config, numpy_generator(0, "order"))

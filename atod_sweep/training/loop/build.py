@@ -5,25 +5,19 @@ from __future__ import annotations
 import copy
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from atod_sweep.config.objective import DPO as DPOConfig
-from atod_sweep.config.objective import SFT as SFTConfig
-from atod_sweep.config.objective import SPIN as SPINConfig
-from atod_sweep.config.objective import Hybrid, Interpolated
 from atod_sweep.config.train import Pretrained, Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.pool import Pool, open_batch
 from atod_sweep.errors import UserError
-from atod_sweep.training.algorithms.baselines import DPO, SFT, SPIN
-from atod_sweep.training.algorithms.hybrid import HybridMix
-from atod_sweep.training.algorithms.interpolated import InterpolatedMix
+from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
-from atod_sweep.training.algorithms.stage import Algorithm, Stage
+from atod_sweep.training.algorithms.stage import Needs, Stage
 from atod_sweep.training.loop.trial import Run
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models.policy import Policy, checkpoint_activations, load_model, load_tokenizer
@@ -46,12 +40,14 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     refs = models.ensure(config)
     source = config.student if isinstance(config.student, Pretrained) else Pretrained(path=refs.student.path)
     tokenizer = load_tokenizer(source.path, source.gguf_file)
-    policy = _student(config, source).to(accelerator.device).train()
+    algorithm_of = ALGORITHMS[config.objective.kind]
+    needs = algorithm_of.needs(config)
+    policy = _student(config, source, needs).to(accelerator.device).train()
     dtype = frozen_dtype(config.runtime.teacher_dtype, accelerator.device)
     episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
     player = _player(config, tokenizer, source, policy.model, _batch(config, episodes))
-    teacher, teacher_player = _teacher(config, refs, tokenizer, player, dtype, accelerator.device)
-    algorithm = _algorithm(config, teacher, _reference(config, policy, dtype))
+    teacher, teacher_player = _teacher(config, refs, tokenizer, player, dtype, accelerator.device, needs)
+    algorithm = algorithm_of(config, teacher, _reference(needs, policy, dtype))
     rank = accelerator.process_index
     stage = Stage(
         config=config,
@@ -138,17 +134,22 @@ def _player(config: Train, tokenizer: Any, source: Pretrained, model: Any, batch
     return Player(batch, conversation, limits, config.runtime.cuda_graphs)
 
 
-def _student(config: Train, source: Pretrained) -> Policy:
+def _student(config: Train, source: Pretrained, needs: Needs) -> Policy:
     set_seed(config.seed)  # only LoRA's initialisation draws from the global generators
     model = load_model(source)
     if config.runtime.gradient_checkpointing:
         checkpoint_activations(model)
-    objective = config.objective
-    return Policy(model, value_head=isinstance(objective, Interpolated) and objective.advantage.kind == "gae")
+    return Policy(model, value_head=needs.value_head)
 
 
 def _teacher(
-    config: Train, refs: models.Models, tokenizer: Any, player: Player, dtype: torch.dtype, device: torch.device
+    config: Train,
+    refs: models.Models,
+    tokenizer: Any,
+    player: Player,
+    dtype: torch.dtype,
+    device: torch.device,
+    needs: Needs,
 ) -> tuple[Policy | None, Player | None]:
     """The frozen teacher and, for objectives that let it play, its player. Raises UserError on other vocabularies."""
     if refs.teacher is None:
@@ -156,7 +157,7 @@ def _teacher(
     source = config.teacher if isinstance(config.teacher, Pretrained) else Pretrained(path=refs.teacher.path)
     teacher_tokenizer = load_tokenizer(source.path, source.gguf_file)
     same_vocabulary = teacher_tokenizer.get_vocab() == tokenizer.get_vocab()
-    if not same_vocabulary and not isinstance(config.objective, SFTConfig):
+    if not same_vocabulary and needs.shared_vocabulary:
         raise UserError(
             f"teacher.path: {source.path!r} has another vocabulary ({len(teacher_tokenizer)} tokens, the student "
             f"{len(tokenizer)}), so their token probabilities cannot be compared; use a teacher of the same family, or "
@@ -169,17 +170,17 @@ def _teacher(
     return teacher, _player(config, teacher_tokenizer, source, model, player.batch)
 
 
-def _reference(config: Train, policy: Policy, dtype: torch.dtype) -> Policy | None:
+def _reference(needs: Needs, policy: Policy, dtype: torch.dtype) -> Policy | None:
     """The initial student, for the objectives that compare with it."""
-    match config.objective:
-        case SPINConfig():  # its reference also plays and is renewed from the student, so it stays in its precision
-            return _frozen(policy, torch.float32)
-        case DPOConfig():
-            return _frozen(policy, dtype)
-        case Interpolated() | Hybrid() as objective if objective.kl_penalty.kind != "none":
-            return _frozen(policy, dtype)
-        case _:
+    match needs.reference:
+        case "none":
             return None
+        case "frozen":
+            return _frozen(policy, dtype)
+        case "renewed":  # it also plays and is renewed from the student, so it stays in its precision
+            return _frozen(policy, torch.float32)
+        case _:
+            assert_never(needs.reference)
 
 
 def _frozen(policy: Policy, dtype: torch.dtype) -> Policy:
@@ -201,19 +202,3 @@ def _optimiser(config: Train, policy: Policy) -> torch.optim.Optimizer:
         weight_decay=config.optimiser.weight_decay,
         fused=True,
     )
-
-
-def _algorithm(config: Train, teacher: Policy | None, reference: Policy | None) -> Algorithm:
-    match config.objective:
-        case Interpolated() as objective:
-            return InterpolatedMix(config, objective, teacher, reference)
-        case Hybrid() as objective:
-            return HybridMix(config, objective, teacher, reference)
-        case SFTConfig():
-            return SFT()
-        case SPINConfig() as objective:
-            assert reference is not None
-            return SPIN(config, objective, reference)
-        case DPOConfig() as objective:
-            assert reference is not None
-            return DPO(config, objective, reference)

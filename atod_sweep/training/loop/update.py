@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from atod_sweep.config.train import Train
-from atod_sweep.objective.divergences import tempered
+from atod_sweep.objective.distributions import tempered
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged
 from atod_sweep.training.models.policy import Output
