@@ -19,7 +19,7 @@ import numpy as np
 from atod_sweep.evidence.stats.aggregate import IQM, MEAN, Statistic
 from atod_sweep.evidence.stats.bootstrap import bca, draw, linearised, percentile, studentised
 from atod_sweep.evidence.stats.intervals import Array, Interval, t_interval
-from atod_sweep.evidence.stats.sequential import confidence_sequence
+from atod_sweep.evidence.stats.procedures import SEQUENCE
 
 SEEDS = (3, 5, 10, 20)
 REPS = 1000
@@ -100,7 +100,7 @@ def intervals(scores_ST: Array, statistic: Statistic, rng: np.random.Generator) 
     if statistic is MEAN:
         values_S = scores_ST[:, 0]
         found["t"], found["t, 90 %"] = t_interval(values_S), t_interval(values_S, 0.9)
-        found["sequence"] = confidence_sequence(values_S)
+        found["sequence"] = SEQUENCE.interval(values_S)
     else:
         found["linearised t"] = linearised(scores_ST, statistic)
     return found

@@ -71,7 +71,7 @@ def ensure(config: Any, note: Any = None) -> Models:
     return Models(None, Ref("/none"))
 
 
-def evaluate(config: Any, path: str) -> dict[str, float]:
+def evaluate(config: Any, path: str, role: str) -> dict[str, float]:
     """Not called: the study has no teacher trial."""
     return {"eval/success": 0.0}
 

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from atod_sweep.errors import UserError
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """Where an exported student lies, and its version in the model registry if it was entered there."""
+
+    folder: Path
+    version: str | None
 
 
 def export_schedule(
@@ -46,8 +55,8 @@ def export_model(
     at: Mapping[str, str] | None = None,
     register: str | None = None,
     tracking_uri: str | None = None,
-) -> Path:
-    """Write the best arm's student as a plain Hugging Face directory; returns it.
+) -> ExportedModel:
+    """Write the best arm's student as a plain Hugging Face directory.
 
     `out`: default `RUN/export/model`. `register`: name in MLflow's model registry under which it is entered, too.
     Raises UserError where there is no best arm, or its student is gone.
@@ -57,12 +66,12 @@ def export_model(
 
     run = Path(run_dir)
     folder = student.write(run, Path(out) if out else run / "export" / "model", save_standalone, at or None)
-    if register is not None:
-        from atod_sweep.sweep.mlflow.mirror import default_uri
-        from atod_sweep.sweep.mlflow.model_registry import register as enter
+    if register is None:
+        return ExportedModel(folder, None)
+    from atod_sweep.sweep.mlflow.mirror import default_uri
+    from atod_sweep.sweep.mlflow.model_registry import register as enter
 
-        enter(run, folder, register, tracking_uri or default_uri(run.parent))
-    return folder
+    return ExportedModel(folder, str(enter(run, folder, register, tracking_uri or default_uri(run.parent))))
 
 
 def verify(folder: str | Path, *, trust: bool = False) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from atod_sweep.api.ending import conclude, judge
 from atod_sweep.api.handle import Run
 from atod_sweep.sweep.record.progress import choose
+from atod_sweep.sweep.user_code import admit, command, started_from
 
 if TYPE_CHECKING:
     from atod_sweep.config.search import Search
@@ -78,6 +79,7 @@ def run(
     from atod_sweep.sweep.studies.until_decided import Rule
 
     show = show or choose(callback=callback, verbosity=verbosity)
+    admit(study)
     rule = Rule() if until_decided is True else until_decided or None
     with closing(show):
         outcome = run_study(
@@ -99,6 +101,7 @@ def run(
             time_budget=time_budget,
             max_trials=max_trials,
             show=show,
+            argv=command("run", study),
             after=lambda folder: conclude(folder, show.note),
             judge=judge,
         )
@@ -136,6 +139,7 @@ def search(
     from atod_sweep.sweep.searches.run_search import run_search
 
     show = show or choose(callback=callback, verbosity=verbosity)
+    admit(space)
     with closing(show):
         outcome = run_search(
             space,
@@ -155,6 +159,7 @@ def search(
             time_budget=time_budget,
             max_trials=max_trials,
             show=show,
+            argv=command("search", space),
             after=lambda folder: conclude(folder, show.note),
         )
     return Run(outcome.run_dir, outcome)
@@ -184,6 +189,7 @@ def resume(
     from atod_sweep.sweep.resume import resume_run
 
     show = show or choose(callback=callback, verbosity=verbosity)
+    admit(*started_from(Path(run_dir).expanduser()))
     with closing(show):
         outcome = resume_run(
             Path(run_dir).expanduser(),
@@ -196,6 +202,7 @@ def resume(
             time_budget=time_budget,
             max_trials=max_trials,
             show=show,
+            argv=command("resume", run_dir),
             after=lambda folder: conclude(folder, show.note),
             judge=judge,
         )
@@ -219,8 +226,8 @@ def train(
         out: folder for the config, metrics, checkpoints and the student.
         resume: go on from the newest checkpoint in `out`.
         schedule: an exported schedule or bundle to train with.
-        callback: called with the last row of metrics of every evaluation; with lines about models on their way as
-            `{"event": "note", "text": …}`.
+        callback: called with the row of metrics of every evaluation, with `steps`, the number of optimiser steps,
+            beside it; with lines about models on their way as `{"event": "note", "text": …}`.
 
     Returns the final metrics and total costs. Raises UserError for bad input.
     """
@@ -228,6 +235,7 @@ def train(
     from atod_sweep.config.train import Train
     from atod_sweep.training.loop.recorded import train_into
 
+    admit(config)
     tell = callback or (lambda event: None)
     source = str(config) if isinstance(config, Path) else config
     if isinstance(source, Train):
@@ -239,7 +247,11 @@ def train(
 
         resolved = load_train_with(Path(schedule), source, overrides or {})
     return train_into(
-        Path(out).expanduser(), resolved, resume, lambda line: tell({"event": "note", "text": line}), tell
+        Path(out).expanduser(),
+        resolved,
+        resume,
+        lambda line: tell({"event": "note", "text": line}),
+        lambda row: tell({**row, "steps": resolved.steps}),
     )
 
 

@@ -238,10 +238,13 @@ def parse_assignments(words: list[str]) -> dict[str, Any]:
 # ---- validation ---------------------------------------------------------------------------------------------------
 
 
-def validate(model: type[M], data: Any, where: str) -> M:
-    """Build `model` from plain data; the first problem becomes a one-line UserError that starts with `where`."""
+def validate(model: type[M], data: Any, where: str, context: dict[str, Any] | None = None) -> M:
+    """Build `model` from plain data; the first problem becomes a one-line UserError that starts with `where`.
+
+    `context` is passed on to the validators.
+    """
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context)
     except ValidationError as error:
         raise UserError(f"{where}: {_describe(model, data, error)}") from None
 

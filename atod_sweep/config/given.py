@@ -46,4 +46,4 @@ def search(source: str | Path | Mapping[str, Any] | Search) -> Given[Search]:
 
 
 def _text(record: Record) -> str:
-    return dump_yaml(record.model_dump(mode="json", exclude_defaults=True))
+    return dump_yaml(record.model_dump(mode="json", exclude_unset=True))

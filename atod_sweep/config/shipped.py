@@ -7,10 +7,13 @@ them inside the package; a clone and an editable install read the folders themse
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from atod_sweep.config.base import parse_yaml
 from atod_sweep.errors import UserError
 
 Kind = Literal["studies", "search_spaces"]
@@ -52,3 +55,24 @@ def find(given: str | Path, kind: Kind) -> Path:
 def _hint(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"shipped: {', '.join(known)}"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A shipped file: its name, what it asks, and how long it took where it was measured ("" if it was not)."""
+
+    name: str
+    question: str
+    measured: str
+
+
+def listing(kind: Kind) -> list[Shipped]:
+    """Every shipped file of this kind that can be run as it is; trainer configs (baselines) are left out."""
+    found = []
+    for name, path in files(kind).items():
+        text = path.read_text(encoding="utf-8")
+        data = parse_yaml(text, str(path))
+        if "arms" in data or "parameters" in data:
+            times = re.search(r"^# Measured: (.*)\.$", text, re.MULTILINE)
+            found.append(Shipped(name, data.get("question", ""), times[1] if times else ""))
+    return found

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from atod_sweep.config.base import Record
+from atod_sweep.records.metric_names import bounds, check_name, direction
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 CONTROLS = ("teacher", "opd", "rl", "fixed_mix")
@@ -16,8 +17,9 @@ _HYPOTHESIS = re.compile(
     r"^\s*(?P<arm>\S+)\s+(?P<relation>>=|>|=)\s+(?P<other>\S+)"
     r"(?:\s+on\s+(?P<metric>\S+))?"
     r"(?:\s+at\s+(?P<at>\S+=\S+?(?:\s*,\s*\S+=\S+?)*))?"
-    r"(?:\s+(?:by|within)\s+(?P<margin>[0-9.eE+-]+))?\s*$"
+    r"(?:\s+(?P<word>by|within)\s+(?P<margin>[0-9.eE+-]+))?\s*$"
 )
+_WORD = {">": "by", ">=": "within", "=": "within"}  # what the margin of each relation is called
 
 
 class Hypothesis(Record):
@@ -28,7 +30,9 @@ class Hypothesis(Record):
         description="'>' better by more than margin; '>=' no worse than margin; '=' equal within margin."
     )
     other: str = Field(description="Arm or control that it is compared with.")
-    metric: str = Field("eval/success", description="Metric of the comparison, larger is better.")
+    metric: str = Field(
+        "eval/success", description="Metric of the comparison; which way is better follows from its name."
+    )
     at: dict[str, str] = Field(
         default_factory=dict, description="Factor levels it is restricted to; empty: all of them."
     )
@@ -36,8 +40,22 @@ class Hypothesis(Record):
 
     def __str__(self) -> str:
         at = f" at {', '.join(f'{k}={v}' for k, v in self.at.items())}" if self.at else ""
-        margin = f" {'by' if self.relation == '>' else 'within'} {self.margin:g}" if self.margin else ""
+        margin = f" {_WORD[self.relation]} {self.margin:g}" if self.margin else ""
         return f"{self.arm} {self.relation} {self.other} on {self.metric}{at}{margin}"
+
+    def check(self) -> None:
+        """ValueError for what can be written down and never be decided as it is meant.
+
+        Apart from the record's own checks: ledgers hold claims of the time before these.
+        """
+        check_name(self.metric)
+        if direction(self.metric) is None:
+            raise ValueError(f"of {self.metric} neither large nor small values are better; compare by another metric")
+        if self.relation != ">" and self.margin == 0:
+            raise ValueError(
+                f"'{self.arm} {self.relation} {self.other}' needs a margin: no number of seeds shows two arms equal to "
+                "the last digit; add for example 'within 0.02'"
+            )
 
 
 def _parse_hypothesis(value: Any) -> Any:
@@ -49,6 +67,13 @@ def _parse_hypothesis(value: Any) -> Any:
             f"cannot read {value!r}; write for example 'cosine > linear on eval/success at horizon=long by 0.0'"
         )
     parts = {k: v for k, v in match.groupdict().items() if v is not None}
+    word, wanted = parts.pop("word", _WORD[parts["relation"]]), _WORD[parts["relation"]]
+    if word != wanted:
+        other = "'=' or '>='" if wanted == "by" else "'>'"
+        raise ValueError(
+            f"{value!r}: the margin of '{parts['relation']}' is a '{wanted}', and '{word}' belongs to {other}; "
+            f"write '{wanted} {parts['margin']}', or the other relation"
+        )
     at = dict(pair.strip().split("=", 1) for pair in parts.pop("at").split(",")) if "at" in parts else {}
     return {**parts, "at": at}
 
@@ -56,8 +81,35 @@ def _parse_hypothesis(value: Any) -> Any:
 class Metric(Record):
     """The number that a trial is judged by."""
 
-    name: str = Field("eval/success", description="Name of an evaluation metric, larger is better.")
+    name: str = Field("eval/success", description="Name of a metric; which way is better follows from its name.")
     last: int = Field(1, ge=1, description="Mean over this many last evaluations.")
+
+
+class Bars(Record):
+    """What a trial and a setting must reach to count as having learned; fixed before the run, like the claims."""
+
+    learning: dict[str, float] = Field(
+        default={"eval/success": 0.1},
+        description="Metric -> what the best arm must gain over step 0, or claims on it are not judged there: of a "
+        "share of episodes this part of what is left to gain, of others this much in their units; {}: no bar.",
+    )
+    collapse: float | None = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="A seed that ends without this part of the success that was left to gain at step 0 has collapsed; "
+        "null: none ever has.",
+    )
+
+    @field_validator("learning")
+    @classmethod
+    def _known_metrics(cls, learning: dict[str, float]) -> dict[str, float]:
+        for name, bar in learning.items():
+            if direction(check_name(name)) is None:
+                raise ValueError(f"of {name} neither large nor small values are better; drop its bar")
+            if bar <= 0 or (bounds(name) and bar >= 1):
+                raise ValueError(f"{name}: {bar} is no bar; use a number above 0{', below 1' if bounds(name) else ''}")
+        return learning
 
 
 class Resources(Record):
@@ -92,6 +144,7 @@ class Study(Record):
     hypotheses: list[Annotated[Hypothesis, BeforeValidator(_parse_hypothesis)]] = Field(
         default_factory=list, description="Claims to decide, as records or sentences."
     )
+    bars: Bars = Field(default_factory=Bars, description="When a setting or a seed counts as having learned.")
     resources: Resources = Field(default_factory=Resources, description="Needs of one trial.")
     concurrency: int | None = Field(None, ge=1, description="Trials at a time; null: as many as the resources hold.")
 
@@ -121,6 +174,21 @@ class Study(Record):
         if len(set(values)) != len(values):
             raise ValueError(f"each seed counts once, got {seeds!r}")
         return seeds
+
+    @model_validator(mode="after")
+    def _decidable(self, info: ValidationInfo) -> Study:
+        """That names are reported and claims can be decided; not asked of what a ledger has recorded already."""
+        if (info.context or {}).get("recorded"):
+            return self
+        for where, check in [
+            ("metric.name", lambda: check_name(self.metric.name)),
+            *((f"hypotheses.{i}", claim.check) for i, claim in enumerate(self.hypotheses)),
+        ]:
+            try:
+                check()
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _known_names(self) -> Study:

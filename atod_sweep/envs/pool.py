@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from atod_sweep.config.train import Env
 from atod_sweep.envs import registry as envs
 from atod_sweep.envs.batch import Batch, Step, check_fit, step
+from atod_sweep.envs.children import settle, started_safely
 from atod_sweep.envs.contract import Split
 from atod_sweep.errors import UserError
 
@@ -206,7 +207,8 @@ class _Worker:
         self.deadline = inf
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, self.config), daemon=True)
-        self.process.start()
+        with started_safely():
+            self.process.start()
         theirs.close()
 
     def send(self, timeout: float | None) -> None:
@@ -262,6 +264,7 @@ class _Raised(NamedTuple):
 
 def _serve(pipe: Connection, config: Env) -> None:
     """Answer jobs until the pipe is closed."""
+    settle()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     games: dict[int, Any] = {}
     while True:

@@ -140,7 +140,8 @@ def _attribute(env_id: str, module_name: str, name: str) -> Any:
     if not hasattr(module, name):
         near = difflib.get_close_matches(name, vars(module), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"env.id: {env_id!r}: module {module_name!r} has no {name!r}{hint}")
+        place = getattr(module, "__file__", None) or "built in"
+        raise UserError(f"env.id: {env_id!r}: module {module_name!r} has no {name!r} ({place}){hint}")
     return getattr(module, name)
 
 

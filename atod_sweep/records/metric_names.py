@@ -46,6 +46,8 @@ _FINAL_SET = re.compile(r"final/.+/set[0-9]+")
 _LESS = {"turns", "steps", "kl", "cost", "costs", "loss", "seconds", "error", "errors", "regret", "penalty", "invalid"}
 _UNITS = {"success": "share", "turns": "turns", "steps": "steps", "seconds": "s", "f1": "share", "pass": "share"}
 
+_SHARE = re.compile(r"[a-z]+/(success|f1|pass@[0-9]+)")
+
 
 def check_name(name: str) -> str:
     """The name. ValueError if no trainer reports a number under it."""
@@ -109,6 +111,18 @@ def unit(name: str) -> str:
     if name.startswith(OPEN):
         return next((_UNITS[word] for word in _words(name) if word in _UNITS), "")
     return _DIAGNOSTICS[name][0]
+
+
+def bounds(name: str) -> tuple[float, float] | None:
+    """The least and the largest value that a metric can have, where both are known: a share of episodes is 0 to 1.
+
+    >>> bounds("eval/success"), bounds("eval/pass@4"), bounds("eval/turns")
+    ((0.0, 1.0), (0.0, 1.0), None)
+
+    ValueError if no trainer reports such a number.
+    """
+    check_name(name)
+    return (0.0, 1.0) if _SHARE.fullmatch(name) else None
 
 
 def _words(name: str) -> list[str]:

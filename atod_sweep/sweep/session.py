@@ -17,6 +17,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.records.rows import write_whole
+from atod_sweep.sweep import preflight
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.mlflow.background import Background
@@ -165,7 +166,8 @@ class Session:
         """The next attempt at a trial, which is from now on known by its id."""
         self.trials[trial.id] = trial
         before, resources = self.latest.get(trial.id), self.work.resources
-        teacher = self._models[model_key(trial.config)].teacher if trial.role == "teacher" else None
+        models = self._models[model_key(trial.config)]
+        model = {"teacher": models.teacher, "base": models.student}.get(trial.role)
         return Job(
             trial=trial.id,
             attempt=before["attempt"] + 1 if before else 1,
@@ -173,7 +175,8 @@ class Session:
             directory=str((self.run_dir / "trials" / trial.id).resolve()),
             metric=self.work.metric.name,
             trainer=self.options.trainer,
-            teacher_path=teacher.path if teacher else None,
+            model_path=model.path if model else None,
+            model_role="base" if trial.role == "base" else "teacher",
             seconds=resources.seconds,
             memory_gb=resources.memory_gb,
             gpu=resources.gpu,
@@ -283,6 +286,7 @@ def _local_workers(work: Work, options: Options) -> int:
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> Outcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
     runner.check(options.backend, options.concurrency)
+    preflight.check(work.configs, work.resources, is_cluster=options.address is not None)
     show = options.show or progress.choose()
     try:
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tiny_study import BASE, write
 
-from atod_sweep.cli import verbs as cli
+from atod_sweep import cli
 from atod_sweep.cli.options import RunOptions
 from atod_sweep.envs.families.support_desk import SupportDesk
 from atod_sweep.errors import UserError

@@ -10,7 +10,7 @@ import gymnasium
 import pytest
 import torch
 
-from atod_sweep.cli import verbs as cli
+from atod_sweep import cli
 from atod_sweep.config.train import CompactStudent
 from atod_sweep.envs.families.support_desk import SupportDesk
 from atod_sweep.training.models.compact import make_model, make_tokenizer

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from atod_sweep.cli import verbs as cli
+from atod_sweep import cli
 from atod_sweep.config.train import Env
 from atod_sweep.envs.registry import make
 

@@ -26,8 +26,8 @@ def study(**fields: Any) -> Study:
     ("sentence", "expected"),
     [
         ("cosine > linear", {}),
-        ("cosine >= linear", {"relation": ">="}),
-        ("cosine = linear", {"relation": "="}),
+        ("cosine >= linear within 0.1", {"relation": ">=", "margin": 0.1}),
+        ("cosine > linear on eval/turns by 1", {"metric": "eval/turns", "margin": 1.0}),
         ("  cosine   >   linear  ", {}),
         ("cosine > linear on eval/f1", {"metric": "eval/f1"}),
         ("cosine > linear by 0.05", {"margin": 0.05}),
@@ -106,6 +106,35 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"hypotheses": ["cosine > linear at horizon=tall"], "factors": FACTORS},
         "hypotheses.0: horizon=tall is not a level; known: horizon=short, horizon=long, env=desk",
     ),
+    # claims that could never be decided as they are meant
+    (
+        {"hypotheses": ["cosine > linear within 0.03"]},
+        "hypotheses.0: 'cosine > linear within 0.03': the margin of '>' is a 'by', and 'within' belongs to "
+        "'=' or '>='; write 'by 0.03', or the other relation",
+    ),
+    ({"hypotheses": ["cosine >= linear by 0.03"]}, "hypotheses.0: 'cosine >= linear by 0.03': the margin of '>=' is a"),
+    ({"hypotheses": ["cosine = linear by 0.03"]}, "hypotheses.0: 'cosine = linear by 0.03': the margin of '=' is a"),
+    ({"hypotheses": ["cosine = linear"]}, "hypotheses.0: 'cosine = linear' needs a margin: no number of seeds"),
+    ({"hypotheses": ["cosine >= linear"]}, "hypotheses.0: 'cosine >= linear' needs a margin"),
+    ({"hypotheses": ["cosine = linear within 0"]}, "hypotheses.0: 'cosine = linear' needs a margin"),
+    (
+        {"hypotheses": [{"arm": "cosine", "relation": "=", "other": "linear"}]},
+        "hypotheses.0: 'cosine = linear' needs a margin",
+    ),
+    (
+        {"hypotheses": ["cosine > linear on success"]},
+        "hypotheses.0: no trial reports 'success'; did you mean 'eval/success'?",
+    ),
+    ({"hypotheses": ["cosine > linear on cost/step"]}, "hypotheses.0: no trial reports 'cost/step'"),
+    ({"hypotheses": ["cosine > linear on lr"]}, "hypotheses.0: of lr neither large nor small values are better"),
+    ({"metric": {"name": "succes"}}, "metric.name: no trial reports 'succes'; did you mean 'eval/success'?"),
+    (
+        {"bars": {"learning": {"eval/success": 1}}},
+        "bars.learning: eval/success: 1.0 is no bar; use a number above 0, b",
+    ),
+    ({"bars": {"learning": {"eval/turns": 0}}}, "bars.learning: eval/turns: 0.0 is no bar; use a number above 0"),
+    ({"bars": {"learning": {"lr": 1}}}, "bars.learning: of lr neither large nor small values are better"),
+    ({"bars": {"collapse": 1}}, "bars.collapse: input should be less than 1, got 1"),
     ({"hypotheses": [3]}, "hypotheses.0: input should be a valid dictionary or instance of Hypothesis, got 3"),
 ]
 
@@ -116,6 +145,13 @@ def test_refused_on_one_line(fields: dict[str, Any], message: str) -> None:
         study(**fields)
     assert str(caught.value).startswith(f"study.yaml: {message}")
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_ledger_recorded_is_read_all_the_same() -> None:
+    """A run that was begun before claims were checked can still be finished."""
+    data = {"name": "s", "question": "q?", "base": "presets/x", "arms": {"cosine": {}, "linear": {}}}
+    old = data | {"hypotheses": ["cosine = linear on eval/success"]}
+    assert validate(Study, old, "study.yaml", context={"recorded": True}).hypotheses[0].margin == 0
 
 
 def test_what_is_missing_is_named() -> None:

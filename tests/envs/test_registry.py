@@ -73,7 +73,7 @@ def test_a_constructor_with_a_horizon_gets_it_and_no_limit(env_id: str) -> None:
         (Env(id="no_such_module:Thing"), "'no_such_module'"),
         (Env(id="no_such_module:Thing-v0"), "'no_such_module'"),
         (Env(id=f"{__name__}:Nothing-v0"), "Nothing-v0'; shipped: "),
-        (Env(id=f"{__name__}:Ecko"), r"no 'Ecko'; did you mean 'Echo'\?"),
+        (Env(id=f"{__name__}:Ecko"), r"no 'Ecko' \(.*test_registry.py\); did you mean 'Echo'\?"),
         (Env(id="support_desk", kwargs={"outdatd": 0.1}), r"'outdatd'; did you mean 'outdated'\?"),
         (Env(id="support_desk", kwargs={"horizon": 6}), "set env.horizon instead, got 6"),
         (Env(id=f"{__name__}:Echo", kwargs={"qqq": 1}), "'qqq'; it takes: word"),

@@ -11,7 +11,7 @@ from fake_training import FAKE
 from no_mlflow import NoMlflow
 
 from atod_sweep.api import Run
-from atod_sweep.cli import verbs as cli
+from atod_sweep.cli import ending, reading
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import session
 from atod_sweep.sweep.studies.run_study import run_study
@@ -29,7 +29,7 @@ def close(write_study, tmp_path, monkeypatch, capsys):
         outcome = run_study(path, out=tmp_path, name="it", backend="local", trainer=FAKE, overwrite=True)
         (outcome.run_dir / "report.html").touch()
         with pytest.raises(typer.Exit):
-            cli.close(Run(outcome.run_dir, outcome), False, extensible=extensible)
+            ending.close(Run(outcome.run_dir, outcome), False, extensible=extensible)
         return [shlex.split(line) for line in capsys.readouterr().out.splitlines() if line.startswith(" next ")]
 
     return close
@@ -47,4 +47,4 @@ def test_open_claims_are_decided_by_the_command_just_given_and_the_rule(close):
 
 def test_a_student_is_exported_without_the_words_for_schedules(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="--allow-lossy, --to"):
-        cli.export(tmp_path, model=True, allow_lossy=True)
+        reading.export(tmp_path, model=True, allow_lossy=True)

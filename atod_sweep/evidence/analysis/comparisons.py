@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from atod_sweep.config.study import Metric
-from atod_sweep.evidence.analysis.results import Levels, Missing, Results, Trial, matches
+from atod_sweep.evidence.analysis.results import Levels, Missing, Results, Trial, matches, sign_of
 from atod_sweep.evidence.stats import significance
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
+from atod_sweep.evidence.stats.procedures import STUDENT, resolution
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,6 @@ class Comparison:
     pairs: dict[int, tuple[float, float]]
     interval: Interval
     p: float
-    p_is_exact: bool
     missing: tuple[Missing, ...]
     sign: float = 1.0
     p_holm: float = np.nan
@@ -165,19 +165,45 @@ def compare(
             pairs[seed] = (a, b)
         missing += [gap for side in (a, b) if isinstance(side, list) for gap in side]
     values = [a - b for a, b in pairs.values()]
-    exact = len(values) <= significance.EXACT_LIMIT
+    tasks = outcomes(results, metric, at, without)
+    floor = resolution(values, tasks) if tasks else 0.0
     return Comparison(
         arm=arm,
         other=other,
         levels=at,
         metric=metric.name,
         pairs=pairs,
-        interval=t_interval(values),
-        p=significance.sign_flip(values) if exact else significance.t_test(values),
-        p_is_exact=exact,
+        interval=STUDENT.interval(values, floor=floor),
+        p=STUDENT.p(values, floor=floor),
         missing=tuple(missing),
-        sign=results.study.sign if metric.name == results.study.metric.name else 1.0,
+        sign=results.study.sign if metric.name == results.study.metric.name else sign_of(metric.name),
     )
+
+
+def outcomes(results: Results, metric: Metric, at: Levels, without: Sequence[Levels] = ()) -> int | None:
+    """How many outcomes of 0 or 1 a score at the given levels is the mean of; None for metrics of another kind.
+
+    None also where the ledger does not say how many tasks an evaluation has.
+    """
+    tasks = _evaluated_tasks(results)
+    if tasks is None or not metric.name.endswith("/success"):
+        return None
+    return tasks * metric.last * sum(matches(c, at) and c not in without for c in results.conditions)
+
+
+def _evaluated_tasks(results: Results) -> int | None:
+    """Tasks of an evaluation times attempts at each: the fewest that an arm or a level has."""
+    definition = results.study.latest.get("definition", {})
+    evaluation = definition.get("base", {}).get("evaluation", {})
+    if "tasks" not in evaluation:
+        return None
+    levels = [level for factor in definition.get("factors", {}).values() for level in factor.values()]
+    overrides = [*definition.get("arms", {}).values(), *levels]
+    tasks, attempts = (
+        min([evaluation.get(key, 1), *(o[f"evaluation.{key}"] for o in overrides if f"evaluation.{key}" in o)])
+        for key in ("tasks", "attempts")
+    )
+    return int(tasks * attempts)
 
 
 def against_reference(results: Results) -> list[Comparison]:

@@ -17,10 +17,11 @@ import numpy as np
 
 from atod_sweep.config.base import load_yaml
 from atod_sweep.config.search import Objective
-from atod_sweep.config.study import Hypothesis, Metric
+from atod_sweep.config.study import Bars, Hypothesis, Metric
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.stats.intervals import Array
 from atod_sweep.records import ledger
+from atod_sweep.records.metric_names import direction
 from atod_sweep.records.rows import Row, read_rows
 
 Levels = dict[str, str]
@@ -120,13 +121,14 @@ class Study:
     question: str
     reference: str
     metric: Metric
-    sign: float  # 1 if large values of the metric are good, -1 if small ones are (some searches minimise)
+    sign: float  # 1 if large values of the metric are good, -1 if small ones are
     claims: tuple[Claim, ...]
     arms: tuple[str, ...]
     controls: tuple[str, ...]
     factors: dict[str, list[str]]
     seeds: tuple[int, ...]
     sequential: bool  # seeds were added by the sequential rule until the claims were decided
+    bars: Bars
     rows: tuple[Row, ...]
 
     @property
@@ -279,15 +281,28 @@ def _study(rows: tuple[Row, ...]) -> Study:
         question=latest["question"],
         reference=latest["reference"],
         metric=Metric.model_validate(latest["metric"]),
-        sign=Objective.model_validate(latest.get("search", {}).get("metric", {})).sign,
+        sign=_sign(latest),
         claims=tuple(Claim(_hypothesis(h), _claim_key(h) in first) for h in latest["hypotheses"]),
         arms=tuple(latest["arms"]),
         controls=tuple(latest["controls"]),
         factors={factor: list(levels) for factor, levels in latest["factors"].items()},
         seeds=tuple(latest["seeds"]),
         sequential=any(row.get("sequential") for row in rows),
+        bars=Bars.model_validate(latest.get("bars", {})),
         rows=rows,
     )
+
+
+def _sign(latest: Row) -> float:
+    """A search says whether it minimises; of a study the metric's name does."""
+    if "search" in latest:
+        return Objective.model_validate(latest["search"].get("metric", {})).sign
+    return sign_of(latest["metric"]["name"])
+
+
+def sign_of(metric: str) -> float:
+    """What to multiply values of a metric by so that large ones are good."""
+    return -1.0 if direction(metric) == "min" else 1.0
 
 
 def _hypothesis(row: Row) -> Hypothesis:

@@ -23,8 +23,8 @@ def number(value: float, digits: int = 2, signed: bool = False) -> str:
 
 
 def limits(interval: Interval, digits: int = 2, signed: bool = False) -> str:
-    """`[0.61, 0.70]`; empty where the data give no limits."""
-    if math.isnan(interval.low):
+    """`[0.61, 0.70]`; empty where the data give no limits, or none yet."""
+    if not math.isfinite(interval.low):
         return ""
     return f"[{number(interval.low, digits, signed)}, {number(interval.high, digits, signed)}]"
 

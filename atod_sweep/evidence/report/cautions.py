@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
-from atod_sweep.evidence.analysis.comparisons import against_reference, summaries
-from atod_sweep.evidence.analysis.learning import LEARNING, gain, not_learning
+from atod_sweep.evidence.analysis.learning import bar, gain, not_learning
 from atod_sweep.evidence.analysis.results import Results, label, unrecorded
+from atod_sweep.evidence.analysis.skew import collapse_law, skew_law
 from atod_sweep.evidence.analysis.text import listing, number, plural
-from atod_sweep.evidence.stats import significance
+from atod_sweep.evidence.analysis.verdicts import sound_scores
 from atod_sweep.evidence.stats.sequential import RULE
-from atod_sweep.evidence.stats.skewness import pooled_skewness
-
-ALPHA = 0.05
-# Percent of 95 % t intervals of a mean that hold the truth on the worse of two skewed laws, by number of seeds; from
-# benchmarks/coverage.md, held equal by a test.
-SKEWED_COVERAGE = {3: 88, 5: 83, 10: 82, 20: 92}
-SKEWNESS = 0.7  # pooled skewness from which scores count as skewed (and two standard errors away from 0)
+from atod_sweep.records.metric_names import bounds
 
 
 def warnings(results: Results, numerics: int | None = None) -> list[str]:
@@ -33,18 +25,20 @@ def warnings(results: Results, numerics: int | None = None) -> list[str]:
     made = results.study.latest["numerics"]
     if numerics is not None and made != numerics:
         found.append(f"Stale: made with numerics version {made} of the trainer, which is at {numerics} now.")
-    checks = (_not_learning, _bare, _extended, _changed, _unreachable, _skewed)
+    checks = (_not_learning, _bare, _extended, _changed, _collapsing, _skewed)
     return found + [text for check in checks if (text := check(results))]
 
 
 def _not_learning(results: Results) -> str | None:
-    stalled = not_learning(results)
+    metric = results.study.metric.name
+    stalled = not_learning(results, metric)
     if not stalled:
         return None
-    gains = [gain(results, levels) for levels in stalled]
     where = f" at {listing([label(levels) for levels in stalled])}" if len(stalled) < len(results.conditions) else ""
+    best = max(gain(results, levels, metric) for levels in stalled)
+    told = f"{100 * best:.0f} %" if bounds(metric) else number(best, 3)
     return (
-        f"Not learning{where}: no arm gained {LEARNING} success over step 0 (the best gained {number(max(gains), 3)}). "
+        f"Not learning{where}: no arm gained {bar(results, metric)} (the best gained {told}). "
         "Differences between arms say little there, and no verdict counts it."
     )
 
@@ -90,33 +84,28 @@ def _changed(results: Results) -> str | None:
     return f"The run was continued after a change of: {', '.join(changed)}." if changed else None
 
 
-def _unreachable(results: Results) -> str | None:
-    """The smallest exact p against the strictest threshold of Holm's procedure."""
-    by_condition = [[c for c in against_reference(results) if c.levels == levels] for levels in results.conditions]
-    tests = max((len(family) for family in by_condition), default=0)
-    n = len(results.seeds)
-    if not tests or n < 2 or significance.smallest_p(n) <= ALPHA / tests:
+def _collapsing(results: Results) -> str | None:
+    law = collapse_law(results)
+    if law is None:
         return None
-    needed = math.ceil(1 - math.log2(ALPHA / tests))
+    c = law.collapses
+    where = f" at {label(c.levels)}" if c.levels else ""
     return (
-        f"With {n} seeds no exact p can go below {number(significance.smallest_p(n), 4)}, and Holm asks for "
-        f"{number(ALPHA / tests, 4)} among {plural(tests, 'comparison')}: the p columns cannot become significant, "
-        f"whatever the data; {needed} seeds could."
+        f"{c.arm}{where} collapsed on {c.count} of {c.rate.n} seeds, {number(law.drop, 2)} below the others (sd "
+        f"{number(law.spread, 3)}): under such a law a 95 % interval of the mean over {c.rate.n} seeds holds the truth "
+        f"{100 * law.held:.0f} % of the time, and an arm without such a seed may only not have met it yet. Claims are "
+        "judged by the seeds that did not collapse, and collapses are counted by themselves."
     )
 
 
 def _skewed(results: Results) -> str | None:
     """Skewness must be judged over all arms: an interval fails just where the rare bad seed has not turned up."""
-    skewness, error = pooled_skewness([list(s.scores.values()) for s in summaries(results)])
-    if not abs(skewness) > max(SKEWNESS, 2 * error):
+    law = skew_law(results, sound_scores(results))
+    if law is None:
         return None
-    n = min((len(s.scores) for s in summaries(results) if s.scores), default=0)
-    covered = [percent for seeds, percent in SKEWED_COVERAGE.items() if seeds <= n]
-    if not covered or covered[-1] >= 92:
-        return None
-    side = "low" if skewness < 0 else "high"
+    side = "low" if law.skewness < 0 else "high"
     return (
-        f"Some seeds end far {side} of the others (skewness {number(skewness, 1)} over all arms): on such scores 95 % "
-        f"intervals from {n} seeds have been seen to hold the truth {covered[-1]} % of the time, and an arm without "
-        "such a seed may only not have met it yet."
+        f"Some seeds end far {side} of the others (skewness {number(law.skewness, 1)} over all arms, collapses left "
+        f"out): under the law of these scores a 95 % interval from {plural(law.n, 'seed')} holds the truth "
+        f"{100 * law.held:.0f} % of the time."
     )

@@ -98,8 +98,10 @@ def _verdicts(results: Results) -> list[Record]:
     return [
         {"claim": v.claim, "registered": v.registered, "outcome": v.outcome, "holds": v.holds}
         | _interval(v.interval)
-        | {"margin": v.hypothesis.margin, "p": v.p, "missing": len(v.comparison.missing)}
-        | {"seeds_needed": v.seeds_needed if v.outcome == "undecided" else ""}
+        | {"margin": v.hypothesis.margin, "test": v.test, "p": v.p, "p_holm": v.p_holm, "survives_holm": v.survives}
+        | {f"p_{name}": p for name, p in v.decision.p_of.items()}
+        | {f"collapsed_{side}": c.count for side, c in zip(("arm", "other"), v.collapses, strict=False)}
+        | {"missing": len(v.comparison.missing), "detectable": v.detectable}
         for v in judge(results)
     ]
 

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from atod_sweep.evidence.analysis.comparisons import ArmSummary, Comparison, compare, teacher_level
 from atod_sweep.evidence.analysis.curves import COUNTERS, Reached
 from atod_sweep.evidence.analysis.results import Levels, Results, label
-from atod_sweep.evidence.analysis.text import NOTHING, count, duration, estimate, number, p_value, plural
-from atod_sweep.evidence.stats import significance
+from atod_sweep.evidence.analysis.text import NOTHING, count, duration, estimate, p_value
 from atod_sweep.evidence.tables.cells import Cell, Table, arm_cells, error_text, number_cell
 
 COSTS = {
@@ -48,13 +47,9 @@ def scores(results: Results, summaries: list[ArmSummary], comparisons: list[Comp
         for s in summaries
     ]
     rows += [row for levels in results.conditions if (row := _teacher(results, levels))]
-    least = significance.smallest_p(len(results.seeds))
-    floor = (
-        f" (with {plural(len(results.seeds), 'seed')} it cannot go below {number(least, 4)})" if least > 5e-4 else ""
-    )
     caption = (
-        f"Mean {metric} and mean paired difference, each with its 95 % interval over seeds. p: exact sign-flip test"
-        f"{floor}; Holm: corrected for the number of arms compared."
+        f"Mean {metric} and mean paired difference, each with its 95 % interval over seeds. p: paired t test, "
+        "which goes with the interval; Holm: corrected for the number of arms compared."
     )
     return Table(caption, header, rows)
 

@@ -22,6 +22,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
+from atod_sweep.envs.children import settle, started_safely
 from atod_sweep.envs.registry import is_shipped
 from atod_sweep.errors import Stopped, UserError
 from atod_sweep.sweep.backends.ray import Sink
@@ -153,7 +154,8 @@ class _Pool:
 
     def run(self) -> None:
         """Until the source has nothing left."""
-        resource_tracker.ensure_running()  # its start would undo what `_shielded` does
+        with started_safely():
+            resource_tracker.ensure_running()  # its start would undo what `_shielded` does
         try:
             while self._hand_out():
                 for worker in self._talking():
@@ -187,7 +189,7 @@ class _Pool:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         worker = _Worker(context.Process(target=_serve, args=(theirs,), name="atod-sweep-worker"), ours)
-        with _shielded():
+        with _shielded(), started_safely():
             worker.process.start()
             self._workers.append(worker)
         theirs.close()
@@ -247,6 +249,7 @@ def _shielded() -> Iterator[None]:
 
 def _serve(pipe: Connection) -> None:
     """Attempts as they come, until the driver is gone."""
+    settle()
     driver = multiprocessing.parent_process()
     assert driver is not None
     threading.Thread(target=_follow, args=(driver,), name="driver", daemon=True).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -124,13 +125,25 @@ def _connect(address: str | None) -> None:
     import ray
 
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    job = ray.job_config.JobConfig()
+    job._py_driver_sys_path = _NotFirst()
     try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level="CRITICAL", **local)
+        ray.init(address=address or "local", job_config=job, log_to_driver=False, logging_level="CRITICAL", **local)
     except Exception as error:  # Ray raises just that when a node of its own does not come up in time
         reason = " ".join(str(error).split())[:200]
         if address is None:
             raise UserError(f"Ray did not start: {reason}; try again, or use --backend local") from None
         raise UserError(f"--address {address!r}: no Ray cluster answers there: {reason}") from None
+
+
+class _NotFirst(list[str]):
+    """The folders that Ray puts first on every worker's path, before our code is there: all but the current one.
+
+    Ray adds it by `extend`. The workers get it from `attempt.ray_trainable`, in the driver's order.
+    """
+
+    def extend(self, folders: Iterable[str]) -> None:
+        super().extend(folder for folder in folders if folder != os.getcwd())
 
 
 def _tune(source: Source, sink: Sink, resources: Resources, concurrency: int, options: RayOptions) -> None:

@@ -18,6 +18,7 @@ from atod_sweep.config.base import load_yaml
 from atod_sweep.config.files import flatten
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
+from atod_sweep.records.metric_names import is_final_set
 from atod_sweep.records.rows import read_rows
 from atod_sweep.sweep.record.recorder import METRICS
 from atod_sweep.sweep.trials.jobs import Row
@@ -145,7 +146,7 @@ class Mirror:
                 last = step
         at = max(last, 0)
         final = {**{f"cost/{k}": v for k, v in row.get("cost", {}).items()}, **row.get("metrics", {})}
-        metrics += [Metric(_key(key), value, begun + at, at) for key, value in final.items()]
+        metrics += [Metric(_key(k), value, begun + at, at) for k, value in final.items() if _is_logged(k, value)]
         for start in range(0, len(metrics), _METRIC_BATCH):
             self._client.log_batch(run_id, metrics=metrics[start : start + _METRIC_BATCH])
         error = row.get("error") or {}
@@ -207,12 +208,17 @@ def points(rows: list[Row]) -> Iterator[tuple[int, dict[str, float]]]:
             train = row
             continue
         values = {**train, **row}
-        numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
+        numbers = {key: float(value) for key, value in values.items() if _is_logged(key, value)}
         for key, value in values.items():
             if isinstance(value, list):
                 numbers |= {f"{key}/{i}": float(item) for i, item in enumerate(value) if item is not None}
         yield row["step"], {_key(key): value for key, value in numbers.items() if key != "step"}
         train = {}
+
+
+def _is_logged(key: str, value: object) -> bool:
+    """Numbers; of a final metric only the mean over its sets, since a file store cannot hold a name and names below."""
+    return isinstance(value, int | float) and not is_final_set(key)
 
 
 def _key(key: str) -> str:

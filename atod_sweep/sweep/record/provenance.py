@@ -69,7 +69,8 @@ def git_revision() -> str | None:
     for folder in (Path(atod_sweep.__file__).parent, Path.cwd()):
         revision = _run(["git", "-C", str(folder), "rev-parse", "HEAD"])
         if revision:
-            dirty = _run(["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"])
+            quiet = ["-c", "core.fsmonitor=false"]  # a program that the folder's own settings may name
+            dirty = _run(["git", *quiet, "-C", str(folder), "status", "--porcelain", "--untracked-files=no"])
             return revision + ("-dirty" if dirty else "")
     return None
 

@@ -266,4 +266,6 @@ def layers(scores: dict[str, tuple[float, ...]]) -> dict[str, int]:
 
 def _trial(arm: str, sample: Sample, seed: int, phase: Any) -> Trial:
     config = {**sample.config, "seed": seed}
+    if phase == "search":  # what a search chooses by shall not have been seen by it
+        config["evaluation"] = {key: value for key, value in config["evaluation"].items() if key != "final"}
     return Trial(f"{arm}-s{seed}", arm, "arm", {}, seed, config, content_hash(config), sample.hash, phase)

@@ -11,6 +11,7 @@ from atod_sweep.config.base import dump_yaml, load_yaml, parse_yaml, validate
 from atod_sweep.config.files import flatten
 from atod_sweep.config.search import Search
 from atod_sweep.errors import UserError
+from atod_sweep.records.metric_names import watched
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import differences
 from atod_sweep.sweep.record.rundir import Intent
@@ -87,6 +88,11 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
     proposer(space, search, starts)  # refuses what does not go together
     for objective in search.objectives:
         check_metric(objective, space.base, where)
+        if objective.name.startswith("final/"):
+            raise UserError(
+                f"{where}: {objective.name!r}: a search that chooses by the final sets leaves nothing fresh to judge "
+                f"its choice by; use {watched(objective.name)}"
+            )
     budget = search.budget
     configurations = budget.configurations
     if search.sampler.kind == "grid":

@@ -5,20 +5,23 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
 from atod_sweep.config.base import content_hash, validate, with_overrides
 from atod_sweep.config.files import flatten, train_data
-from atod_sweep.config.study import Metric, Study
+from atod_sweep.config.study import Bars, Metric, Study
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.objective import schedules
+from atod_sweep.records.metric_names import watched
 
 MATCH = ".match_mean_of"
-Role = Literal["arm", "control", "teacher"]
+Role = Literal["arm", "control", "teacher", "base"]
+BASE_STUDENT = "base_student"  # the student before training, on the final sets
+FINAL_METRIC = "final/success"
 
 
 @dataclass(frozen=True)
@@ -60,36 +63,58 @@ class _Cell:
     data: dict[str, Any]
 
 
+_Variant = tuple[_Cell, str, Role, dict[str, Any]]
+
+
 def resolve(study: Study, folder: Path, where: str) -> Plan:
     """Every trial of a study. `folder` is where relative base configs are looked up; `where` names the file in errors.
 
     The seed is the outermost loop, so that a study that stops early holds whole rounds of paired trials. All horizons
     at which the study plays an environment enter the training mix of compact models, so that one teacher and one base
     student serve it.
+
+    Where final sets are played, the study's metric and its claims are about them unless they name another metric, and
+    every base student plays them once.
     """
     base = validate(Train, train_data(study.base, folder, f"{where}: base"), f"{where}: base").model_dump(mode="json")
     cells = _cells(study, base, where)
-    variants: list[tuple[_Cell, str, Role, dict[str, Any]]] = []
+    variants: list[_Variant] = []
     for cell, arm in itertools.product(cells, [*study.controls, *study.arms]):
         role: Role = "teacher" if arm == "teacher" else "control" if arm in study.controls else "arm"
         variants.append((cell, arm, role, _variant(study, cell, arm, where)))
+    if _plays_final(variants, where):
+        study, variants = _on_final_sets(study), [*_base_students(study, cells, where), *variants]
     played = [data["env"] for _, _, _, data in variants]
     trials = []
     for seed, (cell, arm, role, data) in itertools.product(study.seed_list, variants):
-        if role == "teacher" and seed != study.seed_list[0]:
-            continue  # an evaluation on the fixed held-out tasks: the seed plays no part in it
+        if role in ("teacher", "base") and seed != study.seed_list[0]:
+            continue  # an evaluation on fixed tasks: the seed plays no part in it
         name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
         config = validate(Train, with_horizons(data, _horizons(played, data)) | {"seed": seed}, name).model_dump(
             mode="json"
         )
         trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
         check_metric(study.metric, config, where)
+        for claim in study.hypotheses:
+            check_metric(Metric(name=claim.metric), config, where)
         trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
     return Plan(study, tuple(trials), _definition(study, with_horizons(base, _horizons(played, base))), base)
 
 
 def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
-    """UserError if trials of this config have fewer evaluations than the metric is averaged over."""
+    """UserError if trials of this config do not report the metric, or have fewer evaluations than it averages over."""
+    if metric.name.startswith("final/"):
+        if "final" not in config["evaluation"]:
+            raise UserError(
+                f"{where}: {metric.name!r}: no final sets are played; set evaluation.final: {{}} in base, "
+                f"or use {watched(metric.name)}"
+            )
+        if metric.last > 1:
+            raise UserError(
+                f"{where}: metric.last: {metric.last}: final sets are played once; drop it, or use "
+                f"{watched(metric.name)}"
+            )
+        return
     evaluations = -(-config["steps"] // config["evaluation"]["every"]) + 1
     if metric.last > evaluations:
         raise UserError(
@@ -101,6 +126,7 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
 def _definition(study: Study, base: dict[str, Any]) -> dict[str, Any]:
     """Everything that decides results and verdicts; where and how fast trials run is not in it."""
     return {
+        **({"bars": study.bars.model_dump(mode="json")} if study.bars != Bars() else {}),  # older runs hold none
         "base": base,
         "arms": {name: flatten(overrides) for name, overrides in study.arms.items()},
         "controls": list(study.controls),
@@ -109,6 +135,39 @@ def _definition(study: Study, base: dict[str, Any]) -> dict[str, Any]:
         "metric": study.metric.model_dump(mode="json"),
         "hypotheses": [str(claim) for claim in study.hypotheses],
     }
+
+
+# ---- final sets ----------------------------------------------------------------------------------------------------
+
+
+def _plays_final(variants: list[_Variant], where: str) -> bool:
+    """Whether trials and base students play final sets. UserError if some do and some do not."""
+    configs = [data for cell, _, _, own in variants for data in (cell.data, own)]
+    playing = {data["evaluation"].get("final") is not None for data in configs}
+    if len(playing) > 1:
+        raise UserError(f"{where}: evaluation.final: some trials would play final sets, others not; set it in base")
+    return playing == {True}
+
+
+def _on_final_sets(study: Study) -> Study:
+    """The study with the metrics that it leaves to their defaults taken from the final sets."""
+    metric, claims = study.metric, study.hypotheses
+    if "name" not in metric.model_fields_set:
+        metric = metric.model_copy(update={"name": FINAL_METRIC})
+    told = [
+        claim if "metric" in claim.model_fields_set else claim.model_copy(update={"metric": FINAL_METRIC})
+        for claim in claims
+    ]
+    return study.model_copy(update={"metric": metric, "hypotheses": told})
+
+
+def _base_students(study: Study, cells: list[_Cell], where: str) -> list[_Variant]:
+    """An evaluation of every base student; a single one, without levels, if all cells start from the same."""
+    if BASE_STUDENT in study.arms:
+        raise UserError(f"{where}: arms.{BASE_STUDENT}: names the student before training; call the arm otherwise")
+    same = len({content_hash([cell.data[key] for key in ("env", "student", "evaluation")]) for cell in cells}) == 1
+    chosen = [replace(cells[0], levels={})] if same else cells
+    return [(cell, BASE_STUDENT, "base", cell.data) for cell in chosen]
 
 
 # ---- factors ------------------------------------------------------------------------------------------------------

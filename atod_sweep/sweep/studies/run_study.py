@@ -69,7 +69,7 @@ def _given(
         changes["base"] = _overridden(study, flatten(overrides), found.where)
         text = dump_yaml(parse_yaml(text, found.where) | {"base": changes["base"]})  # the folder shall say what ran
     if changes:
-        study = validate(Study, study.model_dump() | changes, found.where)
+        study = validate(Study, study.model_dump(exclude_unset=True) | changes, found.where)
     return _work(study, found.folder, found.where, text, rule)
 
 
@@ -94,9 +94,11 @@ def resume_study(run_dir: Path, row: Row, options: Options) -> Outcome:
     """Finish the study of this row in a folder, from what the folder holds."""
     path, definition = run_dir / "study.yaml", row["definition"]
     base = row.get("base", definition["base"])  # older ledgers hold it with the horizons of its environment
-    data = load_yaml(path) | {"name": run_dir.name, "base": base, "seeds": definition["seeds"]}
+    recorded = {key: definition[key] for key in ("seeds", "hypotheses")}
+    data = load_yaml(path) | {"name": run_dir.name, "base": base, **recorded}
     rule = Rule(**definition["sequential"]) if "sequential" in definition else None
-    work = _work(validate(Study, data, str(path)), run_dir, str(path), path.read_text(encoding="utf-8"), rule)
+    study = validate(Study, data, str(path), context={"recorded": True})
+    work = _work(study, run_dir, str(path), path.read_text(encoding="utf-8"), rule)
     return execute_work(work, run_dir, Intent(resume=True), options)
 
 
@@ -116,6 +118,7 @@ def study_work(plan: Plan, text: str) -> Work:
             "base": plan.base,
             "reference": study.reference_arm,
             "metric": study.metric.model_dump(mode="json"),
+            "bars": study.bars.model_dump(mode="json"),
             "hypotheses": [{**claim.model_dump(mode="json"), "sentence": str(claim)} for claim in study.hypotheses],
             "arms": list(study.arms),
             "controls": list(study.controls),

@@ -15,6 +15,7 @@ from typing import Any
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
+from atod_sweep.records.metric_names import watched
 from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
 from atod_sweep.sweep.trials import interrupts
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, Trainer, load
@@ -55,8 +56,11 @@ def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
     os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))  # before anything imports numpy or torch
     if 0 < job.gpu < 1 and config.runtime.gpu_memory_fraction is None:
         _share_gpu(job.gpu)
-    if job.teacher_path is not None:
-        metrics, cost = load(job.trainer.evaluate)(config, job.teacher_path), {}
+    if job.model_path is not None:
+        found = load(job.trainer.evaluate)(config, job.model_path, job.model_role)
+        if final := {key: value for key, value in found.items() if key.startswith("final/")}:
+            relay([{"phase": "final", "step": 0, **final}])
+        metrics, cost = {key: value for key, value in found.items() if isinstance(value, int | float)}, {}
     else:
         result = load(job.trainer.train)(config, Path(job.directory), relay, resume=job.resume)
         metrics, cost = dict(result.final), dict(result.cost)
@@ -96,8 +100,10 @@ class _Relay:
 def _check_names(job: Job, row: Row) -> None:
     """Before the first training step: a misspelt name must not cost a study."""
     for name in (job.metric, *job.also):
-        if name not in row and not (name.startswith("cost/") and row["step"] == 0):  # some costs begin with training
-            raise _missing(name, row, "metric.name" if name == job.metric else "hypotheses or second")
+        if watched(name) not in row and not (
+            name.startswith("cost/") and row["step"] == 0
+        ):  # some costs begin with training
+            raise _missing(watched(name), row, "metric.name" if name == job.metric else "hypotheses or second")
 
 
 def _missing(name: str, metrics: Row, where: str) -> _StoppedError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from atod_sweep.errors import UserError
 
@@ -41,8 +41,10 @@ class Job:
     directory: str
     metric: str
     trainer: Trainer
-    teacher_path: str | None = None
-    """Set for a teacher trial: evaluate this model in place of training."""
+    model_path: str | None = None
+    """Set for trials of a teacher or a base student: evaluate this model in place of training."""
+    model_role: Literal["teacher", "base"] = "teacher"
+    """With `model_path`: which of the config's models it is."""
     seconds: float | None = None
     """Wall-clock limit of one attempt."""
     memory_gb: float | None = None

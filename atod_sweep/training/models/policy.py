@@ -169,6 +169,11 @@ def _load(loader: Any, path: str | Path, gguf_file: str | None, **kwargs: Any) -
     if gguf_file is not None:
         kwargs["gguf_file"] = gguf_file
     try:
-        return loader.from_pretrained(str(Path(path).expanduser()) if looks_local else str(path), **kwargs)
+        where = str(Path(path).expanduser()) if looks_local else str(path)
+        # Said outright: left open, transformers asks on the terminal whether to run code that the model brings
+        return loader.from_pretrained(where, trust_remote_code=False, **kwargs)
     except (OSError, ValueError) as error:
-        raise UserError(f"model {str(path)!r} cannot be loaded: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        if "custom code" in reason:
+            reason = "it brings code of its own, which is never run; use an architecture that transformers knows"
+        raise UserError(f"model {str(path)!r} cannot be loaded: {reason}") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from atod_sweep.evidence.analysis.learning import gain, not_learning
+from atod_sweep.evidence.analysis.learning import bar, gain, not_learning
 from atod_sweep.evidence.analysis.results import load
 from atod_sweep.evidence.analysis.verdicts import judge
 
@@ -40,10 +40,10 @@ def write_ledger(folder: Path, successes: dict[str, list[float | None]], start: 
 @pytest.mark.parametrize(
     ("successes", "best", "stalled"),
     [
-        ({"a": [0.35, 0.35], "b": [0.2, 0.2]}, 0.15, False),  # exactly the bound learns
-        ({"a": [0.30, 0.38], "b": [0.2, 0.2]}, 0.14, True),
-        ({"a": [0.2, 0.2], "b": [0.3, 0.5]}, 0.2, False),  # any arm will do
-        ({"a": [None, 0.5], "b": [0.2, 0.2]}, 0.3, False),  # a failed trial does not count
+        ({"a": [0.28, 0.28], "b": [0.2, 0.2]}, 0.1, False),  # exactly the bar: 0.1 of the 0.8 that was left to gain
+        ({"a": [0.24, 0.30], "b": [0.2, 0.2]}, 0.0875, True),
+        ({"a": [0.2, 0.2], "b": [0.3, 0.42]}, 0.2, False),  # any arm will do
+        ({"a": [None, 0.44], "b": [0.2, 0.2]}, 0.3, False),  # a failed trial does not count
     ],
 )
 def test_the_best_arms_mean_gain_decides(
@@ -52,6 +52,44 @@ def test_the_best_arms_mean_gain_decides(
     results = load(write_ledger(tmp_path / "run", successes))
     assert gain(results, {}) == pytest.approx(best)
     assert not_learning(results) == ([{}] if stalled else [])
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "stalled"),
+    [
+        (0.86, 0.975, False),  # a strong base has little left to gain, and this arm gained most of it
+        (0.086, 0.219, False),
+        (0.086, 0.098, True),
+        (0.2, 0.0, True),
+        (1.0, 1.0, False),  # nothing was left to gain
+    ],
+)
+def test_the_bar_is_a_part_of_what_is_left(tmp_path: Path, start: float, end: float, stalled: bool) -> None:
+    results = load(write_ledger(tmp_path / "run", {"a": [end, end], "b": [0.0, 0.0]}, start))
+    assert bool(not_learning(results)) == stalled
+
+
+@pytest.mark.parametrize(
+    ("bars", "metric", "stalled"),
+    [
+        ({}, "eval/success", True),
+        ({"learning": {"eval/success": 0.05}}, "eval/success", False),
+        ({"learning": {}}, "eval/success", False),
+        ({}, "eval/turns", False),  # no bar unless one is set
+        ({"learning": {"eval/turns": 1.0}}, "eval/turns", False),  # from 8 turns to 6: two fewer
+        ({"learning": {"eval/turns": 3.0}}, "eval/turns", True),
+    ],
+)
+def test_the_study_sets_the_bar(tmp_path: Path, bars: dict[str, object], metric: str, stalled: bool) -> None:
+    run = write_ledger(tmp_path / "run", {"a": [0.25, 0.25], "b": [0.2, 0.2]})
+    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows[0]["bars"] = bars
+    for row in rows[1:]:
+        row["start_metrics"]["eval/turns"], row["metrics"]["eval/turns"] = 8.0, 6.0
+    (run / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    results = load(run)
+    assert bool(not_learning(results, metric)) == stalled
+    assert bool(bar(results, metric)) == (metric in results.study.bars.learning)
 
 
 def test_without_results_nothing_is_said(tmp_path: Path) -> None:

@@ -1,55 +1,21 @@
-"""The decision table, each boundary from both sides."""
+"""Verdicts of whole runs: what they rest on, how they read, and what marks them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from claim_ledgers import End, write_claims
 
 from atod_sweep.evidence.analysis.results import load
-from atod_sweep.evidence.analysis.text import NOTHING
-from atod_sweep.evidence.analysis.verdicts import decide, judge
+from atod_sweep.evidence.analysis.verdicts import Verdict, judge
 from atod_sweep.evidence.report.summary import arm_table, lines, verdict_lines
-from atod_sweep.evidence.stats.intervals import t_interval
-from atod_sweep.evidence.stats.sequential import anytime_p
+from atod_sweep.evidence.stats.procedures import SEQUENCE, STUDENT
+from atod_sweep.evidence.stats.significance import holm
 from atod_sweep.evidence.tables.claims import in_numbers
 
 MakeRun = Callable[..., Path]
-
-# Mean 0.1, sd 0.01, n = 4: the 95 % interval is 0.1 ± 3.18245 * 0.01 / 2 = 0.1 ± 0.01591, the 90 % one 0.1 ± 0.01177.
-UP = [0.1 + s * 0.01 * math.sqrt(3) / 2 for s in (1, 1, -1, -1)]
-DOWN = [-d for d in UP]
-
-
-@pytest.mark.parametrize(
-    ("relation", "margin", "differences", "outcome"),
-    [
-        (">", 0.0, UP, "supported"),
-        (">", 0.0, DOWN, "refuted"),
-        (">", 0.0840, UP, "supported"),
-        (">", 0.0842, UP, "undecided"),
-        (">", 0.1117, UP, "undecided"),
-        (">", 0.1118, UP, "equivalent"),  # the 90 % interval ends at 0.11177: within the margin, though not above it
-        (">", 0.1118, DOWN, "equivalent"),
-        (">", 0.08, DOWN, "refuted"),
-        (">=", 0.0, UP, "supported"),
-        (">=", 0.1158, DOWN, "undecided"),
-        (">=", 0.1160, DOWN, "supported"),
-        (">=", 0.0840, DOWN, "refuted"),
-        (">=", 0.0842, DOWN, "undecided"),
-        ("=", 0.1117, UP, "undecided"),
-        ("=", 0.1118, UP, "equivalent"),
-        ("=", 0.1118, DOWN, "equivalent"),
-        ("=", 0.0842, UP, "undecided"),
-        ("=", 0.0840, UP, "refuted"),
-        ("=", 0.0840, DOWN, "refuted"),
-        ("=", 0.0, [0.0, 0.0, 0.0], "undecided"),
-        (">", 0.0, [0.5], "undecided"),
-        (">", 0.0, [], "undecided"),
-    ],
-)
-def test_decide(relation: str, margin: float, differences: list[float], outcome: str) -> None:
-    assert decide(relation, margin, t_interval(differences, 0.95), t_interval(differences, 0.9)) == outcome
 
 
 def test_a_real_difference_is_found_and_its_line_reads_well(make_run: MakeRun) -> None:
@@ -60,13 +26,12 @@ def test_a_real_difference_is_found_and_its_line_reads_well(make_run: MakeRun) -
     assert verdict.line().startswith("a > b: supported at n = 5 (+0.")
 
 
-def test_an_undecided_claim_says_how_many_seeds_it_lacks(make_run: MakeRun) -> None:
+def test_an_undecided_claim_says_what_its_seeds_could_have_shown(make_run: MakeRun) -> None:
     (verdict,) = judge(load(make_run("x", {"a": 0.61, "b": 0.6}, hypotheses=[{"arm": "a", "other": "b"}], noise=0.05)))
     assert verdict.outcome == "undecided"
-    assert verdict.seeds_needed is not None
-    assert verdict.seeds_needed > verdict.n
-    assert verdict.line() == (
-        f"a > b: undecided at n = 3 (about {verdict.seeds_needed} seeds would decide a difference this size)"
+    assert verdict.detectable == pytest.approx(3.264 * verdict.comparison.spread, rel=0.01)
+    assert verdict.line().endswith(
+        f"; 3 seeds like these show differences of {verdict.detectable:.3f} or more with 80 % power)"
     )
 
 
@@ -83,7 +48,7 @@ def test_a_verdict_that_many_claims_would_produce_by_chance_is_marked(make_run: 
 
 def test_one_seed_decides_nothing(make_run: MakeRun) -> None:
     (verdict,) = judge(load(make_run("x", {"a": 0.9, "b": 0.2}, seeds=1, hypotheses=[{"arm": "a", "other": "b"}])))
-    assert verdict.line() == "a > b: undecided at n = 1 (at least 2 common seeds are needed)"
+    assert verdict.line() == "a > b: undecided at n = 1 (+0.70; at least 3 common seeds are needed)"
 
 
 def test_missing_cells_and_late_claims_mark_the_verdict(make_run: MakeRun) -> None:
@@ -111,20 +76,10 @@ def test_seeds_added_until_decided_are_judged_by_the_sequential_interval(make_ru
     assert sequential.outcome == "undecided"
     assert sequential.comparison.values == fixed.comparison.values
     assert "95 % anytime-valid interval" in sequential.sentence()
-    assert sequential.p == anytime_p(sequential.comparison.values) > 0.05 > fixed.p
-
-
-def test_a_sequential_verdict_carries_no_number_of_a_fixed_design(make_run: MakeRun) -> None:
-    """Power tells how many seeds one look needs; after several looks neither it nor its p mean what they say."""
-    options = {"seeds": 6, "hypotheses": [{"arm": "a", "other": "b"}], "noise": 0.1, "seed": 5}
-    (verdict,) = verdicts = judge(load(make_run("x", {"a": 0.62, "b": 0.52}, sequential=True, **options)))
-    assert verdict.line() == "a > b: undecided at n = 6 (more seeds may decide it)"
-    assert verdict.seeds_needed is None
-    table = in_numbers(verdicts)
-    cells = dict(zip(table.header, table.rows[0], strict=True))
-    assert cells["p"].value == cells["p (Holm)"].value == verdict.p
-    assert cells["detectable"].text == NOTHING
-    assert "Detectable" not in table.caption
+    assert fixed.procedure is STUDENT
+    assert sequential.procedure is SEQUENCE
+    assert sequential.p == SEQUENCE.p(sequential.comparison.values) > 0.05 > fixed.p
+    assert sequential.detectable > fixed.detectable
 
 
 def test_sequential_verdicts_are_held_against_holm_too(make_run: MakeRun) -> None:
@@ -158,3 +113,140 @@ def test_console_table(make_run: MakeRun) -> None:
     text = lines(load(run))
     assert text[0].split()[:3] == ["arm", "n", "success"]
     assert len({len(line) for line in text[1:2]}) == 1
+
+
+# ---- edge cases: how seeds end ---------------------------------------------------------------------------------------
+
+B = [0.500, 0.510, 0.490, 0.505, 0.495, 0.502, 0.498, 0.512, 0.488, 0.500]
+SMALL = [b + d for b, d in zip(B, [0.05, 0.06, 0.04, 0.05, 0.06, 0.04, 0.05, 0.06, 0.04, 0.05], strict=True)]
+LARGE = [b + 0.4 * (1 + d) for b, d in zip(B, B[1:] + B[:1], strict=True)]  # 0.6 above
+
+
+def one(folder: Path, a: Sequence[End], b: Sequence[End], **options: Any) -> Verdict:
+    (verdict,) = judge(load(write_claims(folder, {"a": a, "b": b}, **options)))
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "word", "n", "marks"),
+    [
+        (SMALL[:1], B[:1], "undecided", 1, []),
+        (SMALL[:2], B[:2], "undecided", 2, []),
+        (SMALL[:3], B[:3], "supported", 3, []),
+        ([0.502, 0.512], [0.5, 0.51], "undecided", 2, []),  # +0.002 twice, once called supported
+        ([0.5 + 1 / 512] * 3, [0.5] * 3, "undecided", 3, ["no spread"]),
+        (B, B, "undecided", 10, ["no spread"]),
+        # Without a result: failed, pruned, NaN, still running. What the seed could have shown undoes a small lead ...
+        ([*SMALL[:9], "FAILED"], B, "undecided", 9, ["incomplete"]),
+        ([*SMALL[:9], "PRUNED"], B, "undecided", 9, ["incomplete"]),
+        ([*SMALL[:9], math.nan], B, "undecided", 9, ["incomplete"]),
+        ([*SMALL[:9], "RUNNING"], B, "undecided", 9, ["incomplete"]),
+        (SMALL, [*B[:9], "FAILED"], "undecided", 9, ["incomplete"]),
+        (["FAILED"] * 3 + SMALL[3:], B, "undecided", 7, ["incomplete"]),
+        # ... and not a large one.
+        ([*LARGE[:9], "FAILED"], B, "supported", 9, ["incomplete"]),
+        (["FAILED"] * 4 + LARGE[4:], B, "undecided", 6, ["incomplete"]),
+        # A seed that one side ran and the other did not is missing; one that neither ran is not there.
+        (SMALL[:9], B, "undecided", 9, ["incomplete"]),
+        (SMALL, B[:3], "undecided", 3, ["incomplete"]),
+        ([*SMALL[:9], None], [*B[:9], None], "supported", 9, ["incomplete"]),
+        # Collapsed: below 5 % of what was left to gain, 0.2 + 0.05 * 0.8 = 0.24.
+        (SMALL, [0.0, *B[1:]], "supported", 9, ["collapse"]),
+        (SMALL, [0.239, *B[1:]], "supported", 9, ["collapse"]),
+        (SMALL, [0.241, *B[1:]], "supported", 10, ["skewed"]),  # not collapsed, only far off
+        ([0.0, *SMALL[1:]], B, "undecided", 9, ["collapse"]),
+        ([0.0, *SMALL[1:]], [0.0, *B[1:]], "supported", 9, ["collapse"]),
+        (SMALL, [0.0] * 10, "supported", 10, ["collapse"]),
+        ([0.0] * 9 + SMALL[9:], B, "refuted", 10, ["collapse"]),
+    ],
+)
+def test_how_seeds_end(tmp_path: Path, a: Sequence[End], b: Sequence[End], word: str, n: int, marks: list[str]) -> None:
+    verdict = one(tmp_path / "run", a, b)
+    assert (verdict.outcome, verdict.n) == (word, n)
+    assert [mark.split(":")[0] for mark in verdict.marks] == marks
+    assert (verdict.p < 0.05) == (word != "undecided")
+    assert all(text for text in (verdict.line(), verdict.sentence()))
+    assert "nan" not in verdict.line() + verdict.sentence()
+
+
+def test_the_words_say_what_could_overturn_a_verdict(tmp_path: Path) -> None:
+    failed = one(tmp_path / "failed", [*SMALL[:9], "FAILED"], B)
+    assert "1 seed without a result could overturn the others" in failed.line()
+    stands = one(tmp_path / "stands", [*LARGE[:9], "FAILED"], B)
+    assert "the verdict stands however they had ended" in stands.marks[0]
+    fallen = one(tmp_path / "fallen", [0.0, *SMALL[1:]], B)
+    assert "what the other seeds show is undone by those that collapsed" in fallen.sentence()
+    assert (
+        "a on 1 of 10 seeds (0 to 45 %) and b on 0 of 10 seeds (0 to 31 %); p of equal rates 1.000" in fallen.marks[0]
+    )
+    assert "9 common seeds on which neither collapsed" in fallen.sentence()
+
+
+@pytest.mark.parametrize(
+    ("metric", "a", "b", "word"),
+    [
+        ("eval/turns", [5.1, 5.2, 5.0, 5.1], [6.0, 6.2, 6.1, 6.0], "supported"),  # fewer turns are better
+        ("eval/turns", [6.0, 6.2, 6.1, 6.0], [5.1, 5.2, 5.0, 5.1], "refuted"),
+        ("eval/reward", [0.9, 0.8, 0.9, 0.8], [0.1, 0.2, 0.2, 0.1], "supported"),
+        ("eval/turns", [5.1, 5.2, 5.0, "FAILED"], [6.0, 6.2, 6.1, 6.0], "undecided"),  # who knows how many
+        ("eval/f1", [0.9, 0.91, 0.92, "FAILED"], [0.1, 0.1, 0.11, 0.12], "undecided"),
+    ],
+)
+def test_every_metric_has_its_direction(
+    tmp_path: Path, metric: str, a: Sequence[End], b: Sequence[End], word: str
+) -> None:
+    verdict = one(tmp_path / "run", a, b, metric=metric, claims=[{"arm": "a", "other": "b", "metric": metric}])
+    assert verdict.outcome == word
+    if metric == "eval/turns" and word == "supported":
+        assert verdict.interval.estimate == pytest.approx(0.975)  # in the claim's direction
+        assert verdict.difference.estimate == pytest.approx(-0.975)  # a minus b
+        assert "a ends 0.975 below b on eval/turns, of which less is better" in verdict.sentence()
+        assert (verdict.comparison.wins, verdict.comparison.losses) == (4, 0)
+
+
+def test_a_metric_that_nobody_reports_is_named(tmp_path: Path) -> None:
+    verdict = one(tmp_path / "run", SMALL, B, claims=[{"arm": "a", "other": "b", "metric": "eval/nosuch"}])
+    assert verdict.sentence() == "No trial reports eval/nosuch; they report eval/success, so nothing can be said."
+    assert "no trial reports eval/nosuch" in verdict.line()
+
+
+def test_a_teacher_is_one_evaluation(tmp_path: Path) -> None:
+    verdict = one(tmp_path / "run", SMALL, B, claims=[{"arm": "a", "other": "teacher"}], teacher=0.4)
+    assert "10 seeds against the one evaluation of teacher" in verdict.sentence()
+
+
+def test_early_looks_have_no_limits_and_say_so(tmp_path: Path) -> None:
+    verdict = one(tmp_path / "run", SMALL[:3], B[:3], sequential=True)
+    assert verdict.line() == "a > b: undecided at n = 3 (+0.05; too few seeds to leave out any difference)"
+    assert "95 % anytime-valid interval without limits so far" in verdict.sentence()
+
+
+def test_verdict_p_and_holm_are_one_tests(tmp_path: Path) -> None:
+    """Sixty arms: the printed p, its place in Holm and the outcome come from the same numbers."""
+    rises = [0.4 * i / 59 for i in range(60)]
+    ends = {f"x{i:02d}": [b + rise for b in SMALL] for i, rise in enumerate(rises)} | {"b": B}
+    claims = [{"arm": arm, "other": "b"} for arm in ends if arm != "b"]
+    verdicts = judge(load(write_claims(tmp_path / "run", ends, claims)))
+    assert [v.p_holm for v in verdicts] == pytest.approx(list(holm([v.p for v in verdicts])))
+    table = in_numbers(verdicts)
+    for v, row in zip(verdicts, table.rows, strict=True):
+        cells = dict(zip(table.header, row, strict=True))
+        assert (cells["p"].value, cells["p (Holm)"].value) == (v.p, v.p_holm)
+        assert (v.outcome == "supported") == (v.p < 0.05) == (v.interval.low > 0)
+        assert v.test in table.caption
+
+
+def test_a_rare_collapse_has_its_price_told(tmp_path: Path) -> None:
+    """A lead of 0.05 at a level of 0.55 is gone once a falls to 0 on one seed in eleven."""
+    verdict = one(tmp_path / "run", SMALL, B)
+    assert verdict.offset == pytest.approx(0.05 / 0.55, rel=1e-6)
+    assert math.isnan(one(tmp_path / "equal", B, B).offset)
+
+
+def test_scores_that_lean_mark_the_verdict(tmp_path: Path) -> None:
+    tail = [0.0, 0.0, 0.01, 0.01, 0.02, 0.02, 0.03, 0.05, 0.09, 0.2]
+    ends = {name: [level + x for x in tail] for name, level in (("b", 0.4), ("c", 0.5), ("d", 0.45))}
+    ends["a"] = [0.7 + 0.5 * x + 0.01 * (i % 2) for i, x in enumerate(tail)]
+    (verdict,) = judge(load(write_claims(tmp_path / "run", ends)))
+    assert verdict.outcome == "supported"
+    assert verdict.marks[0].startswith("skewed: scores lean to one side")

@@ -1,49 +1,53 @@
-"""Power and numbers of seeds against Cohen's table and statsmodels."""
+"""What so many seeds can show, against Cohen's table and statsmodels."""
 
 import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from atod_sweep.evidence.stats import power
+from atod_sweep.evidence.stats.procedures import SEQUENCE, STUDENT
 
 
-@pytest.mark.parametrize(("effect", "seeds"), [(1.0, 10), (0.8, 15), (0.5, 34), (0.2, 199)])
-def test_seeds_needed_as_in_the_tables(effect: float, seeds: int) -> None:
+@pytest.mark.parametrize(("n", "effect"), [(10, 1.0), (15, 0.8), (34, 0.5), (199, 0.2)])
+def test_detectable_as_in_the_tables(n: int, effect: float) -> None:
     """Pairs for 80 % power at two-sided 5 %: G*Power and Cohen (1988) give 10, 15, 34, 199."""
-    assert power.seeds_needed(effect, 1.0) == seeds
-    assert power.seeds_needed(-effect, 1.0) == seeds
+    critical = STUDENT.critical(n, 0.05)
+    assert power.minimum_detectable(1.0, n, critical) <= effect
+    assert power.minimum_detectable(1.0, n - 1, STUDENT.critical(n - 1, 0.05)) > effect
+    assert power.minimum_detectable(0.1, n, critical) == pytest.approx(power.minimum_detectable(1.0, n, critical) / 10)
 
 
-@pytest.mark.parametrize(("effect", "n"), [(1.0, 10), (0.5, 20), (2.0, 4), (3.3, 3), (0.0, 8)])
-def test_power_agrees_with_statsmodels(effect: float, n: int) -> None:
-    assert power.power(effect * 7, 7.0, n) == pytest.approx(TTestPower().power(effect, n, 0.05), abs=1e-4)
+@pytest.mark.parametrize("n", [3, 5, 10, 40])
+def test_detectable_has_statsmodels_power(n: int) -> None:
+    effect = power.minimum_detectable(1.0, n, STUDENT.critical(n, 0.05))
+    assert TTestPower().power(effect, n, 0.05) == pytest.approx(0.8, abs=1e-3)
 
 
-def test_power_where_scipys_noncentral_t_gives_nan() -> None:
-    assert power.power(1000.0, 1.0, 3) == pytest.approx(1.0)
+def test_detectable_of_the_sequence_is_simulated() -> None:
+    rng, n = np.random.default_rng(0), 10
+    effect = power.minimum_detectable(1.0, n, SEQUENCE.critical(n, 0.05))
+    found = [SEQUENCE.interval(x_N).low > 0 for x_N in rng.normal(effect, 1, (2000, n))]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.03)
 
 
-@pytest.mark.parametrize(("n", "effect"), [(3, 3.26), (5, 1.68), (10, 0.996)])
-def test_minimum_detectable(n: int, effect: float) -> None:
-    assert power.minimum_detectable(1.0, n) == pytest.approx(effect, abs=0.01)
-    assert power.minimum_detectable(0.1, n) == pytest.approx(effect / 10, abs=0.001)
+@pytest.mark.parametrize("n", [5, 11, 30])
+def test_the_smallest_margin_is_simulated(n: int) -> None:
+    rng = np.random.default_rng(1)
+    margin = power.smallest_margin(1.0, n, STUDENT.critical(n, 0.1))
+    x_RN = rng.normal(0, 1, (20_000, n))
+    half_R = stats.t.ppf(0.95, n - 1) * x_RN.std(axis=1, ddof=1) / math.sqrt(n)
+    shown = np.mean(np.abs(x_RN.mean(axis=1)) + half_R < margin)
+    assert 0.79 < shown < 0.82  # a lower bound: on few seeds both tests may fail at once
 
 
 def test_edges() -> None:
-    assert power.power(0.5, 0.1, 1) == 0.0
-    assert power.power(0.5, 0.0, 2) == 1.0
-    assert power.seeds_needed(0.001, 1.0) is None
-    assert power.seeds_needed(0.0, 1.0) is None
-    assert power.seeds_needed(0.5, 0.0) == 2
-    assert math.isnan(power.minimum_detectable(1.0, 1))
-
-
-def test_equivalence_needs_the_effect_inside_the_margin() -> None:
-    assert power.equivalence_seeds_needed(0.03, 0.01, 0.03) is None
-    # Effect 0, margin = sd: 2 * t power - 1 >= 0.8 needs 90 % per side, delta = 2.93 (normal) -> 9, t -> 11 seeds.
-    assert power.equivalence_seeds_needed(0.0, 1.0, 1.0) == 11
+    assert math.isnan(power.minimum_detectable(1.0, 1, 12.7))
+    assert math.isinf(power.minimum_detectable(1.0, 3, SEQUENCE.critical(3, 0.05)))
+    assert power.minimum_detectable(0.0, 5, 2.8) == 0.0
+    assert power.minimum_detectable(1.0, 2, STUDENT.critical(2, 0.05)) > 10  # a spread of two seeds is hardly one
 
 
 def test_variance_removed_by_pairing() -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from trained_run import ARMS, write_trained
 
-from atod_sweep.cli import verbs as cli
+from atod_sweep import cli
 from atod_sweep.export.schedule import bundle
 
 WEIGHTS = ("weight/distill", "weight/reward", "weight/kl", "temperature", "turn_weight")

@@ -11,8 +11,8 @@ import yaml
 from fake_training import FAKE
 from no_mlflow import NoMlflow
 
+from atod_sweep import cli
 from atod_sweep.api import verbs
-from atod_sweep.cli import verbs as cli
 from atod_sweep.records import ledger
 from atod_sweep.sweep import session
 from atod_sweep.sweep.searches import run_search as search
@@ -115,7 +115,10 @@ def test_a_space_is_shown_and_its_mistakes_are_one_line(call, tmp_path):
 @pytest.mark.parametrize("words", [("space", "show"), ("search", "--dry-run"), ("search", "--backend", "local")])
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("kl/refrence", "did you mean 'kl/reference'?"), ("zzz", "known: eval/..., rollout/..., cost/env_steps")],
+    [
+        ("kl/refrence", "did you mean 'kl/reference'?"),
+        ("zzz", "known: eval/..., final/..., rollout/..., cost/env_steps"),
+    ],
 )
 def test_a_misspelt_second_objective_is_found_before_anything_runs(call, tmp_path, words, name, hint):
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump({**SEARCH, "second": {"name": name, "mode": "min"}}))

@@ -1,0 +1,49 @@
+"""The app that every verb joins, and the console script. Heavy imports happen inside verbs: --help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from atod_sweep.errors import UserError
+
+app = typer.Typer(
+    help="Hyperparameter search and ablation studies for annealed, turn-aware on-policy distillation (ATOD).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+TRAIN, READ, PLAY = "Train", "Read and export", "Look around"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from atod_sweep import __version__
+
+        typer.echo(f"atod-sweep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+spaces = typer.Typer(help="Search spaces: show.", no_args_is_help=True)
+app.add_typer(spaces, name="space", rich_help_panel=PLAY)
+
+
+def main() -> None:
+    """Entry point: UserError becomes one line on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(2)

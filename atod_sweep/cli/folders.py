@@ -1,0 +1,80 @@
+"""Verbs about what is there: shipped studies, a folder to start in, runs and where they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from atod_sweep.cli.app import PLAY, app
+from atod_sweep.errors import UserError
+
+
+@app.command("list", rich_help_panel=PLAY)
+def shipped() -> None:
+    """List the studies, search spaces and trainer configs that ship with the package."""
+    from atod_sweep.config.files import preset_names
+    from atod_sweep.config.shipped import Kind, listing
+
+    kinds: tuple[tuple[str, Kind, str], ...] = (
+        ("studies", "studies", "atod-sweep run NAME"),
+        ("search spaces", "search_spaces", "atod-sweep search NAME"),
+    )
+    for title, kind, command in kinds:
+        typer.echo(f"{title}: {command}")
+        for one in listing(kind):
+            time = f"  ({one.measured})" if one.measured else ""
+            typer.echo(f"  {one.name:22} {one.question}{time}")
+        typer.echo("")
+    typer.echo("trainer configs: atod-sweep train presets/NAME")
+    for name in preset_names():
+        typer.echo(f"  presets/{name}")
+
+
+@app.command(rich_help_panel=PLAY)
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to write into; made if it is not there.")] = Path("."),
+) -> None:
+    """Write a first study, a search space and an environment of your own to edit."""
+    from atod_sweep.config import shipped
+
+    folder = folder.expanduser()
+    starter = shipped.folder("studies") / "starter"
+    names = sorted(path.name for path in starter.iterdir() if path.is_file())
+    if there := [name for name in names if (folder / name).exists()]:
+        raise UserError(f"{folder / there[0]}: exists already, and is not overwritten; name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (folder / name).write_text((starter / name).read_text(encoding="utf-8"), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}; name another folder") from None
+    for name in names:
+        typer.echo(folder / name)
+    typer.echo(f"\nnext  atod-sweep run {folder / 'study.yaml'}")
+
+
+@app.command(rich_help_panel=PLAY)
+def status(
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")],
+) -> None:
+    """Tell where a run stands, also while another terminal runs it."""
+    from atod_sweep.sweep.record.overview import overview
+
+    for line in overview(run_dir.expanduser()).lines():
+        typer.echo(line)
+
+
+@app.command("ls", rich_help_panel=PLAY)
+def runs(
+    out: Annotated[Path, typer.Argument(help="Folder that holds one subfolder per run.")] = Path("runs"),
+) -> None:
+    """List the runs in a folder, the latest first."""
+    from atod_sweep.sweep.record.overview import runs_in
+
+    found = list(runs_in(out.expanduser()))
+    for run in found:
+        typer.echo(run.line())
+    if not found:
+        typer.echo(f"{out} holds no runs")

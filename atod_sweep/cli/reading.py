@@ -1,0 +1,106 @@
+"""Verbs that read a run, or write something from it: report, compare, export, verify, sync."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from atod_sweep.cli.app import READ, app
+from atod_sweep.cli.options import RunDir, TrackingUri
+from atod_sweep.errors import UserError
+
+
+@app.command(rich_help_panel=READ)
+def report(
+    run_dir: RunDir,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="html, md or pdf (needs Chromium); repeatable; default: html, md."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; default: the run's own.")] = None,
+) -> None:
+    """Rebuild a run's report, tables and figures from its files alone."""
+    from atod_sweep import api
+
+    paths = api.report(run_dir, formats=formats or ("html", "md"), out=out)
+    typer.echo("\n".join(f"{name:10}{path}" for name, path in paths.items()))
+
+
+@app.command(rich_help_panel=READ)
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    all_claims: Annotated[
+        bool, typer.Option("--claims", help="All claims of all runs as one Markdown table, also for two runs.")
+    ] = False,
+) -> None:
+    """Put two runs side by side: how they were made, and what came out. Other numbers of runs: all their claims."""
+    from atod_sweep import api
+
+    typer.echo(api.compare(runs, claims=all_claims))
+
+
+@app.command(rich_help_panel=READ)
+def export(
+    run_dir: RunDir,
+    to: Annotated[
+        str, typer.Option("--to", help="bundle, the framework that shall run it (see the README), or all of them.")
+    ] = "bundle",
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; default: RUN/export/TARGET.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps of the target run; default: the study's.")] = None,
+    horizon: Annotated[
+        int | None, typer.Option(help="Horizon of the target run, in turns; default: the study's.")
+    ] = None,
+    at: Annotated[list[str] | None, typer.Option("--at", help="FACTOR=LEVEL, where schedules differ by level.")] = None,
+    allow_lossy: Annotated[bool, typer.Option("--allow-lossy", help="Leave out what the target cannot carry.")] = False,
+    model: Annotated[
+        bool, typer.Option("--model", help="The best student, as a Hugging Face directory, instead of the schedule.")
+    ] = False,
+    register: Annotated[str | None, typer.Option(help="With --model: name in the MLflow model registry.")] = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write the best schedule in a form that other trainers can run, or the best student (--model)."""
+    from atod_sweep import api
+    from atod_sweep.config.base import parse_assignments
+
+    levels = {factor: str(level) for factor, level in parse_assignments(at or []).items()}
+    if register is not None and not model:
+        raise UserError(f"--register {register!r}: registers a student; add --model")
+    if not model:
+        from atod_sweep.export.schedule.bundle import lines
+
+        folder = api.export_schedule(run_dir, to, out, steps=steps, horizon=horizon, at=levels, allow_lossy=allow_lossy)
+        typer.echo("\n".join(lines(folder)))
+        return
+    if steps or horizon or to != "bundle" or allow_lossy:
+        raise UserError(
+            "--model: exports a student as it was trained; --allow-lossy, --to, --steps and --horizon are for schedules"
+        )
+    exported = api.export_model(run_dir, out, at=levels, register=register, tracking_uri=tracking_uri)
+    typer.echo(f"model            {exported.folder}")
+    if exported.version is not None:
+        typer.echo(f"registered       models:/{register}/{exported.version}")
+
+
+@app.command(rich_help_panel=READ)
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle or model.")],
+    trust: Annotated[bool, typer.Option("--trust", help="Run the code that the bundle brings (kind: custom).")] = False,
+) -> None:
+    """Re-derive everything in a bundle, or check and play an exported model; fail on any difference."""
+    from atod_sweep import api
+
+    for line in api.verify(bundle, trust=trust):
+        typer.echo(line)
+
+
+@app.command(rich_help_panel=READ)
+def sync(
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a run that nobody is writing.")],
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Bring MLflow up to a run's ledger."""
+    from atod_sweep import api
+
+    typer.echo(f"{api.sync(run_dir, tracking_uri=tracking_uri)} trials are in MLflow")

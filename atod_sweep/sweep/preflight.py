@@ -1,0 +1,58 @@
+"""What can be known to be wrong before a folder is made or a model loaded: absent devices, environments, directories.
+
+Costs the import of torch only where a GPU is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.config.study import Resources
+from atod_sweep.envs import registry
+from atod_sweep.errors import UserError
+
+Config = dict[str, Any]
+
+
+def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> None:
+    """UserError for the first thing that no trial could find here. On a cluster, only what its driver must have."""
+    seen: set[tuple[str, str]] = set()
+    for config in configs:
+        needs = [("env", config["env"]["id"])]
+        needs += [(role, config[role]["path"]) for role in ("student", "teacher") if "path" in config[role]]
+        if not is_cluster:
+            needs.append(("device", config["runtime"]["device"]))
+        for kind, what in needs:
+            if (kind, what) not in seen:
+                seen.add((kind, what))
+                _CHECKS[kind](kind, what)
+    if resources.gpu > 0 and not is_cluster and (there := _gpus()) < min(1.0, resources.gpu):
+        raise UserError(
+            f"resources.gpu: a trial needs {resources.gpu:g}, but this machine has {there} CUDA devices; "
+            "set resources: {gpu: 0}, or join a cluster with --address"
+        )
+
+
+def _environment(_kind: str, env_id: str) -> None:
+    registry.constructor(env_id)
+
+
+def _model(role: str, path: str) -> None:
+    if path.startswith((".", "/", "~")) and not Path(path).expanduser().is_dir():
+        raise UserError(f"{role}.path: model directory {path!r} does not exist; give a directory or a hub id")
+
+
+def _device(_kind: str, device: str) -> None:
+    if device.startswith("cuda") and not _gpus():
+        raise UserError(f"runtime.device: {device!r}, but this machine has no CUDA device; use auto or cpu")
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+_CHECKS = {"env": _environment, "student": _model, "teacher": _model, "device": _device}

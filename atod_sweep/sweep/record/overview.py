@@ -1,0 +1,123 @@
+"""Where a run stands, from its folder alone: also while another process, or another machine, writes it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from atod_sweep.config.base import load_yaml
+from atod_sweep.errors import UserError
+from atod_sweep.records import ledger
+from atod_sweep.records.ledger import Row
+from atod_sweep.records.rows import read_rows
+from atod_sweep.sweep.record.endings import lines as endings
+from atod_sweep.sweep.record.recorder import METRICS
+from atod_sweep.sweep.record.scoreboard import ENDED, Running, clock
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A run at a glance. `counts`: trials by their last state; `is_written`: a process holds the run right now."""
+
+    folder: Path
+    question: str
+    counts: dict[str, int]
+    is_written: bool
+    started: float
+    last: float
+    running: tuple[Running, ...]
+    endings: tuple[str, ...]
+
+    @property
+    def state(self) -> str:
+        """running, interrupted (there is something to resume), or finished."""
+        if self.is_written:
+            return "running"
+        return "interrupted" if self.counts.get("RUNNING") or not self.counts else "ended"
+
+    def lines(self) -> list[str]:
+        """For `atod-sweep status`."""
+        said = ", ".join(f"{number} {state.lower()}" for state, number in self.counts.items()) or "none yet"
+        found = [f"{self.folder}  {self.state}", f" question  {self.question}", f" trials    {said}"]
+        found += [f" running   {one}" for one in self.running] if self.is_written else []
+        found += [line for line in self.endings if not line.startswith(" trials")]
+        found.append(f" time      {clock(self.last - self.started)}, last written {clock(time.time() - self.last)} ago")
+        if self.state == "interrupted":
+            found.append(f" next      atod-sweep resume {self.folder}")
+        for name in ("report.html", "best_schedule.yaml"):
+            if (self.folder / name).is_file():
+                found.append(f" {name.split('.')[0].split('_')[-1]:9} {self.folder / name}")
+        return found
+
+    def line(self) -> str:
+        """For `atod-sweep ls`."""
+        done, total = self.counts.get("COMPLETE", 0), sum(self.counts.values())
+        failed = f", {self.counts['FAILED']} failed" if self.counts.get("FAILED") else ""
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.last))
+        return f"{self.folder.name:24} {self.state:12} {f'{done}/{total} complete{failed}':22} {when}  {self.question}"
+
+
+def overview(run_dir: Path) -> Overview:
+    """The run in a folder. UserError if it holds none."""
+    rows = ledger.read(run_dir)
+    history = ledger.fold(rows)
+    if history.study is None:
+        raise UserError(f"{run_dir}: holds no run; give the folder of one, for example runs/quickstart")
+    times = [row["time"] for row in rows if "time" in row]
+    running = [_running(run_dir, row, history.study) for row in history.trials.values() if row["state"] not in ENDED]
+    return Overview(
+        folder=run_dir,
+        question=history.study["question"],
+        counts=dict(Counter(row["state"] for row in history.trials.values())),
+        is_written=_is_written(run_dir),
+        started=min(times, default=0.0),
+        last=max(times, default=0.0),
+        running=tuple(running),
+        endings=tuple(endings(rows)),
+    )
+
+
+def runs_in(out: Path) -> Iterator[Overview]:
+    """Every run in a folder of runs, the one written last first. UserError if there is no such folder."""
+    if not out.is_dir():
+        raise UserError(f"{out}: no such folder; runs are kept where --out says, by default in runs")
+    found = []
+    for folder in sorted(path.parent for path in out.glob(f"*/{ledger.NAME}")):
+        try:
+            found.append(overview(folder))
+        except UserError:  # killed before its first row: there is nothing to tell of it
+            continue
+    yield from sorted(found, key=lambda run: -run.last)
+
+
+def _is_written(run_dir: Path) -> bool:
+    lock = run_dir / "ledger.lock"
+    if not lock.is_file():  # trying it would make it
+        return False
+    try:
+        with FileLock(lock).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that only others may write: nobody here is writing it
+        return False
+
+
+def _running(run_dir: Path, row: Row, study: Row) -> Running:
+    folder = run_dir / "trials" / row["trial"]
+    try:
+        rows: list[dict[str, Any]] = read_rows(folder / METRICS)
+    except UserError:  # half a row, being written
+        rows = []
+    config = folder / "config.yaml"
+    if not rows or not config.is_file():
+        return Running(row["trial"])
+    metric = study["metric"]["name"]
+    values = [one[metric] for one in rows if metric in one]
+    return Running(row["trial"], rows[-1]["step"], load_yaml(config)["steps"], values[-1] if values else None)

@@ -1,0 +1,104 @@
+"""list, init, status and ls."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+from fake_training import FAKE
+from filelock import FileLock
+from no_mlflow import NoMlflow
+
+from atod_sweep import cli
+from atod_sweep.config.given import search, study
+from atod_sweep.envs.registry import make
+from atod_sweep.sweep import session
+from atod_sweep.sweep.studies.run_study import run_study
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run `atod-sweep ...`; returns (exit code, stdout, stderr)."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["atod-sweep", *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch, capsys):
+    """A run of fake trials that is over, and one that was cut short."""
+    monkeypatch.setattr(session, "Mirror", NoMlflow)
+    monkeypatch.setattr(session, "Background", NoMlflow)
+    data = {
+        "name": "small",
+        "question": "Which is better?",
+        "base": {"steps": 40},
+        "arms": {"a": {}, "b": {"steps": 30}},
+    }
+    run_study({**data, "seeds": 2}, out=tmp_path / "runs", backend="local", trainer=FAKE)
+    cut = {**data, "name": "cut", "seeds": 1}
+    run_study(cut, out=tmp_path / "runs", backend="local", trainer=FAKE, max_trials=1)
+    capsys.readouterr()
+    return tmp_path / "runs"
+
+
+def test_version(call):
+    code, out, _ = call("--version")
+    assert code == 0
+    assert out.startswith("atod-sweep 0.")
+
+
+def test_what_ships_is_listed_with_its_question(call):
+    code, out, _ = call("list")
+    assert code == 0
+    assert "Does the shape of the teacher's decay matter on short support calls?  (2 minutes on two CPU cores)" in out
+    assert "presets/support_desk_compact" in out
+
+
+def test_a_first_study_is_written_and_is_valid(call, tmp_path, monkeypatch):
+    code, out, _ = call("init", str(tmp_path / "mine"))
+    assert code == 0
+    assert f"next  atod-sweep run {tmp_path / 'mine' / 'study.yaml'}" in out
+    monkeypatch.syspath_prepend(tmp_path / "mine")
+    assert study(tmp_path / "mine" / "study.yaml").record.name == "first"
+    assert search(tmp_path / "mine" / "space.yaml").record.parameters
+    from atod_sweep.config.train import Env
+
+    assert make(Env(id="my_game:Guess", horizon=4)).reset(seed=0)[0].startswith("starts with")
+    code, _, err = call("init", str(tmp_path / "mine"))
+    assert code == 2
+    assert "exists already" in err
+    (tmp_path / "file").write_text("")
+    assert call("init", str(tmp_path / "file" / "x"))[0] == 2
+
+
+def test_status_tells_where_a_run_stands(call, finished):
+    code, out, _ = call("status", str(finished / "small"))
+    assert code == 0
+    assert out.splitlines()[0] == f"{finished / 'small'}  ended"
+    assert " trials    4 complete" in out
+    with FileLock(finished / "small" / "ledger.lock"):  # as another process holds it
+        time.sleep(0)
+        assert call("status", str(finished / "small"))[1].splitlines()[0].endswith("running")
+    code, _, err = call("status", str(finished))
+    assert code == 2
+    assert "holds no run" in err
+
+
+def test_runs_are_listed_the_latest_first(call, finished):
+    code, out, _ = call("ls", str(finished))
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["cut", "small"]
+    code, _, err = call("ls", str(finished / "nowhere"))
+    assert code == 2
+    assert "no such folder" in err
