@@ -17,11 +17,11 @@ import sys
 import sysconfig
 import types
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from atod_sweep.config.base import Record
 from atod_sweep.errors import UserError
@@ -69,6 +69,15 @@ class Custom(Record):
     def function(self) -> Function:
         """The function. UserError if its module cannot be found, or is no longer what this config names."""
         return function(self.path, self.source)
+
+
+def customs(record: BaseModel, key: str = "") -> Iterator[tuple[str, Custom]]:
+    """Every function of the user's own in a record, at any depth, with its dotted key."""
+    if isinstance(record, Custom):
+        yield key, record
+    for name in type(record).model_fields:
+        if isinstance(field := getattr(record, name), BaseModel):
+            yield from customs(field, f"{key}.{name}" if key else name)
 
 
 def digest(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -11,7 +11,8 @@ from atod_sweep.config.base import Record
 from atod_sweep.records.metric_names import bounds, check_name, direction
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-CONTROLS = ("teacher", "opd", "rl", "fixed_mix")
+Control = Literal["teacher", "opd", "rl", "fixed_mix"]
+CONTROLS: tuple[str, ...] = get_args(Control)
 
 _HYPOTHESIS = re.compile(
     r"^\s*(?P<arm>\S+)\s+(?P<relation>>=|>|=)\s+(?P<other>\S+)"
@@ -136,9 +137,7 @@ class Study(Record):
     factors: dict[str, dict[str, dict[str, Any]]] = Field(
         default_factory=dict, description="Factor -> level -> dotted overrides; every arm runs at every level."
     )
-    controls: list[Literal["teacher", "opd", "rl", "fixed_mix"]] = Field(
-        default_factory=list, description="Baselines run beside the arms."
-    )
+    controls: list[Control] = Field(default_factory=list, description="Baselines run beside the arms.")
     seeds: int | list[int] = Field(3, description="Number of seeds (0 .. n-1) or the list of them; shared by all arms.")
     metric: Metric = Field(default_factory=Metric, description="What trials are judged by.")
     hypotheses: list[Annotated[Hypothesis, BeforeValidator(_parse_hypothesis)]] = Field(

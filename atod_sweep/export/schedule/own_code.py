@@ -6,10 +6,8 @@ A bundle carries the very text that the config's `source` is the hash of. Readin
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-
-from pydantic import BaseModel
 
 from atod_sweep.config import custom
 from atod_sweep.config.custom import Custom
@@ -22,15 +20,7 @@ FILES = f"{PREFIX}*.py"
 
 def records(schedule: ScheduleFile) -> list[Custom]:
     """Every part of a schedule that is the study's own code."""
-    return list(_records(schedule))
-
-
-def _records(record: BaseModel) -> Iterator[Custom]:
-    if isinstance(record, Custom):
-        yield record
-    for name in type(record).model_fields:
-        if isinstance(field := getattr(record, name), BaseModel):
-            yield from _records(field)
+    return [record for _, record in custom.customs(schedule)]
 
 
 def module_name(path: str) -> str:

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from atod_sweep.config.base import content_hash
-from atod_sweep.config.search import ASHA, Median, Search, dominates
+from atod_sweep.config.search import EarlyStopping, Search, dominates
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.rows import read_rows
 from atod_sweep.sweep.record.recorder import METRICS
 from atod_sweep.sweep.searches.optuna_file import OptunaFile
-from atod_sweep.sweep.searches.proposals import proposer
+from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
-from atod_sweep.sweep.searches.stopping import Rule
+from atod_sweep.sweep.searches.stopping import StoppingRule
 from atod_sweep.sweep.session import Session
 from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
@@ -57,7 +57,7 @@ class Campaign:
         self._began = time.monotonic()
         self._file = OptunaFile(session.run_dir, search, space)
         stopping = search.early_stopping
-        self._rule = Rule(stopping, search.metric) if isinstance(stopping, Median | ASHA) else None
+        self._rule = StoppingRule(stopping, search.metric) if isinstance(stopping, EarlyStopping) else None
         self._limit = self._most_configurations()
         self._replay()
         self._began = time.monotonic()

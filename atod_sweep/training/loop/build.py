@@ -15,6 +15,7 @@ from atod_sweep.config.train import Pretrained, Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.pool import Pool, open_batch
 from atod_sweep.errors import UserError
+from atod_sweep.objective import own_code
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
 from atod_sweep.training.algorithms.stage import Needs, Stage
@@ -35,6 +36,7 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
 
     `mutable`: that checkpoint may come from other schedules and rates.
     """
+    own_code.check(config)
     accelerator = _accelerator(config)
     _check_tasks(config, accelerator.num_processes)
     refs = models.ensure(config)
