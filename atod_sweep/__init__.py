@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from atod_sweep import tune
     from atod_sweep.api import (
         Run,
+        check,
         compare,
         export_model,
         export_schedule,
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Run",
     "UserError",
+    "check",
     "compare",
     "export_model",
     "export_schedule",

@@ -1,7 +1,7 @@
-"""How often do the report's intervals hold the truth? Simulated on known distributions; writes coverage.md.
+"""How often do intervals hold the truth, and how often do verdicts err? Simulated on known laws; writes coverage.md.
 
-    python benchmarks/coverage.py            # 2,000 data sets per row; minutes on one core
-    python benchmarks/coverage.py --sets 200 # a rough look
+    python -m benchmarks.coverage                            # an hour on one core
+    python -m benchmarks.coverage --sets 200 --studies 200   # a rough look
 
 Every row draws data sets of n seeds from a distribution whose true value is known, builds each interval, and counts
 how often it holds that value. With 2,000 sets the count itself is uncertain by about one point (two at 50 %).
@@ -10,6 +10,7 @@ how often it holds that value. With 2,000 sets the count itself is uncertain by 
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from atod_sweep.evidence.stats.aggregate import IQM, MEAN, Statistic
 from atod_sweep.evidence.stats.bootstrap import bca, draw, linearised, percentile, studentised
 from atod_sweep.evidence.stats.intervals import Array, Interval, t_interval
 from atod_sweep.evidence.stats.procedures import SEQUENCE
+from benchmarks.false_verdicts import sections
 
 SEEDS = (3, 5, 10, 20)
 REPS = 1000
@@ -132,7 +134,7 @@ def table(sets: int) -> Iterator[str]:
 HEAD = """# How often the report's intervals hold the truth
 
 Percent of {sets:,} simulated data sets whose interval holds the true value; 95 is asked for (90 in the last column, by
-which equivalence is judged). Made by `python benchmarks/coverage.py`, {reps:,} resamples per bootstrap.
+which equivalence is judged). Made by `python -m benchmarks.coverage`, {reps:,} resamples per bootstrap.
 
 - **t** is what the report prints for means, paired differences and interactions. It covers 92 to 97 % on normal and
   bounded runs from three seeds on, and falls short on skewed ones; the report then says so. It fails just where the
@@ -150,13 +152,14 @@ which equivalence is judged). Made by `python benchmarks/coverage.py`, {reps:,} 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", type=int, default=2000, help="data sets per row")
-    sets = parser.parse_args().sets
+    parser.add_argument("--sets", type=int, default=2000, help="data sets per row of intervals")
+    parser.add_argument("--studies", type=int, default=4000, help="simulated studies per row of verdicts")
+    args = parser.parse_args()
     lines = []
-    for line in table(sets):
+    for line in itertools.chain(table(args.sets), sections(args.studies)):
         print(line, flush=True)
         lines.append(line)
-    OUT.write_text(HEAD.format(sets=sets, reps=REPS) + "\n".join(lines) + "\n", encoding="utf-8")
+    OUT.write_text(HEAD.format(sets=args.sets, reps=REPS) + "\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ from typing import Any
 
 import yaml
 
+from atod_sweep.cores import cpu_cores
+
 OUT = Path(__file__).parent / "overhead.md"
 CONCURRENCY = 2
 EVALUATIONS = 4
@@ -267,7 +269,7 @@ def text(found: list[Measured], runs: list[Ledger], load: str) -> str:
     lines = [
         "# What a study costs beside its training",
         "",
-        f"`python -m benchmarks.overhead` on {os.cpu_count()} cores, {CONCURRENCY} trials at a time. Trials sleep, so",
+        f"`python -m benchmarks.overhead` on {cpu_cores()} cores, {CONCURRENCY} trials at a time. Trials sleep, so",
         "they leave the processor to the driver; MLflow is sqlite beside the run. *Start* is all before the first",
         "trial (Ray, MLflow) and counts in nothing else; *total* is from there to the command's end, MLflow included.",
         f"Load average of the machine while this was measured: {load}.",

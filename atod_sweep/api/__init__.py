@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from atod_sweep.api.exports import export_model, export_schedule, verify
 from atod_sweep.api.handle import Run, load
-from atod_sweep.api.verbs import compare, report, resume, run, search, sync, train
+from atod_sweep.api.verbs import check, compare, report, resume, run, search, sync, train
 
 __all__ = [
     "Run",
+    "check",
     "compare",
     "export_model",
     "export_schedule",

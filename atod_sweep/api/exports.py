@@ -68,26 +68,34 @@ def export_model(
     folder = student.write(run, Path(out) if out else run / "export" / "model", save_standalone, at or None)
     if register is None:
         return ExportedModel(folder, None)
-    from atod_sweep.sweep.mlflow.mirror import default_uri
     from atod_sweep.sweep.mlflow.model_registry import register as enter
+    from atod_sweep.sweep.mlflow.stores import default_uri
 
     return ExportedModel(folder, str(enter(run, folder, register, tracking_uri or default_uri(run.parent))))
 
 
-def verify(folder: str | Path, *, trust: bool = False) -> list[str]:
+def verify(folder: str | Path, *, trust: bool = False, digest: str | None = None) -> list[str]:
     """Re-derive everything in a bundle, or check and play an exported model: what was found right, line by line.
 
-    `trust`: run the code that a bundle brings (`kind: custom`), without which such a bundle cannot be verified. Raises
-    UserError on any difference.
+    Nothing that the folder names is imported: `trust` runs the code that a bundle brings (`kind: custom`), and plays an
+    environment that is not shipped. `digest`: the SHA-256 that the export was announced with. Raises UserError on any
+    difference, and for a file that the export did not write.
     """
+    from atod_sweep.export.record import PROVENANCE
     from atod_sweep.export.schedule.verify import verify as check
     from atod_sweep.export.student import model
 
     path = Path(folder)
-    if not path.is_dir():
-        raise UserError(f"{folder}: no such folder; give an export, for example runs/quickstart/export/bundle")
+    if (path / "ledger.jsonl").is_file():
+        raise UserError(
+            f"{folder}: is a run, not an export; write one with `atod-sweep export {folder}`, then verify "
+            f"{path / 'export' / 'bundle'}"
+        )
+    if not (path / PROVENANCE).is_file():
+        what = "holds no export" if path.is_dir() else "no such folder"
+        raise UserError(f"{folder}: {what}; give one, for example runs/quickstart/export/bundle")
     if model.is_model(path):
         from atod_sweep.training.loop.trainer import evaluate_student
 
-        return model.verify(path, evaluate_student)
-    return check(path, trust)
+        return model.verify(path, evaluate_student, trust, digest)
+    return check(path, trust, digest)

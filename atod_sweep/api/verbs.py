@@ -255,6 +255,20 @@ def train(
     )
 
 
+def check(model: str | Path, *, teacher: str | Path | None = None, overrides: Overrides | None = None) -> list[str]:
+    """Check that a model, and its teacher, can be trained here: rollouts and updates that compute what it computes.
+
+    `overrides`: settings of the model, as `student` has them. Returns what was found, one fact a line. Raises UserError
+    for what cannot be trained.
+    """
+    from atod_sweep.config.base import validate
+    from atod_sweep.config.train import Pretrained
+    from atod_sweep.training.loop.preflight import lines
+
+    source = validate(Pretrained, {"path": str(model), **(overrides or {})}, "check")
+    return list(lines(source, None if teacher is None else Pretrained(path=str(teacher))))
+
+
 def report(
     run_dir: str | Path, *, formats: Sequence[str] = ("html", "md"), out: str | Path | None = None
 ) -> dict[str, Path]:
@@ -280,10 +294,15 @@ def compare(runs: Sequence[str | Path], *, claims: bool = False) -> str:
     return "\n".join(text([Path(folder) for folder in runs], claims, NUMERICS))
 
 
-def sync(run_dir: str | Path, *, tracking_uri: str | None = None) -> int:
-    """Bring MLflow up to a run's ledger; returns the number of trials there. Raises UserError."""
-    from atod_sweep.sweep.mlflow.mirror import default_uri
-    from atod_sweep.sweep.mlflow.mirror import sync as catch_up
+def sync(
+    run_dir: str | Path, *, tracking_uri: str | None = None, note: Callable[[str], None] = lambda line: None
+) -> int:
+    """Bring MLflow up to a run's ledger; returns the number of trials there. Raises UserError.
+
+    `note` gets a line every few seconds that says how far it is.
+    """
+    from atod_sweep.sweep.mlflow.stores import default_uri
+    from atod_sweep.sweep.mlflow.sync import sync as catch_up
 
     folder = Path(run_dir)
-    return catch_up(folder, tracking_uri or default_uri(folder.parent))
+    return catch_up(folder, tracking_uri or default_uri(folder.parent), note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -41,9 +42,18 @@ app.add_typer(spaces, name="space", rich_help_panel=PLAY)
 
 
 def main() -> None:
-    """Entry point: UserError becomes one line on stderr and exit code 2."""
+    """Entry point: UserError becomes one line on stderr and exit code 2. No credential of a URI is printed."""
     try:
         app()
     except UserError as error:
-        typer.echo(str(error), err=True)
+        _complain(f"{error}\n")
         sys.exit(2)
+    except Exception:
+        sys.excepthook = lambda *error: _complain("".join(traceback.format_exception(*error)))
+        raise
+
+
+def _complain(text: str) -> None:
+    from atod_sweep.records.redaction import redacted
+
+    typer.echo(redacted(text), err=True, nl=False)

@@ -26,6 +26,7 @@ def close(run: Run, json_output: bool, extensible: bool = False) -> None:
 
 def _print(run: Run, extensible: bool) -> None:
     from atod_sweep.records import ledger
+    from atod_sweep.records.redaction import redacted
     from atod_sweep.sweep.record.endings import lines as endings
 
     folder = run.folder
@@ -39,4 +40,4 @@ def _print(run: Run, extensible: bool) -> None:
         typer.echo(f" schedule  {folder / 'best_schedule.yaml'}")
     if extensible and run.ok and run.has_open_claims:
         given = [part for part in sys.argv[1:] if part not in ("--resume", "--extend", "--overwrite")]
-        typer.echo(f" next      {shlex.join(['atod-sweep', *given, '--extend', '--until-decided'])}")
+        typer.echo(f" next      {redacted(shlex.join(['atod-sweep', *given, '--extend', '--until-decided']))}")

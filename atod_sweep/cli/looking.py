@@ -1,4 +1,4 @@
-"""Verbs about environments, spaces and files: envs, play, space show, schema."""
+"""Verbs about environments, models, spaces and files: envs, play, check, space show, schema."""
 
 from __future__ import annotations
 
@@ -77,6 +77,21 @@ def play(
         choose = playing.Person(input, typer.echo)
         typer.echo("one action per line; ? lists the legal ones, Ctrl-D leaves")
     playing.play(config, choose, range(seed, seed + episodes), "eval" if held_out else "train", typer.echo)
+
+
+@app.command(rich_help_panel=PLAY)
+def check(
+    model: Annotated[str, typer.Argument(help="Model directory or hub id.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings of the model, for example dtype=bfloat16.")
+    ] = None,
+    teacher: Annotated[str | None, typer.Option(help="Model directory or hub id of its teacher.")] = None,
+) -> None:
+    """Check that a model, and its teacher, can be trained here: rollouts and updates that compute what it computes."""
+    from atod_sweep import api
+    from atod_sweep.config.base import parse_assignments
+
+    typer.echo("\n".join(api.check(model, teacher=teacher, overrides=parse_assignments(overrides or []))))
 
 
 @spaces.command("show")

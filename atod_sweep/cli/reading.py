@@ -77,8 +77,10 @@ def export(
         raise UserError(
             "--model: exports a student as it was trained; --allow-lossy, --to, --steps and --horizon are for schedules"
         )
+    from atod_sweep.export.manifest import digest_of
+
     exported = api.export_model(run_dir, out, at=levels, register=register, tracking_uri=tracking_uri)
-    typer.echo(f"model            {exported.folder}")
+    typer.echo(f"model            {exported.folder}\nsha256           {digest_of(exported.folder)}")
     if exported.version is not None:
         typer.echo(f"registered       models:/{register}/{exported.version}")
 
@@ -86,12 +88,19 @@ def export(
 @app.command(rich_help_panel=READ)
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle or model.")],
-    trust: Annotated[bool, typer.Option("--trust", help="Run the code that the bundle brings (kind: custom).")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run code that it brings or names: kind: custom, an environment of yours.")
+    ] = False,
+    digest: Annotated[str | None, typer.Option(help="SHA-256 that the export was announced with.")] = None,
 ) -> None:
     """Re-derive everything in a bundle, or check and play an exported model; fail on any difference."""
     from atod_sweep import api
 
-    for line in api.verify(bundle, trust=trust):
+    if trust:
+        from atod_sweep.sweep.user_code import admit
+
+        admit()
+    for line in api.verify(bundle, trust=trust, digest=digest):
         typer.echo(line)
 
 
@@ -103,4 +112,5 @@ def sync(
     """Bring MLflow up to a run's ledger."""
     from atod_sweep import api
 
-    typer.echo(f"{api.sync(run_dir, tracking_uri=tracking_uri)} trials are in MLflow")
+    total = api.sync(run_dir, tracking_uri=tracking_uri, note=typer.echo)
+    typer.echo(f"{total} trials are in MLflow")

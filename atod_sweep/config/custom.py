@@ -28,7 +28,7 @@ from atod_sweep.errors import UserError
 
 Function = Callable[..., Any]
 
-_PATH = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _MODULES: dict[str, types.ModuleType] = {}  # by the SHA-256 of their text: whatever was run under it is the same
 
 
@@ -46,7 +46,7 @@ class Custom(Record):
         """Read and run the module, unless its hash is given already."""
         if not isinstance(data, dict) or not isinstance(data.get("path"), str):
             return data
-        if not _PATH.match(data["path"]):
+        if not _PATH.fullmatch(data["path"]):
             raise UserError(f"path: {data['path']!r} names no function; write package.module:function")
         if data.get("source"):
             return data
@@ -78,6 +78,17 @@ def customs(record: BaseModel, key: str = "") -> Iterator[tuple[str, Custom]]:
     for name in type(record).model_fields:
         if isinstance(field := getattr(record, name), BaseModel):
             yield from customs(field, f"{key}.{name}" if key else name)
+
+
+def check_sources(data: Any, where: str) -> None:
+    """For configs from somebody else: UserError where code stands without its hash, for it would be run when read."""
+    if isinstance(data, Mapping) and data.get("kind") == "custom" and not data.get("source"):
+        raise UserError(
+            f"{where}: path: {data.get('path')!r} stands without the SHA-256 of its module in `source`; export the "
+            "schedule again, or put the path into a config of your own"
+        )
+    for value in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else []:
+        check_sources(value, where)
 
 
 def digest(text: str) -> str:

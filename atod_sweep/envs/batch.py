@@ -2,59 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import gymnasium
-
 from atod_sweep.config.train import Env
-from atod_sweep.envs import registry as envs
+from atod_sweep.envs.checked import Checked, Step
 from atod_sweep.envs.contract import Split
-
-
-class Step(NamedTuple):
-    """What one environment answered. `info` of a finished episode holds "success" and "metrics"."""
-
-    observation: str
-    reward: float
-    terminated: bool
-    truncated: bool
-    info: dict[str, Any]
-
-
-def step(env: gymnasium.Env[str, str], action: str) -> Step:
-    """One step; "success" and "metrics" of a finished episode are filled in where the environment is silent.
-
-    An environment that reports no success succeeds if its last reward is positive.
-    """
-    observation, reward, terminated, truncated, info = env.step(action)
-    if (terminated or truncated) and not ("success" in info and "metrics" in info):
-        info = {"success": float(reward > 0), "metrics": {}, **info}
-    return Step(observation, float(reward), bool(terminated), bool(truncated), info)
 
 
 class Batch:
     """`size` environments in this process."""
 
     def __init__(self, config: Env, size: int) -> None:
-        self.envs = [envs.make(config) for _ in range(size)]
+        self.envs = [Checked(config) for _ in range(size)]
 
     def reset(self, seeds: list[int], split: Split) -> list[str]:
         """First observations of the tasks of `seeds`: slot i plays seeds[i]; there may be fewer seeds than slots."""
         check_fit(len(seeds), len(self.envs))
-        return [env.reset(seed=s, options={"split": split})[0] for env, s in zip(self.envs, seeds, strict=False)]
+        return [env.reset(s, split) for env, s in zip(self.envs, seeds, strict=False)]
 
     def step(self, actions: list[str | None]) -> list[Step | None]:
         """One step of every slot that has an action; None marks a slot whose episode is over."""
         check_fit(len(actions), len(self.envs))
-        return [None if a is None else step(env, a) for env, a in zip(self.envs, actions, strict=False)]
+        return [None if a is None else env.step(a) for env, a in zip(self.envs, actions, strict=False)]
 
     def demonstrator_actions(self, slots: list[int]) -> list[str]:
         """What the demonstrator would do in these slots; only for environments that have one."""
-        return [self.envs[slot].unwrapped.demonstrator_action() for slot in slots]
+        return [self.envs[slot].demonstrator_action() for slot in slots]
 
     def actions(self, slots: list[int]) -> list[list[str]]:
         """Actions that are legal now in these slots; only for environments that can tell."""
-        return [list(self.envs[slot].unwrapped.actions()) for slot in slots]
+        return [self.envs[slot].actions() for slot in slots]
 
     def close(self) -> None:
         for env in self.envs:

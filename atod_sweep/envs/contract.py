@@ -1,8 +1,10 @@
 """What an environment is here: a `gymnasium.Env[str, str]` and, beside it, a few optional methods.
 
 `reset(seed=..., options={"split": "train" | "eval"})` starts one task; the same seed and split give the same task in
-every process. `step(text)` never raises on bad text: the environment answers it in words. When an episode ends, `info`
-holds `"success"` (0.0 to 1.0) and `"metrics"` (name -> float).
+every process. `step(text)` never raises on bad text: the environment answers it in words. It ends an episode within
+`horizon` turns if its constructor takes that argument. When an episode ends, `info` holds `"success"` (0.0 to 1.0; also
+read as `"is_success"`, `"won"` or `"is_correct"`) and, if there are any, `"metrics"` (name -> float). `checked` holds
+every environment to this.
 
 An environment whose steps take milliseconds has the attribute `slow = True` (of the class or of the instance) and is
 stepped in worker processes.
@@ -49,6 +51,14 @@ class HasVocabulary(Protocol):
 
     def vocabulary(self) -> list[str]:
         """Every word that observations and actions can hold, at any horizon; words are split at white space."""
+
+
+@runtime_checkable
+class HasRemarks(Protocol):
+    """Told at the start of a run."""
+
+    def remarks(self) -> list[str]:
+        """Sentences that a user should know, such as what was left out of a data file."""
 
 
 @runtime_checkable

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-import gymnasium
-
 from atod_sweep.config.train import Env
-from atod_sweep.envs import registry as envs
-from atod_sweep.envs.batch import step
-from atod_sweep.envs.contract import HasActions, HasDemonstrator, Split
+from atod_sweep.envs.checked import STAND_IN, Checked
+from atod_sweep.envs.contract import HasActions, HasDemonstrator, HasRemarks, Split
 from atod_sweep.errors import UserError
 
 Transcript = list[tuple[str, str]]  # (observation, action) of the turns so far
@@ -26,20 +23,21 @@ class LeftError(Exception):
 class Chooser(Protocol):
     """Who plays."""
 
-    def __call__(
-        self, game: gymnasium.Env[str, str], transcript: Transcript, observation: str
-    ) -> tuple[str, list[str]]:
+    def __call__(self, game: Checked, transcript: Transcript, observation: str) -> tuple[str, list[str]]:
         """The next action, and what to say about it. Raises LeftError."""
 
 
 def play(config: Env, choose: Chooser, seeds: Iterable[int], split: Split, say: Say) -> list[float]:
     """Play one episode per seed, every turn told through `say`; successes of the finished episodes.
 
-    Ends early when `choose` raises LeftError. Raises UserError for what `envs.make` refuses.
+    Ends early when `choose` raises LeftError. Raises what `Checked` raises.
     """
-    game = envs.make(config)
+    game = Checked(config)
     successes = []
     try:
+        if isinstance(game.unwrapped, HasRemarks):
+            for line in game.remarks():
+                say(line)
         for seed in seeds:
             say(f"{config.id}, at most {config.horizon} turns, {split} task of seed {seed}")
             successes.append(_episode(game, choose, seed, split, say))
@@ -50,8 +48,8 @@ def play(config: Env, choose: Chooser, seeds: Iterable[int], split: Split, say: 
     return successes
 
 
-def _episode(game: gymnasium.Env[str, str], choose: Chooser, seed: int, split: Split, say: Say) -> float:
-    observation, _ = game.reset(seed=seed, options={"split": split})
+def _episode(game: Checked, choose: Chooser, seed: int, split: Split, say: Say) -> float:
+    observation = game.reset(seed, split)
     transcript: Transcript = []
     say(observation)
     while True:
@@ -59,12 +57,14 @@ def _episode(game: gymnasium.Env[str, str], choose: Chooser, seed: int, split: S
         for remark in remarks:
             say(remark)
         transcript.append((observation, action))
-        answer = step(game, action)
+        answer = game.step(action)
         observation = answer.observation
         say(observation)
         if answer.terminated or answer.truncated:
             metrics = "".join(f", {name} {value:.2f}" for name, value in answer.info["metrics"].items())
             say(f"{len(transcript)} turns, success {answer.info['success']:g}{metrics}")
+            if not game.reports_success:
+                say(f"the environment reports no success: {STAND_IN}")
             return float(answer.info["success"])
 
 
@@ -73,12 +73,12 @@ def prompt(transcript: Transcript) -> str:
     return f"{len(transcript) + 1:>3} > "
 
 
-def demonstrator(game: gymnasium.Env[str, str], transcript: Transcript, observation: str) -> tuple[str, list[str]]:
+def demonstrator(game: Checked, transcript: Transcript, observation: str) -> tuple[str, list[str]]:
     """The environment's expert. Raises UserError if it has none."""
     expert: Any = game.unwrapped
     if not isinstance(expert, HasDemonstrator):
         raise UserError(f"{type(expert).__name__} has no demonstrator_action(); play it without --demonstrator")
-    action = expert.demonstrator_action()
+    action = game.demonstrator_action()
     return action, [prompt(transcript) + action]
 
 
@@ -88,9 +88,7 @@ class Person:
     def __init__(self, read: Callable[[str], str], say: Say) -> None:
         self.read, self.say = read, say
 
-    def __call__(
-        self, game: gymnasium.Env[str, str], transcript: Transcript, observation: str
-    ) -> tuple[str, list[str]]:
+    def __call__(self, game: Checked, transcript: Transcript, observation: str) -> tuple[str, list[str]]:
         while True:
             try:
                 text = self.read(prompt(transcript))
@@ -99,6 +97,5 @@ class Person:
                 raise LeftError from None
             if text.strip() != HELP:
                 return text, []
-            family: Any = game.unwrapped
-            known = isinstance(family, HasActions)
-            self.say(", ".join(family.actions()) if known else "this environment does not list its actions")
+            known = isinstance(game.unwrapped, HasActions)
+            self.say(", ".join(game.actions()) if known else "this environment does not list its actions")

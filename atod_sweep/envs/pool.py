@@ -8,7 +8,6 @@ started anew, and the other episodes of that worker are brought back by playing 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import time
 import traceback
@@ -21,10 +20,12 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from atod_sweep.config.train import Env
-from atod_sweep.envs import registry as envs
-from atod_sweep.envs.batch import Batch, Step, check_fit, step
+from atod_sweep.cores import cpu_cores
+from atod_sweep.envs.batch import Batch, check_fit
+from atod_sweep.envs.checked import Checked, Step
 from atod_sweep.envs.children import settle, started_safely
 from atod_sweep.envs.contract import Split
+from atod_sweep.envs.failures import EnvironmentFailed
 from atod_sweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,23 +34,26 @@ if TYPE_CHECKING:
 # Building an environment and generating its first task may take much longer than a step.
 RESET_SECONDS = 120.0
 
+# Key in `info` of the last step of an episode that was lost with its worker: "crash" or "timeout".
+LOST = "atod_sweep/lost"
+
 
 class WorkerError(RuntimeError):
-    """An environment raised in its worker, or could not start an episode there."""
+    """A worker failed at its own work, not at the environment's."""
 
 
 def open_batch(config: Env, size: int, workers: int | None = None, timeout: float | None = None) -> Batch | Pool:
     """`size` environments: in this process, or in `workers` (default: one per core) if the environment is `slow`.
 
     A `timeout` (seconds a step may take) asks for workers too: a step in this process cannot be stopped. Raises
-    UserError for what `envs.make` refuses.
+    UserError for what `Checked` refuses.
     """
-    probe = envs.make(config)
+    probe = Checked(config)
     slow = getattr(probe.unwrapped, "slow", False)
     probe.close()
     if timeout is None and not slow:
         return Batch(config, size)
-    return Pool(config, size, workers or os.cpu_count() or 1, timeout)
+    return Pool(config, size, workers or cpu_cores(), timeout)
 
 
 class Job(NamedTuple):
@@ -71,7 +75,7 @@ class Lost(NamedTuple):
 
     def step(self) -> Step:
         """The end of the episode, marked."""
-        return Step("", 0.0, False, True, {"success": 0.0, "metrics": {}, "error": self.why})
+        return Step("", 0.0, False, True, {"success": 0.0, "metrics": {}, LOST: self.why})
 
 
 @dataclass
@@ -86,13 +90,14 @@ class _Episode:
 class Pool:
     """`size` environments in `workers` processes; the interface of `Batch`.
 
-    A step that takes longer than `timeout` seconds, or kills its worker, ends its episode as truncated, with "error" in
-    info: "timeout" or "crash". Raises WorkerError if an environment raises (its own UserError if it raises that), or
-    fails to start an episode.
+    A step that takes longer than `timeout` seconds, or kills its worker, ends its episode as truncated, with LOST in
+    info. Raises what `Checked` raises, and EnvironmentFailed for an episode that cannot be started. Of `info`, success
+    and metrics come through, when an episode is finished.
     """
 
     def __init__(self, config: Env, size: int, workers: int, timeout: float | None = None) -> None:
         self.size = size
+        self._id = config.id
         self._timeout = timeout
         self._workers = [_Worker(config) for _ in range(min(workers, size))]
         self._episodes: dict[int, _Episode] = {}
@@ -103,7 +108,7 @@ class Pool:
         answers = self._run(Job(slot, (seed, split)) for slot, seed in enumerate(seeds))
         for slot, seed in enumerate(seeds):
             if isinstance(answers[slot], Lost):
-                raise WorkerError(f"the task of seed {seed} could not be started: {answers[slot].why} of its worker")
+                raise self._lost(f"the task of seed {seed} could not be started", answers[slot])
         self._episodes = {slot: _Episode(seed, split) for slot, seed in enumerate(seeds)}
         return [answers[slot] for slot in range(len(seeds))]
 
@@ -134,8 +139,11 @@ class Pool:
         answers = self._run(self._job(slot, ask=method) for slot in slots)
         for slot in slots:
             if isinstance(answers[slot], Lost):
-                raise WorkerError(f"{method}() gave no answer: {answers[slot].why} of its worker")
+                raise self._lost(f"{method}() gave no answer", answers[slot])
         return [answers[slot] for slot in slots]
+
+    def _lost(self, what: str, answer: Lost) -> EnvironmentFailed:
+        return EnvironmentFailed(f"env.id: {self._id!r}: {what}: {answer.why} of its worker")
 
     def _job(self, slot: int, action: str | None = None, ask: str = "") -> Job:
         actions = () if action is None else (action,)
@@ -266,7 +274,7 @@ def _serve(pipe: Connection, config: Env) -> None:
     """Answer jobs until the pipe is closed."""
     settle()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    games: dict[int, Any] = {}
+    games: dict[int, Checked] = {}
     while True:
         try:
             jobs: list[Job] = pipe.recv()
@@ -275,24 +283,31 @@ def _serve(pipe: Connection, config: Env) -> None:
         for job in jobs:
             try:
                 if job.slot not in games:
-                    games[job.slot] = envs.make(config)
+                    games[job.slot] = Checked(config)
                 *parts, last = _parts(games[job.slot], job)
                 for part in parts:
                     part()
                     pipe.send(_PROGRESS)
                 pipe.send(last())
             except UserError as error:
+                if error.__cause__ is not None:  # which does not travel
+                    error.add_note(traceback.format_exc())
                 pipe.send(error)
             except Exception:
                 pipe.send(_Raised(traceback.format_exc()))
 
 
-def _parts(env: Any, job: Job) -> list[Callable[[], Any]]:
+def _parts(env: Checked, job: Job) -> list[Callable[[], Any]]:
     parts: list[Callable[[], Any]] = []
     if job.start:
-        seed, split = job.start
-        parts.append(lambda: env.reset(seed=seed, options={"split": split})[0])
-    parts += [partial(step, env, action) for action in job.actions]
+        parts.append(partial(env.reset, *job.start))
+    parts += [partial(_step, env, action) for action in job.actions]
     if job.ask:
-        parts.append(getattr(env.unwrapped, job.ask))
+        parts.append(getattr(env, job.ask))
     return parts
+
+
+def _step(env: Checked, action: str) -> Step:
+    """A step that any pipe can carry: an environment's `info` may hold anything."""
+    answer = env.step(action)
+    return answer._replace(info={key: answer.info[key] for key in ("success", "metrics") if key in answer.info})

@@ -39,24 +39,35 @@ def is_shipped(env_id: str) -> bool:
 
 
 def make(config: Env) -> gymnasium.Env[str, str]:
-    """The environment that `config` names: a shipped family, `package.module:Class`, or a registered Gymnasium id.
+    """The environment that `config` names, as it is: `checked` is the one to play with.
 
-    `horizon` is passed to the constructor if it takes one; otherwise episodes are cut off after that many turns.
-    Optional methods (see `contract`) are found on `.unwrapped`. Raises UserError for an unknown id or an argument that
-    the constructor does not take.
+    Episodes are cut off after `horizon` turns. Optional methods (see `contract`) are found on `.unwrapped`. Raises
+    UserError for an unknown id or an argument that the constructor does not take.
     """
     import gymnasium
 
-    build = constructor(config.id)
-    parameters = inspect.signature(build).parameters
+    env, limit = build(config)
+    limited: gymnasium.Env[str, str] = env if limit is None else gymnasium.wrappers.TimeLimit(env, limit)
+    return limited
+
+
+def build(config: Env) -> tuple[Any, int | None]:
+    """A shipped family, `package.module:Class` or a registered Gymnasium id, and a limit on turns that is left to do.
+
+    `horizon` is passed to the constructor if it takes one; there is no such limit then.
+    """
+    import gymnasium
+
+    constructed = constructor(config.id)
+    parameters = inspect.signature(constructed).parameters
     _check_arguments(config, parameters)
     takes_horizon = "horizon" in parameters
     kwargs = config.kwargs | {"horizon": config.horizon} if takes_horizon else config.kwargs
-    if not _names_a_class(config.id):
-        turns = -1 if takes_horizon else config.horizon  # -1: no TimeLimit wrapper
-        return gymnasium.make(config.id, max_episode_steps=turns, disable_env_checker=True, **kwargs)
-    env = build(**kwargs)
-    return env if takes_horizon else gymnasium.wrappers.TimeLimit(env, config.horizon)
+    limit = None if takes_horizon else config.horizon
+    if _names_a_class(config.id):
+        return constructed(**kwargs), limit
+    # -1: without a TimeLimit, which takes answers apart unread
+    return gymnasium.make(config.id, max_episode_steps=-1, disable_env_checker=True, **kwargs), limit
 
 
 def usual_horizon(env_id: str) -> int:
@@ -150,3 +161,6 @@ def _module(env_id: str, name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise UserError(f"env.id: {env_id!r} needs the module {error.name!r}, which is not installed here") from None
+    except (Exception, SystemExit) as error:  # a user's module
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"env.id: {env_id!r}: importing {name!r} raised {said}") from error

@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-import gymnasium
-
 from atod_sweep.config.train import Env
 from atod_sweep.envs import registry as envs
-from atod_sweep.envs.batch import step
+from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.contract import HasActions, HasDemonstrator
 from atod_sweep.errors import UserError
 
@@ -45,8 +43,8 @@ def measure(
 
     "random" chooses among `actions()`. Raises UserError if the environment lacks what the player needs.
     """
-    env = envs.make(config)
-    choose = _chooser(env.unwrapped, player, config.id)
+    env = Checked(config)
+    choose = _chooser(env, player, config.id)
     _episode(env, choose, seed=0)
     episodes, steps, solved = 0, 0, 0.0
     start, began, cpu_began = clock(), time.perf_counter(), time.process_time()
@@ -73,23 +71,23 @@ def lines(seconds: float) -> Iterator[str]:
             )
 
 
-def _chooser(game: object, player: Player, env_id: str) -> Callable[[], str]:
+def _chooser(game: Checked, player: Player, env_id: str) -> Callable[[], str]:
     if player == "demonstrator":
-        if isinstance(game, HasDemonstrator):
+        if isinstance(game.unwrapped, HasDemonstrator):
             return game.demonstrator_action
         raise UserError(f"env.id: {env_id!r} has no demonstrator_action(); measure it with the random player")
-    if isinstance(game, HasActions):
+    if isinstance(game.unwrapped, HasActions):
         rng, actions = random.Random(0), game.actions
         return lambda: rng.choice(actions())
     raise UserError(f"env.id: {env_id!r} has no actions() for the random player")
 
 
-def _episode(env: gymnasium.Env[str, str], choose: Callable[[], str], seed: int) -> tuple[int, float]:
+def _episode(env: Checked, choose: Callable[[], str], seed: int) -> tuple[int, float]:
     """Turns and success of one training task."""
-    env.reset(seed=seed, options={"split": "train"})
+    env.reset(seed, "train")
     turns = 0
     while True:
         turns += 1
-        answer = step(env, choose())
+        answer = env.step(choose())
         if answer.terminated or answer.truncated:
             return turns, answer.info["success"]

@@ -102,3 +102,18 @@ def top_k_with_tail(logp_NV: Tensor, index_NK: Tensor) -> Tensor:
     rest_N1 = logp_NV.exp().scatter(1, index_NK, 0.0).sum(1, keepdim=True)
     tail_N1 = rest_N1.clamp_min(torch.finfo(rest_N1.dtype).tiny).log()
     return torch.cat([logp_NV.gather(1, index_NK), tail_N1], 1)
+
+
+def with_rest(student_logp_NV: Tensor, teacher_logp_NC: Tensor) -> tuple[Tensor, Tensor]:
+    """Both over the teacher's C ids and, where the student has more, the rest as one: the teacher never says it.
+
+    >>> student, teacher = with_rest(torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([[1.0]]).log())
+    >>> student.exp().tolist(), teacher.tolist()
+    ([[0.5, 0.5]], [[0.0, -100.0]])
+    """
+    known = teacher_logp_NC.shape[1]
+    if student_logp_NV.shape[1] == known:
+        return student_logp_NV, teacher_logp_NC
+    rest_N1 = student_logp_NV[:, known:].logsumexp(1, keepdim=True)
+    never_N1 = torch.full_like(teacher_logp_NC[:, :1], FLOOR)
+    return torch.cat([student_logp_NV[:, :known], rest_N1], 1), torch.cat([teacher_logp_NC, never_N1], 1)

@@ -5,12 +5,15 @@ Costs the import of torch only where a GPU is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from atod_sweep.config.base import validate
 from atod_sweep.config.study import Resources
+from atod_sweep.config.train import Env
 from atod_sweep.envs import registry
+from atod_sweep.envs.look import look as first_look
 from atod_sweep.errors import UserError
 
 Config = dict[str, Any]
@@ -33,6 +36,14 @@ def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> 
             f"resources.gpu: a trial needs {resources.gpu:g}, but this machine has {there} CUDA devices; "
             "set resources: {gpu: 0}, or join a cluster with --address"
         )
+
+
+def look(configs: Iterable[Config], doing: Callable[[str], None]) -> list[str]:
+    """What to know of the environments at the start; `doing` is told before it takes seconds.
+
+    UserError for one that does not keep the contract.
+    """
+    return first_look((validate(Env, config["env"], "env") for config in configs), doing)
 
 
 def _environment(_kind: str, env_id: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
+from atod_sweep.records.redaction import HIDDEN
 from atod_sweep.sweep.record.rundir import is_stillborn
 from atod_sweep.sweep.searches.run_search import resume_search
 from atod_sweep.sweep.session import Options, Outcome
@@ -26,4 +27,9 @@ def resume_run(run_dir: Path, **options: Any) -> Outcome:
         raise UserError(f"{run_dir}: holds no ledger of a study; give the folder of a run, for example runs/quickstart")
     finish = resume_search if "search" in row else resume_study
     given = {name: value for name, value in options.items() if value is not None}
-    return finish(run_dir, row, Options(**{**row.get("started_with", {}), **given}))
+    place = {name: value for name, value in row.get("started_with", {}).items() if name not in given}
+    for name, value in place.items():
+        if HIDDEN in str(value):
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{run_dir}: was started with {option} {value}, and no secret is kept; give {option} again")
+    return finish(run_dir, row, Options(**place, **given))

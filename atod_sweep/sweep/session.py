@@ -13,17 +13,20 @@ from typing import Any, Literal
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.train import model_key
+from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.ledger import History, Ledger
+from atod_sweep.records.redaction import redacted
 from atod_sweep.records.rows import write_whole
 from atod_sweep.sweep import preflight
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.mlflow.background import Background
-from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror, NotInstalled, default_uri
+from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror
+from atod_sweep.sweep.mlflow.stores import check, default_uri, is_installed
 from atod_sweep.sweep.models import ensure_models
-from atod_sweep.sweep.record import progress, provenance
+from atod_sweep.sweep.record import endings, progress, provenance
 from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.record.rundir import Extension, Intent, opened
@@ -33,7 +36,6 @@ from atod_sweep.sweep.trials.jobs import Job, Trainer
 from atod_sweep.sweep.trials.source import Source
 
 FINISHED = ("COMPLETE", "PRUNED")
-MLFLOW_PATIENCE = 60.0  # seconds that the end of a run waits for MLflow
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,10 @@ class Options:
 
     @property
     def place(self) -> dict[str, Any]:
-        """Where trials run and what is written where: what `resume` goes on with. Defaults are left out."""
+        """Where trials run and what is written where: what `resume` goes on with. Without defaults and credentials."""
         names = ("backend", "concurrency", "address", "storage", "tracking_uri")
-        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Options, name)}
+        given = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Options, name)}
+        return {name: redacted(value) if isinstance(value, str) else value for name, value in given.items()}
 
 
 @dataclass(frozen=True)
@@ -190,8 +193,8 @@ class Session:
 
     # -- the run
 
-    def prepare(self, show: Progress, row_id: str) -> Mirror | NoMirror:
-        """The study row, MLflow, models: everything before the first trial.
+    def prepare(self, show: Progress, row_id: str) -> Background:
+        """The study row, models, MLflow: everything before the first trial.
 
         The row comes first: models take minutes to build, and a run that is killed meanwhile is one to resume.
         """
@@ -200,26 +203,24 @@ class Session:
         write_whole(self.run_dir / self.work.file, self.work.text)
         if provenance.is_news(self.history.study, self.row):
             self.record(self.row)
-        show.doing("opening MLflow")
-        mirror = self._mirror(show)
         show.doing("looking for the teacher and the base student")
         self._models = ensure_models(self.work.configs, self.options.trainer, show)
         pairs = {key: asdict(models) for key, models in self._models.items()}
         if provenance.are_others(self.history.study, pairs):
             self.record({"event": "models", "models": next(iter(pairs.values())), "pairs": pairs})
-        mirror.begin()
-        return mirror
+        show.doing("opening MLflow")
+        tracker = Background(self._mirror(show), self.run_dir, show)
+        tracker.begin()
+        return tracker
 
     def _mirror(self, show: Progress) -> Mirror | NoMirror:
-        """MLflow, which is optional unless a store was named."""
-        uri = self.options.tracking_uri
-        try:
-            return Mirror(uri or default_uri(self.run_dir.parent), self.run_dir, self.row | {"time": time.time()})
-        except NotInstalled:
-            if uri is not None:
-                raise
-        show.note(f"MLflow is not installed here; where it is, record this run with: atod-sweep sync {self.run_dir}")
-        return NoMirror()
+        """MLflow, which is optional."""
+        if not is_installed():
+            sync = f"atod-sweep sync {self.run_dir}"
+            show.note(f"MLflow is not installed here; where it is, record this run with: {sync}")
+            return NoMirror()
+        uri = self.options.tracking_uri or default_uri(self.run_dir.parent)
+        return Mirror(uri, self.run_dir, self.row | {"time": time.time()}, show.note)
 
     def run(self, show: Progress, tracker: Background) -> bool:
         """Run what the source hands out; True if it was stopped from outside."""
@@ -286,13 +287,20 @@ def _local_workers(work: Work, options: Options) -> int:
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> Outcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
     runner.check(options.backend, options.concurrency)
+    if options.tracking_uri is not None:
+        check(options.tracking_uri)
     preflight.check(work.configs, work.resources, is_cluster=options.address is not None)
     show = options.show or progress.choose()
+    is_new = intent.overwrite or not (run_dir / ledger.NAME).exists()
     try:
+        if is_new and options.address is None:  # the nodes of a cluster may hold what this machine does not
+            for line in preflight.look(work.configs, show.doing):
+                show.note(line)
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
             session = Session(work, run_dir, writer, history, options)
             _announce(show, work, options)
-            _name_lost(show, history)
+            if lost := endings.lost(history):
+                show.note(lost)
             return _execute(session, history, show)
     finally:
         show.close()
@@ -300,8 +308,7 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
 
 def _execute(session: Session, history: History, show: Progress) -> Outcome:
     run_dir, after = session.run_dir, session.options.after
-    mirror = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
-    tracker = Background(mirror, run_dir)
+    tracker = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
     for old in history.trials.values():
         tracker.add(old)
     try:
@@ -313,9 +320,9 @@ def _execute(session: Session, history: History, show: Progress) -> Outcome:
             show.doing("writing the report")
             after(run_dir)
     except BaseException:
-        _close(tracker, mirror, "FAILED", show, run_dir)
+        tracker.close("FAILED")
         raise
-    _close(tracker, mirror, "KILLED" if stopped else "FINISHED", show, run_dir)
+    tracker.close("KILLED" if stopped else "FINISHED")
     return outcome
 
 
@@ -333,31 +340,13 @@ def _outcome(session: Session, history: History, stopped: bool) -> Outcome:
     )
 
 
-def _close(tracker: Background, mirror: Mirror | NoMirror, status: str, show: Progress, run_dir: Path) -> None:
-    show.doing("bringing MLflow up to date")
-    behind = not tracker.close(MLFLOW_PATIENCE)
-    try:
-        mirror.end(status)
-    except Exception as error:  # the ledger has everything; MLflow is a mirror that can be caught up
-        tracker.problem, behind = " ".join(str(error).split())[:200], True
-    if behind:
-        show.note(f"MLflow is behind the ledger ({tracker.problem}); catch up with: atod-sweep sync {run_dir}")
-
-
-def _name_lost(show: Progress, history: History) -> None:
-    """Trials that were under way when this run's process ended without a word: killed, or by a trial's own code."""
-    if lost := [trial for trial, row in history.trials.items() if row["state"] == "RUNNING"]:
-        text = f"under way when the last process was gone, and now tried again: {', '.join(lost)}"
-        show.note(text, event="lost", trials=lost)
-
-
 def _announce(show: Progress, work: Work, options: Options) -> None:
     width = at_a_time(work, options)
-    where = f"{width} at a time on {runner.cpu_cores()} CPUs"
+    where = f"{width} at a time on {cpu_cores()} CPUs"
     if options.backend == "local" and width == 1:
         where = "one at a time in a worker process" if _local_workers(work, options) else "in this process"
     elif options.address:
-        where = f"on the Ray cluster at {options.address}"
+        where = f"on the Ray cluster at {redacted(options.address)}"
     envs = sorted({config["env"]["id"] for config in work.configs})
     horizons = sorted({config["env"]["horizon"] for config in work.configs})
     show.note(

@@ -1,37 +1,36 @@
-"""Ways in which a trial can end badly. Each has a status under which the ledger files it."""
+"""Ways in which a trial can end badly. Each has the status under which the ledger files it.
+
+Those of the environment are `envs.failures`.
+"""
+
+from atod_sweep.records.status import Status
 
 
 class TrialError(RuntimeError):
-    """A trial could not go on; `status` names the reason in one word."""
+    """A trial could not go on, for the reason that `status` of each kind names."""
 
-    status = "failed"
+    status: Status
 
 
 class Diverged(TrialError):
-    """A loss, gradient or reward became NaN or infinite."""
+    """A loss, gradient, reward or the student's own probability became NaN or infinite."""
 
-    status = "diverged"
+    status = Status.DIVERGED
 
 
 class TeacherFailed(TrialError):
     """The teacher gave no usable probability for a token that the student sampled."""
 
-    status = "teacher_failed"
+    status = Status.TEACHER_FAILED
 
 
-class EnvironmentFailed(TrialError):
-    """An environment raised, or returned something that is not a number where a reward belongs."""
+class ReferenceFailed(TrialError):
+    """The frozen initial student gave no usable probability for a token that the student sampled."""
 
-    status = "environment_failed"
-
-
-class EnvironmentTimeout(TrialError):
-    """An environment step took longer than `rollout.step_timeout`."""
-
-    status = "environment_timeout"
+    status = Status.REFERENCE_FAILED
 
 
 class BadCheckpoint(TrialError):
     """No usable checkpoint: torn, or written by another config."""
 
-    status = "bad_checkpoint"
+    status = Status.BAD_CHECKPOINT

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 from tiny_study import BASE, write
 
 from atod_sweep import cli
@@ -180,7 +181,10 @@ def test_a_study_from_file_to_exported_schedule(call, tmp_path):
     assert (tmp_path / "again" / "student" / "model.safetensors").is_file()
     code, shown, err = call("export", str(run_dir), "--model", "--register", "tiny-agent")
     assert code == 0, err
-    assert shown.split() == ["model", str(run_dir / "export" / "model"), "registered", "models:/tiny-agent/1"]
+    words = shown.split()
+    assert [*words[:3], *words[4:]] == [
+        "model", str(run_dir / "export" / "model"), "sha256", "registered", "models:/tiny-agent/1"
+    ]  # fmt: skip
     assert "as recorded" in call("verify", str(run_dir / "export" / "model"))[1]
     for words, said in (
         (["--register", "x"], "add --model"),
@@ -283,3 +287,20 @@ def test_ray_and_the_local_backend_agree_to_the_bit(call, tmp_path):
     assert len(found) >= 12
     for name, results in found.items():
         assert results["local"] == results["ray"], name
+
+
+@pytest.mark.parametrize("verb", ["train", "run", "search"])
+def test_a_broken_contract_is_known_before_anything_is_built(call, tmp_path, monkeypatch, verb):
+    monkeypatch.setattr("atod_sweep.training.pretraining.cache.ensure", None)
+    base = {**BASE, "env": {"id": "odd_env:Base", "horizon": 3, "kwargs": {"case": "success 7"}}}
+    search = {"base": base, "parameters": {"optimiser.lr": {"float": [1e-4, 1e-2]}}, "budget": {"configurations": 2}}
+    file = tmp_path / "some.yaml"
+    if verb == "run":
+        write(file, base=base, controls=[])
+    else:
+        file.write_text(yaml.safe_dump(base if verb == "train" else search))
+    backend = [] if verb == "train" else ["--backend", "local"]
+    code, _, err = call(verb, str(file), *backend, "--out", str(tmp_path / "out"))
+    assert code == 2
+    said = "env.id: 'odd_env:Base', task seed 0, turn 3: info['success'] is 7.0 (float); expected the solved share of"
+    assert err.splitlines()[-1].startswith(said)

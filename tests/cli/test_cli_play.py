@@ -126,3 +126,18 @@ class Mute(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         return "?", {}
+
+
+def test_an_environment_that_breaks_the_contract_ends_in_one_line(call):
+    code, out, err = call("odd_env:Base", "horizon=3", "kwargs.case=old step", typed="go\ngo\n")
+    assert code == 2
+    assert out[-2:] == ["a door", "  1 > "]
+    assert err.count("\n") == 1
+    assert err.startswith("env.id: 'odd_env:Base', task seed 0, turn 1: step() returned four values")
+
+
+def test_one_that_reports_no_success_says_what_stands_in_for_it(call):
+    code, out, _ = call("odd_env:Base", "horizon=3", typed="go\ngo\ngo\n")
+    assert code == 0
+    assert out[-2].endswith("3 turns, success 1")
+    assert out[-1] == "the environment reports no success: an episode counts as solved if its last reward is positive"

@@ -80,7 +80,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load_yaml(tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"a: \xe9")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"is not UTF-8 text \(byte 3\); save it as UTF-8$"):
         load_yaml(tmp_path / "latin.yaml")
 
 

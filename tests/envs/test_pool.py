@@ -2,13 +2,15 @@
 
 import os
 import time
+import traceback
 
 import gymnasium
 import pytest
 
 from atod_sweep.config.train import Env
 from atod_sweep.envs.batch import Batch
-from atod_sweep.envs.pool import Pool, WorkerError, open_batch
+from atod_sweep.envs.failures import EnvironmentFailed
+from atod_sweep.envs.pool import LOST, Pool, open_batch
 from atod_sweep.errors import UserError
 
 
@@ -37,7 +39,7 @@ class Counter(gymnasium.Env[str, str]):
         self.turns += 1
         self.said.append(action)
         over = self.turns == self.horizon
-        return f"{self.seed} {' '.join(self.said)}", 0.0, False, over, {"pid": os.getpid()}
+        return f"{self.seed} {' '.join(self.said)}", 0.0, False, over, {"pid": os.getpid(), "game": lambda: self}
 
     def demonstrator_action(self):
         return f"turn {self.turns}"
@@ -61,6 +63,11 @@ def pool():
     pool.close()
 
 
+def pids(pool: Pool) -> list[int | None]:
+    """The process behind each slot."""
+    return [pool._worker(slot).process.pid for slot in range(pool.size)]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_episodes_do_not_depend_on_the_number_of_workers(workers: int) -> None:
     config = Env(id="support_desk", horizon=5)
@@ -77,14 +84,15 @@ def test_episodes_do_not_depend_on_the_number_of_workers(workers: int) -> None:
 @pytest.mark.parametrize(("action", "why"), [("crash", "crash"), ("hang", "timeout")])
 def test_a_lost_episode_is_marked_and_its_neighbours_go_on(pool: Pool, action: str, why: str) -> None:
     assert pool.reset([1, 2, 3], "train") == ["train 1", "train 2", "train 3"]
-    before = [step.info["pid"] for step in pool.step(["a", "b", "c"])]
+    pool.step(["a", "b", "c"])
+    before = pids(pool)
     assert before[0] == before[2] != before[1]
     lost, other, neighbour = pool.step([action, "bb", "cc"])
-    assert lost == ("", 0.0, False, True, {**MARKED, "error": why})
+    assert lost == ("", 0.0, False, True, {**MARKED, LOST: why})
     assert other.observation == "2 b bb"
-    assert other.info["pid"] == before[1]
     assert neighbour.observation == "3 c cc"  # brought back in a new process
-    assert neighbour.info["pid"] != before[2]
+    assert pids(pool)[1] == before[1]
+    assert pids(pool)[2] != before[2]
     assert pool.demonstrator_actions([2]) == ["turn 2"]
     assert pool.step([None, "bbb", "ccc"])[2].observation == "3 c cc ccc"
     assert pool.reset([7, 8, 9], "eval") == ["eval 7", "eval 8", "eval 9"]  # the slot plays again
@@ -101,17 +109,17 @@ def test_a_neighbour_not_asked_at_once_is_brought_back_later(pool: Pool) -> None
 def test_two_losses_in_one_batch(pool: Pool) -> None:
     pool.reset([1, 2, 3], "train")
     steps = pool.step(["crash", "b", "crash"])
-    assert [step.info.get("error") for step in steps] == ["crash", None, "crash"]
+    assert [step.info.get(LOST) for step in steps] == ["crash", None, "crash"]
     assert pool.step([None, "bb", None])[1].observation == "2 b bb"
 
 
 def test_a_slow_step_within_the_limit_is_no_hang(pool: Pool) -> None:
     pool.reset([1, 2, 3], "train")
-    assert all("error" not in step.info for step in pool.step(["slow"] * 3))
+    assert all(LOST not in step.info for step in pool.step(["slow"] * 3))
 
 
 def test_a_task_that_cannot_be_started_is_an_error(pool: Pool) -> None:
-    with pytest.raises(WorkerError, match=r"seed 666 .*crash"):
+    with pytest.raises(EnvironmentFailed, match=r"seed 666 .*crash"):
         pool.reset([1, 666, 3], "train")
     assert pool.reset([1], "train") == ["train 1"]
 
@@ -119,8 +127,11 @@ def test_a_task_that_cannot_be_started_is_an_error(pool: Pool) -> None:
 def test_exceptions_come_through_with_their_traceback() -> None:
     pool = Pool(COUNTER, 1, 1)
     pool.reset([1], "train")
-    with pytest.raises(WorkerError, match="ZeroDivisionError: in the environment"):
+    with pytest.raises(
+        EnvironmentFailed, match=r"step\('raise'\) raised ZeroDivisionError: in the .* \(test_pool.py:"
+    ) as it:
         pool.step(["raise"])
+    assert "raise ZeroDivisionError" in "".join(traceback.format_exception(it.value))
     pool.close()
 
 

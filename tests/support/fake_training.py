@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from atod_sweep.envs.failures import EnvironmentFailed
 from atod_sweep.sweep.trials.jobs import Trainer
-from atod_sweep.training.failures import Diverged, EnvironmentFailed
+from atod_sweep.training.failures import Diverged
 
 FAKE = Trainer("fake_training:train", "fake_training:evaluate", "fake_training:ensure")
 
@@ -118,7 +119,9 @@ def train(config, directory, report, resume=False):
             "turn_weight": [1.0, 0.5],
             "pid": float(os.getpid()),
         }
-        checkpoint.write_text(json.dumps(step))
+        staging = checkpoint.with_suffix(".tmp")
+        staging.write_text(json.dumps(step))
+        staging.replace(checkpoint)  # whole or not at all, as the real one
         report([train_row, row(config, step)])
     result = {"eval/success": row(config, config.steps)["eval/success"]}
     if config.evaluation.final:

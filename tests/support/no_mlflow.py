@@ -17,8 +17,5 @@ class NoMlflow:
     def add(self, row):
         pass
 
-    def close(self, timeout):
-        return True
-
-    def end(self, status):
+    def close(self, status):
         pass

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atod_sweep.evidence.analysis.comparisons import compare, seed_score
+from atod_sweep.evidence.analysis.comparisons import compare
 from atod_sweep.evidence.analysis.curves import complete
 from atod_sweep.evidence.analysis.results import Results
+from atod_sweep.evidence.analysis.scores import seed_score
 from atod_sweep.evidence.stats import curves, factorial
 from atod_sweep.evidence.stats.aggregate import IQM, MEDIAN, probability_of_improvement
 from atod_sweep.evidence.stats.bootstrap import linearised
 from atod_sweep.evidence.stats.intervals import Array, Interval, t_interval
+from atod_sweep.records.metric_names import watched
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def _area(results: Results, arm: str) -> Interval:
     by_seed: dict[int, list[float]] = {}
     for levels in results.conditions:
         for trial in complete(results, arm, levels):
-            curve = trial.curve(results.study.metric.name, "eval")
+            curve = trial.curve(watched(results.study.metric.name), "eval")
             by_seed.setdefault(trial.seed, []).append(curves.area(curve.x, curve.y))
     whole = [np.mean(areas) for areas in by_seed.values() if len(areas) == len(results.conditions)]
     return t_interval([float(area) for area in whole if not math.isnan(area)])

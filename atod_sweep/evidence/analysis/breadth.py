@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from atod_sweep.evidence.analysis.aggregates import complete_table
-from atod_sweep.evidence.analysis.comparisons import Comparison, compare, summarise, teacher_level
+from atod_sweep.evidence.analysis.comparisons import Comparison, compare, summarise
 from atod_sweep.evidence.analysis.results import Levels, Results
+from atod_sweep.evidence.analysis.scores import teacher_level
 from atod_sweep.evidence.stats.aggregate import IQM
 from atod_sweep.evidence.stats.bootstrap import linearised
 from atod_sweep.evidence.stats.intervals import Interval

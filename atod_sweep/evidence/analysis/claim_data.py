@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from atod_sweep.config.study import Metric
-from atod_sweep.evidence.analysis.comparisons import Comparison, outcomes, seed_score, teacher_level
+from atod_sweep.evidence.analysis.comparisons import Comparison
 from atod_sweep.evidence.analysis.learning import SUCCESS
 from atod_sweep.evidence.analysis.results import Levels, Results, Trial, matches
+from atod_sweep.evidence.analysis.scores import outcomes, seed_score, teacher_level
 from atod_sweep.evidence.stats import collapse
 from atod_sweep.evidence.stats.decision import Data, Seed
 from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.evidence.stats.task_sets import TaskError, measured
 from atod_sweep.records.metric_names import bounds
 
 
@@ -61,8 +63,15 @@ def claim_data(results: Results, c: Comparison, metric: Metric, without: Sequenc
     return Data(seeds, missing, outcomes(results, metric, c.levels, without))
 
 
+def task_error(c: Comparison, data: Data) -> TaskError | None:
+    """What the draw of tasks adds to the claim's interval: on final sets, among the seeds that it is judged by."""
+    bad = {seed for seed, s in zip(c.differences, data.seeds, strict=True) if s.arm_collapsed or s.other_collapsed}
+    kept = [row for seed, row in c.by_set.items() if not (data.is_sound and seed in bad)]
+    return measured(kept) if kept else c.tasks
+
+
 def _cells(results: Results, arm: str, at: Levels, without: Sequence[Levels]) -> list[Trial]:
-    return [trial for trial in results.of(arm, at) if trial.role != "teacher" and trial.levels not in without]
+    return [trial for trial in results.of(arm, at) if trial.is_trained and trial.levels not in without]
 
 
 def _has_begun(results: Results, c: Comparison, seed: int, without: Sequence[Levels]) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from atod_sweep.config.study import Metric
-from atod_sweep.evidence.analysis.results import Levels, Missing, Results, Trial, matches, sign_of
+from atod_sweep.evidence.analysis.results import Levels, Missing, Results, Trial, sign_of
+from atod_sweep.evidence.analysis.scores import by_task_set, difference_error, level_error, mean, outcomes, seed_score
 from atod_sweep.evidence.stats import significance
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
 from atod_sweep.evidence.stats.procedures import STUDENT, resolution
+from atod_sweep.evidence.stats.task_sets import TaskError
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Comparison:
     missing: tuple[Missing, ...]
     sign: float = 1.0
     p_holm: float = np.nan
+    by_set: dict[int, list[float]] = field(default_factory=dict)  # differences by seed on every final task set
+    tasks: TaskError | None = None  # the tasks' part in the interval
 
     @property
     def differences(self) -> dict[int, float]:
@@ -80,7 +84,6 @@ def summarise(results: Results, arm: str, levels: Levels) -> ArmSummary:
     """The arm's results at one condition (levels of all factors)."""
     trials = results.of(arm, levels)
     scores = {t.seed: score for t in trials if (score := t.score(results.study.metric)) is not None}
-    starts = [t.start_metrics[name] for t in trials if (name := results.study.metric.name) in t.start_metrics]
     done = [t for t in trials if t.seed in scores]
     return ArmSummary(
         arm=arm,
@@ -88,14 +91,13 @@ def summarise(results: Results, arm: str, levels: Levels) -> ArmSummary:
         levels=levels,
         scores=scores,
         expected=len(results.seeds),
-        interval=t_interval(list(scores.values())),
-        start=_mean(starts),
+        interval=STUDENT.over_tasks(level_error(results, arm, levels, list(scores))).interval(list(scores.values())),
+        start=results.start(arm, levels),
         cost={
-            key: _mean([t.cost[key] for t in done if key in t.cost])
-            for key in sorted({k for t in done for k in t.cost})
+            key: mean([t.cost[key] for t in done if key in t.cost]) for key in sorted({k for t in done for k in t.cost})
         },
-        seconds=_mean([t.seconds for t in done]),
-        applied_teacher=_mean([w for t in done if (w := applied_teacher(t)) is not None]),
+        seconds=mean([t.seconds for t in done]),
+        applied_teacher=mean([w for t in done if (w := applied_teacher(t)) is not None]),
     )
 
 
@@ -111,43 +113,6 @@ def applied_teacher(trial: Trial) -> float | None:
 def summaries(results: Results) -> list[ArmSummary]:
     """Every arm at every condition, condition by condition, in the study's order."""
     return [summarise(results, arm, levels) for levels in results.conditions for arm in results.arms]
-
-
-def teacher_level(results: Results, levels: Levels, metric: Metric) -> float:
-    """The teacher's own mean result at the given levels; NaN if it was not evaluated."""
-    found = [t.score(metric) for t in results.teacher if matches(t.levels, levels)]
-    return _mean([score for score in found if score is not None])
-
-
-def seed_score(
-    results: Results, arm: str, at: Levels, seed: int, metric: Metric, without: Sequence[Levels] = ()
-) -> float | list[Missing]:
-    """The arm's result with one seed, averaged over the conditions inside `at`; the missing cells if there are any.
-
-    Conditions in `without` do not count. The teacher is one fixed model: a seed it was not evaluated with gets its
-    mean.
-    """
-    conditions = [levels for levels in results.conditions if matches(levels, at) and levels not in without]
-    if not conditions:
-        return []
-    if arm not in results.arms:
-        return _teacher_score(results, arm, conditions, seed, metric)
-    gaps = [
-        Missing(arm, levels, seed, reason)
-        for levels in conditions
-        if (reason := results.why_missing(arm, levels, seed, metric))
-    ]
-    if gaps:
-        return gaps
-    scores = [t.score(metric) for levels in conditions if (t := results.find(arm, levels, seed)) is not None]
-    return _mean([score for score in scores if score is not None])
-
-
-def _teacher_score(
-    results: Results, arm: str, conditions: list[Levels], seed: int, metric: Metric
-) -> float | list[Missing]:
-    scores = [teacher_level(results, levels, metric) for levels in conditions]
-    return [Missing(arm, c, seed, "not evaluated") for c in conditions] if np.isnan(scores).any() else _mean(scores)
 
 
 def compare(
@@ -167,43 +132,28 @@ def compare(
     values = [a - b for a, b in pairs.values()]
     tasks = outcomes(results, metric, at, without)
     floor = resolution(values, tasks) if tasks else 0.0
+    sides = [by_task_set(results, name, list(pairs), at, metric, without) for name in (arm, other)]
+    by_set = {
+        seed: [a - b for a, b in zip(sides[0][seed], sides[1][seed], strict=True)]
+        for seed in pairs
+        if seed in sides[0] and seed in sides[1]
+    }
+    scores = [(arm, [a for a, _ in pairs.values()]), (other, [b for _, b in pairs.values()])]
+    error = difference_error(results, scores, list(by_set.values()), at, metric, without)
+    procedure = STUDENT.over_tasks(error)
     return Comparison(
         arm=arm,
         other=other,
         levels=at,
         metric=metric.name,
         pairs=pairs,
-        interval=STUDENT.interval(values, floor=floor),
-        p=STUDENT.p(values, floor=floor),
+        interval=procedure.interval(values, floor=floor),
+        p=procedure.p(values, floor=floor),
         missing=tuple(missing),
         sign=results.study.sign if metric.name == results.study.metric.name else sign_of(metric.name),
+        by_set=by_set,
+        tasks=error,
     )
-
-
-def outcomes(results: Results, metric: Metric, at: Levels, without: Sequence[Levels] = ()) -> int | None:
-    """How many outcomes of 0 or 1 a score at the given levels is the mean of; None for metrics of another kind.
-
-    None also where the ledger does not say how many tasks an evaluation has.
-    """
-    tasks = _evaluated_tasks(results)
-    if tasks is None or not metric.name.endswith("/success"):
-        return None
-    return tasks * metric.last * sum(matches(c, at) and c not in without for c in results.conditions)
-
-
-def _evaluated_tasks(results: Results) -> int | None:
-    """Tasks of an evaluation times attempts at each: the fewest that an arm or a level has."""
-    definition = results.study.latest.get("definition", {})
-    evaluation = definition.get("base", {}).get("evaluation", {})
-    if "tasks" not in evaluation:
-        return None
-    levels = [level for factor in definition.get("factors", {}).values() for level in factor.values()]
-    overrides = [*definition.get("arms", {}).values(), *levels]
-    tasks, attempts = (
-        min([evaluation.get(key, 1), *(o[f"evaluation.{key}"] for o in overrides if f"evaluation.{key}" in o)])
-        for key in ("tasks", "attempts")
-    )
-    return int(tasks * attempts)
 
 
 def against_reference(results: Results) -> list[Comparison]:
@@ -247,7 +197,7 @@ def best_arm(results: Results) -> Best | None:
     if not candidates:
         return None
     sign = results.study.sign
-    arm = max(candidates, key=lambda a: sign * _mean(list(candidates[a].values())))
+    arm = max(candidates, key=lambda a: sign * mean(list(candidates[a].values())))
     interval = t_interval(list(candidates[arm].values()))
     return Best(arm, interval, len(candidates), not complete, _left_out(complete, sign))
 
@@ -259,7 +209,3 @@ def _left_out(scores: dict[str, dict[int, float]], sign: float) -> float:
         return np.nan
     others_AS = table_AS.sum(axis=1, keepdims=True) - table_AS
     return float(table_AS[(sign * others_AS).argmax(axis=0), np.arange(table_AS.shape[1])].mean())
-
-
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else np.nan

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atod_sweep.evidence.analysis.comparisons import teacher_level
 from atod_sweep.evidence.analysis.results import Levels, Results, Trial
+from atod_sweep.evidence.analysis.scores import teacher_level
 from atod_sweep.evidence.analysis.text import between
 from atod_sweep.evidence.stats.curves import first_reached, median_reached
 from atod_sweep.evidence.stats.intervals import Array
+from atod_sweep.records.metric_names import watched
 
 COUNTERS = ("step", "cost/env_steps", "cost/teacher_tokens", "cost/seconds")
 
@@ -74,7 +75,7 @@ def reach_teacher(results: Results) -> list[Reached]:
 
     Nothing where no trial has a record.
     """
-    metric = results.study.metric
+    metric = results.study.metric.model_copy(update={"name": watched(results.study.metric.name)})
     found = []
     for levels in results.conditions:
         level = teacher_level(results, levels, metric)

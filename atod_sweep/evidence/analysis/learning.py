@@ -8,7 +8,7 @@ import numpy as np
 
 from atod_sweep.evidence.analysis.results import Levels, Results, sign_of
 from atod_sweep.evidence.analysis.text import number
-from atod_sweep.records.metric_names import bounds, unit
+from atod_sweep.records.metric_names import bounds, unit, watched
 
 SUCCESS = "eval/success"
 
@@ -16,9 +16,10 @@ SUCCESS = "eval/success"
 def gain(results: Results, levels: Levels, metric: str = SUCCESS) -> float:
     """The best arm's (or trained control's) mean gain over step 0 at one condition; NaN if none has any.
 
-    Of a share of episodes: as a part of what was left to gain. Of another metric: in its units and its good direction.
+    Of a final metric it is the gain of the same metric in evaluations, which begin at step 0. Of a share of episodes:
+    as a part of what was left to gain. Of another metric: in its units and its good direction.
     """
-    gains = []
+    gains, metric = [], watched(metric)
     for arm in results.arms:
         ends = [
             (t.start_metrics[metric], t.metrics[metric])
@@ -39,6 +40,7 @@ def _left(metric: str, start: float) -> float:
 
 def bar(results: Results, metric: str = SUCCESS) -> str:
     """What an arm must show, in words; empty where the study sets no bar for the metric."""
+    metric = watched(metric)
     wanted = results.study.bars.learning.get(metric)
     if wanted is None:
         return ""
@@ -49,7 +51,7 @@ def bar(results: Results, metric: str = SUCCESS) -> str:
 
 def not_learning(results: Results, metric: str = SUCCESS) -> list[Levels]:
     """The conditions in which no arm gained enough; one without results may yet learn, and without a bar all do."""
-    wanted = results.study.bars.learning.get(metric)
+    wanted = results.study.bars.learning.get(watched(metric))
     if wanted is None:
         return []
     return [levels for levels in results.conditions if gain(results, levels, metric) < wanted - 1e-9]

@@ -21,8 +21,9 @@ from atod_sweep.config.study import Bars, Hypothesis, Metric
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.stats.intervals import Array
 from atod_sweep.records import ledger
-from atod_sweep.records.metric_names import direction
+from atod_sweep.records.metric_names import direction, final_set
 from atod_sweep.records.rows import Row, read_rows
+from atod_sweep.records.score import score
 
 Levels = dict[str, str]
 
@@ -62,6 +63,11 @@ class Trial:
         rows = {(row["phase"], row["step"]): row for row in read_rows(self.folder / "metrics.jsonl")}
         return sorted(rows.values(), key=lambda row: row["step"])
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is a training, and not the evaluation of a teacher or of a student before training."""
+        return self.role in ("arm", "control")
+
     @cached_property
     def has_record(self) -> bool:
         """Whether its evaluations are here up to the last step: without them nothing is known of its way there."""
@@ -88,6 +94,10 @@ class Trial:
         table_E2 = np.array(list(self.points(key, phase, x).values()), dtype=np.float64).reshape(-1, 2)
         return Curve(table_E2[:, 0], table_E2[:, 1])
 
+    def task_sets(self, metric: str) -> int:
+        """On how many final task sets the ledger has the metric by itself."""
+        return next(k for k in itertools.count() if final_set(metric, k) not in self.metrics)
+
     def score(self, metric: Metric) -> float | None:
         """Its result: the mean of the metric over the last `metric.last` evaluations; None if it has none.
 
@@ -97,12 +107,9 @@ class Trial:
             return None
         if metric in self.recorded:
             return self.recorded[metric]
-        if in_ledger(metric) or self.role == "teacher":
-            totals = {f"cost/{name}": value for name, value in self.cost.items()} | self.metrics
-            value = totals.get(metric.name)
-            return value if _is_finite(value) else None
-        last_E = self.curve(metric.name, "eval" if metric.name.startswith("eval/") else "train").y[-metric.last :]
-        return float(last_E.mean()) if len(last_E) == metric.last else None
+        totals = {f"cost/{name}": value for name, value in self.cost.items()} | self.metrics
+        rows = self.rows if self.is_trained and not in_ledger(metric) else []
+        return score(metric.name, metric.last, totals, rows, self.is_trained)
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,11 @@ class Study:
     sequential: bool  # seeds were added by the sequential rule until the claims were decided
     bars: Bars
     rows: tuple[Row, ...]
+
+    @property
+    def measure(self) -> str:
+        """The metric in words: `success`, `final success`."""
+        return self.metric.name.removeprefix("eval/").replace("final/", "final ")
 
     @property
     def latest(self) -> Row:
@@ -163,6 +175,23 @@ class Results:
         teachers = {trial.arm for trial in self.trials if trial.role == "teacher"} | {"teacher"}
         return [arm for arm in [*self.study.arms, *self.study.controls] if arm not in teachers]
 
+    def task_sets(self, metric: str) -> int:
+        """Task sets on which every trial that reports the metric tells it apart; 0 if there are none."""
+        return min((t.task_sets(metric) for t in self.trials if metric in t.metrics), default=0)
+
+    def start(self, arm: str, levels: Levels) -> float:
+        """The study's metric before training: at step 0 of the arm's trials, of final metrics the base student's own.
+
+        NaN where it was not measured.
+        """
+        name = self.study.metric.name
+        if name.startswith("final/"):
+            found = [t.metrics for t in self.trials if t.role == "base" and matches(t.levels, levels)]
+        else:
+            found = [t.start_metrics for t in self.of(arm, levels)]
+        values = [metrics[name] for metrics in found if name in metrics]
+        return float(np.mean(values)) if values else math.nan
+
     @property
     def teacher(self) -> list[Trial]:
         """Evaluations of the teacher itself."""
@@ -177,7 +206,7 @@ class Results:
     @cached_property
     def seeds(self) -> list[int]:
         """Seeds of the design and any further ones that the ledger holds."""
-        return sorted({*self.study.seeds, *(trial.seed for trial in self.trials if trial.role != "teacher")})
+        return sorted({*self.study.seeds, *(trial.seed for trial in self.trials if trial.is_trained)})
 
     @cached_property
     def _cells(self) -> dict[tuple[str, tuple[tuple[str, str], ...], int], Trial]:
@@ -209,7 +238,7 @@ class Results:
         if trial.score(metric) is not None:
             return None
         if trial.state == "COMPLETE":
-            known = in_ledger(metric) or trial.role == "teacher" or trial.has_record
+            known = in_ledger(metric) or not trial.is_trained or trial.has_record
             return f"no {metric.name}" if known else "no record"
         status = (trial.error or {}).get("status", "")
         return f"{trial.state.lower()}: {status}" if status else trial.state.lower()
@@ -217,12 +246,12 @@ class Results:
 
 def in_ledger(metric: Metric) -> bool:
     """Whether a trial's result for this metric stands in the ledger, if anywhere; others need the trial's record."""
-    return metric.last == 1 and metric.name.startswith(("eval/", "cost/"))
+    return metric.last == 1 and metric.name.startswith(("eval/", "final/", "cost/"))
 
 
 def unrecorded(results: Results) -> tuple[list[Trial], list[Trial]]:
     """The trained trials that are complete, and those among them whose records are not here."""
-    done = [t for t in results.trials if t.state == "COMPLETE" and t.role != "teacher"]
+    done = [t for t in results.trials if t.state == "COMPLETE" and t.is_trained]
     return done, [trial for trial in done if not trial.has_record]
 
 
@@ -260,7 +289,7 @@ def load(run_dir: Path) -> Results:
             spent[row["trial"]] += row.get("seconds") or 0.0
     return Results(
         folder=run_dir,
-        study=_study(studies),
+        study=_study(studies, _metric(studies[-1], trials)),
         trials=tuple(_trial(row, run_dir, studies[-1], spent[row["trial"]]) for row in trials),
         explored=tuple(_trial(row, run_dir, studies[-1], spent[row["trial"]]) for row in explored),
         ledger=tuple(rows),
@@ -273,14 +302,22 @@ def _is_fruitless(rows: list[Row]) -> bool:
     return bool(told) and "COMPLETE" not in told and len(told) == sum(row["event"] == "configuration" for row in rows)
 
 
-def _study(rows: tuple[Row, ...]) -> Study:
+def _metric(study: Row, confirmed: list[Row]) -> Metric:
+    """What trials are judged by. A search never saw the final sets: where they are played, they judge its choice."""
+    metric = Metric.model_validate(study["metric"])
+    final = metric.model_copy(update={"name": f"final/{metric.name.removeprefix('eval/')}", "last": 1})
+    done = [row.get("metrics") or {} for row in confirmed if row["state"] == "COMPLETE"]
+    return final if "search" in study and done and all(final.name in metrics for metrics in done) else metric
+
+
+def _study(rows: tuple[Row, ...], metric: Metric) -> Study:
     latest = rows[-1]
     first = {_claim_key(h) for h in rows[0]["hypotheses"]}
     return Study(
         name=latest["name"],
         question=latest["question"],
         reference=latest["reference"],
-        metric=Metric.model_validate(latest["metric"]),
+        metric=metric,
         sign=_sign(latest),
         claims=tuple(Claim(_hypothesis(h), _claim_key(h) in first) for h in latest["hypotheses"]),
         arms=tuple(latest["arms"]),

@@ -6,13 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from atod_sweep.config.search import Objective
 from atod_sweep.config.space import Fixed, Float, Int, Parameter, parse_parameters
-from atod_sweep.evidence.analysis.comparisons import summarise
+from atod_sweep.evidence.analysis.comparisons import compare, summarise
 from atod_sweep.evidence.analysis.front import Front, front
 from atod_sweep.evidence.analysis.importance import Importances, importances
 from atod_sweep.evidence.analysis.results import Results
-from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.evidence.analysis.trends import Trend, trends
+from atod_sweep.evidence.stats.decision import ALPHA
+from atod_sweep.evidence.stats.intervals import Interval, t_interval
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,23 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class Quote:
+    """What the search is worth against the reference, free of the choice among the confirmed.
+
+    `first`: the configuration that it ranked first, before any fresh seed had run, so an ordinary interval is honest.
+    `best`: the one that did best on the fresh seeds, which is the luckiest as well; its interval (`n` fresh seeds) is
+    one of all `candidates` at once (Bonferroni), so that it holds whichever was picked. Differences to the reference in
+    the metric's good direction.
+    """
+
+    first: str
+    first_gain: Interval
+    best: str
+    best_gain: Interval
+    candidates: int
+
+
+@dataclass(frozen=True)
 class Searched:
     """A search. `keys`: the parameters that vary; `log`: those among them on a logarithmic scale."""
 
@@ -50,6 +71,8 @@ class Searched:
     chosen: tuple[Chosen, ...]
     importances: tuple[Importances, ...]  # per objective
     front: Front | None
+    quote: Quote | None
+    trends: tuple[tuple[Trend, ...], ...]  # per objective
 
     @property
     def ranked(self) -> list[Configuration]:
@@ -72,15 +95,18 @@ def searched(results: Results) -> Searched | None:
     configurations = tuple(_configuration(row, told.get(row["arm"])) for row in proposed)
     by_arm = {c.arm: c for c in configurations}
     parameters = [p for p in parse_parameters(search["parameters"], "parameters") if not _is_fixed(p)]
+    chosen = tuple(_chosen(results, c, objectives[0]) for arm in results.study.arms if (c := by_arm.get(arm)))
     return Searched(
         objectives=objectives,
         seeds=search["budget"]["seeds"],
         keys=tuple(p.key for p in parameters),
         log=frozenset(p.key for p in parameters if _is_log(p)),
         configurations=configurations,
-        chosen=tuple(_chosen(results, c, objectives[0]) for arm in results.study.arms if (c := by_arm.get(arm))),
+        chosen=chosen,
         importances=tuple(f for second in (False, True) if (f := importances(results.ledger, second))),
         front=front(results.ledger),
+        quote=_quote(results, chosen, objectives[0]),
+        trends=tuple(tuple(trends(results.ledger, second)) for second in (False, True)[: len(objectives)]),
     )
 
 
@@ -93,6 +119,18 @@ def _chosen(results: Results, c: Configuration, objective: Objective) -> Chosen:
     confirmed = summarise(results, c.arm, {}).interval
     before = c.scores[0] if c.scores else math.nan
     return Chosen(c.arm, before, confirmed, objective.sign * (before - confirmed.estimate))
+
+
+def _quote(results: Results, chosen: tuple[Chosen, ...], objective: Objective) -> Quote | None:
+    """None without a reference, or a configuration, that has results on fresh seeds."""
+    versus = {c.arm: compare(results, c.arm, results.study.reference, {}, results.study.metric) for c in chosen}
+    gains = {arm: [c.sign * d for d in c.values] for arm, c in versus.items() if c.values}
+    if not gains:
+        return None
+    first = max((c for c in chosen if c.arm in gains), key=lambda c: objective.sign * c.searched).arm
+    best = max(gains, key=lambda arm: float(np.mean(gains[arm])))
+    level = 1 - ALPHA / len(gains)
+    return Quote(first, t_interval(gains[first]), best, t_interval(gains[best], level), len(gains))
 
 
 def _is_fixed(parameter: Parameter) -> bool:

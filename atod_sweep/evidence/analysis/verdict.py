@@ -15,7 +15,7 @@ from atod_sweep.evidence.stats import collapse
 from atod_sweep.evidence.stats.decision import ALPHA, Data, Decision, bound
 from atod_sweep.evidence.stats.intervals import Interval
 from atod_sweep.evidence.stats.power import minimum_detectable, smallest_margin
-from atod_sweep.evidence.stats.procedures import FEWEST, SEQUENCE, Procedure
+from atod_sweep.evidence.stats.procedures import FEWEST, Procedure
 from atod_sweep.evidence.stats.skewness import false_verdicts
 
 Outcome = Literal["supported", "refuted", "equivalent", "undecided", "not learning"]
@@ -42,6 +42,7 @@ class Verdict:
     bar: str = ""  # what learning is, in words
     is_left_out: bool = False  # in all of its conditions
     silent: str = ""  # why no trial says anything about the metric, where none does
+    usual: str = "eval/success"  # the study's metric, which goes without saying
     p_holm: float = field(default=math.nan)  # among the claims made beforehand; NaN for one added later
     claims: int = 1  # how many those are
 
@@ -58,7 +59,7 @@ class Verdict:
     @property
     def sequential(self) -> bool:
         """Whether seeds were added until the claims were decided, and the procedure allows for it."""
-        return self.procedure is SEQUENCE
+        return self.procedure.anytime
 
     @property
     def p(self) -> float:
@@ -98,9 +99,25 @@ class Verdict:
             return math.nan
         x_N = self.data.main
         spread = max(float(x_N.std(ddof=1)), self.data.floor(x_N))
+        if tasks := self.procedure.tasks:  # more seeds take nothing away from it
+            spread = math.hypot(spread, math.sqrt(self.n) * tasks.error)
         if self.hypothesis.relation == "=":
             return smallest_margin(spread, self.n, self.procedure.critical(self.n, 2 * ALPHA))
         return minimum_detectable(spread, self.n, self.procedure.critical(self.n, ALPHA))
+
+    @property
+    def offset(self) -> float:
+        """Share of seeds on which the favoured side would have to fall to 0 for the mean of all to favour it no more.
+
+        NaN for undecided claims, equalities, other metrics than success, and where collapses are counted in anyway.
+        """
+        h = self.hypothesis
+        is_asked = self.outcome in ("supported", "refuted") and h.relation != "=" and self.data.is_sound
+        if not is_asked or not h.metric.endswith("/success"):
+            return math.nan
+        ahead = self.interval.estimate - bound(h.relation, h.margin)
+        ends = [pair[ahead < 0] for pair in self.comparison.pairs.values()]
+        return collapse.offset(abs(ahead), sum(ends) / len(ends))
 
     @property
     def claim(self) -> str:
@@ -108,14 +125,14 @@ class Verdict:
         h = self.hypothesis
         at = f" at {', '.join(f'{k}={v}' for k, v in h.at.items())}" if h.at else ""
         margin = f" {'by' if h.relation == '>' else 'within'} {h.margin:g}" if h.margin else ""
-        metric = f" on {h.metric}" if h.metric != "eval/success" else ""
+        metric = f" on {h.metric}" if h.metric != self.usual else ""
         return f"{h.arm} {h.relation} {h.other}{metric}{at}{margin}"
 
     @property
     def marks(self) -> list[str]:
         """What a reader must know about the verdict, each as `word: explanation`."""
         found = [] if self.registered else ["exploratory: the claim was added after the run had started"]
-        found += [mark for mark in (self._collapse_mark(), self._missing_mark()) if mark]
+        found += [mark for mark in (self._collapse_mark(), self._unmet_mark(), self._missing_mark()) if mark]
         if self.left_out and not self.is_left_out:
             where = "; ".join(label(levels) for levels in self.left_out)
             found.append(f"partial: without {where}, where no arm gains {self.bar}")
@@ -148,6 +165,19 @@ class Verdict:
         p = f"; p of equal rates {number(test(self.data.only_arm, self.data.only_other), 3)}"
         how = "the effect is that among the other seeds" if self.data.is_sound else "the effect counts them in"
         return f"collapse: {' and '.join(told)}{p if len(told) > 1 else ''}; {how}"
+
+    def _unmet_mark(self) -> str:
+        """That collapses too rare to have been met could undo the verdict, where so few seeds leave so many open."""
+        ahead = self.interval.estimate - bound(self.hypothesis.relation, self.hypothesis.margin)
+        side = self.comparison.arm if ahead > 0 else self.comparison.other
+        mine = next((c for c in self.collapses if c.arm == side), None)
+        if mine is None or not self.offset < mine.rate.high:
+            return ""
+        return (
+            f"barring collapse: if {side} fell to 0 on {100 * self.offset:.0f} % of seeds, the mean over all of them "
+            f"would favour it no more; {mine.count} of {mine.rate.n} collapsed, which leaves up to "
+            f"{100 * mine.rate.high:.0f} % open"
+        )
 
     def _missing_mark(self) -> str:
         """What is missing, and whether it could overturn the rest."""
@@ -205,7 +235,7 @@ class Verdict:
         if self.n == 0:
             return f"{c.arm} and {c.other} have no seed in common, so nothing can be said."
         direction = "above" if d.estimate >= 0 else "below"
-        on = "" if self.hypothesis.metric == "eval/success" else f" on {self.hypothesis.metric}"
+        on = "" if self.hypothesis.metric == self.usual else f" on {self.hypothesis.metric}"
         less = ", of which less is better" if c.sign < 0 else ""
         size = f"{c.arm} ends {number(abs(d.estimate), 3)} {direction} {c.other}{on}{less}"
         return f"{size} ({self._bounds()}, {self._seeds()}){f'; {self.shortfall}' if self.shortfall else ''}."
@@ -220,24 +250,14 @@ class Verdict:
         return f"{level} {limits(self.difference, 3, signed=True)[1:-1].replace(', ', ' to ')}"
 
     def _seeds(self) -> str:
-        """`10 common seeds`; a teacher is one model, evaluated once."""
+        """`10 common seeds on 8 fresh task sets`; a teacher is one model, evaluated once."""
         trained = [c.arm for c in self.collapses]
         what = "common seed" if len(trained) == 2 else "seed"
         against = [name for name in (self.comparison.arm, self.comparison.other) if name not in trained]
-        text = plural(self.n, what) + (f" against the one evaluation of {against[0]}" if against else "")
+        text = plural(self.n, what)
+        if self.comparison.by_set:
+            text += f" on {len(next(iter(self.comparison.by_set.values())))} fresh task sets"
+        elif against:
+            text += f" against the one evaluation of {against[0]}"
+            text += ", the chance of its tasks allowed for" if self.procedure.tasks else ""
         return text + (" on which neither collapsed" if self.data.is_sound and self.n < len(self.data.seeds) else "")
-
-    @property
-    def offset(self) -> float:
-        """Share of seeds on which the favoured side would have to fall to 0 for the mean of all to favour it no more.
-
-        A collapse too rare to have been met does not show in the seeds that were; only its price can be told. NaN for
-        undecided claims, equalities, other metrics than success, and where collapses are counted in anyway.
-        """
-        h = self.hypothesis
-        is_asked = self.outcome in ("supported", "refuted") and h.relation != "=" and self.data.is_sound
-        if not is_asked or not h.metric.endswith("/success"):
-            return math.nan
-        ahead = self.interval.estimate - bound(h.relation, h.margin)
-        ends = [pair[ahead < 0] for pair in self.comparison.pairs.values()]
-        return abs(ahead) / (sum(ends) / len(ends)) if sum(ends) else math.nan

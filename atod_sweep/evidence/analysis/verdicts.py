@@ -2,8 +2,9 @@
 
 What decides a claim stands in `stats.decision`: one procedure, on the seeds that did not collapse, that must stand up
 to what collapsed or is missing. The procedure is the paired t test, or where seeds were added until the claims were
-decided the anytime-valid one (`stats.sequential`), for all claims of a study alike. Settings in which no arm learns
-(see `learning`) are left out; a claim about nothing else gets no verdict.
+decided the anytime-valid one (`stats.sequential`), for all claims of a study alike. Where results depend on the draw
+of tasks (final sets; a teacher that was evaluated on one set) that is in the interval, too (`stats.task_sets`).
+Settings in which no arm learns (see `learning`) are left out; a claim about nothing else gets no verdict.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from atod_sweep.config.study import Hypothesis
-from atod_sweep.evidence.analysis.claim_data import claim_data, collapses, has_collapsed
+from atod_sweep.evidence.analysis.claim_data import claim_data, collapses, has_collapsed, task_error
 from atod_sweep.evidence.analysis.comparisons import compare
 from atod_sweep.evidence.analysis.learning import bar, not_learning
 from atod_sweep.evidence.analysis.results import Claim, Levels, Results, matches
@@ -43,7 +44,7 @@ def judge_claim(results: Results, claim: Claim) -> Verdict:
     left_out = tuple(levels for levels in not_learning(results, h.metric) if matches(levels, h.at))
     comparison = compare(results, h.arm, h.other, h.at, metric, left_out)
     data = claim_data(results, comparison, metric, left_out)
-    procedure = SEQUENCE if results.study.sequential else STUDENT
+    procedure = (SEQUENCE if results.study.sequential else STUDENT).over_tasks(task_error(comparison, data))
     trained = [arm for arm in (h.arm, h.other) if arm in results.arms]
     return Verdict(
         hypothesis=h,
@@ -58,6 +59,7 @@ def judge_claim(results: Results, claim: Claim) -> Verdict:
         bar=bar(results, h.metric),
         is_left_out=_is_all(results, h, left_out),
         silent="" if data.seeds else _silent(results, h),
+        usual=results.study.metric.name,
     )
 
 

@@ -39,7 +39,7 @@ def scatter(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | 
     looks = styles(results)
     for row, levels in zip(grid, conditions, strict=True):
         here = [s for s in arms if s.levels == levels and s.scores]
-        row[0].set_ylabel(results.study.metric.name.removeprefix("eval/"))
+        row[0].set_ylabel(results.study.measure)
         row[0].set_title(short(label(levels), 38))
         for axis, counter in zip(row, counters, strict=True):
             _panel(axis, here, counter, looks, results.study.sign)

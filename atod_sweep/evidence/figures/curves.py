@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from atod_sweep.evidence.analysis.comparisons import teacher_level
 from atod_sweep.evidence.analysis.curves import complete, seeds_drawn, stacked
 from atod_sweep.evidence.analysis.results import Levels, Results
+from atod_sweep.evidence.analysis.scores import teacher_level
 from atod_sweep.evidence.figures.style import (
     Figure,
     Style,
@@ -24,6 +24,7 @@ from atod_sweep.evidence.figures.style import (
     styles,
 )
 from atod_sweep.evidence.stats.intervals import Array, t_interval
+from atod_sweep.records.metric_names import watched
 
 POINTS = 200  # a line of training steps is thinned to about this many points
 
@@ -43,7 +44,8 @@ class Chart:
 
 
 def learning_charts(metric: str) -> list[Chart]:
-    """The metric against optimiser steps, environment steps and teacher tokens."""
+    """The metric, as evaluations see it, against optimiser steps, environment steps and teacher tokens."""
+    metric = watched(metric)
     name = metric.removeprefix("eval/")
     return [
         Chart(
@@ -194,7 +196,8 @@ def _line(axis: Axes, arm: str, look: Style, x_E: Array, y_SE: Array, band: bool
 
 
 def _teacher(axis: Axes, results: Results, levels: Levels) -> bool:
-    level = teacher_level(results, levels, results.study.metric)
+    metric = results.study.metric.model_copy(update={"name": watched(results.study.metric.name)})
+    level = teacher_level(results, levels, metric)
     if np.isnan(level):
         return False
     axis.axhline(level, color="black", ls=":", lw=1.4, label="teacher")

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from atod_sweep.evidence.analysis.aggregates import complete_table
-from atod_sweep.evidence.analysis.comparisons import seed_score
 from atod_sweep.evidence.analysis.results import Results
+from atod_sweep.evidence.analysis.scores import seed_score
 from atod_sweep.evidence.analysis.text import between, plural
 from atod_sweep.evidence.figures.style import Figure, hidden, label_axes, legend_below, panels, save, short, styles
 from atod_sweep.evidence.stats.aggregate import performance_profile
@@ -44,7 +44,7 @@ def interaction(results: Results, folder: Path) -> Figure | None:
                 ms=4,
                 label=short(arm),
             )
-    metric = results.study.metric.name.removeprefix("eval/")
+    metric = results.study.measure
     label_axes(axes, "level", metric)
     for axis in axes:
         axis.set_xlabel("level")
@@ -79,7 +79,7 @@ def profile(results: Results, folder: Path) -> Figure | None:
     for arm, table_ST in tables.items():
         share_P = performance_profile(table_ST, score_P)
         axis.step(score_P, share_P, color=looks[arm].color, ls=looks[arm].dash, label=short(arm))
-    metric = results.study.metric.name.removeprefix("eval/")
+    metric = results.study.measure
     label_axes([axis], metric, "share of runs above")
     legend_below(canvas, [axis])
     runs = plural(max(table.size for table in tables.values()), "run")

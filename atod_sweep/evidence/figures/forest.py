@@ -108,4 +108,4 @@ def _better(results: Results) -> str:
 
 
 def _metric(results: Results) -> str:
-    return results.study.metric.name.removeprefix("eval/")
+    return results.study.measure

@@ -15,6 +15,7 @@ from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.searches import Searched
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
+from atod_sweep.records.metric_names import watched
 
 Record = dict[str, Any]
 
@@ -143,7 +144,13 @@ def _search(found: Searched) -> dict[str, list[Record]]:
         for phase, found_points in points
         for p in found_points
     ]
-    return {"configurations": tried, "chosen": chosen, "importance": mattered, "front": best}
+    moved = [
+        {"objective": name, "parameter": t.parameter, "all_correlation": t.all.estimate, "all_n": t.all.n}
+        | {f"unseen_{key}": value for key, value in _interval(t.unseen).items()}
+        for name, records in zip(names, found.trends, strict=True)
+        for t in records
+    ]
+    return {"configurations": tried, "chosen": chosen, "importance": mattered, "trends": moved, "front": best}
 
 
 def _reaching(results: Results) -> list[Record]:
@@ -166,7 +173,7 @@ def curves(results: Results) -> list[Record]:
     rows: list[Record] = []
     for levels in results.conditions:
         for arm in results.arms:
-            x_E, y_SE = stacked(complete(results, arm, levels), results.study.metric.name, "eval")
+            x_E, y_SE = stacked(complete(results, arm, levels), watched(results.study.metric.name), "eval")
             for step, y_S in zip(x_E, y_SE.T, strict=True):
                 rows.append({"arm": arm, **levels, "step": int(step)} | _interval(t_interval(y_S)))
     return rows

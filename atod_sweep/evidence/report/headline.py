@@ -29,7 +29,7 @@ def answers(results: Results) -> list[Answer]:
     versus = [c for c in against_reference(results) if c.values]
     if versus:
         return [_comparisons(results, versus)]
-    metric = results.study.metric.name.removeprefix("eval/")
+    metric = results.study.measure
     found = [
         Answer(
             "",

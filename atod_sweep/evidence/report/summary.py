@@ -66,7 +66,7 @@ def _row(summary: ArmSummary, comparison: Comparison | None) -> ArmRow:
 
 def header(results: Results) -> list[str]:
     """The titles over `ArmRow.cells()`."""
-    metric = results.study.metric.name.removeprefix("eval/")
+    metric = results.study.measure
     return ["arm", "n", metric, f"vs {results.study.reference}", "env steps", "time"]
 
 

@@ -32,6 +32,7 @@ from atod_sweep.evidence.report.headline import answers
 from atod_sweep.evidence.report.richer import refuse_poorer
 from atod_sweep.evidence.tables import arms, claims, conditions, searches
 from atod_sweep.evidence.tables.cells import Table
+from atod_sweep.records.redaction import redacted
 
 FORMATS = ("html", "md", "pdf")
 
@@ -132,7 +133,7 @@ def _document(name: str, context: dict[str, Any], folder: Path) -> Path:
 
 def _trials(results: Results) -> str:
     phases = (results.trials, results.explored)
-    done = [sum(t.state == "COMPLETE" and t.role != "teacher" for t in trials) for trials in phases]
+    done = [sum(t.state == "COMPLETE" and t.is_trained for t in trials) for trials in phases]
     text = plural(done[0], "complete trial")
     return f"{text} on fresh seeds, {done[1]} in the search before" if results.explored else text
 
@@ -178,7 +179,7 @@ def _sections(results: Results, found: Searched | None, folder: Path) -> tuple[l
         ),
         Section(
             "Cost",
-            _spent([t for t in (*results.trials, *results.explored) if t.role != "teacher"]),
+            _spent([t for t in (*results.trials, *results.explored) if t.is_trained]),
             [arms.costs(results, table), arms.reaching(reach_teacher(results), results)],
             _some(cost.scatter(results, table, folder), *charts(*learning[1:])),
         ),
@@ -192,11 +193,16 @@ def _sections(results: Results, found: Searched | None, folder: Path) -> tuple[l
 def _search(results: Results, found: Searched, folder: Path) -> list[Section]:
     """What the search tried and chose, which parameters mattered, and the front of two objectives."""
     return [
-        Section("The search", _tried(found), [searches.optimism(found), searches.configurations(found)], []),
+        Section(
+            "The search",
+            f"{_tried(found)} {searches.quote(found)}".strip(),
+            [searches.optimism(found), searches.configurations(found)],
+            [],
+        ),
         Section(
             "Sensitivity",
             " ".join(dict.fromkeys(f"{f.warning}." for f in found.importances if f.warning)),
-            [],
+            searches.trends(found),
             _some(
                 *(search.importance(f, folder, f"importance_{i}") for i, f in enumerate(found.importances, start=1)),
                 search.slices(found, folder),
@@ -270,7 +276,7 @@ def _facts(results: Results) -> list[Fact]:
     hardware = row["hardware"]
     memory = f"{hardware['memory_gb']:g} GB memory"
     machine = [hardware["cpu"], plural(hardware["cores"], "core"), memory, f"GPU: {hardware['gpu'] or 'none'}"]
-    commands = dict.fromkeys(" ".join([Path(r["argv"][0]).name, *r["argv"][1:]]) for r in results.study.rows)
+    commands = dict.fromkeys(redacted(" ".join([Path(r["argv"][0]).name, *r["argv"][1:]])) for r in results.study.rows)
     started = datetime.fromtimestamp(results.study.rows[0]["time"], UTC)
     facts = [
         Fact("Seeds", ", ".join(map(str, results.seeds))),

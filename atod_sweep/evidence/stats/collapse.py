@@ -31,6 +31,18 @@ def rate(collapsed: int, seeds: int, level: float = 0.95) -> Interval:
     return Interval(collapsed / seeds, low, high, seeds, level)
 
 
+def offset(lead: float, level: float) -> float:
+    """Share r of seeds on which a side that leads by `lead` at `level` must fall to 0 for the mean's lead to be gone.
+
+    (1 - r) lead = r (level - lead) gives r = lead / level; NaN at a level of 0. A collapse too rare to have been met
+    does not show in the seeds that were: only its price can be told, and held against what `rate` leaves open.
+
+    >>> round(offset(0.05, 0.55), 3)
+    0.091
+    """
+    return lead / level if level > 0 else math.nan
+
+
 def exact_p(only_a: int, only_b: int) -> float:
     """Two-sided p of equal rates from the seeds on which one side alone collapsed (McNemar 1947, exact).
 

@@ -4,13 +4,16 @@ Verdict, interval and p of a claim come from the same procedure, so that they ca
 at level 1 - alpha leaves out exactly those means whose p is below alpha. Both procedures know the data through
 t = (mean - m) / error alone, with error = max(sample sd, floor) / sqrt(N). The floor is what a score can resolve at
 all (`resolution`): equal differences on two or three seeds are no proof of a spread of zero.
+
+Where a result also depends on which tasks were drawn (`task_sets`), the half width over seeds and the half width over
+tasks add up as sqrt(seeds² + tasks²), at every level, and p is the level at which that reaches the mean in question.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +21,7 @@ from scipy import stats
 
 from atod_sweep.evidence.stats import sequential
 from atod_sweep.evidence.stats.intervals import Array, Interval, as_scores
+from atod_sweep.evidence.stats.task_sets import TaskError
 
 FEWEST = 3  # seeds below which nothing is decided
 
@@ -29,6 +33,12 @@ class Procedure:
     name: str
     critical: Callable[[int, float], float]
     p_of: Callable[[float, int], float]
+    anytime: bool = False  # holds however often one looks
+    tasks: TaskError | None = None  # the other source of chance, beside seeds
+
+    def over_tasks(self, tasks: TaskError | None) -> Procedure:
+        """The same procedure for a result that depends on the draw of tasks as well; None: it does not."""
+        return self if tasks is None else replace(self, name=f"{self.name} over seeds and tasks", tasks=tasks)
 
     def interval(self, values_N: ArrayLike, level: float = 0.95, floor: float = 0.0) -> Interval:
         """Of the mean: NaN limits below two values, infinite ones where no mean can be left out yet.
@@ -40,12 +50,16 @@ class Procedure:
         n = len(x_N)
         if n < 2:
             return Interval(float(x_N[0]) if n else math.nan, math.nan, math.nan, n, level)
-        mean, error = float(x_N.mean()), standard_error(x_N, floor)
-        if error == 0:
-            half = 0.0 if self.p(x_N, mean - 1) < 1 - level else math.inf
-        else:
-            half = self.critical(n, 1 - level) * error
+        mean, half = float(x_N.mean()), self._half_width(x_N, 1 - level, floor)
         return Interval(mean, mean - half, mean + half, n, level)
+
+    def _half_width(self, x_N: Array, alpha: float, floor: float) -> float:
+        error = standard_error(x_N, floor)
+        if error == 0:
+            seeds = 0.0 if self._p_over_seeds(x_N, float(x_N.mean()) - 1, floor) < alpha else math.inf
+        else:
+            seeds = self.critical(len(x_N), alpha) * error
+        return math.hypot(seeds, self.tasks.half_width(alpha)) if self.tasks else seeds
 
     def p(self, values_N: ArrayLike, mean: float = 0.0, floor: float = 0.0) -> float:
         """Two-sided p of a mean; NaN below two values.
@@ -53,10 +67,19 @@ class Procedure:
         Without spread and floor, no less than that of the sign test: 2^(1-N), as N equal signs have by chance.
         """
         x_N = as_scores(values_N)
-        n = len(x_N)
-        if n < 2:
+        if len(x_N) < 2:
             return math.nan
-        away, error = float(x_N.mean()) - mean, standard_error(x_N, floor)
+        if self.tasks is None:
+            return self._p_over_seeds(x_N, mean, floor)
+        away = abs(float(x_N.mean()) - mean)
+        low, high = -16.0, 0.0  # powers of ten: the half width falls as alpha rises
+        while high - low > 1e-9:
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._half_width(x_N, 10**middle, floor) > away else (low, middle)
+        return float(10**high)
+
+    def _p_over_seeds(self, x_N: Array, mean: float, floor: float) -> float:
+        n, away, error = len(x_N), float(x_N.mean()) - mean, standard_error(x_N, floor)
         if error > 0:
             return self.p_of(away / error, n)
         return 1.0 if abs(away) <= _rounding(x_N) else max(self.p_of(math.inf, n), 2.0 ** (1 - n))
@@ -116,4 +139,5 @@ SEQUENCE = Procedure(
     sequential.RULE,
     critical=lambda n, alpha: sequential.half_width(n, 1 - alpha) * math.sqrt(n),
     p_of=lambda t, n: min(1.0, 1 / sequential.e_value(t, n)),
+    anytime=True,
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from atod_sweep.evidence.analysis.comparisons import ArmSummary, Comparison, compare, teacher_level
+from atod_sweep.evidence.analysis.comparisons import ArmSummary, Comparison, compare
 from atod_sweep.evidence.analysis.curves import COUNTERS, Reached
 from atod_sweep.evidence.analysis.results import Levels, Results, label
+from atod_sweep.evidence.analysis.scores import fixed_level, teacher_level
 from atod_sweep.evidence.analysis.text import NOTHING, count, duration, estimate, p_value
 from atod_sweep.evidence.tables.cells import Cell, Table, arm_cells, error_text, number_cell
 
@@ -24,7 +25,7 @@ COSTS = {
 def scores(results: Results, summaries: list[ArmSummary], comparisons: list[Comparison]) -> Table:
     """n, result, difference to the reference with interval, wins and losses, p; arms with gaps say `2 of 3`."""
     by_cell = {(c.arm, label(c.levels)): c for c in comparisons}
-    metric = results.study.metric.name.removeprefix("eval/")
+    metric = results.study.measure
     header = [
         "arm",
         *results.study.factors,
@@ -48,23 +49,33 @@ def scores(results: Results, summaries: list[ArmSummary], comparisons: list[Comp
     ]
     rows += [row for levels in results.conditions if (row := _teacher(results, levels))]
     caption = (
-        f"Mean {metric} and mean paired difference, each with its 95 % interval over seeds. p: paired t test, "
-        "which goes with the interval; Holm: corrected for the number of arms compared."
+        f"Mean {metric} and mean paired difference, each with its 95 % interval over seeds{_and_tasks(results)}. p: "
+        "paired t test, which goes with the interval; Holm: corrected for the number of arms compared."
     )
     return Table(caption, header, rows)
 
 
+def _and_tasks(results: Results) -> str:
+    """What levels allow for beside seeds."""
+    if sets := results.task_sets(results.study.metric.name):
+        return f" and {sets} task sets"
+    if any(c.tasks for c in [compare(results, a, "teacher", {}, results.study.metric) for a in results.arms[:1]]):
+        return "; of levels and of differences to the teacher also over the tasks drawn, of which there is one set"
+    return ""
+
+
 def _teacher(results: Results, levels: Levels) -> list[Cell] | None:
-    """The teacher's own result: a fixed model, so without an interval of its own."""
+    """The teacher's own result: a fixed model, whose interval is that of the tasks drawn."""
     level = teacher_level(results, levels, results.study.metric)
     if math.isnan(level):
         return None
     c = compare(results, "teacher", results.study.reference, levels, results.study.metric)
     cells = [Cell("teacher (itself)"), *(Cell(name) for name in levels.values()), Cell(NOTHING), Cell(NOTHING)]
+    score = Cell(estimate(fixed_level(results, "teacher", levels), 3), level)
     if not c.values:
-        return [*cells, number_cell(level), *[Cell(NOTHING)] * 4]
+        return [*cells, score, *[Cell(NOTHING)] * 4]
     versus = [Cell(estimate(c.interval, 3, signed=True), c.interval.estimate), Cell(f"{c.wins} : {c.losses}")]
-    return [*cells, number_cell(level), *versus, Cell(p_value(c.p), c.p), Cell(NOTHING)]
+    return [*cells, score, *versus, Cell(p_value(c.p), c.p), Cell(NOTHING)]
 
 
 def _versus(s: ArmSummary, reference: str, c: Comparison | None) -> list[Cell]:

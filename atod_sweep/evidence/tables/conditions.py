@@ -25,7 +25,7 @@ def breadth(found: list[Method], results: Results) -> Table:
         lead = Cell(NOTHING) if m.gain is None else Cell(estimate(m.gain.interval, 3, True), m.gain.interval.estimate)
         name = f"{m.name} (control)" if m.role == "control" else m.name
         rows.append([Cell(name), *cells, number_cell(m.mean), Cell(estimate(m.iqm, 3), m.iqm.estimate), lead])
-    metric = results.study.metric.name.removeprefix("eval/")
+    metric = results.study.measure
     seeds = between((s.n for m in found if m.role in ("arm", "control") for s in m.scores), "seed")
     caption = (
         f"Mean {metric} by task over {seeds}; in brackets, minus the teacher's own. Over "

@@ -62,6 +62,50 @@ def optimism(found: Searched) -> Table:
     return Table(caption, ["chosen", "in the search", "on fresh seeds", "optimism"], rows)
 
 
+def quote(found: Searched) -> str:
+    """What the search is worth, in sentences; empty where nothing ran on fresh seeds."""
+    q = found.quote
+    if q is None:
+        return ""
+    text = (
+        f"The search's first choice, {q.first}, was fixed before any fresh seed had run: it is "
+        f"{estimate(q.first_gain, 3, signed=True)} better than the reference on {plural(q.first_gain.n, 'fresh seed')}."
+    )
+    if q.best != q.first and q.candidates > 1:
+        text += (
+            f" Of the {q.candidates} that ran again {q.best} did best there, {estimate(q.best_gain, 3, signed=True)}; "
+            "picked on the seeds that it is judged by, it looks better than it is, and its interval is widened to hold "
+            f"for all {q.candidates} at once."
+        )
+    return text
+
+
+def trends(found: Searched) -> list[Table]:
+    """Rank correlations and slices by parameter, one table per objective."""
+    names = short_names(found.keys)
+    tables = []
+    for objective, records in zip(found.objectives, found.trends, strict=True):
+        rows = [
+            [
+                Cell(names[t.parameter]),
+                Cell(str(t.unseen.n or sum(s.score.n for s in t.slices)), t.unseen.n),
+                Cell(estimate(t.unseen, 2, signed=True), t.unseen.estimate),
+                Cell(number(t.all.estimate, 2, signed=True), t.all.estimate),
+                Cell("; ".join(f"{s.values}: {estimate(s.score, 3)}" for s in t.slices) or NOTHING),
+            ]
+            for t in records
+        ]
+        metric = objective.name.removeprefix("eval/")
+        caption = (
+            f"Rank correlation of each parameter with better {metric}, and mean {metric} by parts of its range, with "
+            "95 % intervals, on configurations that were drawn before the sampler saw any result. Over all of them the "
+            "sampler went where it was good, so that correlation is only an indication; but it shows what importance "
+            "cannot, a parameter on which the search has settled."
+        )
+        tables.append(Table(caption, ["parameter", "draws", "correlation", "over all", f"mean {metric}"], rows))
+    return tables
+
+
 def failures(trials: Sequence[Trial]) -> Table:
     """Trials of a search that failed, with the error's message."""
     failed = [t for t in trials if t.state == "FAILED"]

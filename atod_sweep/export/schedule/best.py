@@ -9,8 +9,9 @@ from pathlib import Path
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
-from atod_sweep.evidence.analysis.comparisons import Comparison, compare, seed_score
+from atod_sweep.evidence.analysis.comparisons import Comparison, compare
 from atod_sweep.evidence.analysis.results import Levels, Missing, Results, Trial, label, load, matches
+from atod_sweep.evidence.analysis.scores import seed_score
 from atod_sweep.evidence.analysis.text import estimate
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
 from atod_sweep.export.schedule import schedule_file

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.objective import Hybrid
 from atod_sweep.evidence.analysis.results import load
+from atod_sweep.export import manifest
+from atod_sweep.export.record import PROVENANCE, dump, read, sha256
 from atod_sweep.export.schedule import generate, own_code, schedule_file, table, trace
 from atod_sweep.export.schedule.best import BestSchedule, choose
 from atod_sweep.export.schedule.card import card
-from atod_sweep.export.schedule.provenance import FILE_NAME as PROVENANCE
-from atod_sweep.export.schedule.provenance import digest, provenance
+from atod_sweep.export.schedule.provenance import provenance
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.schedule.trace import Trace
 from atod_sweep.export.targets import registry
@@ -40,13 +40,14 @@ def write(
     recorded = recorded_trace(best)
     own = own_code.texts(schedule)
     record = provenance(results, best, schedule) | {"target": target, "targets": targets}
-    record["inputs"] = {name: digest(text) for name, text in _inputs(schedule, recorded, own).items()}
+    record["inputs"] = {name: sha256(text) for name, text in _inputs(schedule, recorded, own).items()}
     written = files(schedule, recorded, record, own)
     out.mkdir(parents=True, exist_ok=True)
     for name in {*_optional(record), *(p.name for p in out.glob(own_code.FILES))} - written.keys():
         (out / name).unlink(missing_ok=True)  # left by an earlier export of something else
     for name, text in written.items():
-        (out / name).write_text(text, encoding="utf-8")
+        (out / name).write_bytes(text.encode())
+    manifest.record(run_dir, out, manifest.write(out, written))
     return out
 
 
@@ -60,9 +61,9 @@ def _optional(record: dict[str, Any]) -> set[str]:
 def lines(folder: Path) -> list[str]:
     """What a bundle holds for which target, one line each."""
     schedule = schedule_file.load(folder)
-    record = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    record = read(folder)
     names = registry.TARGETS if record["target"] == registry.EVERY else record["targets"]
-    return [f"bundle           {folder}"] + [
+    return [f"bundle           {folder}", f"sha256           {manifest.digest_of(folder)}"] + [
         f"{name:16} {f'README.{name}.md' if name in record['targets'] else 'not written (--allow-lossy)'}: "
         f"{registry.summary(name, schedule).replace('**', '')}"
         for name in names
@@ -88,7 +89,7 @@ def files(schedule: ScheduleFile, recorded: Trace, record: dict[str, Any], own: 
         "schedule.csv": table.to_csv(rows),
         "schedule.py": generate.schedule_module(schedule, recorded),
         **generate.rule_modules(schedule),
-        PROVENANCE: json.dumps(record, indent=2, ensure_ascii=False) + "\n",
+        PROVENANCE: dump(record),
         "README.md": card(schedule, record),
         **registry.files(schedule, record),
     }

@@ -27,7 +27,7 @@ def card(schedule: ScheduleFile, provenance: dict[str, Any]) -> str:
         _targets(schedule, provenance),
         evidence(provenance),
         _untested(provenance),
-        _files(schedule),
+        _files(schedule, provenance),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -140,13 +140,15 @@ def models(digests: dict[str, Any]) -> str:
     return ", ".join(described) or "none recorded"
 
 
-def _files(schedule: ScheduleFile) -> str:
+def _files(schedule: ScheduleFile, p: dict[str, Any]) -> str:
     lines = [
         "- `schedule.yaml`: the config (versioned schema)",
         "- `schedule.csv`, `schedule.json`: the weights at every step and turn",
         "- `schedule.py`: `weights(step, turn, total_steps, horizon)`",
         "- `provenance.json`: study, scores, models, versions",
     ]
+    if p["format"] != "atod-sweep/provenance/1":  # whose cards did not say so
+        lines.append("- `manifest.sha256`: what vouches for all of them")
     if schedule.measured:
         lines.append("- `trace_open_loop.csv`: what the run applied where there is no closed form")
     if {"distill", "beta_kl"} & set(schedule.measured):

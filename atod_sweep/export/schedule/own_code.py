@@ -12,6 +12,7 @@ from pathlib import Path
 from atod_sweep.config import custom
 from atod_sweep.config.custom import Custom
 from atod_sweep.errors import UserError
+from atod_sweep.export.record import read_text
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 
 PREFIX = "custom_"
@@ -61,9 +62,7 @@ def read(schedule: ScheduleFile, bundle: Path) -> dict[str, str]:
     found = {}
     for record in records(schedule):
         path = bundle / file_name(record.path)
-        if not path.is_file():
-            raise UserError(f"{path}: is missing from the bundle; export it again")
-        found[path.name] = path.read_text(encoding="utf-8")
+        found[path.name] = read_text(path)
         if custom.digest(found[path.name]) != record.source:
             raise UserError(f"{path}: is not the code that the schedule names (SHA-256 {record.source})")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +12,10 @@ from atod_sweep.config.train import model_key
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.export.record import FORMAT
 from atod_sweep.export.schedule.best import BestSchedule
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 
-FILE_NAME = "provenance.json"
 LICENCE = "MIT (schedule and generated code)"
 
 
@@ -25,7 +24,7 @@ def provenance(results: Results, best: BestSchedule, exported: ScheduleFile) -> 
     study, rival = results.study, best.runner_up
     latest = study.latest
     return {
-        "format": "atod-sweep/provenance/1",
+        "format": FORMAT,
         "study": study.name,
         "question": study.question,
         "verdicts": [{"claim": v.claim, "outcome": v.outcome, "sentence": v.sentence()} for v in judge(results)],
@@ -99,8 +98,3 @@ def _start(results: Results, best: BestSchedule) -> float | None:
     name = results.study.metric.name
     found = [trial.start_metrics[name] for trial in best.trials if name in trial.start_metrics]
     return sum(found) / len(found) if found else None
-
-
-def digest(text: str) -> str:
-    """SHA-256 of a file's text."""
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from atod_sweep.config.base import Record, dump_yaml, load_yaml, validate
+from atod_sweep.config.custom import check_sources
 from atod_sweep.config.files import load_train
 from atod_sweep.config.objective import Controlled, Mixed, Mixture, TargetKL, WithReference
 from atod_sweep.config.schedules import ClosedForm, ClosedFormSchedule, Constant, OfMeasurement, OfProgress
@@ -105,21 +106,8 @@ def load(source: Path) -> ScheduleFile:
     """A schedule from a bundle's folder or from a schedule file; UserError otherwise."""
     path = source / FILE_NAME if source.is_dir() else source
     data = load_yaml(path)
-    _check_sources(data, str(path))
+    check_sources(data, str(path))
     return validate(ScheduleFile, data, str(path))
-
-
-def _check_sources(data: Any, where: str) -> None:
-    """UserError for code whose hash is not named: without it, reading the file would mean running what it names."""
-    if not isinstance(data, dict):
-        return
-    if data.get("kind") == "custom" and not data.get("source"):
-        raise UserError(
-            f"{where}: path: {data.get('path')!r} stands without the SHA-256 of its module in `source`; export the "
-            "schedule again, or put the path into a config of your own"
-        )
-    for value in data.values():
-        _check_sources(value, where)
 
 
 def dump(schedule: ScheduleFile) -> str:

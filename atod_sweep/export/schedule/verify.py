@@ -14,32 +14,55 @@ from typing import Any
 
 from atod_sweep import __version__
 from atod_sweep.errors import UserError
+from atod_sweep.export import manifest
+from atod_sweep.export.record import PROVENANCE, complete, read, read_text, sha256, vouched
 from atod_sweep.export.schedule import own_code, schedule_file, table, trace
 from atod_sweep.export.schedule.bundle import files
-from atod_sweep.export.schedule.provenance import FILE_NAME as PROVENANCE
-from atod_sweep.export.schedule.provenance import digest
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.schedule.table import StepWeights
+from atod_sweep.export.targets import registry
 
 TOLERANCE = 1e-12
 _TABLES = ("schedule.json", "schedule.csv")
 
 
-def verify(bundle: Path, trust: bool = False) -> list[str]:
+def verify(bundle: Path, trust: bool = False, digest: str | None = None) -> list[str]:
     """What was checked, one line each; UserError at the first difference.
 
-    Text is compared byte for byte, tables number by number to 1e-12 (libraries round differently in the last bit).
+    Files are compared byte for byte, the numbers of tables to 1e-12 (libraries round differently in the last bit).
     schedule.py is run only after it was found equal to what is generated here, and a bundle's own code (`kind: custom`)
-    only with `trust`: without, such a bundle cannot be verified.
+    only with `trust`: without, such a bundle cannot be verified. `digest`: what the export said of itself.
     """
     schedule = schedule_file.load(bundle)
+    record = _provenance(bundle)
+    # before anything is derived: a table of other steps than the one that is here may be too much for this machine
+    found_csv, found_json = _csv_table(bundle, schedule), _json_table(bundle, schedule)
     recorded = trace.read_csv(bundle / trace.FILE_NAME)
     if missing := [part for part in schedule.measured if getattr(recorded, part) is None]:
         raise UserError(f"{bundle / trace.FILE_NAME}: holds no trace of {missing[0]!r}, which has no closed form")
-    record = _provenance(bundle)
-    for name, wanted in record["inputs"].items():
-        if digest(_read(bundle / name)) != wanted:
-            raise UserError(f"{bundle / name}: is not the file that {PROVENANCE} vouches for; export the bundle again")
+    own = _own_code(bundle, schedule, trust)
+    with complete(bundle):
+        expected = files(schedule, recorded, record, own)
+    for name, text in expected.items():
+        if name not in _TABLES and read_text(bundle / name) != text:
+            raise UserError(_difference(bundle / name, text, record))
+    rows = table.rows(schedule, recorded)
+    _check_numbers(bundle / "schedule.json", found_json, rows)
+    _check_numbers(bundle / "schedule.csv", found_csv, rows)
+    _check_numbers(bundle / "schedule.py", module_rows(expected["schedule.py"], schedule, own), rows)
+    _check_layout(bundle / "schedule.json", table.to_json(schedule, found_json), record)
+    _check_layout(bundle / "schedule.csv", table.to_csv(found_csv), record)
+    manifest.refuse_strangers(bundle, [*expected, manifest.FILE_NAME])
+    return [
+        f"{len(expected)} files are what {schedule_file.FILE_NAME} and {PROVENANCE} give",
+        f"schedule.json, schedule.csv and schedule.py agree with the trainer at {schedule.steps} steps x "
+        f"{schedule.horizon} turns to {TOLERANCE:g}",
+        vouched(bundle, digest),
+    ]
+
+
+def _own_code(bundle: Path, schedule: ScheduleFile, trust: bool) -> dict[str, str]:
+    """The study's own code in a bundle, taken for what the schedule names; UserError if nobody trusts it."""
     own = own_code.read(schedule, bundle)
     if own and not trust:
         raise UserError(
@@ -48,19 +71,7 @@ def verify(bundle: Path, trust: bool = False) -> list[str]:
             "verify again with --trust"
         )
     own_code.trust(schedule, own)
-    expected = files(schedule, recorded, record, own)
-    for name, text in expected.items():
-        if name not in _TABLES and _read(bundle / name) != text:
-            raise UserError(_difference(bundle / name, record))
-    rows = table.rows(schedule, recorded)
-    _check_numbers(bundle / "schedule.json", _json_rows(bundle, expected["schedule.json"]), rows)
-    _check_numbers(bundle / "schedule.csv", _csv_rows(bundle, schedule.horizon), rows)
-    _check_numbers(bundle / "schedule.py", module_rows(expected["schedule.py"], schedule, own), rows)
-    return [
-        f"{len(expected)} files are what {schedule_file.FILE_NAME} and {PROVENANCE} give",
-        f"schedule.json, schedule.csv and schedule.py agree with the trainer at {schedule.steps} steps x "
-        f"{schedule.horizon} turns to {TOLERANCE:g}",
-    ]
+    return own
 
 
 def module_rows(source: str, schedule: ScheduleFile, own: Mapping[str, str]) -> list[StepWeights]:
@@ -95,51 +106,67 @@ def importable(files: Mapping[str, str]) -> Iterator[None]:
 
 
 def _provenance(bundle: Path) -> dict[str, Any]:
-    path = bundle / PROVENANCE
-    try:
-        record = json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from None
+    record = read(bundle)
     for key, kind in (("inputs", dict), ("target", str), ("targets", list)):
-        if not isinstance(record, dict) or not isinstance(record.get(key), kind):
-            raise UserError(f"{path}: names no {key!r}; export the bundle again")
+        if not isinstance(record.get(key), kind):
+            raise UserError(f"{bundle / PROVENANCE}: names no {key!r}; export the bundle again")
+    for name in record["targets"]:
+        if not isinstance(name, str) or name not in registry.TARGETS:
+            raise UserError(
+                f"{bundle / PROVENANCE}: names the target {name!r}, which is not known here; "
+                f"known: {', '.join(registry.TARGETS)}"
+            )
+    for name, wanted in record["inputs"].items():
+        if not (bundle / name).is_file():
+            continue  # said where it is needed
+        if sha256(read_text(bundle / name)) != wanted:
+            ends = manifest.line_ends(bundle / name, str(wanted))
+            raise UserError(f"{bundle / name}: is not the file that {PROVENANCE} vouches for{ends}; export again")
     return record
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        raise UserError(f"{path}: is missing from the bundle; export it again") from None
-
-
-def _difference(path: Path, record: dict[str, Any]) -> str:
+def _difference(path: Path, expected: str, record: dict[str, Any]) -> str:
     this, other = f"atod-sweep {__version__}", record.get("exported_by")
     hint = f" (made by {other}, this is {this})" if other != this else ""
+    hint += manifest.line_ends(path, sha256(expected))
     return f"{path}: differs from what {schedule_file.FILE_NAME} and {PROVENANCE} give{hint}; export the bundle again"
 
 
-def _json_rows(bundle: Path, expected: str) -> list[StepWeights]:
+def _check_layout(path: Path, expected: str, record: dict[str, Any]) -> None:
+    if read_text(path) != expected:
+        raise UserError(_difference(path, expected, record))
+
+
+def _json_table(bundle: Path, schedule: ScheduleFile) -> list[StepWeights]:
     path = bundle / "schedule.json"
     try:
-        found, wanted = json.loads(_read(path)), json.loads(expected)
+        found = json.loads(read_text(path))
         rows = [
             StepWeights(**{**r, "distill": tuple(r["distill"]), "reward": tuple(r["reward"])}) for r in found["rows"]
         ]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as a table: {error!r}; export the bundle again") from None
+    _check_steps(path, rows, schedule)
+    wanted = json.loads(table.to_json(schedule, []))
     for key in wanted.keys() - {"rows"}:
         if found.get(key) != wanted[key]:
             raise UserError(f"{path}: {key} is {found.get(key)!r}, the schedule gives {wanted[key]!r}")
     return rows
 
 
-def _csv_rows(bundle: Path, horizon: int) -> list[StepWeights]:
+def _csv_table(bundle: Path, schedule: ScheduleFile) -> list[StepWeights]:
     path = bundle / "schedule.csv"
     try:
-        return [_csv_row(line, horizon) for line in csv.DictReader(_read(path).splitlines())]
-    except (ValueError, TypeError, KeyError) as error:
+        rows = [_csv_row(line, schedule.horizon) for line in csv.DictReader(read_text(path).splitlines())]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as a table: {error!r}; export the bundle again") from None
+    _check_steps(path, rows, schedule)
+    return rows
+
+
+def _check_steps(path: Path, rows: Sequence[StepWeights], schedule: ScheduleFile) -> None:
+    if len(rows) != schedule.steps:
+        raise UserError(f"{path}: holds {len(rows)} steps, the schedule has {schedule.steps}")
 
 
 def _csv_row(line: dict[str, str], horizon: int) -> StepWeights:
@@ -149,8 +176,6 @@ def _csv_row(line: dict[str, str], horizon: int) -> StepWeights:
 
 
 def _check_numbers(path: Path, found: Sequence[StepWeights], expected: Sequence[StepWeights]) -> None:
-    if len(found) != len(expected):
-        raise UserError(f"{path}: holds {len(found)} steps, the schedule has {len(expected)}")
     for got, want in zip(found, expected, strict=True):
         for field, a, b in zip(fields(want), astuple(got), astuple(want), strict=True):
             if not _close(a, b):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -10,12 +9,15 @@ from math import sqrt
 from pathlib import Path
 
 from atod_sweep.config.base import validate
+from atod_sweep.config.custom import check_sources
 from atod_sweep.config.study import Metric
 from atod_sweep.config.train import Train
+from atod_sweep.envs.registry import names
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.results import Trial, load
+from atod_sweep.export import manifest
+from atod_sweep.export.record import PROVENANCE, complete, dump, read, read_text, vouched
 from atod_sweep.export.schedule.best import choose
-from atod_sweep.export.schedule.provenance import FILE_NAME as PROVENANCE
 from atod_sweep.export.schedule.provenance import portable, provenance
 from atod_sweep.export.student.model_card import model_card
 
@@ -54,8 +56,9 @@ def write(run_dir: Path, out: Path, save: Save, at: Mapping[str, str] | None = N
         "stop_strings": generation.get("stop_strings", []),
         "files": _digests(out),
     }
-    (out / PROVENANCE).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (out / CARD).write_text(model_card(record), encoding="utf-8")
+    (out / PROVENANCE).write_bytes(dump(record).encode())
+    (out / CARD).write_bytes(model_card(record).encode())
+    manifest.record(run_dir, out, manifest.write(out, (path.name for path in out.iterdir())))
     return out
 
 
@@ -72,33 +75,49 @@ def median_trial(trials: tuple[Trial, ...], metric: Metric) -> tuple[Trial, str]
 def is_model(folder: Path) -> bool:
     """Whether the folder is the export of a student."""
     try:
-        record = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = json.loads((folder / PROVENANCE).read_bytes())
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(record, dict) and isinstance(record.get("model"), dict)
 
 
-def verify(folder: Path, evaluate: Evaluate) -> list[str]:
+def verify(folder: Path, evaluate: Evaluate, trust: bool = False, digest: str | None = None) -> list[str]:
     """What was checked, one line each; UserError at the first difference.
 
-    Every file is what was written; `evaluate(config, folder)` plays the held-out tasks again. On another machine,
-    which rounds differently, sampled episodes differ too: there the success may differ as two samples do.
+    Every file is what was written; `evaluate(config, folder)` plays the held-out tasks again, in environments that are
+    not shipped only with `trust`, for it runs their code. On another machine, which rounds differently, sampled
+    episodes differ too: there the success may differ as two samples do. `digest`: what the export said of itself.
     """
-    record = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    record = read(folder)
     model = record["model"]
     found = _digests(folder)
-    for name in sorted(found.keys() | model["files"].keys()):
-        if found.get(name) != model["files"].get(name):
-            raise UserError(f"{folder / name}: is not the file that {PROVENANCE} vouches for; export the model again")
-    card = folder / CARD
-    if not card.is_file() or card.read_text(encoding="utf-8") != model_card(record):
-        raise UserError(f"{card}: differs from what {PROVENANCE} gives; export the model again")
-    config = validate(Train, model["config"], str(folder / PROVENANCE))
-    now, then, tasks = evaluate(config, folder)[SUCCESS], model[SUCCESS], config.evaluation.tasks
-    if abs(now - then) > allowed(then, tasks):
+    with complete(folder):
+        for name in sorted(found.keys() | model["files"].keys()):
+            if found.get(name) != model["files"].get(name):
+                raise UserError(
+                    f"{folder / name}: is not the file that {PROVENANCE} vouches for; export the model again"
+                )
+        then, expected = float(model[SUCCESS]), model_card(record)
+    if read_text(folder / CARD) != expected:
+        raise UserError(f"{folder / CARD}: differs from what {PROVENANCE} gives; export the model again")
+    manifest.refuse_strangers(folder, [*found, PROVENANCE, CARD, manifest.FILE_NAME])
+    said = vouched(folder, digest)
+    check_sources(model.get("config"), str(folder / PROVENANCE))
+    config = validate(Train, model.get("config"), str(folder / PROVENANCE))
+    if not trust and config.env.id not in names():
+        raise UserError(
+            f"{folder}: its {len(found)} files are what was exported, but it plays {config.env.id!r}, which is not "
+            "shipped: look at that code, then play it with --trust"
+        )
+    now, tasks = evaluate(config, folder)[SUCCESS], config.evaluation.tasks
+    if not abs(now - then) <= allowed(then, tasks):
         raise UserError(f"{folder}: plays to a success of {now:.4f} on {tasks} tasks, recorded was {then:.4f}")
     same = "as recorded" if now == then else f"recorded {then:.4f}: no more apart than two samples of an equal are"
-    return [f"{len(found)} files and the card are what was exported", f"success {now:.4f} on {tasks} tasks, {same}"]
+    return [
+        f"{len(found)} files and the card are what was exported",
+        f"success {now:.4f} on {tasks} tasks, {same}",
+        said,
+    ]
 
 
 def allowed(success: float, tasks: int) -> float:
@@ -111,8 +130,9 @@ def allowed(success: float, tasks: int) -> float:
 
 def _digests(folder: Path) -> dict[str, str]:
     """Name -> SHA-256 of every file of the model itself."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name not in (PROVENANCE, CARD))
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    ours = (PROVENANCE, CARD, manifest.FILE_NAME)
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name not in ours)
+    return {path.name: manifest.sha256(path) for path in files}
 
 
 def _make_room(out: Path) -> None:

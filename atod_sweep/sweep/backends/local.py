@@ -25,6 +25,7 @@ from typing import NamedTuple
 from atod_sweep.envs.children import settle, started_safely
 from atod_sweep.envs.registry import is_shipped
 from atod_sweep.errors import Stopped, UserError
+from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends.ray import Sink
 from atod_sweep.sweep.trials.attempt import execute
 from atod_sweep.sweep.trials.interrupts import asked, stoppable
@@ -231,7 +232,7 @@ class _Pool:
                 f"--backend local: no worker can start, the first one {how}; a script that runs studies needs "
                 '`if __name__ == "__main__":` around them, or concurrency=1, which keeps trials in its own process'
             )
-        return death(job, seconds, Failure("worker_died", "WorkerDied", f"the worker process {how}"))
+        return death(job, seconds, Failure(Status.WORKER_DIED, "WorkerDied", f"the worker process {how}"))
 
 
 @contextlib.contextmanager

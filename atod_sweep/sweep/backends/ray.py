@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 from atod_sweep.config.study import Resources
+from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.backends.ray_files import pack_models
 from atod_sweep.sweep.trials.attempt import ray_trainable
@@ -88,11 +89,6 @@ def gpu_count() -> int:
     return torch.cuda.device_count()
 
 
-def cpu_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 # ---- Ray ----------------------------------------------------------------------------------------------------------
 
 
@@ -124,7 +120,7 @@ def run_ray(source: Source, sink: Sink, resources: Resources, concurrency: int |
 def _connect(address: str | None) -> None:
     import ray
 
-    local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    local: dict[str, Any] = {} if address else {"include_dashboard": False, "num_cpus": cpu_cores()}
     job = ray.job_config.JobConfig()
     job._py_driver_sys_path = _NotFirst()
     try:

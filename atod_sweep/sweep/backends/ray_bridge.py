@@ -18,6 +18,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends.ray_files import fetch
 from atod_sweep.sweep.trials.attempt import pack
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, death, interrupted, pruned
@@ -201,7 +202,8 @@ def _death(trial: Any) -> Failure:
     _, _, reason = text.rpartition("Failure # ")
     out_of_memory = "OutOfMemory" in text or "memory monitor" in text.lower()
     line = " ".join(line.strip() for line in reason.splitlines()[1:] or [reason] if line.strip())
-    return Failure("out_of_memory" if out_of_memory else "worker_died", "WorkerDied", line.split(". ")[0][:300], text)
+    status = Status.OUT_OF_MEMORY if out_of_memory else Status.WORKER_DIED
+    return Failure(status, "WorkerDied", line.split(". ")[0][:300], text)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock
 
 from atod_sweep.records import ledger
+from atod_sweep.records.status import Status
 from atod_sweep.sweep.trials.jobs import Job
 
 # Absolute path of a model's folder on the driver -> the files in it.
@@ -22,7 +23,7 @@ Cargo = dict[str, dict[str, bytes]]
 class NoSharedFolder(Exception):
     """A worker that sees neither the run's folder nor a storage could not give its results back."""
 
-    status = "no_shared_folder"
+    status = Status.NO_SHARED_FOLDER
 
 
 # ---- models -------------------------------------------------------------------------------------------------------

@@ -1,67 +1,134 @@
-"""Keeps MLflow up to date from a thread of its own: a slow or lost server never delays a trial."""
+"""Keeps a mirror up to date from a thread of its own: a slow, broken or lost store never delays or stops a trial."""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror
+from atod_sweep.sweep.mlflow.problems import explain
+from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.recorder import METRICS
 from atod_sweep.sweep.trials.jobs import Row
 
 INTERVAL = 5.0  # seconds between looks at the metrics of running trials
+PATIENCE = 60.0  # seconds that the end of a run waits for a store that takes nothing
+_NEWS = 5.0  # seconds between lines that tell how far it is
 
 
 class Background:
     """Feeds a mirror with the latest row of every trial that changed, until `close`."""
 
-    def __init__(self, mirror: Mirror | NoMirror, run_dir: Path) -> None:
-        self._mirror, self._run_dir = mirror, run_dir
+    def __init__(self, mirror: Mirror | NoMirror, run_dir: Path, show: Progress) -> None:
+        self._mirror, self._run_dir, self._show = mirror, run_dir, show
+        self._seen: dict[str, Row] = {}  # the last row of every trial
         self._latest: dict[str, Row] = {}  # rows that the mirror does not have yet
         self._running: dict[str, tuple[Row, int]] = {}  # running trials and the size of their metrics file
         self._lock, self._wake, self._stop = threading.Lock(), threading.Event(), threading.Event()
+        self._begun = False
         self.problem: str | None = None
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._told = False
+        self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
+
+    def begin(self) -> None:
+        """Find the run in the store, or say why that fails; from then on work in the background."""
+        self._attempt(self._begin)
+        self._tell()
         self._thread.start()
 
     def add(self, row: Row) -> None:
         """Take in a trial's ledger row; returns at once."""
         with self._lock:
-            self._latest[row["trial"]] = row
+            self._latest[row["trial"]] = self._seen[row["trial"]] = row
         self._wake.set()
+        self._tell()
 
-    def close(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for what is left; True if the mirror has everything."""
+    def close(self, status: str) -> None:
+        """Bring over what is left, as long as the store takes it, and close the run there; or say what to do later."""
+        try:
+            self._finish()
+            if self.problem is None and not self._thread.is_alive():
+                self._attempt(lambda: self._mirror.end(status))
+        except KeyboardInterrupt:
+            self.problem = "not waited for"
+        if self.problem is not None:
+            later = f"catch up with: atod-sweep sync {self._run_dir}"
+            self._show.note(f"MLflow is behind the ledger ({self.problem}); {later}")
+
+    def _finish(self) -> None:
         self._stop.set()
         self._wake.set()
-        self._thread.join(timeout)
-        return not self._thread.is_alive() and not self._latest
+        left, moved = len(self._latest), time.monotonic()
+        told = moved
+        self._show.doing("bringing MLflow up to date")
+        while self._thread.is_alive():
+            self._thread.join(0.2)
+            now = time.monotonic()
+            if len(self._latest) != left:
+                left, moved = len(self._latest), now
+            if now - moved > PATIENCE:
+                self.problem = self.problem or f"it took nothing for {PATIENCE:g} s"
+                return
+            if left and now - told > _NEWS:
+                self._show.doing(f"bringing MLflow up to date, {left} trials left")
+                told = now
+
+    def _tell(self) -> None:
+        """Say a problem once. Called by the driver's own thread, which alone prints."""
+        if self.problem is not None and not self._told:
+            self._told = True
+            self._show.note(f"{self.problem}; the run goes on from its ledger (later: atod-sweep sync {self._run_dir})")
+
+    # -- the thread
 
     def _work(self) -> None:
         pause = INTERVAL
         while True:
             closing = self._stop.is_set()  # read before the rows: whatever came first is then in this round
             self._wake.clear()
-            fine = self._round()
+            fine = self._attempt(self._round)
             if closing:
                 return
             pause = INTERVAL if fine else min(2 * pause, 60.0)
             (self._wake if fine else self._stop).wait(pause)
 
-    def _round(self) -> bool:
-        """Log what changed; False if the store failed, in which case the rows stay for the next round."""
+    def _attempt(self, step: Callable[[], None]) -> bool:
+        """Whether the store took it. If not, the next round finds the run in the store anew, with all rows at hand."""
+        try:
+            step()
+        except Exception as error:  # whatever a store can raise: the ledger has it all, `sync` catches up
+            self.problem, self._begun = explain(error, self._mirror.uri), False
+            return False
+        self.problem = None
+        return True
+
+    def _begin(self) -> None:
+        self._mirror.begin()
+        self._begun = True
+
+    def _round(self) -> None:
+        """Log what changed. A row that fails does not hold back the next one; if that fails too, the store is away."""
+        if not self._begun:
+            self._begin()
+            with self._lock:
+                self._latest = {**self._seen, **self._latest}  # it may be another store than before
         with self._lock:
             rows = dict(self._latest)
         for trial, (row, size) in list(self._running.items()):
             if trial not in rows and self._size(trial) != size:
                 rows[trial] = row
+        failed: Exception | None = None
         for trial, row in rows.items():
             size = self._size(trial)
             try:
                 self._mirror.trial(row)
-            except Exception as error:  # whatever a store can raise: the ledger has it all, `sync` catches up
-                self.problem = " ".join(str(error).split())[:300]
-                return False
+            except Exception as error:
+                if failed is not None:
+                    raise
+                failed = error
+                continue
             if row["state"] == "RUNNING":
                 self._running[trial] = (row, size)
             else:
@@ -69,8 +136,8 @@ class Background:
             with self._lock:
                 if self._latest.get(trial) is row:
                     del self._latest[trial]
-        self.problem = None
-        return True
+        if failed is not None:
+            raise failed
 
     def _size(self, trial: str) -> int:
         path = self._run_dir / "trials" / trial / METRICS

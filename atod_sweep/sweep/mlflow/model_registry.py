@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 from atod_sweep.config.base import content_hash
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
+from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.mlflow.mirror import Mirror
+from atod_sweep.sweep.mlflow.stores import check
+from atod_sweep.sweep.mlflow.sync import guarded
 
 
 def register(run_dir: Path, model: Path, name: str, uri: str) -> str:
@@ -20,7 +24,9 @@ def register(run_dir: Path, model: Path, name: str, uri: str) -> str:
     """
     record = json.loads((model / "provenance.json").read_text(encoding="utf-8"))
     history = ledger.fold(ledger.read(run_dir))
-    return _Registry(uri, run_dir, history.studies[0]).enter(model, name, record)
+    check(uri)
+    with guarded(uri, f"atod-sweep export {run_dir} --model --register {name!r}"):
+        return _Registry(uri, run_dir, history.studies[0], lambda line: None).enter(model, name, record)
 
 
 class _Registry(Mirror):
@@ -29,6 +35,7 @@ class _Registry(Mirror):
     def enter(self, folder: Path, name: str, record: dict[str, Any]) -> str:
         from mlflow import MlflowException
 
+        self.connect()
         run_id = self._trained_in(record["model"]["trial"])
         try:
             self._ensure_name(name)
@@ -37,7 +44,12 @@ class _Registry(Mirror):
                 if version.source == source:
                     return str(version.version)
             version = self._client.create_model_version(
-                name, source, run_id, tags=_tags(record), description=_description(record), await_creation_for=None
+                name,
+                source,
+                run_id,
+                tags=_tags(folder, record),
+                description=_description(record),
+                await_creation_for=None,
             )
         except MlflowException as error:
             raise UserError(f"--register {name!r}: MLflow says: {' '.join(str(error).split())[:300]}") from None
@@ -51,8 +63,8 @@ class _Registry(Mirror):
                 if run.data.tags["atod.trial"] == trial:
                     return str(run.info.run_id)
         raise UserError(
-            f"--tracking-uri {self._uri!r}: holds no run of trial {trial}; bring it up to date: atod-sweep sync "
-            f"{self._run_dir}"
+            f"--tracking-uri {redacted(self.uri)!r}: holds no run of trial {trial}; bring it up to date: "
+            f"atod-sweep sync {self._run_dir}"
         )
 
     def _ensure_name(self, name: str) -> None:
@@ -71,10 +83,11 @@ class _Registry(Mirror):
         return f"{self._client.get_run(run_id).info.artifact_uri}/{path}"
 
 
-def _tags(record: dict[str, Any]) -> dict[str, str]:
+def _tags(folder: Path, record: dict[str, Any]) -> dict[str, str]:
     model = record["model"]
     found = {key: record[key] for key in ("study", "arm", "git")}
     found |= {"metric": record["metric"]["name"], **{key: model[key] for key in ("seed", "score", "trial")}}
+    found["sha256"] = hashlib.sha256((folder / "manifest.sha256").read_bytes()).hexdigest()  # as the export printed it
     return {key: str(value) for key, value in found.items()}
 
 

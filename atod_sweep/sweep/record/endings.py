@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from atod_sweep.records.ledger import Row, fold
+from atod_sweep.records.ledger import History, Row, fold
 
 _NAMED = 4  # trials that a reason names before it only counts
 
@@ -29,6 +29,15 @@ def lines(rows: Sequence[Row]) -> list[str]:
     found += [f" failed    {line}" for line in _grouped(list(failed.values()))]
     found += [f" again     {line}" for line in _grouped(again)]
     return found
+
+
+def lost(history: History) -> str:
+    """The trials that were under way when the run's process ended without a word: killed, or by a trial's own code.
+
+    "" if there are none.
+    """
+    names = [trial for trial, row in history.trials.items() if row["state"] == "RUNNING"]
+    return f"under way when the last process was gone, and now tried again: {', '.join(names)}" if names else ""
 
 
 def _grouped(rows: Sequence[Row]) -> list[str]:

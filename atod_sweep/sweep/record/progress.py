@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from atod_sweep.records.status import Status
 from atod_sweep.sweep.record.scoreboard import ENDED, Running, Scoreboard, clock
 from atod_sweep.sweep.trials.jobs import Row
 
@@ -327,7 +328,7 @@ def _left(board: Scoreboard) -> str:
 def _result(row: Row, metric: str) -> str:
     if row["error"]:
         error = row["error"]
-        kind = error["type"] if error["status"] == "exception" else error["status"]
+        kind = error["type"] if error["status"] == Status.EXCEPTION else error["status"]
         return f"{kind}: {' '.join(error['message'].split())}"
     value = row["metrics"].get(metric)
     return f"{metric} {value:.3f}" if value is not None else ""

@@ -13,6 +13,8 @@ from typing import Any
 
 import atod_sweep
 from atod_sweep.config.base import content_hash
+from atod_sweep.cores import cpu_cores
+from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.trials.jobs import Row
 
 _PACKAGES = ("atod-sweep", "torch", "transformers", "ray", "optuna", "mlflow", "numpy", "gymnasium")
@@ -25,7 +27,7 @@ def circumstances(definition: dict[str, Any], argv: Sequence[str]) -> Row:
     return {
         "definition": definition,
         "definition_hash": content_hash(definition),
-        "argv": list(argv),
+        "argv": [redacted(word) for word in argv],
         "versions": versions(),
         "numerics": NUMERICS,
         "git": git_revision(),
@@ -80,7 +82,7 @@ def hardware() -> dict[str, Any]:
     gpus = _run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
     return {
         "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
+        "cores": cpu_cores(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "gpu": gpus.splitlines()[0] if gpus else None,
     }

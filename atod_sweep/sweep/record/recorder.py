@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -12,7 +11,9 @@ from pathlib import Path
 from atod_sweep.config.base import dump_yaml
 from atod_sweep.config.study import Metric
 from atod_sweep.records.ledger import Ledger
+from atod_sweep.records.redaction import redacted
 from atod_sweep.records.rows import read_rows, rewind
+from atod_sweep.records.score import score
 from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 
@@ -69,13 +70,13 @@ class Recorder:
             "cost": attempt.cost,
             "seconds": attempt.seconds,
             "worker": attempt.worker,
-            "error": asdict(attempt.error) if attempt.error else None,
+            "error": {key: redacted(text) for key, text in asdict(attempt.error).items()} if attempt.error else None,
         }
         if not attempt.error:
             row["metrics"] = attempt.metrics
-            row["score"] = score(self._metric, attempt, reported)
+            row["score"] = _score(self._metric, job, attempt, reported)
             if self._second is not None:
-                row["second"] = score(self._second, attempt, reported)
+                row["second"] = _score(self._second, job, attempt, reported)
         self._silent.discard((job.trial, job.attempt))
         self._write(job, row)
 
@@ -103,14 +104,5 @@ def _metrics(row: Row) -> dict[str, float]:
     return {key: value for key, value in row.items() if key.startswith("eval/")}
 
 
-def score(metric: Metric, attempt: Attempt, rows: list[Row]) -> float | None:
-    """The value of a metric for one trial: its mean over the last `metric.last` rows that have it; None if fewer do.
-
-    Metrics of evaluations are read from these alone, others (a KL, a cost) from any row.
-    """
-    if metric.last == 1 and (final := attempt.totals.get(metric.name)) is not None:
-        return final
-    evaluation = metric.name.startswith("eval/")
-    values = [row[metric.name] for row in rows if metric.name in row and (row["phase"] == "eval" or not evaluation)]
-    last = values[-metric.last :]
-    return math.fsum(last) / len(last) if len(last) == metric.last else None
+def _score(metric: Metric, job: Job, attempt: Attempt, rows: list[Row]) -> float | None:
+    return score(metric.name, metric.last, attempt.totals, rows, trained=job.model_path is None)

@@ -16,6 +16,7 @@ from typing import Any
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
 from atod_sweep.records.metric_names import watched
+from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
 from atod_sweep.sweep.trials import interrupts
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, Trainer, load
@@ -25,7 +26,7 @@ from atod_sweep.sweep.trials.limits import OverMemory, OverTime, limited
 class _StoppedError(Exception):
     """An attempt that must not go on, for a reason the trainer knows nothing about."""
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
         self.status = status
 
@@ -108,19 +109,21 @@ def _check_names(job: Job, row: Row) -> None:
 
 def _missing(name: str, metrics: Row, where: str) -> _StoppedError:
     known = ", ".join(sorted(key for key in metrics if key.startswith("eval/")))
-    return _StoppedError("missing_metric", f"{where}: the trial reports no {name!r}; it reports {known}")
+    return _StoppedError(Status.MISSING_METRIC, f"{where}: the trial reports no {name!r}; it reports {known}")
 
 
 def _check_metric(name: str, metrics: Row) -> None:
     if name not in metrics:
         raise _missing(name, metrics, "metric.name")
     if not math.isfinite(metrics[name]):
-        raise _StoppedError("nan_metric", f"the trial ended with {name} = {metrics[name]}")
+        raise _StoppedError(Status.NAN_METRIC, f"the trial ended with {name} = {metrics[name]}")
 
 
 def _failure(error: BaseException, job: Job) -> Failure:
     out_of_memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
-    status = getattr(error, "status", None) or ("out_of_memory" if out_of_memory else "exception")
+    status = getattr(error, "status", None)
+    if not isinstance(status, Status):  # exceptions of other libraries have a `status` too, such as HTTP's numbers
+        status = Status.OUT_OF_MEMORY if out_of_memory else Status.EXCEPTION
     message = str(error)
     if isinstance(error, OverTime):
         message = f"took longer than resources.seconds = {job.seconds:g}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from atod_sweep.errors import UserError
+from atod_sweep.records.status import Status
 
 Row = dict[str, Any]
 
@@ -64,9 +65,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt ended badly. `status` is one word."""
+    """Why an attempt ended badly."""
 
-    status: str
+    status: Status
     type: str
     message: str
     traceback: str = ""
@@ -92,7 +93,7 @@ class Attempt:
 def interrupted(seconds: float) -> Attempt:
     """What becomes of an attempt when the driver is told to stop."""
     return Attempt(
-        seconds, "", error=Failure("interrupted", "KeyboardInterrupt", "stopped from outside; --resume continues")
+        seconds, "", error=Failure(Status.INTERRUPTED, "KeyboardInterrupt", "stopped from outside; --resume continues")
     )
 
 
@@ -108,5 +109,5 @@ def death(job: Job, seconds: float, failure: Failure) -> Attempt:
     """An attempt whose process is gone: a timeout if its time was up, else what `failure` says."""
     if job.seconds is not None and seconds > job.seconds:
         message = f"took longer than resources.seconds = {job.seconds:g}"
-        failure = replace(failure, status="timeout", message=message)
+        failure = replace(failure, status=Status.TIMEOUT, message=message)
     return Attempt(seconds, "", error=failure)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from atod_sweep.errors import Stopped
+from atod_sweep.records.status import Status
 
 INTERVAL = 0.5  # seconds between looks
 GRACE = 15.0  # seconds that an attempt gets to end by itself
@@ -21,13 +22,13 @@ GRACE = 15.0  # seconds that an attempt gets to end by itself
 class OverTime(Stopped):
     """The attempt took longer than it may."""
 
-    status = "timeout"
+    status = Status.TIMEOUT
 
 
 class OverMemory(Stopped):
     """The attempt's process holds more memory than it may."""
 
-    status = "out_of_memory"
+    status = Status.OUT_OF_MEMORY
 
 
 @contextlib.contextmanager

@@ -11,9 +11,6 @@ from typing import Protocol
 
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 
-# Failures that another attempt may survive; a diverged trial or an error in the code would only repeat itself.
-RETRIED = ("worker_died", "out_of_memory", "environment_failed", "environment_timeout", "timeout")
-
 
 class Source(Protocol):
     """Where a backend gets its work from."""
@@ -87,7 +84,7 @@ class Queue:
         """Put the trial back in front if its failure may pass and it has tries left."""
         self._under_way -= 1
         tries = self._tries[job.trial] = self._tries.get(job.trial, 0) + 1
-        again = attempt.error is not None and attempt.error.status in RETRIED and tries <= self._max_retries
+        again = attempt.error is not None and attempt.error.status.retried and tries <= self._max_retries
         if again:
             self._waiting.appendleft(replace(job, attempt=job.attempt + 1))
         return again

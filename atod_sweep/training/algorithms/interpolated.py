@@ -10,7 +10,7 @@ from typing import assert_never
 from torch import Tensor
 
 from atod_sweep.objective import losses
-from atod_sweep.objective.distributions import tempered, top_k_with_tail
+from atod_sweep.objective.distributions import tempered, top_k_with_tail, with_rest
 from atod_sweep.objective.signals import SIGNALS, Divergence, Push, numbers
 from atod_sweep.training.algorithms.mixed import Mixed, View
 from atod_sweep.training.batch import TokenBatch
@@ -43,7 +43,8 @@ class InterpolatedMix(Mixed):
                 pull_N = signal.advantage(batch["old_logp"], batch["teacher_logp"], **numbers(config))
                 return losses.clipped_surrogate(view.logp_N, view.old_logp_N, pull_N, self.objective.clip_ratio)
             case Divergence():
-                return signal.loss(self._student(view, batch), batch["teacher_full"], **numbers(config))
+                student_NV, teacher_NV = with_rest(self._student(view, batch), batch["teacher_full"])
+                return signal.loss(student_NV, teacher_NV, **numbers(config))
             case _:
                 assert_never(signal)
 

@@ -10,13 +10,21 @@ from torch import Tensor
 from atod_sweep.config.signals import Distill, OverVocabulary
 from atod_sweep.objective.distributions import tempered, top_k_with_tail
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.failures import TeacherFailed
+from atod_sweep.training.failures import Diverged, ReferenceFailed, TeacherFailed, TrialError
 from atod_sweep.training.models.policy import Policy
 
 # Padded ids per forward pass without gradients: bounds memory, and keeps a CPU's working set in its cache.
 SCORING_TOKENS = 2048
 # As many more for a compact Llama in bfloat16 on a CPU; measured on one of 0.9 M parameters: 0.92 times the cost.
 BF16_FACTOR = 4
+
+
+# Whose fault it is if a model gives no probability for what was sampled, and what to do about it.
+_FAILURES: dict[str, tuple[type[TrialError], str]] = {
+    "teacher": (TeacherFailed, "is it the right model?"),
+    "reference": (ReferenceFailed, "is student.path the right model?"),
+    "policy": (Diverged, "lower optimiser.lr"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ def score(
     """`batch` with the field `<name>_logp` (sampled tokens, at `temperature`) and, with `full`, `<name>_full`.
 
     With top-k, `<name>_full` holds k log-probs and that of the tail, and `<name>_index` the k ids. `tokens` bounds the
-    padded ids of one forward pass. Raises TeacherFailed on NaN or on a token of probability 0.
+    padded ids of one forward pass. Raises the failure of that model on NaN or on a token of probability 0.
     """
     batch = batch.having(row=torch.arange(batch.tokens, device=batch.ids_ST.device))
     found: dict[str, Tensor] = {}
@@ -66,7 +74,8 @@ def score(
     bad = ~torch.isfinite(found[f"{name}_logp"])
     if bad.any():
         value = found[f"{name}_logp"][bad][0].item()
-        raise TeacherFailed(f"the {name} gives a sampled token the log-probability {value}; is it the right model?")
+        failed, remedy = _FAILURES[name]
+        raise failed(f"the {name} gives a sampled token the log-probability {value}; {remedy}")
     return batch.having(**found)
 
 

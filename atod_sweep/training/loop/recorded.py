@@ -9,6 +9,7 @@ from pathlib import Path
 
 from atod_sweep.config.base import dump_yaml
 from atod_sweep.config.train import Train
+from atod_sweep.envs.look import look
 from atod_sweep.errors import UserError
 from atod_sweep.records.rows import rewind
 from atod_sweep.training.loop import trainer
@@ -32,6 +33,8 @@ def train_into(
         if resume and (folder / "student").exists() and not (folder / "checkpoint").exists():
             raise UserError(f"--resume: {folder} holds a finished training, nothing is left to do; use another --out")
         (folder / "config.yaml").write_text(dump_yaml(config.model_dump(mode="json")), encoding="utf-8")
+        for line in look([config.env]):
+            say(line)
     models.ensure(config, say)
 
     def report(rows: list[Row]) -> None:

@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 
 from atod_sweep.config.train import Pretrained, Train
 from atod_sweep.errors import UserError
-from atod_sweep.training.models.policy import load_model, load_tokenizer
+from atod_sweep.training.models.load import load_model, load_tokenizer
 from atod_sweep.training.play.conversation import Conversation, conversation_for
 from atod_sweep.training.pretraining import cache as models
 

@@ -38,10 +38,10 @@ CAUSAL_PARTS = 3  # of a row's queries, each multiplied with no later part's key
 
 
 class FoldedLlama:
-    """An inference-only snapshot of a compact Llama."""
+    """An inference-only snapshot of a compact Llama, with logits of the first `words` ids; None: of all."""
 
     @torch.no_grad()
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, words: int | None = None) -> None:
         config, body = model.config, model.model
         self.heads, self.dim = config.num_attention_heads, head_width(config)
         self.model, self.dtype = model, model.dtype
@@ -58,7 +58,8 @@ class FoldedLlama:
             self.layers.append(tuple(weight.to(self.dtype) for weight in weights))
         # What every word gives the first block's attention, V x (3 H D).
         self.first = self._normed(self.embedding.float()) @ self.layers[0][0].T if has_few_words(model) else None
-        self.head, self.head_bias = (model.lm_head.weight.float() * body.norm.weight).T, model.lm_head.bias
+        head, bias = model.lm_head.weight[:words], model.lm_head.bias  # of the ids that the tokenizer has
+        self.head, self.head_bias = (head.float() * body.norm.weight).T, None if bias is None else bias[:words]
 
     def logits(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
         """Logits (N, V) at flat positions of right-padded rows."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from atod_sweep.config.train import Pretrained
 from atod_sweep.errors import UserError
-from atod_sweep.training.models import llama, llama_learning
+from atod_sweep.training.models import llama, llama_learning, passes
 from atod_sweep.training.models.llama_inference import FoldedLlama
 
-transformers_logging.disable_progress_bar()  # hundreds of trials load models of a few megabytes
+# All rows of a rollout in one batch; one row at a time; one row, and behind its first chunk one token, at a time.
+Decoding = Literal["batch", "rows", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -28,28 +26,69 @@ class Output:
 
 
 class Policy(nn.Module):
-    """Backbone, LM head and, for PPO, a value head that shares the backbone."""
+    """Backbone, LM head and, for PPO, a value head that shares the backbone.
 
-    def __init__(self, model: Any, value_head: bool = False) -> None:
+    `words`: the number of ids that the tokenizer has. Logits of others, which pad the embedding to a round size, are
+    cut off; None: the model has no others. `reach`: the ids that it can read, where conversations may hold others.
+    """
+
+    def __init__(self, model: Any, value_head: bool = False, words: int | None = None) -> None:
         super().__init__()
         self.model = model
-        _without_dropout(model)
+        width = self.head.weight.shape[0]
+        self.words = words if words is not None and words < width else None
+        self.reach: int | None = None
         self.folded: FoldedLlama | None = None  # a frozen policy's weights
         self.compact = llama.is_compact(model)
-        self.value_head = nn.Linear(model.config.hidden_size, 1) if value_head else None
+        self.decoding: Decoding = "batch"
+        self.value_head = nn.Linear(self.head.weight.shape[-1], 1) if value_head else None
         if self.value_head is not None:  # start from "every state is worth 0": no random baseline at the first step
             nn.init.zeros_(self.value_head.weight)
             nn.init.zeros_(self.value_head.bias)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Policy:
+        """Only adapters ever see dropout, if the config wants it: the update must see the policy that played.
+
+        The model itself stays in evaluation mode, which ends dropout in all its forms, and noise in routers.
+        """
+        super().train(mode)
+        self.model.eval()
+        for name, module in self.model.named_modules():
+            if "lora_dropout" in name or _keeps_few_activations(module):
+                module.training = mode
+        return self
 
     def forward(self, ids_BT: Tensor, index_N: Tensor) -> Output:
         """Logits (and values) at flat positions `index_N` of right-padded `ids_BT`.
 
         Rows are right-padded and hold no gaps, so the causal mask alone keeps padding out of every real position.
         """
+        if self.reach is not None:
+            self.check_reach(int(ids_BT.max()))
         if self.folded is not None:
             return Output(self.folded.logits(ids_BT, index_N), None)
-        hidden_NH = self.hidden(ids_BT, index_N)
-        return Output(self.head(hidden_NH).float(), None if self.value_head is None else self.values(hidden_NH))
+        if self._is_fast(ids_BT.device):
+            hidden_NC = llama_learning.hidden_at(self.model, ids_BT, index_N)
+            logits_NV = self.head(hidden_NC)
+        else:
+            model = passes.causal_lm(self.model)
+            hidden_NC, logits_NV, _ = passes.logits_at(model, index_N, input_ids=ids_BT, use_cache=False)
+        value_N = None if self.value_head is None else self.values(hidden_NC)
+        return Output(self.known(logits_NV).float(), value_N)
+
+    def known(self, logits_NV: Tensor) -> Tensor:
+        """Logits of the ids that the tokenizer has."""
+        return logits_NV if self.words is None else logits_NV[:, : self.words]
+
+    def check_reach(self, largest: int) -> None:
+        """Raise UserError if this id, the largest of some conversations, is not one that the policy can read."""
+        if self.reach is not None and largest >= self.reach:
+            raise UserError(
+                f"a conversation holds the id {largest}, and {self.model.config.name_or_path!r} knows the ids up to "
+                f"{self.reach - 1} only; take a model and a tokenizer that belong together, and a teacher that knows "
+                "all of the student's tokens"
+            )
 
     def values(self, hidden: Tensor) -> Tensor:
         """Values of states from their last hidden states, in float32 as the value head itself is."""
@@ -61,15 +100,14 @@ class Policy(nn.Module):
         """This policy for good: no gradients, no value head, and folded weights where that makes it faster."""
         self.value_head = None
         self.requires_grad_(False).eval()
-        self.folded = FoldedLlama(self.model) if llama.can_fold(self.model) else None
+        self.folded = FoldedLlama(self.model, self.words) if llama.can_fold(self.model) else None
         return self
 
     def hidden(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
-        """Last hidden states (N, hidden) at flat positions of right-padded rows."""
+        """Last hidden states (N, C) at flat positions of right-padded rows."""
         if self._is_fast(ids_BT.device):
             return llama_learning.hidden_at(self.model, ids_BT, index_N)
-        hidden_BTH = self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state
-        return hidden_BTH.flatten(0, 1).index_select(0, index_N)
+        return passes.hidden_at(passes.causal_lm(self.model), index_N, input_ids=ids_BT, use_cache=False)
 
     def _is_fast(self, device: torch.device) -> bool:
         """Whether `llama_learning` computes this pass: in float32, keeping its activations for the gradient."""
@@ -79,12 +117,6 @@ class Policy(nn.Module):
             and not torch.is_autocast_enabled(device.type)
             and not (self.training and self.model.model.layers[0].gradient_checkpointing)
         )
-
-    @property
-    def backbone(self) -> Any:
-        """The transformer without its LM head."""
-        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        return base.base_model
 
     @property
     def head(self) -> Any:
@@ -97,83 +129,32 @@ class Policy(nn.Module):
         return next(self.model.parameters()).device
 
 
-def _without_dropout(model: Any) -> None:
-    """The update must see the policy that played: dropout would change its log-probs, and unrepeatably so."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        elif hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.0
-
-
 def checkpoint_activations(model: Any) -> None:
     """Let blocks compute their activations again in the backward pass instead of keeping them."""
     # Older versions of `transformers` know it by the second name only.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable()
     model.enable_input_require_grads()  # or adapters on frozen weights would get no gradient
+    for module in model.modules():
+        if _keeps_few_activations(module):
+            module._gradient_checkpointing_func = _in_evaluation(module, module._gradient_checkpointing_func)
 
 
-def load_tokenizer(path: str | Path, gguf_file: str | None = None) -> Any:
-    """The tokenizer of a model directory or hub id, with a padding token. Raises UserError."""
-    tokenizer = _load(AutoTokenizer, path, gguf_file)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+def _keeps_few_activations(module: Any) -> bool:
+    return isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing
 
 
-def load_model(config: Pretrained, dtype: torch.dtype | None = None) -> Any:
-    """A causal LM from a directory or hub id, checked to be one whose head is applied to the last hidden state.
+def _in_evaluation(layer: nn.Module, checkpoint: Any) -> Any:
+    """Layers checkpoint in training mode only; what they compute there is nevertheless that of evaluation mode."""
 
-    Raises UserError for a missing directory, and for architectures that our scoring would get wrong.
-    """
-    dtype = dtype or getattr(torch, config.dtype)
-    model = _load(AutoModelForCausalLM, config.path, config.gguf_file, dtype=dtype)
-    model.config.use_cache = False
-    if (quantizer := getattr(model, "hf_quantizer", None)) is not None and config.gguf_file is not None:
-        quantizer.remove_quantization_config(model)  # GGUF weights are ordinary ones once loaded, and can be saved
-    if "sliding_attention" in (getattr(model.config, "layer_types", None) or []):
-        raise UserError(f"{config.path}: sliding-window attention is not supported by cached multi-turn decoding")
-    with torch.no_grad():
-        ids = torch.arange(8)[None] % model.config.vocab_size
-        want = model(input_ids=ids).logits
-        have = model.get_output_embeddings()(model.base_model(input_ids=ids).last_hidden_state)
-    if not torch.allclose(want.float(), have.float(), atol=1e-2, rtol=1e-2):
-        raise UserError(f"{config.path}: {type(model).__name__} changes logits after its LM head; not supported")
-    if config.lora is not None:
-        model = _with_lora(model, config)
-    return model
+    def run(forward: Any, *args: Any) -> Any:
+        def quietly(*inputs: Any) -> Any:
+            layer.training = False
+            try:
+                return forward(*inputs)
+            finally:
+                layer.training = True
 
+        return checkpoint(quietly, *args)
 
-def _with_lora(model: Any, config: Pretrained) -> Any:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError:
-        raise UserError("student.lora: needs the package peft; pip install 'atod-sweep[lora]'") from None
-    assert config.lora is not None
-    return get_peft_model(
-        model,
-        LoraConfig(
-            r=config.lora.rank,
-            lora_alpha=config.lora.alpha,
-            target_modules=config.lora.target_modules,
-            task_type="CAUSAL_LM",
-        ),
-    )
-
-
-def _load(loader: Any, path: str | Path, gguf_file: str | None, **kwargs: Any) -> Any:
-    looks_local = str(path).startswith((".", "/", "~")) or str(path).count("/") > 1
-    if looks_local and not Path(path).expanduser().is_dir():
-        raise UserError(f"model directory {str(path)!r} does not exist; give a directory or a hub id")
-    if gguf_file is not None:
-        kwargs["gguf_file"] = gguf_file
-    try:
-        where = str(Path(path).expanduser()) if looks_local else str(path)
-        # Said outright: left open, transformers asks on the terminal whether to run code that the model brings
-        return loader.from_pretrained(where, trust_remote_code=False, **kwargs)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        if "custom code" in reason:
-            reason = "it brings code of its own, which is never run; use an architecture that transformers knows"
-        raise UserError(f"model {str(path)!r} cannot be loaded: {reason}") from None
+    return run

@@ -1,4 +1,5 @@
-"""Cached decoding for many conversations at once, each at its own length.
+"""Cached decoding for many conversations at once, each at its own length: what a decoder is, and the one of compact
+Llamas. `decoders` chooses.
 
 The key-value cache is kept across turns and has no holes: row b's tokens occupy slots 0 .. length_B[b] - 1, and a chunk
 of new tokens is written right behind them. Padding of a ragged chunk is written too, beyond the row's new length, where
@@ -16,11 +17,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import Cache
 
-from atod_sweep.training.models import llama
 from atod_sweep.training.models.llama_inference import FoldedLlama
-from atod_sweep.training.models.policy import Policy
 
 
 class Decoder(ABC):
@@ -69,78 +67,6 @@ class Decoder(ABC):
     @abstractmethod
     def keep(self, rows: Tensor) -> None:
         """Keep these rows of the cache."""
-
-
-def decoder_for(policy: Policy, rows: int, slots: int = 128) -> Decoder:
-    """The decoder for a policy's architecture, `slots` tokens per row to begin with."""
-    if llama.can_fold(policy.model) and policy.model.dtype == torch.float32:
-        return FoldedDecoder(policy.folded or FoldedLlama(policy.model), rows, slots)
-    return GeneralDecoder(policy, rows, slots)
-
-
-# ---- any architecture ----------------------------------------------------------------------------------------------
-
-
-class RaggedCache(Cache):
-    """Per-layer key and value buffers (B, S, H, D), written at a position per row."""
-
-    def __init__(self, slots: int) -> None:
-        super().__init__(layers=[])
-        self.slots = slots
-        self.keys: list[Tensor] = []
-        self.values: list[Tensor] = []
-        self.where: tuple[Tensor, Tensor] | None = None  # rows and slots of the chunk to come
-        self.visible = 0
-
-    def update(self, key_BHLD: Tensor, value_BHLD: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write a chunk; return the visible keys and values in the same layout."""
-        assert self.where is not None
-        if layer_idx == len(self.keys):
-            rows, heads, _length, dim = key_BHLD.shape
-            self.keys.append(key_BHLD.new_zeros((rows, self.slots, heads, dim)))
-            self.values.append(value_BHLD.new_zeros((rows, self.slots, heads, value_BHLD.shape[-1])))
-        self.keys[layer_idx][self.where] = key_BHLD.transpose(1, 2)
-        self.values[layer_idx][self.where] = value_BHLD.transpose(1, 2)
-        n = self.visible
-        return self.keys[layer_idx][:, :n].transpose(1, 2), self.values[layer_idx][:, :n].transpose(1, 2)
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Slots in use by the longest row (positions are always passed explicitly, so no model relies on it)."""
-        return self.visible
-
-
-class GeneralDecoder(Decoder):
-    """Through `transformers`, for every causal LM that takes a 4D mask and explicit positions."""
-
-    def __init__(self, policy: Policy, rows: int, slots: int) -> None:
-        super().__init__(rows, slots, policy.device)
-        self.policy = policy
-        self.cache = RaggedCache(slots)
-
-    def advance(self, ids_BL: Tensor, count_B: Tensor) -> Tensor:
-        device, width = ids_BL.device, ids_BL.shape[1]
-        row_B = torch.arange(len(ids_BL), device=device)
-        slot_BL = self.length_B[:, None] + torch.arange(width, device=device)
-        self.cache.where, self.cache.visible = (row_B[:, None], slot_BL), self.longest
-        mask_B1LS = torch.arange(self.longest, device=device) <= slot_BL[:, None, :, None]
-        hidden_BLC = self.policy.backbone(
-            input_ids=ids_BL,
-            position_ids=slot_BL,
-            attention_mask=mask_B1LS,
-            past_key_values=self.cache,
-            use_cache=True,
-        ).last_hidden_state
-        return self.policy.head(hidden_BLC[row_B, (count_B - 1).clamp(min=0)]).float()
-
-    def grow(self) -> None:
-        self.cache.slots = self.slots
-        for buffers in (self.cache.keys, self.cache.values):
-            for i, old in enumerate(buffers):
-                buffers[i] = F.pad(old, (0, 0, 0, 0, 0, self.slots - old.shape[1]))
-
-    def keep(self, rows: Tensor) -> None:
-        self.cache.keys = [k.index_select(0, rows) for k in self.cache.keys]
-        self.cache.values = [v.index_select(0, rows) for v in self.cache.values]
 
 
 # ---- compact Llamas ------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,11 +10,10 @@ from torch import Tensor
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.pool import Pool
-from atod_sweep.errors import UserError
-from atod_sweep.training.failures import EnvironmentFailed
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.conversation import Conversation
-from atod_sweep.training.play.decoder import Decoder, decoder_for
+from atod_sweep.training.play.decoder import Decoder
+from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
 from atod_sweep.training.play.outcomes import Episodes, Limits, Table
 
@@ -75,11 +73,13 @@ class Player:
     ) -> Table:
         table = Table(self.conversation, self.limits, seeds)
         rows = list(range(len(seeds)))  # episode played by each row of the decoder
-        observations = self._guard(lambda: self.batch.reset(seeds, split))
+        observations = self.batch.reset(seeds, split)
         decoder: Decoder | None = None
         while rows:
             self.conversation.encode_turns((observations[e], not table.current[e].ids) for e in rows)
             chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
+            if policy.reach is not None:
+                policy.check_reach(max(max(chunk.ids) for chunk in chunks))
             if decoder is None:
                 decoder, logits = self._begin(policy, [chunk.ids for chunk in chunks], table.pad)
             else:
@@ -93,7 +93,7 @@ class Player:
             for episode, ids in zip(rows, actions, strict=True):
                 text = texts[episode] = self.conversation.decode_action(ids)
                 table.outcomes[episode].transcript.append((observations[episode], text))
-            steps = self._guard(lambda texts=texts: self.batch.step(texts))
+            steps = {e: step for e, step in enumerate(self.batch.step(texts)) if step is not None}
             going = [i for i, episode in enumerate(rows) if not table.record(episode, steps[episode])]
             for episode in rows:
                 observations[episode] = steps[episode].observation
@@ -112,7 +112,7 @@ class Player:
 
         Without CUDA graphs, of equal chunks, such as those of a group on one task, only one is computed.
         """
-        if self.cuda_graphs and policy.device.type == "cuda":
+        if self.cuda_graphs and policy.device.type == "cuda" and policy.decoding == "batch":
             decoder = self._graphed.get((policy, len(chunks)))
             if decoder is None:
                 decoder = self._graphed[policy, len(chunks)] = GraphedDecoder(policy, len(chunks), slots=128)
@@ -168,15 +168,6 @@ class Player:
             for on, ids in zip(going.tolist(), tokens_BJ.tolist(), strict=True)
         ]
         return torch.tensor(unstopped, device=going.device)
-
-    def _guard(self, call: Any) -> Any:
-        """Run an environment call, its exceptions turned into EnvironmentFailed."""
-        try:
-            return call()
-        except UserError:
-            raise
-        except Exception as error:
-            raise EnvironmentFailed(f"the environment raised {type(error).__name__}: {error}") from error
 
 
 def _feed(decoder: Decoder, chunks: Sequence[Sequence[int]], pad: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from atod_sweep.training.models.policy import Policy
-from atod_sweep.training.play.decoder import GeneralDecoder
+from atod_sweep.training.play.ragged import GeneralDecoder
 
 WIDEST = 64  # chunks above this width are worth their launches
 WARM_UP = 2  # runs before the capture, which lets libraries allocate what they need

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atod_sweep.envs.batch import Step
+from atod_sweep.envs.checked import Step
+from atod_sweep.envs.failures import EnvironmentFailed, EnvironmentTimeout
+from atod_sweep.envs.pool import LOST
 from atod_sweep.errors import UserError
-from atod_sweep.training.failures import EnvironmentFailed, EnvironmentTimeout
 from atod_sweep.training.play.conversation import Conversation
 
 
@@ -158,17 +159,14 @@ class Table:
     def record(self, episode: int, step: Step) -> bool:
         """File an environment's answer; True if the episode is over."""
         outcome = self.outcomes[episode]
-        if step.info.get("error") == "timeout":
+        if step.info.get(LOST) == "timeout":
             raise EnvironmentTimeout(f"a step of task seed {outcome.seed} took longer than rollout.step_timeout")
-        if "error" in step.info:
-            raise EnvironmentFailed(f"task seed {outcome.seed} was lost to a {step.info['error']} of its environment")
-        if not np.isfinite(step.reward):
-            raise EnvironmentFailed(f"the environment returned the reward {step.reward} for task seed {outcome.seed}")
+        if LOST in step.info:
+            raise EnvironmentFailed(f"task seed {outcome.seed} was lost to a {step.info[LOST]} of its environment")
         outcome.rewards.append(step.reward)
         if not (step.terminated or step.truncated):
             return False
-        outcome.success = float(step.info["success"])
-        outcome.metrics = {k: float(v) for k, v in step.info["metrics"].items()}
+        outcome.success, outcome.metrics = step.info["success"], step.info["metrics"]
         outcome.truncated = step.truncated and not step.terminated
         return True
 

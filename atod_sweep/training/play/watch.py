@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import torch
 
 from atod_sweep.config.train import Pretrained
+from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.play import Transcript, prompt
-from atod_sweep.training.models.compact import MAX_POSITIONS
-from atod_sweep.training.models.policy import load_model, load_tokenizer
+from atod_sweep.training.models import limits, vocabulary
+from atod_sweep.training.models.load import load_model, load_tokenizer
 from atod_sweep.training.play.conversation import conversation_for
 
 
@@ -23,7 +23,8 @@ class Speaker:
         self.model = load_model(Pretrained(path=str(path))).eval()
         self.conversation = conversation_for(tokenizer, chat_template=True, stop_strings=[])
         self.action_tokens = action_tokens
-        self.positions = getattr(self.model.config, "max_position_embeddings", MAX_POSITIONS)
+        self.positions = limits.positions(self.model)
+        self.words = vocabulary.words(tokenizer)
 
     def act(self, transcript: Transcript, observation: str, temperature: float = 0.0) -> str:
         """The next action; temperature 0 takes the likeliest tokens."""
@@ -34,6 +35,8 @@ class Speaker:
             options = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
         if talk.stop_strings:
             options |= {"stop_strings": list(talk.stop_strings), "tokenizer": talk.tokenizer}
+        if beyond := list(range(self.words, self.model.get_output_embeddings().weight.shape[0])):
+            options["suppress_tokens"] = beyond  # ids that no token has
         out = self.model.generate(
             torch.tensor([ids]),
             attention_mask=torch.ones(1, len(ids), dtype=torch.long),
@@ -49,7 +52,7 @@ class Speaker:
     def logp(self, transcript: Transcript, observation: str, action: str) -> float:
         """Log-probability of an action and its end, in nats, at temperature 1."""
         ids, answer = self._ids(transcript, observation), self.conversation.encode_action(action)
-        logits_TV = self.model(input_ids=torch.tensor([[*ids, *answer]])).logits[0, len(ids) - 1 : -1]
+        logits_TV = self.model(input_ids=torch.tensor([[*ids, *answer]])).logits[0, len(ids) - 1 : -1, : self.words]
         logp_TV = logits_TV.float().log_softmax(-1)
         return float(logp_TV.gather(1, torch.tensor(answer)[:, None]).sum())
 
@@ -74,9 +77,7 @@ class Student:
         self.teacher = Speaker(teacher, action_tokens) if teacher else None
         self.temperature = temperature
 
-    def __call__(
-        self, game: gymnasium.Env[str, str], transcript: Transcript, observation: str
-    ) -> tuple[str, list[str]]:
+    def __call__(self, game: Checked, transcript: Transcript, observation: str) -> tuple[str, list[str]]:
         action = self.student.act(transcript, observation, self.temperature)
         own = self.student.logp(transcript, observation, action)
         told = [f"{prompt(transcript)}{action}   (log-prob {own:.2f})"]

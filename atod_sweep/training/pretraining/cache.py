@@ -7,7 +7,6 @@ appears in the cache in one atomic rename: another process finds either nothing 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import uuid
@@ -22,6 +21,7 @@ from filelock import FileLock
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.train import CompactStudent, CompactTeacher, Env, Pretrained, Train
 from atod_sweep.envs import registry as envs
+from atod_sweep.envs.checked import Checked
 from atod_sweep.errors import UserError
 from atod_sweep.training import NUMERICS
 from atod_sweep.training.models import compact
@@ -29,7 +29,7 @@ from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.pretraining import pretrain
-from atod_sweep.training.runtime import keep_freed_memory, one_thread
+from atod_sweep.training.runtime import cache_dir, keep_freed_memory, one_thread
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,6 @@ class Models:
 
     teacher: ModelRef | None
     student: ModelRef
-
-
-def cache_dir() -> Path:
-    """`$ATOD_SWEEP_CACHE`, else `~/.cache/atod-sweep`."""
-    return Path(os.environ.get("ATOD_SWEEP_CACHE") or Path.home() / ".cache" / "atod-sweep").expanduser()
 
 
 def ensure(config: Train, note: Callable[[str], None] = lambda _: None) -> Models:
@@ -99,13 +94,13 @@ def _build(
 ) -> None:
     started = time.perf_counter()
     keep_freed_memory()
-    sample = envs.make(env)
+    sample = Checked(env)
     if not hasattr(sample.unwrapped, "vocabulary"):
         raise UserError(
             f"{role}.kind: a compact {role} needs the words of the environment, and {env.id!r} has no vocabulary(); "
             "add that method, or use kind: pretrained"
         )
-    tokenizer = compact.make_tokenizer(sample.unwrapped.vocabulary())
+    tokenizer = compact.make_tokenizer(sample.vocabulary())
     conversation = conversation_for(tokenizer, chat_template=True, stop_strings=[])
     policy = Policy(compact.make_model(model, tokenizer, model.recipe.seed))
     limits = Limits(config.rollout.max_action_tokens, compact.MAX_POSITIONS)

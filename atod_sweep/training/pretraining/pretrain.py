@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from atod_sweep.config.train import Env, Evaluation, StudentRecipe, TeacherRecipe
-from atod_sweep.envs import registry as envs
+from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.contract import TRAIN_SEEDS
 from atod_sweep.envs.pool import open_batch
 from atod_sweep.errors import UserError
@@ -169,17 +169,17 @@ def _lesson(env: Env, kwargs: dict[str, Any], index: int) -> Env:
     easier = env.model_copy(update={"kwargs": env.kwargs | kwargs})
     where = f"recipe.curriculum[{index}].kwargs"
     try:
-        words = envs.make(easier).unwrapped.vocabulary()
+        words = Checked(easier).vocabulary()
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    if new := sorted(set(words) - set(envs.make(env).unwrapped.vocabulary())):
+    if new := sorted(set(words) - set(Checked(env).vocabulary())):
         raise UserError(f"{where}: {kwargs} brings words that the environment itself does not have, such as {new[0]!r}")
     return easier
 
 
 def _check_can_teach(env: Env, recipe: TeacherRecipe) -> None:
     """Raises UserError if the environment has no demonstrator, or no actions to perturb demonstrations with."""
-    family = envs.make(env).unwrapped
+    family = Checked(env).unwrapped
     if not hasattr(family, "demonstrator_action"):
         raise UserError(
             f"{type(family).__name__} has no demonstrator_action(), so no compact teacher or student can be trained "

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from atod_sweep.envs.benchmarks.webshop import generate
+from atod_sweep.envs.benchmarks.records import Account
+from atod_sweep.envs.benchmarks.webshop import generate, reading
 from atod_sweep.envs.benchmarks.webshop.buyer import query
-from atod_sweep.envs.benchmarks.webshop.catalogue import human_goals, products, synthetic_goals
+from atod_sweep.envs.benchmarks.webshop.catalogue import Goal, Product
 from atod_sweep.envs.benchmarks.webshop.shop import Command, plain, read_command
 
 
@@ -63,6 +64,22 @@ def item(asin: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+def account() -> Account:
+    return Account("file", "records")
+
+
+def products(items: list[Any], known: dict[str, list[Any]]) -> list[Product]:
+    return list(reading.products(items, known, account()))
+
+
+def synthetic_goals(found: list[Product], known: dict[str, list[Any]]) -> list[Goal]:
+    return list(reading.synthetic_goals(found, known, account()))
+
+
+def human_goals(found: list[Product], known: dict[str, list[Any]]) -> list[Goal]:
+    return list(reading.human_goals(found, known, account()))
+
+
 def test_products_are_read_as_webshop_reads_them() -> None:
     items = [
         item("B1"),
@@ -72,7 +89,7 @@ def test_products_are_read_as_webshop_reads_them() -> None:
         item("B2", pricing="$1,234.50$2,000.00", small_description="one line", customization_options=""),
         item("B3", pricing="", small_description=None, full_description=None),
     ]
-    first, ranged, unpriced = products(items, {"B1": {"attributes": ["dishwasher safe"]}})
+    first, ranged, unpriced = products(items, {"B1": [{"attributes": ["dishwasher safe"]}]})
     assert (first.asin, first.title, first.query) == ("B1", "Blue Mug", "mugs")
     assert first.options == {"color": ("blue | green", "red")}
     assert first.categories == {"Home", "Kitchen", "Mugs"}
@@ -81,14 +98,14 @@ def test_products_are_read_as_webshop_reads_them() -> None:
     assert 1234.5 <= ranged.price <= 2000
     assert ranged.price_tag == "$1234.5 to $2000.0"
     assert ranged.features == ("one line",)
-    assert (unpriced.price, unpriced.price_tag, unpriced.features, unpriced.description) == (100, "$100.0", ("",), "")
+    assert (unpriced.price, unpriced.price_tag, unpriced.features, unpriced.description) == (100, "$100.0", (), "")
 
 
 def test_synthetic_goals_ask_for_every_combination_of_options() -> None:
     options = {"Size": [{"value": "S"}, {"value": "L"}], "Color": [{"value": "red"}]}
     asked = {"instruction": "i need a mug", "instruction_attributes": ["dishwasher safe"]}
-    found = list(products([item("B1", customization_options=options), item("B2")], {}))
-    goals = list(synthetic_goals(found, {"B1": asked}))
+    found = products([item("B1", customization_options=options), item("B2")], {})
+    goals = synthetic_goals(found, {"B1": [asked]})
     limit = goals[0].price
     assert limit in (20, 30, 40)  # the larger of two of 10, 20, 30, 40
     assert [(goal.instruction, goal.options) for goal in goals] == [
@@ -101,7 +118,7 @@ def test_synthetic_goals_ask_for_every_combination_of_options() -> None:
 def test_there_is_no_price_limit_where_less_than_two_steps_are_left(pricing: str, limits: set[float]) -> None:
     asked = {"instruction": "i need a mug", "instruction_attributes": ["tall"]}
     (found,) = products([item("B1", pricing=pricing, customization_options={})], {})
-    (goal,) = synthetic_goals([found], {"B1": asked})
+    (goal,) = synthetic_goals([found], {"B1": [asked]})
     assert {goal.price} == limits
     assert ("price lower" in goal.instruction) == (limits != {1e6})
 
@@ -111,7 +128,7 @@ def test_goals_of_people_keep_their_words_and_need_attributes() -> None:
         {"instruction": "A mug, tall.", "instruction_attributes": ["tall"], "instruction_options": ["red"]},
         {"instruction": "any mug", "instruction_attributes": [], "instruction_options": []},
     ]
-    found = list(products([item("B1"), item("B2")], {}))
+    found = products([item("B1"), item("B2")], {})
     (goal,) = human_goals(found, {"B1": asked})
     assert goal.instruction == f"A mug, tall, and price lower than {goal.price:.2f} dollars"
     assert (goal.attributes, goal.options) == (("tall",), ("red",))
@@ -128,7 +145,7 @@ def test_a_generated_catalogue_is_deterministic_and_has_the_files_format() -> No
     assert items != generate.catalogue(200, seed=2)[0]
     assert generate.catalogue(50, seed=1)[0] == items[:50]
     assert len({each["asin"] for each in items}) == 200
-    assert len(list(products(items, attributes))) == 200
+    assert len(products(items, {})) == 200
     for each in items:
         assert item("B1").keys() == each.keys()
         asked = attributes[each["asin"]]

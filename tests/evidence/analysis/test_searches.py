@@ -5,25 +5,33 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from atod_sweep.evidence.analysis.comparisons import against_reference, best_arm
 from atod_sweep.evidence.analysis.results import load
 from atod_sweep.evidence.analysis.searches import searched, short_names
 from atod_sweep.evidence.report.write import write
+from atod_sweep.evidence.tables.searches import quote
 
 Make = Callable[..., Path]
 
 
-def write_ledger(folder: Path, told: dict[str, list[float] | None], fresh: dict[str, list[float]], mode: str) -> Path:
+def write_ledger(
+    folder: Path,
+    told: dict[str, list[float] | None],
+    fresh: dict[str, list[float]],
+    mode: str,
+    metric: str = "eval/turns",
+) -> Path:
     """A search by hand: arm -> values told, arm -> results on fresh seeds."""
     search = {
-        "metric": {"name": "eval/turns", "last": 2, "mode": mode}, "second": None, "budget": {"seeds": 2},
+        "metric": {"name": metric, "last": 2, "mode": mode}, "second": None, "budget": {"seeds": 2},
         "parameters": {"optimiser.lr": {"float": [1e-4, 1e-2], "log": True}, "steps": 10},
     }  # fmt: skip
     study = {
         "event": "study", "time": 0.0, "name": "s", "question": "q", "reference": "reference", "numerics": 1,
-        "metric": {"name": "eval/turns", "last": 2}, "hypotheses": [], "arms": list(fresh), "controls": [],
+        "metric": {"name": metric, "last": 2}, "hypotheses": [], "arms": list(fresh), "controls": [],
         "factors": {}, "seeds": [1000, 1001] if fresh else [], "search": search,
     }  # fmt: skip
     rows = [study]
@@ -118,3 +126,35 @@ def test_two_objectives_have_a_front_and_importances_each(make_search: Make) -> 
     assert rows[0]["parameter"] == "optimiser.lr"
     with (run / "tables/front.csv").open(encoding="utf-8") as file:
         assert {row["phase"] for row in csv.DictReader(file)} == {"search", "confirm"}
+
+
+QUOTED = {"reference": [0.50, 0.52, 0.51], "c000": [0.53, 0.56, 0.53], "c001": [0.55, 0.60, 0.56]}
+
+
+@pytest.mark.parametrize(
+    ("told", "first", "best"),
+    [
+        ({"c000": [0.7], "c001": [0.6]}, "c000", "c001"),  # the first choice is not the luckiest on fresh seeds
+        ({"c000": [0.6], "c001": [0.7]}, "c001", "c001"),
+    ],
+)
+def test_a_winner_is_quoted_free_of_the_choice(
+    tmp_path: Path, told: dict[str, list[float] | None], first: str, best: str
+) -> None:
+    found = searched(load(write_ledger(tmp_path, told, QUOTED, "max", "eval/success")))
+    assert found is not None
+    q = found.quote
+    assert q is not None
+    assert (q.first, q.best, q.candidates) == (first, best, 2)
+    gains = {arm: np.subtract(QUOTED[arm], QUOTED["reference"]) for arm in told}
+    assert q.first_gain.estimate == pytest.approx(gains[first].mean())
+    assert (q.first_gain.level, q.best_gain.level) == (0.95, 0.975)  # the luckiest of two has an interval for both
+    assert f"The search's first choice, {first}," in quote(found)
+    assert ("picked on the seeds that it is judged by" in quote(found)) == (first != best)
+
+
+def test_a_search_that_minimises_is_quoted_in_its_good_direction(tmp_path: Path) -> None:
+    found = searched(load(write_ledger(tmp_path, TOLD, FRESH, "min")))
+    assert found is not None
+    assert found.quote is not None
+    assert (found.quote.first, found.quote.first_gain.estimate) == ("c001", pytest.approx(2.0))

@@ -42,8 +42,8 @@ def test_a_verdict_that_many_claims_would_produce_by_chance_is_marked(make_run: 
     claims = [{"arm": "a" if i == 0 else f"b{i}", "other": "b0"} for i in range(10)]
     many = judge(load(make_run("ten", arms, seeds=10, hypotheses=claims)))
     assert alone[0].outcome == many[0].outcome == "supported"
-    assert alone[0].marks == []
-    assert many[0].marks == ["not after Holm's correction: decided by itself, but not as one of 10 claims"]
+    assert alone[0].survives
+    assert many[0].marks[-1] == "not after Holm's correction: decided by itself, but not as one of 10 claims"
 
 
 def test_one_seed_decides_nothing(make_run: MakeRun) -> None:
@@ -90,8 +90,8 @@ def test_sequential_verdicts_are_held_against_holm_too(make_run: MakeRun) -> Non
     many = judge(load(make_run("ten", arms, seeds=10, steps=10, hypotheses=pairs, sequential=True)))
     assert 0.005 < alone.p < 0.05
     assert alone.outcome == many[0].outcome == "supported"
-    assert alone.marks == []
-    assert many[0].marks == ["not after Holm's correction: decided by itself, but not as one of 10 claims"]
+    assert alone.survives
+    assert many[0].marks[-1] == "not after Holm's correction: decided by itself, but not as one of 10 claims"
 
 
 def test_a_claim_about_another_metric_at_one_level(make_run: MakeRun) -> None:
@@ -132,7 +132,7 @@ def one(folder: Path, a: Sequence[End], b: Sequence[End], **options: Any) -> Ver
     [
         (SMALL[:1], B[:1], "undecided", 1, []),
         (SMALL[:2], B[:2], "undecided", 2, []),
-        (SMALL[:3], B[:3], "supported", 3, []),
+        (SMALL[:3], B[:3], "supported", 3, ["barring collapse"]),
         ([0.502, 0.512], [0.5, 0.51], "undecided", 2, []),  # +0.002 twice, once called supported
         ([0.5 + 1 / 512] * 3, [0.5] * 3, "undecided", 3, ["no spread"]),
         (B, B, "undecided", 10, ["no spread"]),
@@ -149,13 +149,13 @@ def one(folder: Path, a: Sequence[End], b: Sequence[End], **options: Any) -> Ver
         # A seed that one side ran and the other did not is missing; one that neither ran is not there.
         (SMALL[:9], B, "undecided", 9, ["incomplete"]),
         (SMALL, B[:3], "undecided", 3, ["incomplete"]),
-        ([*SMALL[:9], None], [*B[:9], None], "supported", 9, ["incomplete"]),
+        ([*SMALL[:9], None], [*B[:9], None], "supported", 9, ["barring collapse", "incomplete"]),
         # Collapsed: below 5 % of what was left to gain, 0.2 + 0.05 * 0.8 = 0.24.
-        (SMALL, [0.0, *B[1:]], "supported", 9, ["collapse"]),
-        (SMALL, [0.239, *B[1:]], "supported", 9, ["collapse"]),
-        (SMALL, [0.241, *B[1:]], "supported", 10, ["skewed"]),  # not collapsed, only far off
+        (SMALL, [0.0, *B[1:]], "supported", 9, ["collapse", "barring collapse"]),
+        (SMALL, [0.239, *B[1:]], "supported", 9, ["collapse", "barring collapse"]),
+        (SMALL, [0.241, *B[1:]], "supported", 10, ["barring collapse", "skewed"]),  # not collapsed, only far off
         ([0.0, *SMALL[1:]], B, "undecided", 9, ["collapse"]),
-        ([0.0, *SMALL[1:]], [0.0, *B[1:]], "supported", 9, ["collapse"]),
+        ([0.0, *SMALL[1:]], [0.0, *B[1:]], "supported", 9, ["collapse", "barring collapse"]),
         (SMALL, [0.0] * 10, "supported", 10, ["collapse"]),
         ([0.0] * 9 + SMALL[9:], B, "refuted", 10, ["collapse"]),
     ],
@@ -240,6 +240,11 @@ def test_a_rare_collapse_has_its_price_told(tmp_path: Path) -> None:
     """A lead of 0.05 at a level of 0.55 is gone once a falls to 0 on one seed in eleven."""
     verdict = one(tmp_path / "run", SMALL, B)
     assert verdict.offset == pytest.approx(0.05 / 0.55, rel=1e-6)
+    assert verdict.marks == [
+        "barring collapse: if a fell to 0 on 9 % of seeds, the mean over all of them would favour it no more; "
+        "0 of 10 collapsed, which leaves up to 31 % open"
+    ]
+    assert one(tmp_path / "large", LARGE, B).marks == []
     assert math.isnan(one(tmp_path / "equal", B, B).offset)
 
 

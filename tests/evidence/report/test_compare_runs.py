@@ -54,8 +54,8 @@ def test_all_claims_of_many_runs_in_one_table(make_run: MakeRun, tmp_path: Path)
     assert cells[:2] == ["first", "a > b"]
     assert cells[2] == f"+{verdict.interval.estimate:.3f}"
     assert cells[3].startswith(f"[+{verdict.interval.low:.3f}, ")
-    assert cells[4:] == ["5", "supported; stale"]
-    assert rows[1].endswith("| 5 | supported; exploratory; stale |")
+    assert cells[4:] == ["5", "supported; barring collapse; stale"]
+    assert rows[1].endswith("| 5 | supported; exploratory; barring collapse; stale |")
     assert rows[2] == "| flat | a > b | – | – | 0 | not learning; stale |"
     assert rows[3:] == ["", "Without hypotheses: second."]
     assert text([first, readme, flat], False) == lines(first, flat)  # two runs: side by side

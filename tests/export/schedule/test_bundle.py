@@ -17,6 +17,7 @@ import pytest
 from atod_sweep.config.base import load_yaml
 from atod_sweep.config.train import Train, model_key
 from atod_sweep.errors import UserError
+from atod_sweep.export import manifest
 from atod_sweep.export.schedule import bundle
 from atod_sweep.export.schedule.verify import verify
 
@@ -56,10 +57,11 @@ def measured(make_run: MakeRun, tmp_path: Path) -> Path:
 
 def test_files_and_verify(written: Path) -> None:
     names = {"schedule.yaml", "schedule.json", "schedule.csv", "schedule.py", "provenance.json", "README.md"}
-    assert {path.name for path in written.iterdir()} == names
+    assert {path.name for path in written.iterdir()} == {*names, "manifest.sha256"}
     assert verify(written) == [
         "6 files are what schedule.yaml and provenance.json give",
         "schedule.json, schedule.csv and schedule.py agree with the trainer at 12 steps x 4 turns to 1e-12",
+        f"sha256 {manifest.digest_of(written)}: the same as the export said, if nobody exchanged it",
     ]
 
 

@@ -21,9 +21,11 @@ from atod_sweep.config.train import Train
 from atod_sweep.envs import registry as envs
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.results import load
+from atod_sweep.export import manifest
+from atod_sweep.export.record import dump
 from atod_sweep.export.student import model
-from atod_sweep.sweep.mlflow.mirror import sync
 from atod_sweep.sweep.mlflow.model_registry import register
+from atod_sweep.sweep.mlflow.sync import sync
 from atod_sweep.training.loop.standalone import PLAIN_TEMPLATE, save_standalone
 from atod_sweep.training.loop.trainer import evaluate_student
 from atod_sweep.training.play.conversation import conversation_for
@@ -117,8 +119,8 @@ def test_median_seed_with_its_origin(run: Path, exported: Path) -> None:
     assert f"Seed {seed} (trial `plain-s{seed}`): the median of 3 seeds" in card
     assert card.startswith("---\nlibrary_name: transformers\n")
     assert {path.name for path in exported.iterdir()} == {
-        "README.md", "provenance.json", "chat_template.jinja", "config.json", "generation_config.json",
-        "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "README.md", "manifest.sha256", "provenance.json", "chat_template.jinja", "config.json",
+        "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
 
 
@@ -164,7 +166,7 @@ def test_plays_to_the_recorded_success_without_this_package(run: Path, exported:
 
 
 def test_verified_by_playing(exported: Path) -> None:
-    first, second = model.verify(exported, evaluate_student)
+    first, second, _ = model.verify(exported, evaluate_student, trust=True)
     assert first == "6 files and the card are what was exported"
     assert re.fullmatch(r"success 0\.\d{4} on 32 tasks, as recorded", second)
 
@@ -174,10 +176,10 @@ def test_any_change_is_found(exported: Path, name: str) -> None:
     path = exported / name
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(UserError, match=name):
-        model.verify(exported, evaluate_student)
+        model.verify(exported, evaluate_student, trust=True)
     path.unlink()
     with pytest.raises(UserError, match=name):
-        model.verify(exported, evaluate_student)
+        model.verify(exported, evaluate_student, trust=True)
 
 
 def test_another_success_is_found(exported: Path) -> None:
@@ -187,11 +189,12 @@ def test_another_success_is_found(exported: Path) -> None:
     path = exported / "provenance.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     record["model"]["eval/success"] = 1.0
-    path.write_text(json.dumps(record), encoding="utf-8")
+    path.write_text(dump(record), encoding="utf-8")
     (exported / model.CARD).write_text(model.model_card(record), encoding="utf-8")
+    manifest.write(exported, [file.name for file in exported.iterdir() if file.name != manifest.FILE_NAME])
     with pytest.raises(UserError, match=r"plays to a success of 0\.\d+ on 32 tasks, recorded was 1\.0000"):
-        model.verify(exported, lambda config, folder: {"eval/success": 0.9})
-    lines = model.verify(exported, lambda config, folder: {"eval/success": 31 / 32})
+        model.verify(exported, lambda config, folder: {"eval/success": 0.9}, trust=True)
+    lines = model.verify(exported, lambda config, folder: {"eval/success": 31 / 32}, trust=True)
     assert lines[1] == "success 0.9688 on 32 tasks, recorded 1.0000: no more apart than two samples of an equal are"
 
 
@@ -234,7 +237,7 @@ def test_adapters_are_merged(base: dict[str, Any], tmp_path: Path, play: Any) ->
     ids = torch.arange(12)[None]
     assert torch.allclose(merged(ids).logits, trained(ids).logits, atol=1e-5)
     assert not torch.allclose(merged(ids).logits, before(ids).logits, atol=1e-2)
-    assert "as recorded" in model.verify(exported, evaluate_student)[1]
+    assert "as recorded" in model.verify(exported, evaluate_student, trust=True)[1]
     assert play(exported, config_of(run, "plain-s0")) == load(run).trials[0].metrics["eval/success"]
     assert str(tmp_path) not in (exported / model.CARD).read_text(encoding="utf-8")
 
@@ -282,6 +285,6 @@ def test_registered_with_the_run_that_trained_it(run: Path, exported: Path, tmp_
     assert expected.items() <= version.tags.items()
     mlflow.set_tracking_uri(uri)
     folder = mlflow.artifacts.download_artifacts(artifact_uri="models:/agent/1", dst_path=str(tmp_path / "loaded"))
-    assert "as recorded" in model.verify(Path(folder), evaluate_student)[1]
+    assert "as recorded" in model.verify(Path(folder), evaluate_student, trust=True)[1]
     with pytest.raises(UserError, match="--register 'a:b': MLflow says"):
         register(run, exported, "a:b", uri)

@@ -10,6 +10,7 @@ import pytest
 from kind_examples import ADVANTAGES, PENALTIES, SIGNALS
 
 from atod_sweep.errors import UserError
+from atod_sweep.export import manifest
 from atod_sweep.export.schedule import bundle
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.schedule.verify import verify
@@ -182,7 +183,7 @@ def test_all_targets_in_one_folder(make_run: MakeRun, tmp_path: Path) -> None:
     verify(out)
     assert not list(out.glob("*openrlhf*"))
     assert not list(out.glob("*trl*distillation*"))
-    assert [line.split()[0] for line in bundle.lines(out)] == ["bundle", *registry.TARGETS]
+    assert [line.split()[0] for line in bundle.lines(out)] == ["bundle", "sha256", *registry.TARGETS]
     assert "openrlhf         not written (--allow-lossy): 3 of 4 parts not carried" in bundle.lines(out)
     text = (out / "README.md").read_text(encoding="utf-8")
     assert "| trl | everything carried | `README.trl.md` |" in text
@@ -190,8 +191,8 @@ def test_all_targets_in_one_folder(make_run: MakeRun, tmp_path: Path) -> None:
     assert "| teacher's weight by step | yes | yes | yes | yes | no | yes | yes |" in text
     assert "### slime" in (out / "MAPPINGS.md").read_text(encoding="utf-8")
     bundle.write(run, tmp_path / "out")
-    assert len(list(out.iterdir())) == 6
-    assert bundle.lines(out) == [f"bundle           {out}"]
+    assert len(list(out.iterdir())) == 7
+    assert bundle.lines(out) == [f"bundle           {out}", f"sha256           {manifest.digest_of(out)}"]
 
 
 def test_the_parts_of_all_do_not_clash(make_run: MakeRun, tmp_path: Path) -> None:

@@ -161,9 +161,7 @@ def test_a_killed_worker_costs_one_attempt(study_file, tmp_path):
 
 
 def test_a_killed_ray_head_ends_the_run_and_resume_finishes_it(study_file, tmp_path):
-    code = DRIVER.replace("sweep.search import run_search", "sweep.run import run_study").replace(
-        "run_search", "run_study"
-    )
+    code = DRIVER.replace("searches.run_search", "studies.run_study").replace("run_search", "run_study")
     runs = tmp_path / "runs"
     command = [sys.executable, "-c", code, str(study_file), str(runs), str(Path(__file__).parent)]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -159,7 +159,7 @@ def test_a_resumed_run_names_the_trial_that_took_the_process_with_it(write_study
 
 def test_foreign_code_runs_in_a_worker_even_one_at_a_time(write_study, go):
     """Where a trial's death costs one attempt."""
-    env = {"env.id": "echo_env:Echo", "env.kwargs": {"fault": "die"}}
+    env = {"env.id": "odd_env:Told", "env.kwargs": {"fault": "die"}}
     outcome = go(write_study(arms={"die": env, "fine": {}}, seeds=1))
     assert (outcome.complete, outcome.failed) == (2, 0)
     assert [row["error"]["status"] for row in ledger.read(outcome.run_dir) if row.get("state") == "FAILED"] == [
@@ -357,7 +357,7 @@ def test_a_misspelt_metric_of_a_claim_ends_trials_at_their_first_evaluation(writ
 
 def test_a_report_that_fails_leaves_no_run_open_in_mlflow(write_study, go, monkeypatch):
     ends = []
-    monkeypatch.setattr(NoMlflow, "end", lambda self, status: ends.append(status))
+    monkeypatch.setattr(NoMlflow, "close", lambda self, status: ends.append(status))
 
     def broken(folder):
         raise OSError("no space")

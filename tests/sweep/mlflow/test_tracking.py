@@ -19,7 +19,10 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.ledger import Ledger
 from atod_sweep.sweep.mlflow.background import Background
-from atod_sweep.sweep.mlflow.mirror import EXPERIMENT, default_uri, points, sync
+from atod_sweep.sweep.mlflow.content import points
+from atod_sweep.sweep.mlflow.mirror import EXPERIMENT
+from atod_sweep.sweep.mlflow.stores import default_uri
+from atod_sweep.sweep.mlflow.sync import sync
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.studies.run_study import run_study
 
@@ -41,38 +44,132 @@ def test_points_are_evaluations_with_the_training_row_before_them():
 class Store:
     """A mirror whose store can be away."""
 
-    def __init__(self):
-        self.away, self.seen = False, []
+    uri = "http://store"
 
-    def trial(self, row):
+    def __init__(self):
+        self.away, self.seen, self.begun, self.poison = False, [], 0, None
+
+    def _answer(self):
         if self.away:
             raise ConnectionError("no route")
+
+    def begin(self):
+        self._answer()
+        self.begun += 1
+
+    def trial(self, row):
+        self._answer()
+        if row["trial"] == self.poison:
+            raise ValueError("never")
         self.seen.append((row["trial"], row["state"]))
 
+    def end(self, status):
+        self._answer()
+        self.seen.append(status)
 
-def test_a_store_that_goes_away_delays_nothing_and_is_told_later(tmp_path, monkeypatch):
+
+class Said:
+    """A console that keeps its lines."""
+
+    def __init__(self, lines):
+        self.note = lines.append
+
+    def doing(self, what):
+        pass
+
+
+@pytest.fixture
+def store(monkeypatch):
     monkeypatch.setattr("atod_sweep.sweep.mlflow.background.INTERVAL", 0.05)
-    store = Store()
+    return Store()
+
+
+def test_a_store_that_goes_away_delays_nothing_and_is_told_later(store, tmp_path):
+    said = []
+    tracker = Background(store, tmp_path, Said(said))
+    tracker.begin()
     store.away = True
-    tracker = Background(store, tmp_path)
     began = time.monotonic()
     for state in ("RUNNING", "COMPLETE"):
         tracker.add({"trial": "a-s0", "state": state})
-    assert time.monotonic() - began < 0.05
-    time.sleep(0.2)
-    assert tracker.problem == "no route"
+    assert time.monotonic() - began < 1
+    while tracker.problem is None:
+        time.sleep(0.01)
+    tracker.add({"trial": "a-s1", "state": "RUNNING"})
+    assert said == [
+        f"MLflow at http://store says: no route; the run goes on from its ledger (later: atod-sweep sync {tmp_path})"
+    ]
     store.away = False
-    assert tracker.close(10)
-    assert store.seen == [("a-s0", "COMPLETE")]
+    tracker.close("FINISHED")
+    assert sorted(store.seen[:-1]) == [("a-s0", "COMPLETE"), ("a-s1", "RUNNING")]
+    assert store.seen[-1] == "FINISHED"
+    assert store.begun == 2
+    assert len(said) == 1
 
 
-def test_a_store_that_stays_away_is_admitted(tmp_path):
-    store = Store()
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_a_store_that_stays_away_is_admitted(store, tmp_path, from_the_start):
+    said = []
+    store.away = from_the_start
+    tracker = Background(store, tmp_path, Said(said))
+    tracker.begin()
     store.away = True
-    tracker = Background(store, tmp_path)
     tracker.add({"trial": "a-s0", "state": "COMPLETE"})
-    assert not tracker.close(10)
-    assert tracker.problem == "no route"
+    tracker.close("FINISHED")
+    assert said[-1] == (
+        "MLflow is behind the ledger (MLflow at http://store says: no route); "
+        f"catch up with: atod-sweep sync {tmp_path}"
+    )
+    assert len(said) == 1 + from_the_start
+    assert store.seen == []
+
+
+def test_a_store_that_comes_back_gets_every_trial_even_if_it_forgot_some(store, tmp_path):
+    tracker = Background(store, tmp_path, Said([]))
+    tracker.begin()
+    tracker.add({"trial": "a-s0", "state": "COMPLETE"})
+    while not store.seen:
+        time.sleep(0.01)
+    store.away, store.seen = True, []
+    tracker.add({"trial": "a-s1", "state": "COMPLETE"})
+    while tracker.problem is None:
+        time.sleep(0.01)
+    store.away = False
+    tracker.close("FINISHED")
+    assert sorted(store.seen[:-1]) == [("a-s0", "COMPLETE"), ("a-s1", "COMPLETE")]
+
+
+def test_a_row_that_the_store_refuses_holds_back_no_other(store, tmp_path):
+    said = []
+    store.poison = "a-s1"
+    tracker = Background(store, tmp_path, Said(said))
+    tracker.begin()
+    for seed in range(4):
+        tracker.add({"trial": f"a-s{seed}", "state": "COMPLETE"})
+    tracker.close("FINISHED")
+    assert {trial for trial, _ in store.seen} == {"a-s0", "a-s2", "a-s3"}
+    assert "says: never" in said[-1]
+
+
+def test_a_store_that_hangs_is_left_and_ctrl_c_ends_the_wait(store, tmp_path, monkeypatch):
+    said, hanging = [], threading.Event()
+    monkeypatch.setattr(store, "trial", lambda row: hanging.wait(60))
+    monkeypatch.setattr("atod_sweep.sweep.mlflow.background.PATIENCE", 0.2)
+    tracker = Background(store, tmp_path, Said(said))
+    tracker.begin()
+    tracker.add({"trial": "a-s0", "state": "COMPLETE"})
+    tracker.close("FINISHED")
+    assert said == [
+        f"MLflow is behind the ledger (it took nothing for 0.2 s); catch up with: atod-sweep sync {tmp_path}"
+    ]
+
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Background, "_finish", interrupt)
+    tracker.close("FINISHED")
+    assert "(not waited for)" in said[-1]
+    hanging.set()
 
 
 def test_a_run_that_is_being_written_is_not_synced(tmp_path):
@@ -142,17 +239,6 @@ def test_mlflow_holds_what_the_ledger_holds_also_after_a_retry_a_resume_and_a_lo
         check(elsewhere)
 
 
-@pytest.mark.slow
-def test_a_server_that_does_not_answer_is_an_error_before_anything_runs(write_study, tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(UserError, match=r"--tracking-uri 'http://127.0.0.1:\d+': MLflow does not answer"):
-            run_study(write_study(), out=tmp_path / "runs", backend="local", trainer=FAKE, tracking_uri=uri)
-    assert not ledger.fold(ledger.read(tmp_path / "runs" / "small")).begun
-
-
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -188,7 +274,7 @@ class Server:
 @pytest.mark.slow
 def test_a_server_that_goes_away_delays_nothing_and_is_caught_up(write_study, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr("atod_sweep.sweep.session.MLFLOW_PATIENCE", 5.0)
+    monkeypatch.setattr("atod_sweep.sweep.mlflow.background.PATIENCE", 5.0)
     path = write_study(base={"steps": 40, "evaluation.every": 10, "env.kwargs": {"sleep": 0.2}}, seeds=4)
     server = Server(tmp_path / "server")
     server.start()

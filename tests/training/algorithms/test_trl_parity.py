@@ -9,7 +9,8 @@ from small import play, tiny, tokenizer
 from atod_sweep.config.train import Pretrained
 from atod_sweep.training.algorithms.hybrid import HybridMix
 from atod_sweep.training.algorithms.interpolated import InterpolatedMix
-from atod_sweep.training.models.policy import Policy, load_model
+from atod_sweep.training.models.load import load_model
+from atod_sweep.training.models.policy import Policy
 
 pytestmark = pytest.mark.slow
 GROUP = 4

@@ -10,11 +10,15 @@ from echo_env import Echo
 from small import make_model, play, tiny, tokenizer
 
 from atod_sweep.config.train import Env, Train
+from atod_sweep.envs.failures import EnvironmentFailed, EnvironmentTimeout
 from atod_sweep.envs.pool import open_batch
 from atod_sweep.errors import UserError
+from atod_sweep.records.status import Status
 from atod_sweep.training import failures
-from atod_sweep.training.failures import Diverged, EnvironmentFailed, EnvironmentTimeout, TeacherFailed, TrialError
-from atod_sweep.training.loop import build
+from atod_sweep.training.algorithms.scoring import score
+from atod_sweep.training.batch import TokenBatch
+from atod_sweep.training.failures import Diverged, TeacherFailed, TrialError
+from atod_sweep.training.loop import cast
 from atod_sweep.training.loop.trainer import train
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.conversation import conversation_for
@@ -30,22 +34,29 @@ def on(built, **settings) -> Train:
 
 
 def test_statuses_tell_the_failures_apart():
-    kinds = {cls.status for cls in vars(failures).values() if isinstance(cls, type) and issubclass(cls, TrialError)}
-    assert kinds == {
-        "failed",
-        "diverged",
-        "teacher_failed",
-        "environment_failed",
-        "environment_timeout",
-        "bad_checkpoint",
-    }
-    assert not issubclass(TrialError, UserError)  # the user's input is not what was wrong
+    kinds = [cls for cls in vars(failures).values() if isinstance(cls, type) and issubclass(cls, TrialError)]
+    statuses = [cls.status for cls in kinds if cls is not TrialError]
+    assert len(statuses) == len(set(statuses)) == 4
+    assert all(isinstance(status, Status) for status in statuses)
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("teacher", "teacher_failed"), ("reference", "reference_failed"), ("policy", "diverged")]
+)
+def test_a_model_without_probabilities_is_named_for_what_it_is(name, status):
+    batch, model = TokenBatch.of(play(make_model("llama"), [1, 2, 3])), Policy(make_model("gpt2"))
+    model.forward = lambda ids, index: Output(torch.full((len(index), 15), math.nan), None)
+    with pytest.raises(TrialError, match=f"the {name} gives a sampled token the log-probability nan") as error:
+        score(model, batch, name, 1.0, None, 10**6)
+    assert error.value.status == status
 
 
 @pytest.mark.parametrize("turn", [0, 1])
 def test_an_environment_that_raises(built, tmp_path, turn):
     config = on(built, env__kwargs={"fault": "raise", "fault_turn": turn})
-    with pytest.raises(EnvironmentFailed, match="the environment raised RuntimeError: the server is gone") as error:
+    with pytest.raises(
+        EnvironmentFailed, match=r"raised RuntimeError: the server is gone \(echo_env.py:\d+\)$"
+    ) as error:
         train(config, tmp_path)
     assert error.value.status == "environment_failed"
     assert isinstance(error.value.__cause__, RuntimeError)
@@ -58,7 +69,10 @@ def test_an_environment_that_raises_at_the_start(built, tmp_path, monkeypatch):
 
 
 def test_a_reward_that_is_no_number(built, tmp_path):
-    with pytest.raises(EnvironmentFailed, match=r"returned the reward nan for task seed \d+") as error:
+    with pytest.raises(
+        EnvironmentFailed,
+        match=r"seed \d+, turn 2: step\(\) returned the reward nan \(float\); expected a finite number",
+    ) as error:
         train(on(built, env__kwargs={"fault": "nan"}), tmp_path)
     assert error.value.status == "environment_failed"
 
@@ -90,7 +104,7 @@ def test_what_the_user_can_fix_is_no_failure_of_the_environment(built, tmp_path,
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
 @pytest.mark.parametrize("kind", ["interpolated", "hybrid"])
 def test_a_teacher_without_probabilities(built, tmp_path, monkeypatch, kind, value):
-    find = build._teacher
+    find = cast.teacher
 
     logits = torch.zeros(15)
     logits[1] = value  # of the end token, which somebody will sample
@@ -100,7 +114,7 @@ def test_a_teacher_without_probabilities(built, tmp_path, monkeypatch, kind, val
         teacher.forward = lambda ids, index: Output(logits.expand(len(index), 15), None)
         return teacher, player
 
-    monkeypatch.setattr(build, "_teacher", broken)
+    monkeypatch.setattr(cast, "teacher", broken)
     with pytest.raises(TeacherFailed, match="the teacher gives a sampled token the log-probability") as error:
         train(on(built, objective__kind=kind), tmp_path)
     assert error.value.status == "teacher_failed"

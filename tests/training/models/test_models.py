@@ -16,7 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 from atod_sweep.config.train import Env
 from atod_sweep.errors import UserError
 from atod_sweep.training.models.compact import make_model, make_tokenizer
-from atod_sweep.training.models.policy import Policy, load_model, load_tokenizer
+from atod_sweep.training.models.load import load_model, load_tokenizer
+from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.pretraining import cache as models

@@ -17,9 +17,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from atod_sweep.config.train import Pretrained
 from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.loop.build import _frozen, assemble
+from atod_sweep.training.loop.build import assemble
+from atod_sweep.training.loop.cast import frozen as _frozen
 from atod_sweep.training.loop.trainer import evaluate_model, train
-from atod_sweep.training.models.policy import Policy, load_model
+from atod_sweep.training.models.load import load_model
+from atod_sweep.training.models.policy import Policy
 
 STEADY = {"objective__kind": "hybrid", "optimiser__warmup_steps": 0}
 
@@ -51,8 +53,10 @@ def test_gradient_checkpointing_gives_the_same_gradient(built, tmp_path, monkeyp
 def test_gradient_checkpointing_starts_with_the_first_update(built, tmp_path):
     """Blocks checkpoint in training mode only, and models are loaded in evaluation mode."""
     run = assemble(tiny(objective__kind="sft", runtime__gradient_checkpointing=True), tmp_path, resume=False)
-    assert run.stage.policy.model.training
-    assert not run.stage.teacher.model.training
+    blocks = run.stage.policy.model.model.layers
+    assert all(block.training for block in blocks)
+    assert not any(block.mlp.training for block in blocks)  # what lies in them computes as it did in the rollout
+    assert not any(block.training for block in run.stage.teacher.model.model.layers)
 
 
 def test_bf16_autocast_stays_near_fp32(built, tmp_path):

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from atod_sweep.config.train import Pretrained
 from atod_sweep.errors import UserError
-from atod_sweep.training.models.policy import load_model, load_tokenizer
+from atod_sweep.training.models.load import load_model, load_tokenizer
 
 CODE = "import pathlib\npathlib.Path({marker!r}).write_text('ran')\nfrom transformers import LlamaConfig as Evil\n"
 

@@ -12,7 +12,7 @@ from small import full_forward_logp, tiny
 from atod_sweep.config.train import Pretrained, Train
 from atod_sweep.training.loop.build import assemble
 from atod_sweep.training.loop.trainer import train
-from atod_sweep.training.models.policy import load_model
+from atod_sweep.training.models.load import load_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

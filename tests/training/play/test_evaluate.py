@@ -12,7 +12,8 @@ from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.contract import EVAL_SEEDS
 from atod_sweep.records.outcomes import unpack
 from atod_sweep.training.loop.trainer import evaluate_model, evaluate_student, train
-from atod_sweep.training.models.policy import Policy, load_model
+from atod_sweep.training.models.load import load_model
+from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play import evaluate as evaluation
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.episodes import Player

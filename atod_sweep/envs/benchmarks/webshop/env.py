@@ -7,7 +7,7 @@ from typing import Any
 
 from atod_sweep.envs.benchmarks.base import Answer, Benchmark, choice
 from atod_sweep.envs.benchmarks.webshop import buyer
-from atod_sweep.envs.benchmarks.webshop.catalogue import generated, official
+from atod_sweep.envs.benchmarks.webshop.reading import generated, official
 from atod_sweep.envs.benchmarks.webshop.shop import Session, plain, read_command
 from atod_sweep.envs.benchmarks.webshop.words import vocabulary
 from atod_sweep.envs.contract import Split
@@ -24,6 +24,7 @@ class WebShop(Benchmark):
     """
 
     name = "webshop"
+    reads = ("data",)
 
     def __init__(
         self,
@@ -78,6 +79,10 @@ class WebShop(Benchmark):
 
     def vocabulary(self) -> list[str]:
         return vocabulary(self.catalogue, self.style == "natural")
+
+    def remarks(self) -> list[str]:
+        """What of the files could not be used."""
+        return list(self.catalogue.remarks)
 
     def card(self) -> str:
         return _CARD

@@ -66,7 +66,7 @@ def _kind(bought: Product, wanted: Product) -> float:
         return 0.0
     if overlap < 0.1:
         return 0.1
-    related = bought.query == wanted.query or len(bought.categories & wanted.categories) >= 2
+    related = bought.query == wanted.query != "" or len(bought.categories & wanted.categories) >= 2
     return 1.0 if related or overlap > 0.2 else 0.5
 
 

@@ -1,0 +1,172 @@
+"""A first look at environments, before anything is built for them: one episode of each split, in a process of its own.
+
+What breaks the contract is known before training; code that hangs or ends its process does so where it does no harm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import cycle
+from typing import IO, Any
+
+from atod_sweep.config.base import validate
+from atod_sweep.config.train import Env
+from atod_sweep.envs import registry
+from atod_sweep.envs.checked import STAND_IN, Checked
+from atod_sweep.envs.contract import (
+    EVAL_SEEDS,
+    TRAIN_SEEDS,
+    HasActions,
+    HasDemonstrator,
+    HasRemarks,
+    HasVocabulary,
+    split_of_seed,
+)
+from atod_sweep.envs.failures import EnvironmentFailed
+from atod_sweep.errors import UserError
+
+SECONDS = 60.0
+# What a model may say: the contract has every text answered.
+_TEXTS = ("look", "", "¿\N{SLIGHTLY SMILING FACE}?\n[x]")
+
+
+def _silent(_: str) -> None:
+    """Told to nobody."""
+
+
+def look(configs: Iterable[Env], doing: Callable[[str], None] = _silent, seconds: float = SECONDS) -> list[str]:
+    """What to know of these environments at the start, a line each. UserError for one that does not keep the contract.
+
+    `doing` is told what is being done, if anything is.
+
+    Shipped ones are looked at if they read files. Those that only this process knows (defined in `__main__`, or
+    registered with Gymnasium by code that it ran) are left out: their answers are checked as they come.
+    """
+    wanted = list({config.model_dump_json(): config for config in configs if _is_worth_it(config)}.values())
+    notes: list[str] = []
+    if wanted:
+        doing("looking at the environments")
+    while wanted:  # as a rule once
+        seen, failure = _in_a_process(wanted, seconds)
+        for found in seen:
+            notes += found
+        if failure is not None:
+            raise failure
+        if rest := wanted[len(seen) :]:
+            slow = f"env.id: {rest[0].id!r}: no two episodes in {seconds:g} s"
+            notes.append(f"{slow}; if a step hangs, rollout.step_timeout ends it")
+        wanted = rest[1:]
+    return list(dict.fromkeys(notes))
+
+
+def _is_worth_it(config: Env) -> bool:
+    if registry.is_shipped(config.id):
+        return any(config.kwargs.get(key) for key in getattr(registry.constructor(config.id), "reads", ()))
+    module, _, name = config.id.partition(":")
+    return bool(name) and module != "__main__"
+
+
+def _in_a_process(configs: list[Env], seconds: float) -> tuple[list[list[str]], UserError | None]:
+    """The notes of the first environments, and what is wrong with the next; both end early where time runs out."""
+    command = [sys.executable, "-P", "-c", "from atod_sweep.envs.look import main; main()"]
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    surroundings = {**os.environ, "PYTHONPATH": path, "PYTHONBREAKPOINT": "0"}
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            encoding="utf-8",
+            env=surroundings,
+            start_new_session=True,
+        )
+        try:
+            asked = json.dumps([config.model_dump(mode="json") for config in configs])
+            told, _ = process.communicate(asked, timeout=seconds * len(configs))
+            in_time = True
+        except subprocess.TimeoutExpired:
+            in_time = False
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # whatever the environments started, too
+                os.killpg(process.pid, signal.SIGKILL)
+        if not in_time:
+            told, _ = process.communicate()
+        said.seek(0)
+        last = said.read().decode(errors="replace").split("\n")
+    lines = [json.loads(line) for line in told.splitlines() if line.endswith("}")]
+    notes = [line["notes"] for line in lines if "notes" in line]
+    if lines and "wrong" in lines[-1]:
+        return notes, EnvironmentFailed(lines[-1]["wrong"])
+    if in_time and len(notes) < len(configs):
+        at = lines[-1]["at"] if lines else "its import"
+        words = next((line.strip() for line in reversed(last) if line.strip()), "")
+        how = f"exit code {process.returncode}" if process.returncode >= 0 else f"signal {-process.returncode}"
+        name = configs[len(notes)].id
+        return notes, EnvironmentFailed(f"env.id: {name!r}: {at} ended its process ({how}) {words[:200]}".rstrip())
+    return notes, None
+
+
+# ---- in the process --------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Read configs as JSON, and write what was found, line by line."""
+    configs = [validate(Env, data, "env") for data in json.load(sys.stdin)]
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what environments print is no message
+    for config in configs:
+        try:
+            _tell(out, notes=list(_notes(config, out)))
+        except UserError as wrong:
+            _tell(out, wrong=str(wrong))
+            break
+    out.flush()
+    os._exit(0)  # threads and exit handlers of environments are not waited for
+
+
+def _tell(out: IO[str], **message: Any) -> None:
+    out.write(json.dumps(message) + "\n")
+    out.flush()
+
+
+def _notes(config: Env, out: IO[str]) -> Iterator[str]:
+    _tell(out, at="its constructor")
+    game = Checked(config)
+    family = game.unwrapped
+    if isinstance(family, HasRemarks):
+        yield from (f"env.id: {config.id!r}: {line}" for line in game.remarks())
+    if isinstance(family, HasVocabulary):
+        game.vocabulary()
+    silent = False
+    for seed in (TRAIN_SEEDS.start, EVAL_SEEDS.start):
+        _play(game, seed, out)
+        silent = silent or not game.reports_success
+    game.close()
+    if silent:
+        yield f"env.id: {config.id!r} reports no success: {STAND_IN}; info['success'] of the last step would tell"
+
+
+def _play(game: Checked, seed: int, out: IO[str]) -> None:
+    """An episode of the demonstrator or of legal actions on a training task, of any text on a held-out one."""
+    split = split_of_seed(seed)
+    _tell(out, at=f"reset() of a {split} task")
+    game.reset(seed, split)
+    for text in cycle(_TEXTS):
+        action = text
+        if split == "train" and isinstance(game.unwrapped, HasActions):
+            action = game.actions()[0]
+        if split == "train" and isinstance(game.unwrapped, HasDemonstrator):
+            action = game.demonstrator_action()
+        _tell(out, at=f"step({action!r})")
+        answer = game.step(action)
+        if answer.terminated or answer.truncated:
+            return

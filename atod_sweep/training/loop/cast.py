@@ -1,0 +1,127 @@
+"""Who plays in a trial: the student, its teacher, the reference, and how each of them talks."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import torch
+from accelerate.utils import set_seed
+
+from atod_sweep.config.train import Pretrained, Train
+from atod_sweep.envs.batch import Batch
+from atod_sweep.envs.pool import Pool
+from atod_sweep.errors import UserError
+from atod_sweep.training.algorithms.stage import Needs
+from atod_sweep.training.models import identity, limits, vocabulary
+from atod_sweep.training.models.load import load_model, load_tokenizer
+from atod_sweep.training.models.policy import Policy, checkpoint_activations
+from atod_sweep.training.play.check import Verdict, admit
+from atod_sweep.training.play.conversation import Conversation, conversation_for
+from atod_sweep.training.play.episodes import Player
+from atod_sweep.training.play.outcomes import Limits
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A model, its tokenizer, and how it is addressed. `role` is the config's name for it."""
+
+    role: str
+    source: Pretrained
+    model: Any
+    tokenizer: Any
+    conversation: Conversation
+
+    @staticmethod
+    def load(role: str, source: Pretrained, stop: list[str], dtype: torch.dtype | None = None) -> Voice:
+        """Raises UserError for what cannot be loaded, or not be talked to."""
+        tokenizer = load_tokenizer(source.path, source.gguf_file)
+        model = load_model(source, dtype)
+        conversation = conversation_for(tokenizer, source.chat_template, stop)
+        fixed = {*conversation.stop_ids, *conversation.end_ids, *conversation.encode_turn("", True)}
+        vocabulary.check_ids(f"{role}.path: {source.path!r}", model, tokenizer, fixed)
+        return Voice(role, source, model, tokenizer, conversation)
+
+    def policy(self, device: torch.device, value_head: bool = False, words: int | None = None) -> Policy:
+        """The model as a policy whose logits are those of its tokenizer's ids.
+
+        `words`: number of ids in the conversations that it is to score, if another tokenizer makes them. The policy is
+        checked to decode, and to learn, as the model itself computes. Raises UserError.
+        """
+        known = vocabulary.words(self.tokenizer)
+        said, rows = words or known, self.model.get_input_embeddings().weight.shape[0]
+        policy = Policy(self.model, value_head, min(known, said))
+        if min(known, rows) < said:
+            policy.reach = min(known, rows)
+        policy = policy.to(device)
+        self.checked(policy)
+        return policy
+
+    def checked(self, policy: Policy) -> Verdict | None:
+        """How the policy decodes, and how far that is from the model's own forward; None for compact models."""
+        return admit(policy, f"{self.role}.path: {self.source.path!r}", identity.stamp(self.source, self.model))
+
+    def player(self, config: Train, batch: Batch | Pool) -> Player:
+        """What plays the environments of `batch` with this model, within its and the config's limits."""
+        room, wanted = limits.positions(self.model), config.rollout.max_context_tokens
+        limits.check(self.model, wanted)
+        most = Limits(config.rollout.max_action_tokens, min(room, wanted or room))
+        return Player(batch, self.conversation, most, config.runtime.cuda_graphs)
+
+
+def student(config: Train, source: Pretrained, device: torch.device, needs: Needs) -> tuple[Voice, Policy]:
+    """The student as training finds it."""
+    set_seed(config.seed)  # only LoRA's initialisation draws from the global generators
+    voice = Voice.load("student", source, config.rollout.stop)
+    if config.runtime.gradient_checkpointing:
+        checkpoint_activations(voice.model)
+    return voice, voice.policy(device, needs.value_head).train()
+
+
+def teacher(
+    config: Train,
+    source: Pretrained,
+    pupil: Voice,
+    player: Player,
+    dtype: torch.dtype,
+    device: torch.device,
+    needs: Needs,
+) -> tuple[Policy, Player]:
+    """The frozen teacher, and the player for objectives that let it play. Raises UserError on other vocabularies."""
+    voice = Voice.load("teacher", source, config.rollout.stop, dtype)
+    kinship = vocabulary.kinship(pupil.tokenizer, voice.tokenizer)
+    if kinship == "other" and needs.shared_vocabulary:
+        raise UserError(
+            f"teacher.path: {source.path!r} has another vocabulary ({len(voice.tokenizer)} tokens, the student "
+            f"{len(pupil.tokenizer)}), so their token probabilities cannot be compared; use a teacher of the same "
+            "family, or objective.kind: sft, which learns from the teacher's text"
+        )
+    if kinship != "same" and not needs.shared_vocabulary:
+        return voice.policy(device).frozen(), voice.player(config, player.batch)
+    # Ids that the teacher alone knows are no part of what is compared.
+    return voice.policy(device, words=vocabulary.words(pupil.tokenizer)).frozen(), player
+
+
+def reference(policy: Policy, dtype: torch.dtype, needs: Needs) -> Policy | None:
+    """The initial student, for the objectives that compare with it."""
+    match needs.reference:
+        case "none":
+            return None
+        case "frozen":
+            return frozen(policy, dtype)
+        case "renewed":  # it also plays and is renewed from the student, so it stays in its precision
+            return frozen(policy, torch.float32)
+        case _:
+            assert_never(needs.reference)
+
+
+def frozen(policy: Policy, dtype: torch.dtype) -> Policy:
+    """A copy of the student as it is now, that never learns.
+
+    Only weights change their precision: a rotary embedding's frequencies, which are a buffer, would be wrong in bf16.
+    """
+    same = copy.deepcopy(policy)
+    for parameter in same.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return same.frozen()

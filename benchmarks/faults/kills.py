@@ -1,0 +1,93 @@
+"""Kills at random file-system operations: of drivers and workers, on both backends, and of Ray's own processes."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from benchmarks.faults.tools import RUN, Fault, complete_once, environment, fake_run, results, study
+
+TRIALS = 8
+WORKER_OPERATIONS = 24  # of a worker that ran half of the trials; it is killed in the end, so it cannot tell
+
+
+def faults(local: int = 40, ray: int = 20) -> Iterator[Fault]:
+    """So many kills on each backend, in chains: a run is killed and taken up again until it is done."""
+    half = local // 2
+    yield _chain("local", "driver", half)
+    yield _chain("local", "worker", local - half)
+    third = ray // 3
+    yield _chain("ray", "driver", third)
+    yield _chain("ray", "worker", third)
+    yield _chain("ray", "head", ray - 2 * third)
+
+
+def _chain(backend: str, who: str, kills: int) -> Fault:
+    return Fault(
+        "kills",
+        f"{kills} × SIGKILL of the {who} at a random file-system operation, {backend}",
+        "every run resumes to what an undisturbed one leaves, bit for bit; no trial counts twice",
+        lambda place: _kill_and_resume(place, backend, who, kills),
+    )
+
+
+def _kill_and_resume(place: Path, backend: str, who: str, kills: int) -> str:
+    rng = random.Random(f"{backend} {who}")
+    study(place, seeds=4, base={"steps": 40, "evaluation.every": 10, "env.kwargs": {"sleep": 0.02}})
+    counted = place / "count"
+    env = {"FAULT_UNDER": str(place / "runs"), "FAULT_WHO": "worker" if who == "worker" else "driver"}
+    done = fake_run(place, backend, FAULT_COUNT=str(counted), **env)
+    assert done.code == 0, done.last
+    counts = [int(line) for line in counted.read_text().split()] if counted.is_file() else []
+    operations = max(counts, default=0) or WORKER_OPERATIONS
+    whole = results(place / "runs" / "small")
+    assert complete_once(place / "runs" / "small") == TRIALS
+    killed, rounds = 0, 0
+    while killed < kills:
+        rounds += 1
+        shutil.rmtree(place / "runs" / "small", ignore_errors=True)
+        for _ in range(min(6, kills - killed)):
+            at = rng.randint(1, operations)
+            if who == "head":
+                _kill_head(place, rng.uniform(2.0, 9.0))
+            else:
+                fake_run(place, backend, FAULT_AT=str(at), **env)
+            killed += 1
+        last = fake_run(place, backend)
+        assert last.code == 0, f"after {killed} kills: {last.last}"
+        assert results(place / "runs" / "small") == whole, f"after {killed} kills: other results"
+        assert complete_once(place / "runs" / "small") == TRIALS
+    return f"{killed} kills in {rounds} runs of {TRIALS} trials; all results and rows bitwise equal, nothing twice"
+
+
+def _kill_head(place: Path, after: float) -> None:
+    """Run on Ray and kill its head's processes some seconds after they appear."""
+    script = place / "program.py"
+    script.write_text(RUN)
+    words = [sys.executable, str(script), str(place / "small.yaml"), str(place / "runs"), "ray", "2"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    driver = subprocess.Popen(words, cwd=place, env=environment(place), **quiet)
+    begun = time.monotonic()
+    while driver.poll() is None and time.monotonic() - begun < 120:
+        children = psutil.Process(driver.pid).children(recursive=True) if driver.poll() is None else []
+        head = [p for p in children if p.name() in ("gcs_server", "raylet")]
+        if head:
+            time.sleep(after)
+            for process in head:
+                if process.is_running():
+                    process.kill()
+            break
+        time.sleep(0.2)
+    try:
+        driver.wait(180)
+    except subprocess.TimeoutExpired:
+        driver.kill()
+        driver.wait()
+        raise AssertionError("the driver hung after its Ray head was killed") from None

@@ -1,0 +1,61 @@
+"""The first look: what is wrong is known before anything is built, and what hangs or dies does so elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+from odd_env import BROKEN
+
+from atod_sweep.config.train import Env
+from atod_sweep.envs import look as looking
+from atod_sweep.envs.failures import EnvironmentFailed
+from atod_sweep.envs.look import look
+
+
+def odd(name: str = "Base", **kwargs: str) -> Env:
+    return Env(id=f"odd_env:{name}", horizon=3, kwargs=kwargs)
+
+
+SILENT = "'odd_env:Base' reports no success: an episode counts as solved if its last reward is positive"
+
+
+def test_what_is_to_be_known_at_the_start() -> None:
+    notes = look([odd(), odd(case="half solved"), odd("Helpful"), odd(), Env(id="planner")])
+    assert len(notes) == 3
+    assert SILENT in notes[0]
+    assert notes[1] == "env.id: 'odd_env:Helpful': 3 of 10 doors are painted on"
+    assert "'odd_env:Helpful' reports no success" in notes[2]
+
+
+def test_the_first_that_breaks_the_contract_is_named() -> None:
+    with pytest.raises(EnvironmentFailed) as caught:
+        look([odd(), odd(case="metric word"), odd(case="old step")])
+    assert str(caught.value) == f"env.id: 'odd_env:Base', task seed 0, turn 3: {BROKEN['metric word'][1]}"
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("leaves", r"^env.id: 'odd_env:Base': step\('look'\) ended its process \(exit code 7\) so long$"),
+        (
+            "leaves at reset",
+            r"^env.id: 'odd_env:Base': reset\(\) of a train task ended its process \(exit code 0\) so ",
+        ),
+    ],
+)
+def test_one_that_ends_its_process_ends_none_of_ours(case: str, message: str) -> None:
+    with pytest.raises(EnvironmentFailed, match=message):
+        look([odd(), odd(case=case)])
+
+
+def test_those_that_hang_are_left_alone() -> None:
+    notes = look([odd(case="hangs"), odd("AnyWords", case="hangs")], seconds=1.0)
+    assert notes == [
+        f"env.id: 'odd_env:{name}': no two episodes in 1 s; if a step hangs, rollout.step_timeout ends it"
+        for name in ("Base", "AnyWords")
+    ]
+
+
+@pytest.mark.parametrize("env_id", ["support_desk", "__main__:Env", "CartPole-v1"])
+def test_some_need_or_can_have_no_look(env_id: str, monkeypatch) -> None:
+    monkeypatch.setattr(looking, "_in_a_process", None)
+    assert look([Env(id=env_id)]) == []

@@ -1,0 +1,160 @@
+"""Claims about fresh task sets: seeds and tasks are both sources of chance, and what tasks do to two arms cancels."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from atod_sweep.config.study import Metric
+from atod_sweep.evidence.analysis.comparisons import against_reference, compare, summarise
+from atod_sweep.evidence.analysis.results import Results, load
+from atod_sweep.evidence.analysis.scores import fixed_level
+from atod_sweep.evidence.analysis.verdicts import judge
+from atod_sweep.evidence.report.write import write
+from atod_sweep.evidence.stats.intervals import t_interval
+
+FINAL = "final/success"
+SHIFT = np.array([-0.06, -0.02, 0.0, 0.02, 0.06, 0.0])  # how much easier each of the six task sets is
+A = [0.80, 0.82, 0.84, 0.78, 0.81]
+B = [0.70, 0.73, 0.73, 0.69, 0.70]
+CLAIMS = [{"arm": "a", "other": "b"}, {"arm": "a", "other": "teacher"}]
+
+
+def metrics(level: float, shift: Sequence[float] = SHIFT) -> dict[str, float]:
+    by_set = {f"{FINAL}/set{k}": level + s for k, s in enumerate(shift)}
+    return {"eval/success": level + 0.03, FINAL: float(np.mean(list(by_set.values()))), **by_set}
+
+
+def run(folder: Path, final: bool = True, claims: Sequence[dict[str, Any]] = CLAIMS, **study: Any) -> Results:
+    """Arms a and b, a teacher whose sets are the other way round, and a base student, with six final sets or none."""
+    evaluation: dict[str, Any] = {"tasks": 512} | ({"final": {"sets": 6, "tasks": 256}} if final else {})
+    metric = FINAL if final else "eval/success"
+    rows: list[dict[str, Any]] = [
+        {
+            "event": "study", "time": 0.0, "name": folder.name, "question": "q", "reference": "b", "numerics": 5,
+            "metric": {"name": metric, "last": 1},
+            "hypotheses": [{"relation": ">", "metric": metric, **claim} for claim in claims],
+            "arms": ["a", "b"], "controls": ["teacher"], "factors": {}, "seeds": [0, 1, 2, 3, 4],
+            "definition": {"base": {"evaluation": evaluation}}, "versions": {}, "git": None, "argv": ["atod-sweep"],
+            "hardware": {"cpu": "c", "cores": 2, "memory_gb": 1.0, "gpu": None}, "models": {}, "definition_hash": "0",
+            **study,
+        }
+    ]  # fmt: skip
+
+    def trial(arm: str, role: str, seed: int, found: dict[str, float], start: float | None) -> None:
+        kept = found if final else {"eval/success": found["eval/success"] - 0.03}
+        rows.append(
+            {
+                "event": "trial", "trial": f"{arm}-s{seed}", "arm": arm, "role": role, "levels": {}, "seed": seed,
+                "attempt": 1, "config_hash": "0", "seconds": 1.0, "state": "COMPLETE", "metrics": kept, "cost": {},
+                "start_metrics": {} if start is None else {"eval/success": start},
+            }
+        )  # fmt: skip
+
+    trial("teacher", "teacher", 0, metrics(0.6, -SHIFT), None)
+    if final:
+        trial("base_student", "base", 0, metrics(0.2), None)
+    for seed, (a, b) in enumerate(zip(A, B, strict=True)):
+        trial("a", "arm", seed, metrics(a), 0.25)
+        trial("b", "arm", seed, metrics(b), 0.25)
+    folder.mkdir()
+    (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return load(folder)
+
+
+def test_arms_are_paired_by_task(tmp_path: Path) -> None:
+    """What a set does to both arms has cancelled: the interval is that of the five seeds."""
+    results = run(tmp_path / "run")
+    c = compare(results, "a", "b", {}, results.study.metric)
+    plain = t_interval([a - b for a, b in zip(A, B, strict=True)])
+    assert c.interval.estimate == pytest.approx(plain.estimate)
+    assert c.interval.half_width == pytest.approx(plain.half_width, rel=1e-6)
+    assert c.by_set[0] == pytest.approx([0.1] * 6)
+
+
+def test_a_difference_to_the_teacher_carries_both_sources(tmp_path: Path) -> None:
+    """By set the difference moves by twice the shift: sd 0.08 over six sets. t(5) = 2.5706, t(4) = 2.7764."""
+    results = run(tmp_path / "run")
+    c = compare(results, "a", "teacher", {}, results.study.metric)
+    seeds = 2.776445 * np.std(A, ddof=1) / math.sqrt(5)
+    sets = 2.570582 * np.std(2 * SHIFT, ddof=1) / math.sqrt(6)
+    assert c.interval.half_width == pytest.approx(math.hypot(seeds, sets), rel=1e-5)
+    assert sets > 3 * seeds
+    arm, teacher = judge(results)
+    assert teacher.procedure.name == "paired t test over seeds and tasks"
+    assert "5 seeds on 6 fresh task sets" in teacher.sentence()
+    assert teacher.difference == c.interval
+    assert arm.claim == "a > b"  # the study's own metric goes without saying
+
+
+def test_levels_carry_both_sources(tmp_path: Path) -> None:
+    results = run(tmp_path / "run")
+    a = summarise(results, "a", {}).interval
+    assert a.half_width > 1.8 * t_interval(A).half_width
+    teacher = fixed_level(results, "teacher", {})
+    assert teacher.estimate == pytest.approx(0.6)
+    assert teacher.half_width == pytest.approx(2.570582 * np.std(SHIFT, ddof=1) / math.sqrt(6), rel=1e-5)
+
+
+def test_with_one_set_of_tasks_a_teacher_is_no_constant(tmp_path: Path) -> None:
+    """Shares of 0.81 and 0.6 of 512 tasks: the tasks alone are worth 1.96 * sqrt((0.1539 + 0.24) / 512) = 0.0544."""
+    results = run(tmp_path / "run", final=False)
+    c = compare(results, "a", "teacher", {}, results.study.metric)
+    assert c.interval.half_width == pytest.approx(math.hypot(t_interval(A).half_width, 0.05436), rel=1e-3)
+    arm, teacher = judge(results)
+    assert "against the one evaluation of teacher, the chance of its tasks allowed for" in teacher.sentence()
+    assert arm.comparison.tasks is None  # both arms played the same tasks, much alike
+    assert fixed_level(results, "teacher", {}).half_width == pytest.approx(1.96 * math.sqrt(0.24 / 512), rel=1e-3)
+
+
+def test_the_base_student_is_where_final_metrics_start(tmp_path: Path) -> None:
+    results = run(tmp_path / "run")
+    assert results.seeds == [0, 1, 2, 3, 4]
+    assert results.arms == ["a", "b"]
+    assert summarise(results, "a", {}).start == pytest.approx(0.2)
+    assert summarise(run(tmp_path / "plain", final=False), "a", {}).start == pytest.approx(0.25)
+
+
+def test_the_report_says_what_it_is_about(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    text = write(tmp_path / "run").markdown.read_text(encoding="utf-8")
+    assert "final success" in text
+    assert "over seeds and 6 task sets" in text
+    assert "base_student" not in text
+
+
+def test_an_arm_without_a_set_is_not_in_its_interval(tmp_path: Path) -> None:
+    """A trial that reports fewer sets leaves the comparison with those that all have."""
+    run(tmp_path / "run")
+    path = tmp_path / "run" / "ledger.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    del rows[-1]["metrics"][f"{FINAL}/set5"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    c = against_reference(load(tmp_path / "run"))[0]
+    assert {len(row) for row in c.by_set.values()} == {5}
+
+
+def test_an_explicit_metric_is_named(tmp_path: Path) -> None:
+    claims = [{"arm": "a", "other": "b", "metric": "eval/success"}]
+    (verdict,) = judge(run(tmp_path / "run", claims=claims))
+    assert verdict.claim == "a > b on eval/success"
+    assert verdict.comparison.by_set == {}
+
+
+def test_a_search_is_judged_by_the_sets_it_never_saw(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    path = tmp_path / "run" / "ledger.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    search = {"metric": {"name": "eval/success", "last": 1, "mode": "max"}}
+    study = {**rows[0], "metric": {"name": "eval/success", "last": 1}, "search": search, "controls": []}
+    trials = [{**row, "phase": "confirm"} for row in rows[1:] if row["role"] == "arm"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [study, *trials]), encoding="utf-8")
+    assert load(tmp_path / "run").study.metric == Metric(name=FINAL)
+    for row in trials:
+        row["metrics"] = {"eval/success": row["metrics"]["eval/success"]}
+    path.write_text("".join(json.dumps(row) + "\n" for row in [study, *trials]), encoding="utf-8")
+    assert load(tmp_path / "run").study.metric == Metric()

@@ -1,0 +1,54 @@
+"""No credential of a URI survives, and nothing else changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from atod_sweep.records.redaction import redacted
+
+HIDDEN = {
+    "http://alice:S3cretPw@127.0.0.1:5055": "http://alice:***@127.0.0.1:5055",
+    "--tracking-uri=HTTPS://a:b@h/x": "--tracking-uri=HTTPS://a:***@h/x",
+    "postgresql+psycopg://u:p@ss@h:5432/db?sslmode=require": "postgresql+psycopg://u:***@h:5432/db?sslmode=require",
+    "mysql://u:p/w@h/db": "mysql://u:***@h/db",
+    "http://u:12@h": "http://u:***@h",
+    "http://u:a\"b'c@h": "http://u:***@h",
+    "https://ghp_token@host/x": "https://***@host/x",
+    "redis://:pw@h:1/0": "redis://***@h:1/0",
+    "s3://AKIA:secret@bucket/p": "s3://AKIA:***@bucket/p",
+    "abfss://c:pw@acct.dfs/x": "abfss://c:***@acct.dfs/x",
+    "s3://b/p?X-Amz-Signature=ab%2F&X-Amz-Date=1": "s3://b/p?X-Amz-Signature=***&X-Amz-Date=1",
+    "https://b/p?sv=1&sig=Zm9v%3D&se=2": "https://b/p?sv=1&sig=***&se=2",
+    "http://h/?api_key=1&access_token=2&Password=3&pwd=4": "http://h/?api_key=***&access_token=***&Password=***&pwd=***",
+    "http://h/x#access_token=2": "http://h/x#access_token=***",
+    "mssql+pyodbc:///?odbc_connect=DRIVER%3D1%3BPWD%3Ds": "mssql+pyodbc:///?odbc_connect=***",
+    "'http://a:pw@h': no http://a:pw@h/api (try http://c@d)": "'http://a:***@h': no http://a:***@h/api (try http://***@d)",
+    '["http://h:80","http://a:b@c"]': '["http://h:80","http://a:***@c"]',
+}
+KEPT = [
+    "",
+    "sqlite:////home/me/runs/mlflow.db",
+    "http://127.0.0.1:5000",
+    "http://host:5000/experiments/1?x=me@there.org",
+    "http://host:5000/a@b",
+    '["http://h:80","x@y"]',
+    "abfss://container@account.dfs.core.windows.net/runs",
+    "s3://bucket/runs?region=eu-west-1&endpoint_override=host:9000",
+    "mail me@there.org about a:b@c, env.kwargs.token=3",
+]
+
+
+@pytest.mark.parametrize(("given", "shown"), HIDDEN.items())
+def test_credentials_are_hidden(given, shown):
+    assert redacted(given) == shown
+    assert redacted(shown) == shown
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_what_holds_none_stays(text):
+    assert redacted(text) == text
+
+
+@pytest.mark.parametrize("piece", ["a", "http://", "http://a:", "?key", "key", "&a", "http://x ", "a."])
+def test_a_long_line_takes_time_in_proportion(piece):
+    assert redacted(piece * 20_000) == piece * 20_000
