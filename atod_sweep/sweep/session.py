@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from atod_sweep.config.base import content_hash
+from atod_sweep.config.custom import named_in
 from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.train import model_key
 from atod_sweep.cores import cpu_cores
@@ -159,10 +160,13 @@ class Session:
         for trial in trials:
             row = self.latest.get(trial.id)
             if row is not None and row["config_hash"] != trial.config_hash:
+                own = named_in(trial.config)
+                what = "this version of the package resolves it differently"
+                if own:
+                    what = f"{' or '.join(own)} has changed since, or {what}; restore it"
                 raise UserError(
                     f"{self.run_dir}: {trial.id} ran with another resolved config ({row['config_hash']}, now "
-                    f"{trial.config_hash}): this version of the package resolves it differently; "
-                    "use --name or --overwrite"
+                    f"{trial.config_hash}): {what}{', or' if own else ';'} use --name or --overwrite"
                 )
 
     def job(self, trial: Trial) -> Job:

@@ -35,13 +35,14 @@ def file_name(path: str) -> str:
 
 
 def texts(schedule: ScheduleFile) -> dict[str, str]:
-    """Name -> text of the files of a schedule's own code, from where it is installed.
+    """Name -> text of the files of a schedule's own code, from where it is installed, or from the current folder.
 
-    UserError if it is not there, is no longer the code that was run, or imports what a bundle cannot carry.
+    It is taken for the functions that the schedule names, whose hash it has. UserError if it is not there, is no longer
+    the code that was run, or imports what a bundle cannot carry.
     """
     found = {}
     for record in records(schedule):
-        text = custom.text_of(record.path)
+        text = custom.text_of(record.path, [Path.cwd()])
         if custom.digest(text) != record.source:
             raise UserError(
                 f"{record.path}: its module has changed since the run, so a bundle cannot carry what was run; restore "
@@ -54,6 +55,7 @@ def texts(schedule: ScheduleFile) -> dict[str, str]:
                 f"{'Python and torch' if allowed else 'plain Python'}; move the function into a module without that"
             )
         found[file_name(record.path)] = text
+    trust(schedule, found)
     return found
 
 

@@ -46,9 +46,9 @@ def squares(student_logp_NV, teacher_logp_NV):
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of modules that the study's paths are found in; what earlier tests ran is forgotten."""
     folder = tmp_path / "study-files"
-    (folder / "lab").mkdir(parents=True)
+    (folder / "workshop").mkdir(parents=True)
     (folder / "my_ideas.py").write_text(IDEAS, encoding="utf-8")
-    (folder / "lab" / "weights.py").write_text(WEIGHTS, encoding="utf-8")
+    (folder / "workshop" / "weights.py").write_text(WEIGHTS, encoding="utf-8")
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(custom, "_MODULES", {})
     return folder
@@ -133,7 +133,7 @@ def test_a_missing_file_and_a_missing_hash(exported: Path) -> None:
     assert custom._MODULES == {}
     (exported / "schedule.yaml").write_text(before, encoding="utf-8")
     (exported / "custom_my_ideas.py").unlink()
-    with pytest.raises(UserError, match=r"custom_my_ideas\.py: is missing from the bundle"):
+    with pytest.raises(UserError, match=r"custom_my_ideas\.py: is missing from the export"):
         verify(exported, trust=True)
 
 
@@ -175,8 +175,21 @@ def test_code_that_has_changed_since_the_run_is_refused(study: Path, make_run: M
         bundle.write(run, tmp_path / "out")
 
 
+def test_the_current_folder_is_looked_at_as_well(
+    study: Path, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the study was started, if nobody put it on the path; the path itself is left alone."""
+    run = make_run({"best": (objective(), {0: 0.5})})
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(study)])
+    monkeypatch.chdir(study)
+    before = list(sys.path)
+    out = bundle.write(run, tmp_path / "out")
+    assert (out / "custom_my_ideas.py").read_text(encoding="utf-8") == IDEAS
+    assert sys.path == before
+
+
 def test_weights_of_tokens_run_in_the_exported_loss(study: Path, make_run: MakeRun, tmp_path: Path) -> None:
-    overrides = objective(turns={"kind": "custom", "path": "lab.weights:surprise", "weighs": "tokens"})
+    overrides = objective(turns={"kind": "custom", "path": "workshop.weights:surprise", "weighs": "tokens"})
     run = make_run({"best": (overrides, {0: 0.5})}, record=lambda seed, step: {"turn_weight": [0.5, 0.25, None]})
     out = bundle.write(run, tmp_path / "out", target="pytorch")
     mask = torch.tensor([[1, 1, 0, 1]])
@@ -192,10 +205,10 @@ def test_weights_of_tokens_run_in_the_exported_loss(study: Path, make_run: MakeR
 def test_a_signal_of_ones_own_is_carried_where_the_loop_is_ones_own(
     study: Path, make_run: MakeRun, tmp_path: Path
 ) -> None:
-    run = make_run({"best": (objective(distill={"kind": "custom", "path": "lab.weights:squares"}), {0: 0.5})})
+    run = make_run({"best": (objective(distill={"kind": "custom", "path": "workshop.weights:squares"}), {0: 0.5})})
     out = bundle.write(run, tmp_path / "out", target="all", allow_lossy=True)
     assert [path.name for path in out.glob("README.*.md")] == ["README.pytorch.md"]
-    assert (out / "custom_lab_weights.py").read_text(encoding="utf-8") == WEIGHTS
+    assert (out / "custom_workshop_weights.py").read_text(encoding="utf-8") == WEIGHTS
     verify(out, trust=True)
     with pytest.raises(UserError, match="verl does not know 'a signal of your own'"):
         bundle.write(run, tmp_path / "other", target="verl", allow_lossy=True)
