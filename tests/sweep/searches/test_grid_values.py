@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from atod_sweep.sweep.searches.proposals import proposer
+from atod_sweep.sweep.searches.samplers import proposer
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.search import Search
