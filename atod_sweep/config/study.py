@@ -183,7 +183,7 @@ class Study(Record):
     @classmethod
     def _some_seeds(cls, seeds: int | list[int]) -> int | list[int]:
         values = range(seeds) if isinstance(seeds, int) else seeds
-        if len(values) > 0 and (max(values) >= 2**32 or len(values) > 100_000):
+        if len(values) > 100_000 or max(values, default=0) >= 2**32:  # the length first: a range of 2^32 takes minutes
             raise ValueError(f"a seed lies below 2^32, and a study has at most 100000 of them, got {seeds!r}")
         if len(values) == 0 or min(values) < 0:
             raise ValueError(f"a study needs at least one seed, none below 0, got {seeds!r}; use seeds: 3")
