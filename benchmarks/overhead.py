@@ -115,7 +115,7 @@ def marks(trials: int) -> list[int]:
 
 def measure(backend: str, trials: int, seconds: float) -> Measured:
     """Run one study of `trials` sleeping trials."""
-    from atod_sweep.records import ledger
+    from atod_sweep.records import layout, ledger
     from atod_sweep.sweep.studies.run_study import run_study
     from atod_sweep.sweep.trials.jobs import Trainer
     from atod_sweep.sweep.trials.limits import resident_gb
@@ -140,7 +140,7 @@ def measure(backend: str, trials: int, seconds: float) -> Measured:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "overhead.yaml"
         path.write_text(yaml.safe_dump(study))
-        watcher = threading.Thread(target=watch, args=(Path(folder) / "runs" / "overhead" / ledger.NAME,))
+        watcher = threading.Thread(target=watch, args=(Path(folder) / "runs" / "overhead" / layout.LEDGER,))
         watcher.start()
         began = time.time()
         trainer = Trainer(*(f"benchmarks.overhead:{name}" for name in ("train", "evaluate", "ensure")))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atod_sweep.errors import UserError
+from atod_sweep.records import layout
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def export_schedule(
 
     folder = Path(run_dir)
     return bundle.write(
-        folder, Path(out) if out else folder / "export" / target, steps, horizon, at or None, target, allow_lossy
+        folder, Path(out) if out else folder / layout.EXPORT / target, steps, horizon, at or None, target, allow_lossy
     )
 
 
@@ -65,7 +66,7 @@ def export_model(
     from atod_sweep.training.loop.standalone import save_standalone
 
     run = Path(run_dir)
-    folder = student.write(run, Path(out) if out else run / "export" / "model", save_standalone, at or None)
+    folder = student.write(run, Path(out) if out else run / layout.EXPORT / "model", save_standalone, at or None)
     if register is None:
         return ExportedModel(folder, None)
     from atod_sweep.sweep.mlflow.model_registry import register as enter
@@ -86,7 +87,7 @@ def verify(folder: str | Path, *, trust: bool = False, digest: str | None = None
     from atod_sweep.export.student import model
 
     path = Path(folder)
-    if (path / "ledger.jsonl").is_file():
+    if (path / layout.LEDGER).is_file():
         raise UserError(
             f"{folder}: is a run, not an export; write one with `atod-sweep export {folder}`, then verify "
             f"{path / 'export' / 'bundle'}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atod_sweep.errors import UserError
+from atod_sweep.records import layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +140,7 @@ class Run:
     @property
     def report_path(self) -> Path:
         """The run's report; written now if it is not there."""
-        path = self.folder / "report.html"
+        path = self.folder / layout.REPORT_HTML
         if not path.is_file():
             from atod_sweep.api.verbs import report
 

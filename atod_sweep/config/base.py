@@ -6,11 +6,12 @@ import difflib
 import functools
 import hashlib
 import json
+import math
 import re
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
@@ -57,11 +58,54 @@ def _later(record: type[BaseModel]) -> dict[str, Any]:
 # ---- YAML --------------------------------------------------------------------------------------------------------
 
 
+DEEPEST, MOST_NODES, MOST_CHARACTERS = 50, 100_000, 2_000_000
+
+
 class _Loader(yaml.SafeLoader):
     """YAML in which 1e-4 is a number, on, off, yes and no are words, and a repeated key is an error.
 
-    PyYAML reads YAML 1.1: there 1e-4 is a string, and a factor level called `off` is a boolean.
+    PyYAML reads YAML 1.1: there 1e-4 is a string, and a factor level called `off` is a boolean. What is too deep or too
+    large once its aliases are written out, leads back to itself, or is no finite number, is an error, too.
     """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._open: list[int] = []  # how many nodes came before each of those that are being read
+        self._nodes = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        is_alias = isinstance(event, yaml.AliasEvent)
+        if len(self._open) == DEEPEST:
+            self._refuse(f"is nested more than {DEEPEST} levels deep", event)
+        before = self._nodes
+        self._open.append(before)
+        node = super().compose_node(parent, index)
+        self._open.pop()
+        if is_alias and id(node) not in self._sizes:
+            self._refuse(f"alias {event.anchor!r} leads back to itself", event)
+        self._nodes += self._sizes[id(node)] if is_alias else 1
+        if self._nodes > MOST_NODES:
+            self._refuse(f"holds more than {MOST_NODES} values", event)
+        if not is_alias:
+            self._sizes[id(node)] = self._nodes - before
+        return node
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        value = super().construct_yaml_float(node)
+        if not math.isfinite(value):
+            self._refuse(f"{node.value!r} is not a finite number", node)
+        return value
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > 100:
+            self._refuse(f"a number of {len(node.value)} digits", node)
+        return super().construct_yaml_int(node)
+
+    @staticmethod
+    def _refuse(problem: str, where: Any) -> NoReturn:
+        raise yaml.constructor.ConstructorError(None, None, problem, where.start_mark)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -79,6 +123,15 @@ class _Dumper(yaml.SafeDumper):
     """Quotes the strings that `_Loader` would read as numbers."""
 
 
+_constructors: dict[str, Any] = {"float": _Loader.construct_yaml_float, "int": _Loader.construct_yaml_int}
+for _kind, _made in _constructors.items():
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _made)
+for _kind in ("timestamp", "binary", "set", "omap", "pairs"):  # what JSON has no word for
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.yaml_constructors[None])
+for _letter in "0123456789":  # a date is a word
+    _Loader.yaml_implicit_resolvers[_letter] = [
+        (tag, pattern) for tag, pattern in _Loader.yaml_implicit_resolvers[_letter] if not tag.endswith(":timestamp")
+    ]
 for _yaml in (_Loader, _Dumper):
     _yaml.add_implicit_resolver(
         "tag:yaml.org,2002:float",
@@ -93,10 +146,20 @@ for _letter in "yYnNoO":
 
 def parse_yaml(text: str, where: str) -> Any:
     """Parse YAML; `where` names the source in the error."""
+    if len(text) > MOST_CHARACTERS:
+        raise UserError(f"{where}: {len(text):,} characters; a file of settings has at most {MOST_CHARACTERS:,}")
     try:
         return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        context = f" ({' '.join(error.context.split())})" if error.context else ""
+        raise UserError(f"{where}: not valid YAML{place}: {' '.join(str(error.problem).split())}{context}") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+        said = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise UserError(f"{where}: not valid YAML: {said}") from None
+    except ValueError as error:  # a tag such as !!int before what is none
+        raise UserError(f"{where}: not valid YAML: {error}") from None
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

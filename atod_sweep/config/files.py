@@ -78,4 +78,7 @@ def load_train(
 
 def load_study(path: Path) -> Study:
     """One validated study file (its arms are resolved by `sweep.study`)."""
-    return validate(Study, load_yaml(path), str(path))
+    data = load_yaml(path)
+    if "parameters" in data and "arms" not in data:
+        raise UserError(f"{path}: is a search; run it with: atod-sweep search {path}")
+    return validate(Study, data, str(path))

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from atod_sweep.config.base import Record, load_yaml, validate
 from atod_sweep.config.space import Constraint, Parameter, parse_constraint, parse_parameters
 from atod_sweep.config.study import NAME, Metric, Resources
+from atod_sweep.errors import UserError
 from atod_sweep.records.metric_names import check_name
 
 
@@ -183,4 +184,7 @@ class Search(Record):
 
 def load_search(path: Path) -> Search:
     """One validated search file (its space is resolved by `sweep.space`)."""
-    return validate(Search, {"name": path.stem, **load_yaml(path)}, str(path))
+    data = load_yaml(path)
+    if "arms" in data and "parameters" not in data:
+        raise UserError(f"{path}: is a study; run it with: atod-sweep run {path}")
+    return validate(Search, {"name": path.stem, **data}, str(path))

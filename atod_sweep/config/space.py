@@ -15,10 +15,12 @@ Keys may be nested or dotted. A name in `when` or `plus` is that of a neighbour,
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -30,6 +32,16 @@ from atod_sweep.errors import UserError
 Scalar = str | int | float | bool | None
 
 
+def on_grid(low: float, step: float, index: int) -> float:
+    """`low + index x step` as people write it: 0.3, where binary sums give 0.30000000000000004."""
+    return float(Decimal(repr(low)) + index * Decimal(repr(step)))
+
+
+def steps_between(low: float, high: float, step: float) -> int:
+    """How many whole steps fit."""
+    return int((Decimal(repr(high)) - Decimal(repr(low))) // Decimal(repr(step)))
+
+
 class Float(Record):
     """A real number between two bounds, both included."""
 
@@ -37,6 +49,7 @@ class Float(Record):
     high: float = Field(description="Largest value.")
     log: bool = Field(False, description="Uniform in the logarithm.")
     step: float | None = Field(None, gt=0, description="Distance of neighbouring values, from low on.")
+    cut_from: float | None = Field(None, description="Upper end as it was written, where whole steps do not reach it.")
     plus: str | None = Field(None, description="Parameter whose value is added to what is drawn.")
 
     @model_validator(mode="after")
@@ -50,7 +63,7 @@ class Float(Record):
     @property
     def size(self) -> float:
         """Number of different values."""
-        return math.inf if self.step is None else math.floor((self.high - self.low) / self.step + 1e-9) + 1
+        return math.inf if self.step is None else steps_between(self.low, self.high, self.step) + 1
 
 
 class Int(Record):
@@ -60,6 +73,7 @@ class Int(Record):
     high: int = Field(description="Largest value.")
     log: bool = Field(False, description="Uniform in the logarithm.")
     step: int = Field(1, ge=1, description="Distance of neighbouring values, from low on.")
+    cut_from: int | None = Field(None, description="Upper end as it was written, where whole steps do not reach it.")
     plus: str | None = Field(None, description="Parameter whose value is added to what is drawn.")
 
     @model_validator(mode="after")
@@ -77,15 +91,20 @@ class Int(Record):
 
 
 class Choice(Record):
-    """One of a list of plain values."""
+    """One of several plain values, or of several lists where the key takes a list."""
 
-    values: tuple[Scalar, ...] = Field(description="The values.", min_length=1)
+    values: tuple[Scalar | list[Scalar], ...] = Field(description="The values.", min_length=1)
 
     @model_validator(mode="after")
     def _different(self) -> Choice:
         if len(set(map(repr, self.values))) != len(self.values):
             raise ValueError(f"choice: each value counts once, got {list(self.values)}")
         return self
+
+    @property
+    def labels(self) -> tuple[Scalar, ...]:
+        """The values as what is drawn by, for samplers know no lists: those stand as their JSON text."""
+        return tuple(json.dumps(value) if isinstance(value, list) else value for value in self.values)
 
     @property
     def size(self) -> float:
@@ -145,7 +164,10 @@ class Constraint:
 
 def parse_parameters(tree: Mapping[str, Any], where: str) -> tuple[Parameter, ...]:
     """The parameters of a file, each after those that it depends on. UserError that starts with `where`."""
-    leaves = dict(_leaves(tree, ""))
+    try:
+        leaves = dict(_leaves(tree, ""))
+    except UserError as error:
+        raise UserError(f"{where}.{error}") from None
     for key in leaves:
         try:
             check_key(Train, key)
@@ -162,6 +184,7 @@ def parse_parameters(tree: Mapping[str, Any], where: str) -> tuple[Parameter, ..
 def _leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
         if isinstance(value, Mapping) and not {"float", "int", "choice", "when"} & value.keys():
+            _refuse_other_spellings(value, f"{prefix}{key}")
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -212,10 +235,68 @@ def _domain(data: dict[str, Any], key: str, leaves: Mapping[str, Any], place: st
         return validate(Choice, {"values": content, **data}, place)
     if not (isinstance(content, list) and len(content) == 2):
         raise UserError(f"{place}.{kind}: expected [low, high], got {content!r}")
+    if "cut_from" in data:  # said of a range by us, never by its author
+        raise UserError(f"{place}: unknown key 'cut_from'; did you mean 'step'?")
     if data.get("plus") is not None:
         data["plus"] = _full_key(data["plus"], key, leaves, f"{place}.plus")
     bounds = {"low": content[0], "high": content[1], **data}
-    return validate(Float, bounds, place) if kind == "float" else validate(Int, bounds, place)
+    found: Float | Int = validate(Float, bounds, place) if kind == "float" else validate(Int, bounds, place)
+    return _cut(found)
+
+
+def _cut(domain: Float | Int) -> Float | Int:
+    """The range up to the last whole step."""
+    if domain.step is None:
+        return domain
+    steps = steps_between(domain.low, domain.high, domain.step)
+    last = on_grid(domain.low, domain.step, steps)
+    if last == domain.high:
+        return domain
+    high = last if isinstance(domain, Float) else int(last)
+    return domain.model_copy(update={"high": high, "cut_from": domain.high})
+
+
+def cuts(parameters: tuple[Parameter, ...]) -> list[str]:
+    """A line for every range that its step does not divide."""
+    return [
+        f"{branch.name}: [{b.low:g}, {b.cut_from:g}] ends at {b.high:g}, where whole steps of {b.step:g} end"
+        for parameter in parameters
+        for branch in parameter.branches
+        if isinstance(b := branch.domain, Float | Int) and b.cut_from is not None
+    ]
+
+
+# How other tools write a parameter -> how it is written here; a mapping that has all keys of the left is meant.
+_SPELLINGS: tuple[tuple[frozenset[str], str], ...] = (
+    (frozenset({"min", "max"}), "{float: [MIN, MAX]} or {int: [MIN, MAX]}, with log: true for a logarithmic scale"),
+    (frozenset({"low", "high"}), "{float: [LOW, HIGH]} or {int: [LOW, HIGH]}, with log: true or step: STEP"),
+    (frozenset({"lower", "upper"}), "{float: [LOWER, UPPER]} or {int: [LOWER, UPPER]}"),
+    (frozenset({"values"}), "{choice: [VALUE, VALUE, ...]}"),
+    (frozenset({"choices"}), "{choice: [VALUE, VALUE, ...]}"),
+    (frozenset({"categorical"}), "{choice: [VALUE, VALUE, ...]}"),
+    (frozenset({"grid_search"}), "{choice: [VALUE, VALUE, ...]} and sampler: {kind: grid}"),
+    (frozenset({"uniform"}), "{float: [LOW, HIGH]}"),
+    (frozenset({"quniform"}), "{float: [LOW, HIGH], step: STEP}"),
+    (frozenset({"loguniform"}), "{float: [LOW, HIGH], log: true}"),
+    (frozenset({"log_uniform"}), "{float: [LOW, HIGH], log: true}"),
+    (frozenset({"randint"}), "{int: [LOW, HIGH]}, both ends included"),
+    (frozenset({"suggest_float"}), "{float: [LOW, HIGH]}"),
+    (frozenset({"distribution"}), "{float: [LOW, HIGH]}, {int: [LOW, HIGH]} or {choice: [VALUE, ...]}"),
+)
+
+
+def _refuse_other_spellings(node: Mapping[str, Any], place: str) -> None:
+    for keys, ours in _SPELLINGS:
+        if keys <= node.keys() and not any(_is_key(f"{place}.{key}") for key in keys):
+            raise UserError(f"{place}: {', '.join(sorted(keys))} is how another tool writes it; here it is {ours}")
+
+
+def _is_key(key: str) -> bool:
+    try:
+        check_key(Train, key)
+    except UserError:
+        return False
+    return True
 
 
 def _full_key(name: str, key: str, leaves: Mapping[str, Any], place: str) -> str:
@@ -232,14 +313,39 @@ def _check_conditions(parameter: Parameter, parameters: Mapping[str, Parameter],
     for branch in parameter.branches:
         for key, values in branch.when.items():
             domains = [b.domain for b in parameters[key].branches]
-            if all(isinstance(domain, Choice | Fixed) for domain in domains):
-                known = [v for d in domains for v in (d.values if isinstance(d, Choice) else [d.value])]  # type: ignore[union-attr]
-                for value in values:
-                    if value not in known:
-                        raise UserError(
-                            f"{where}.{parameter.key}.when: {key} is never {value!r}; it is one of "
-                            f"{', '.join(map(str, known))}"
-                        )
+            for value in values:
+                if not any(_can_be(value, domain) for domain in domains):
+                    said = "; or ".join(dict.fromkeys(map(_range, domains)))
+                    raise UserError(f"{where}.{parameter.key}.when: {key} is never {value!r}; it is {said}")
+
+
+def _can_be(value: Any, domain: Domain) -> bool:
+    """Whether a parameter over `domain` is `value` with a chance above 0."""
+    match domain:
+        case Fixed():
+            return bool(value == domain.value)
+        case Choice():
+            return value in domain.values
+        case Float() | Int():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if domain.plus is not None:
+                return number  # a sum, whose range depends on another draw
+            if not number or domain.step is None or not domain.low <= value <= domain.high:
+                return False
+            return on_grid(domain.low, domain.step, round((value - domain.low) / domain.step)) == value
+
+
+def _range(domain: Domain) -> str:
+    match domain:
+        case Fixed():
+            return str(domain.value)
+        case Choice():
+            return f"one of {', '.join(map(str, domain.values))}"
+        case Float() | Int():
+            step = (
+                f" in steps of {domain.step:g}" if domain.step is not None else ", where one exact value has no chance"
+            )
+            return f"a number in [{domain.low:g}, {domain.high:g}]{step}"
 
 
 def _sorted(parameters: Mapping[str, Parameter], where: str) -> Iterator[Parameter]:
@@ -253,16 +359,17 @@ def _sorted(parameters: Mapping[str, Parameter], where: str) -> Iterator[Paramet
         yield waiting.pop(ready.key)
 
 
-_CONSTRAINT = re.compile(r"^\s*(\S+)\s*(<=|<|>=|>)\s*(\S+)\s*$")
+_RELATION = re.compile(r"<=|>=|<|>")
 
 
 def parse_constraint(text: str, parameters: tuple[Parameter, ...], where: str) -> Constraint:
     """Read `A < B`. UserError if it does not have that form or names no parameter."""
     keys = {parameter.key: None for parameter in parameters}
-    match = _CONSTRAINT.match(text)
-    if match is None:
+    match = _RELATION.search(text)
+    left, right = (text[: match.start()].strip(), text[match.end() :].strip()) if match else ("", "")
+    if match is None or len(left.split()) != 1 or len(right.split()) != 1:
         raise UserError(f"{where}: cannot read {text!r}; write for example 'a.end < a.start' or 'a.end < 0.5'")
-    left, relation, right = match.groups()
+    relation = match.group()
     try:
         limit: str | float = float(right)
     except ValueError:

@@ -13,12 +13,6 @@ from atod_sweep.records.metric_names import bounds, check_name, direction
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 CONTROLS = ("teacher", "opd", "rl", "fixed_mix")
 
-_HYPOTHESIS = re.compile(
-    r"^\s*(?P<arm>\S+)\s+(?P<relation>>=|>|=)\s+(?P<other>\S+)"
-    r"(?:\s+on\s+(?P<metric>\S+))?"
-    r"(?:\s+at\s+(?P<at>\S+=\S+?(?:\s*,\s*\S+=\S+?)*))?"
-    r"(?:\s+(?P<word>by|within)\s+(?P<margin>[0-9.eE+-]+))?\s*$"
-)
 _WORD = {">": "by", ">=": "within", "=": "within"}  # what the margin of each relation is called
 
 
@@ -58,15 +52,34 @@ class Hypothesis(Record):
             )
 
 
+def _parts(text: str) -> dict[str, str] | None:
+    """The parts of a sentence by name, read word by word; None if it is none."""
+    arm, relation, other, *words = [*text.split(), "", "", ""][: max(3, len(text.split()))]
+    if not other or relation not in _WORD:
+        return None
+    parts = {"arm": arm, "relation": relation, "other": other}
+    if words[:1] == ["on"] and len(words) > 1:
+        parts["metric"], words = words[1], words[2:]
+    if words[:1] == ["at"]:
+        end = next((i for i, word in enumerate(words) if word in ("by", "within")), len(words))
+        parts["at"], words = " ".join(words[1:end]), words[end:]
+        pairs = [pair.strip().partition("=") for pair in parts["at"].split(",")]
+        if not all(name and level and len(f"{name}{level}".split()) == 1 for name, _, level in pairs):
+            return None
+    if len(words) == 2 and words[0] in ("by", "within") and not set(words[1]) - set("0123456789.eE+-"):
+        parts["word"], parts["margin"], words = words[0], words[1], []
+    return None if words else parts
+
+
 def _parse_hypothesis(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    match = _HYPOTHESIS.match(value)
-    if match is None:
+    parts = _parts(value)
+    if parts is None:
         raise ValueError(
-            f"cannot read {value!r}; write for example 'cosine > linear on eval/success at horizon=long by 0.0'"
+            f"cannot read {value[:200]!r}; write for example 'cosine > linear on eval/success at horizon=long by 0.0' "
+            "(names hold no spaces)"
         )
-    parts = {k: v for k, v in match.groupdict().items() if v is not None}
     word, wanted = parts.pop("word", _WORD[parts["relation"]]), _WORD[parts["relation"]]
     if word != wanted:
         other = "'=' or '>='" if wanted == "by" else "'>'"
@@ -123,17 +136,19 @@ class Resources(Record):
     )
 
 
+# Nothing behind a name (`cosine:`) is the base as it is.
+Overrides = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
+
+
 class Study(Record):
     """An ablation study: arms x factor levels x seeds."""
 
     name: str = Field(description="Name of the run's folder: letters, digits, '_', '-', '.'.")
     question: str = Field(description="What the study asks, as one sentence.")
     base: str | dict[str, Any] = Field(description="Trainer config: 'presets/NAME', a YAML file, or an inline mapping.")
-    arms: dict[str, dict[str, Any]] = Field(
-        description="Arm name -> dotted overrides of the base config.", min_length=1
-    )
+    arms: dict[str, Overrides] = Field(description="Arm name -> dotted overrides of the base config.", min_length=1)
     reference: str | None = Field(None, description="Arm that the others are compared with; null: the first one.")
-    factors: dict[str, dict[str, dict[str, Any]]] = Field(
+    factors: dict[str, dict[str, Overrides]] = Field(
         default_factory=dict, description="Factor -> level -> dotted overrides; every arm runs at every level."
     )
     controls: list[Literal["teacher", "opd", "rl", "fixed_mix"]] = Field(
@@ -169,6 +184,8 @@ class Study(Record):
     @classmethod
     def _some_seeds(cls, seeds: int | list[int]) -> int | list[int]:
         values = range(seeds) if isinstance(seeds, int) else seeds
+        if len(values) > 0 and (max(values) >= 2**32 or len(values) > 100_000):
+            raise ValueError(f"a seed lies below 2^32, and a study has at most 100000 of them, got {seeds!r}")
         if len(values) == 0 or min(values) < 0:
             raise ValueError(f"a study needs at least one seed, none below 0, got {seeds!r}; use seeds: 3")
         if len(set(values)) != len(values):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.errors import UserError
-from atod_sweep.records import ledger
+from atod_sweep.records import layout, ledger
 from atod_sweep.records.redaction import HIDDEN
 from atod_sweep.sweep.record.rundir import is_stillborn
 from atod_sweep.sweep.searches.run_search import resume_search
@@ -22,7 +22,7 @@ def resume_run(run_dir: Path, **options: Any) -> Outcome:
     """
     row = ledger.fold(ledger.read(run_dir)).study
     if row is None:
-        if (run_dir / ledger.NAME).is_file() or (run_dir.is_dir() and is_stillborn(run_dir)):
+        if (run_dir / layout.LEDGER).is_file() or (run_dir.is_dir() and is_stillborn(run_dir)):
             raise UserError(f"{run_dir}: its run stopped before it began; start it again: atod-sweep run STUDY.yaml")
         raise UserError(f"{run_dir}: holds no ledger of a study; give the folder of a run, for example runs/quickstart")
     finish = resume_search if "search" in row else resume_study

@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.train import model_key
 from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
-from atod_sweep.records import ledger
+from atod_sweep.records import layout, ledger
 from atod_sweep.records.ledger import History, Ledger
+from atod_sweep.records.ledger_rows import StudyRow, TrialRow
+from atod_sweep.records.metrics import MetricRow
 from atod_sweep.records.redaction import redacted
 from atod_sweep.records.rows import write_whole
 from atod_sweep.sweep import preflight
@@ -58,7 +60,7 @@ class Options:
     after: Callable[[Path], None] | None = None
     """Called with the run's folder when all trials have ended, before MLflow's parent run is closed: what it writes
     there is stored with it."""
-    judge: Callable[[Path], ledger.Row] | None = None
+    judge: Callable[[Path], dict[str, Any]] | None = None
     """Called with the run's folder to look at the claims of a study that adds seeds until they are decided: what to
     record of them, with `decided` among it."""
 
@@ -81,7 +83,7 @@ class Outcome:
     pruned: int
     interrupted: bool
     seconds: float
-    failures: tuple[ledger.Row, ...]
+    failures: tuple[TrialRow, ...]
     min_complete: float = 1.0
 
     @property
@@ -120,9 +122,9 @@ class Session:
 
     def __init__(self, work: Work, run_dir: Path, writer: Ledger, history: History, options: Options) -> None:
         self.work, self.run_dir, self.history, self.options = work, run_dir, history, options
-        self.row: ledger.Row = {}
+        self.row: dict[str, Any] = {}
         self.trials: dict[str, Trial] = {}
-        self.latest: dict[str, ledger.Row] = dict(history.trials)
+        self.latest: dict[str, TrialRow] = dict(history.trials)
         self.total = work.total
         self._writer = writer
         self._models: dict[str, Any] = {}
@@ -139,7 +141,7 @@ class Session:
         """Attempts that run side by side."""
         return at_a_time(self.work, self.options)
 
-    def record(self, row: ledger.Row) -> None:
+    def record(self, row: Mapping[str, Any]) -> None:
         """Write a row of another kind than a trial's into the ledger."""
         self._writer.append({**row, "time": time.time()})
 
@@ -175,7 +177,7 @@ class Session:
             trial=trial.id,
             attempt=before["attempt"] + 1 if before else 1,
             config=trial.config,
-            directory=str((self.run_dir / "trials" / trial.id).resolve()),
+            directory=str(layout.trial_folder(self.run_dir, trial.id).resolve()),
             metric=self.work.metric.name,
             trainer=self.options.trainer,
             model_path=model.path if model else None,
@@ -189,7 +191,8 @@ class Session:
 
     def is_finished(self, trial: Trial) -> bool:
         """Whether the trial has a result already."""
-        return self.latest.get(trial.id, {}).get("state") in FINISHED
+        row = self.latest.get(trial.id)
+        return row is not None and row["state"] in FINISHED
 
     # -- the run
 
@@ -220,11 +223,12 @@ class Session:
             show.note(f"MLflow is not installed here; where it is, record this run with: {sync}")
             return NoMirror()
         uri = self.options.tracking_uri or default_uri(self.run_dir.parent)
-        return Mirror(uri, self.run_dir, self.row | {"time": time.time()}, show.note)
+        return Mirror(uri, self.run_dir, cast(StudyRow, {**self.row, "time": time.time()}), show.note)
 
     def run(self, show: Progress, tracker: Background) -> bool:
         """Run what the source hands out; True if it was stopped from outside."""
         options, work = self.options, self.work
+        self.note = show.note
         source = work.source(self)
         self._board = Scoreboard(self.total, self.at_a_time, work.metric.name, self.history.trials, work.sign)
         show.begin(self._board)
@@ -254,18 +258,18 @@ class Session:
     def _ray_options(self) -> runner.RayOptions:
         paths = {ref.path for models in self._models.values() for ref in (models.teacher, models.student) if ref}
         return runner.RayOptions(
-            scratch=str((self.run_dir / "ray").resolve()),
+            scratch=str((self.run_dir / layout.RAY).resolve()),
             address=self.options.address,
             storage=self.options.storage,
             models=tuple(sorted(paths)),
         )
 
-    def _note(self, row: ledger.Row) -> None:
+    def _note(self, row: TrialRow) -> None:
         self.latest[row["trial"]] = row
 
     @staticmethod
-    def _reported(board: Scoreboard, show: Progress) -> Callable[[Job, list[ledger.Row]], None]:
-        def told(job: Job, rows: list[ledger.Row]) -> None:
+    def _reported(board: Scoreboard, show: Progress) -> Callable[[Job, list[MetricRow]], None]:
+        def told(job: Job, rows: list[MetricRow]) -> None:
             steps = job.config["steps"]
             board.reported(job.trial, steps, rows)
             show.reported(job.trial, steps, rows)
@@ -291,7 +295,7 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
         check(options.tracking_uri)
     preflight.check(work.configs, work.resources, is_cluster=options.address is not None)
     show = options.show or progress.choose()
-    is_new = intent.overwrite or not (run_dir / ledger.NAME).exists()
+    is_new = intent.overwrite or not (run_dir / layout.LEDGER).exists()
     try:
         if is_new and options.address is None:  # the nodes of a cluster may hold what this machine does not
             for line in preflight.look(work.configs, show.doing):

@@ -23,7 +23,7 @@ def admit(*sources: Any) -> None:
 
 def started_from(run_dir: Path) -> list[str]:
     """The files from which a run was started or extended, as its ledger tells."""
-    words = [word for row in ledger.read(run_dir) for word in row.get("argv", [])]
+    words = [word for row in ledger.read(run_dir) if row["event"] == "study" for word in row["argv"]]
     return [word for word in words if word.endswith((".yaml", ".yml"))]
 
 

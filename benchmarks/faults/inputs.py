@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from atod_sweep.records import ledger
+from atod_sweep.records import layout
 from benchmarks.faults.runs import TINY
 from benchmarks.faults.tools import Fault, command, fake_run, study
 
@@ -201,7 +201,7 @@ def _reading(run: Path) -> str:
 def _tail(place: Path, tail: str) -> str:
     study(place)
     assert fake_run(place).code == 0
-    path = place / "runs" / "small" / ledger.NAME
+    path = place / "runs" / "small" / layout.LEDGER
     path.write_text(path.read_text() + tail)
     done = command(place, "report", "runs/small", "--out", "again")
     assert "Traceback" not in done.err, done.err[-300:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from atod_sweep.records import ledger
+from atod_sweep.records.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
 SUPPORT = ROOT / "tests" / "support"
@@ -125,7 +125,7 @@ def results(run_dir: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for trial, row in ledger.fold(ledger.read(run_dir)).trials.items():
         metrics = run_dir / "trials" / trial / "metrics.jsonl"
-        lines = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.is_file() else []
+        lines = read_metrics(metrics)
         rows = [{k: v for k, v in line.items() if k != "pid" and "seconds" not in k} for line in lines]
         found[trial] = (row["state"], row.get("metrics"), row.get("score"), rows)
     return found

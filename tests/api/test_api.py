@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ledger_files import read_ledger
 from tiny_study import STUDY
 
 import atod_sweep as atod
@@ -106,13 +107,12 @@ def test_a_folder_is_opened_again(made):
 def test_resuming_a_finished_run_changes_nothing(made, monkeypatch, tmp_path_factory):
     run, _ = made
     monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path_factory.getbasetemp() / "cli-cache"))
-    before = (run.folder / "ledger.jsonl").read_text()
+    before = read_ledger(run.folder)
     again = atod.resume(run.folder, verbosity=-1)
     assert again.ok
-    rows = [json.loads(line) for line in (run.folder / "ledger.jsonl").read_text().splitlines()]
-    assert [row for row in rows if row["event"] == "trial"] == [
-        json.loads(line) for line in before.splitlines() if json.loads(line)["event"] == "trial"
-    ]
+    rows = read_ledger(run.folder)
+    trials = [[row for row in some if row["event"] == "trial"] for some in (before, rows)]
+    assert trials[0] == trials[1]
 
 
 def test_training_takes_a_mapping_and_a_callback(tmp_path, monkeypatch, tmp_path_factory):

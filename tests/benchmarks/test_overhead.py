@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from ledger_files import study_row, trial_row, write_ledger
 
 from benchmarks.overhead import recorded
 
 
 def test_overhead_is_what_is_left_of_the_time_of_all_places(tmp_path):
     def row(trial, state, time, **more):
-        return {"event": "trial", "role": "arm", "trial": trial, "attempt": 1, "state": state, "time": time, **more}
+        return trial_row(trial, 0, state, time=time, **more)
 
     rows = [
-        {"event": "study"},
+        study_row(),
         row("a", "RUNNING", 0.0),
         row("b", "RUNNING", 0.0),
         row("a", "COMPLETE", 10.0, seconds=9.5, cost={"seconds": 8.0}),
@@ -23,7 +22,7 @@ def test_overhead_is_what_is_left_of_the_time_of_all_places(tmp_path):
         row("d", "RUNNING", 12.0),
         row("c", "COMPLETE", 20.0, seconds=9.5, cost={"seconds": 9.0}),
     ]
-    (tmp_path / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_ledger(tmp_path, rows)
     found = recorded(tmp_path)
     assert (found.trials, found.at_a_time) == (3, 2)
     assert found.training == pytest.approx(9.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from ledger_files import study_row, trial_row, write_ledger, write_metrics
 
 from atod_sweep.errors import UserError
 from benchmarks.stopping_regret import table
@@ -12,13 +13,11 @@ from benchmarks.stopping_regret import table
 
 def write_run(folder, factors=None):
     """A study of a fast and a slow arm, two seeds each."""
-    study = {"event": "study", "metric": {"name": "eval/success", "last": 1}, "factors": factors or {}}
-    rows = [study, {"event": "trial", "trial": "teacher-s0", "arm": "teacher", "role": "teacher", "state": "COMPLETE"}]
+    rows = [study_row(factors=factors or {}), trial_row("teacher", 0, "COMPLETE", role="teacher")]
     for arm, final in (("slow", 0.4), ("fast", 0.8)):
         for seed in (0, 1):
             trial = f"{arm}-s{seed}"
-            same = {"event": "trial", "role": "arm", "state": "COMPLETE"}
-            rows.append({**same, "trial": trial, "arm": arm, "seed": seed, "score": final})
+            rows.append(trial_row(arm, seed, "COMPLETE", score=final))
             (folder / "trials" / trial).mkdir(parents=True)
             config = {"steps": 100, "seed": seed, "objective": {}}
             (folder / "trials" / trial / "config.yaml").write_text(json.dumps(config))
@@ -26,9 +25,8 @@ def write_run(folder, factors=None):
                 {"phase": "eval", "step": s, "eval/success": final * s / 100, "cost/env_steps": 10 * s}
                 for s in (0, 50, 100)
             ]
-            text = "".join(json.dumps(row) + "\n" for row in evaluations)
-            (folder / "trials" / trial / "metrics.jsonl").write_text(text)
-    (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            write_metrics(folder / "trials" / trial / "metrics.jsonl", evaluations)
+    write_ledger(folder, rows)
 
 
 def test_the_table_has_a_line_per_rule(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tiny_study import write
 
-from atod_sweep.records.rows import read_rows
+from atod_sweep.records.metrics import read_metrics
 
 ABSENT = ("ray", "optuna", "mlflow", "scipy", "matplotlib", "pandas", "sklearn", "pyarrow")
 
@@ -70,7 +70,7 @@ def test_the_driver_needs_none_of_it(bare, tmp_path, width):
     ]
     last = [event for event in events if event["event"] == "trial"][-1]
     assert (last["done"], last["failed"]) == (7, 0)
-    assert read_rows(tmp_path / run_dir / "trials" / "cosine-s1" / "metrics.jsonl")[-1]["step"] == 20
+    assert read_metrics(tmp_path / run_dir / "trials" / "cosine-s1" / "metrics.jsonl")[-1]["step"] == 20
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_a_study_is_the_same_one_at_a_time_and_side_by_side(bare, tmp_path):
         assert err == ""
         assert no_report(Path(width, "tiny")) in said.splitlines()
         for path in sorted(tmp_path.glob(f"{width}/tiny/trials/*/metrics.jsonl")):
-            rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in read_rows(path)]
+            rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in read_metrics(path)]
             found.setdefault(path.parent.name, []).append(rows)
         for path in sorted(tmp_path.glob(f"{width}/tiny/trials/*/student/model.safetensors")):
             found.setdefault(f"{path.parts[-3]} weights", []).append(path.read_bytes())

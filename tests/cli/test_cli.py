@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ledger_files import read_ledger
 from tiny_study import BASE, write
 
 from atod_sweep import cli
 from atod_sweep.cli.options import RunOptions
 from atod_sweep.envs.families.support_desk import SupportDesk
 from atod_sweep.errors import UserError
+from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep.session import Options
 
 QUICKSTART = str(Path(__file__).parents[2] / "studies" / "quickstart.yaml")
@@ -152,7 +154,7 @@ def test_a_study_from_file_to_exported_schedule(call, tmp_path):
     run_dir = tmp_path / "runs" / "tiny"
     for name in ("ledger.jsonl", "study.yaml", "report.md", "report.html", "best_schedule.yaml", "tables/arms.csv"):
         assert (run_dir / name).stat().st_size > 0, name
-    rows = [json.loads(line) for line in (run_dir / "ledger.jsonl").read_text().splitlines()]
+    rows = read_ledger(run_dir)
     done = {row["trial"] for row in rows if row.get("state") == "COMPLETE"}
     assert done == {f"{arm}-s{seed}" for arm in ("cosine", "linear", "rl") for seed in (0, 1)} | {"teacher-s0"}
 
@@ -279,7 +281,7 @@ def test_ray_and_the_local_backend_agree_to_the_bit(call, tmp_path):
         code, _, err = call("run", study, "--out", str(out), "--backend", backend)
         assert code == 0, err
         for path in sorted((out / "tiny" / "trials").glob("*/metrics.jsonl")):
-            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            rows = read_metrics(path)
             timeless = [{k: v for k, v in row.items() if "seconds" not in k} for row in rows]
             found.setdefault(path.parent.name, {})[backend] = timeless
         for path in sorted((out / "tiny" / "trials").glob("*/student/model.safetensors")):

@@ -47,7 +47,7 @@ def test_scalars(text: str, value: object) -> None:
     [("a: 1\nb: 2\na: 3", "a"), ("x: {b: 1, b: 1}", "b"), ("arms:\n  cosine: {}\n  cosine: {}", "cosine")],
 )
 def test_repeated_keys_are_errors(text: str, key: str) -> None:
-    with pytest.raises(UserError, match=f"^study.yaml: not valid YAML: key '{key}' appears twice.* line "):
+    with pytest.raises(UserError, match=f"^study.yaml: not valid YAML in line .*: key '{key}' appears twice"):
         parse_yaml(text, "study.yaml")
 
 
@@ -61,7 +61,7 @@ def test_anchors_and_merge_keys_work() -> None:
     ["a: [1", "a:\n\t- b", "a: {{template}}", "? [1, 2]\n: 3", "a: !!python/object/apply:os.getcwd []", "a: *nowhere"],
 )
 def test_what_cannot_be_read_is_one_line(text: str) -> None:
-    with pytest.raises(UserError, match=r"^study\.yaml: not valid YAML: ") as caught:
+    with pytest.raises(UserError, match=r"^study\.yaml: not valid YAML in line ") as caught:
         parse_yaml(text, "study.yaml")
     assert "\n" not in str(caught.value)
 

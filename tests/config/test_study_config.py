@@ -74,7 +74,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"arms": {}}, "arms: dictionary should have at least 1 item"),
     ({"arms": {"a b": {}}}, "arms: 'a b' cannot name an arm; use letters,"),
     ({"arms": {"a~b": {}}}, "arms: 'a~b' cannot name an arm"),
-    ({"arms": {"a": None}}, "arms.a: input should be a valid dictionary, got None"),
+    ({"arms": {"a": 3}}, "arms.a: input should be a valid dictionary, got 3"),
     ({"reference": "sine"}, "reference: 'sine' is not an arm; known: cosine, linear"),
     ({"controls": ["opdx"]}, "controls.0: input should be 'teacher', 'opd', 'rl' or 'fixed_mix', got 'opdx'"),
     ({"controls": ["rl", "rl"]}, "controls: each control runs once, got ['rl', 'rl']"),

@@ -10,6 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ledger_files import (
+    MODELS,
+    configuration_row,
+    failed_row,
+    models_row,
+    read_ledger,
+    study_row,
+    told_row,
+    trial_row,
+    write_ledger,
+    write_metrics,
+)
 
 from atod_sweep.config.base import content_hash, dump_yaml, with_overrides
 from atod_sweep.config.train import Train
@@ -42,7 +54,7 @@ def write_run(
     turns: int = 6,
     t_dur: bool = False,
     seed: int = 0,
-    **study_row: Any,
+    **study_fields: Any,
 ) -> Path:
     """Write a run whose arms reach the given final success plus the level's shift, and return its folder.
 
@@ -53,34 +65,25 @@ def write_run(
     factors = {f: dict(levels) for f, levels in (factors or {}).items()}
     folder.mkdir(parents=True)
     claims = [_claim(h) for h in hypotheses]
-    study = {
-        "event": "study",
-        "time": 1795168800.0,
-        "name": folder.name,
-        "question": question,
-        "reference": reference or next(iter(arms)),
-        "metric": {"name": "eval/success", "last": 1},
-        "hypotheses": claims,
-        "arms": list(arms),
-        "controls": [*controls, *(["teacher"] if teacher is not None else [])],
-        "factors": {f: list(levels) for f, levels in factors.items()},
-        "seeds": list(range(seeds)),
-        "definition": {"name": folder.name, "arms": list(arms)},
-        "definition_hash": "0123456789abcdef",
-        "argv": ["/usr/bin/atod-sweep", "run", f"studies/{folder.name}.yaml"],
-        "versions": VERSIONS,
-        "numerics": 1,
-        "git": "319a3db",
-        "hardware": HARDWARE,
-        "models": {"teacher": _model("aaaa", teacher), "student": _model("bbbb", 0.16)},
-        **study_row,
-    }
-    ledger = [study]
+    study = study_row(
+        folder.name,
+        arms,
+        question=question,
+        reference=reference or next(iter(arms)),
+        hypotheses=claims,
+        controls=[*controls, *(["teacher"] if teacher is not None else [])],
+        factors={f: list(levels) for f, levels in factors.items()},
+        seeds=list(range(seeds)),
+        versions=VERSIONS,
+        hardware=HARDWARE,
+        **study_fields,
+    )
+    ledger = [study, models_row(teacher=None if teacher is None else {**MODELS["teacher"], "success": teacher})]
     shared = rng.normal(0, noise, seeds)  # what a seed's tasks do to every arm
     for levels in _conditions(factors):
         shift = sum(factors[f][level] for f, level in levels.items())
         if teacher is not None:
-            ledger += _teacher(folder, levels, teacher + shift)
+            ledger += _teacher(levels, teacher + shift)
         for name, final in {**arms, **controls}.items():
             for s in range(seeds):
                 rate = 1.5 if name == next(iter(arms)) else 1.0
@@ -91,17 +94,11 @@ def write_run(
                 )
     if late_hypotheses:
         ledger.append({**study, "time": 1795255200.0, "hypotheses": claims + [_claim(h) for h in late_hypotheses]})
-    (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ledger), encoding="utf-8")
+    write_ledger(folder, ledger)
     (folder / "study.yaml").write_text(
         dump_yaml({"name": folder.name, "question": question, "base": "presets/support_desk_compact"}), encoding="utf-8"
     )
     return folder
-
-
-def _model(digest: str, success: float | None) -> dict[str, Any] | None:
-    if success is None:
-        return None
-    return {"path": f"/cache/{digest}", "digest": digest, "success": success, "built": True, "seconds": 60.0}
 
 
 def _claim(hypothesis: dict[str, Any]) -> dict[str, Any]:
@@ -116,26 +113,9 @@ def _conditions(factors: Mapping[str, Mapping[str, float]]) -> list[dict[str, st
     return conditions
 
 
-def _row(name: str, role: str, levels: Mapping[str, str], seed: int, config: Any) -> dict[str, Any]:
-    trial = "~".join([name, *levels.values()]) + f"-s{seed}"
-    return {
-        "event": "trial",
-        "time": 1795168860.0,
-        "trial": trial,
-        "arm": name,
-        "role": role,
-        "levels": dict(levels),
-        "seed": seed,
-        "config_hash": content_hash(config),
-        "attempt": 1,
-        "worker": "local",
-        "error": None,
-    }
-
-
-def _teacher(folder: Path, levels: Mapping[str, str], success: float) -> list[dict[str, Any]]:
-    row = _row("teacher", "teacher", levels, 0, {})
-    return [{**row, "state": "COMPLETE", "metrics": {"eval/success": success, "eval/f1": success}, "seconds": 1.0}]
+def _teacher(levels: Mapping[str, str], success: float) -> list[dict[str, Any]]:
+    metrics = {"eval/success": success, "eval/f1": success}
+    return [trial_row("teacher", 0, "COMPLETE", role="teacher", levels=dict(levels), metrics=metrics)]
 
 
 def _trial(
@@ -157,8 +137,9 @@ def _trial(
     if t_dur:
         overrides["objective.turns.kind"] = "t_dur"
     config = with_overrides(Train, Train().model_dump(mode="json"), overrides)
-    row = _row(name, role, levels, seed, config)
-    target = folder / "trials" / row["trial"]
+    same = {"role": role, "levels": dict(levels), "config_hash": content_hash(config)}
+    begun = trial_row(name, seed, **same)
+    target = folder / "trials" / begun["trial"]
     target.mkdir(parents=True)
     (target / "config.yaml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML, and quick
     rows: list[dict[str, Any]] = []
@@ -172,19 +153,13 @@ def _trial(
         if step < last:
             cost = _cost(step, turns)
             rows.append({**_train_row(step, step / steps, success, kind, turns, t_dur, rng), **cost})
-    (target / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    write_metrics(target / "metrics.jsonl", rows)
     evals = [r for r in rows if r["phase"] == "eval"]
-    result = {"start_metrics": _metrics(evals[0]), "seconds": 50.0 + seed}
-    bill = {k.removeprefix("cost/"): v for k, v in cost.items()}
-    done = {"state": "COMPLETE", "metrics": _metrics(evals[-1]), "cost": bill}
-    error = {
-        "status": "diverged",
-        "type": "DivergedError",
-        "message": "the loss is not a number at step 30",
-        "traceback": "Traceback …",
-    }
-    ending = {"state": "FAILED", "error": error, "cost": bill} if fails else done
-    return [{**row, "state": "RUNNING"}, {**row, **result, **ending}]
+    same |= {"start_metrics": _metrics(evals[0]), "seconds": 50.0 + seed}
+    same["cost"] = {k.removeprefix("cost/"): v for k, v in cost.items()}
+    if fails:
+        return [begun, failed_row(name, seed, **same)]
+    return [begun, trial_row(name, seed, "COMPLETE", metrics=_metrics(evals[-1]), **same)]
 
 
 def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
@@ -255,7 +230,7 @@ def write_search(folder: Path, configurations: int, *, seeds: int = 5, second: b
     """
     write_run(folder, {"reference": 0.5, "c000": 0.6, "c001": 0.62}, seeds=seeds, teacher=None, steps=20)
     (folder / "study.yaml").rename(folder / "search.yaml")
-    study, *trials = [json.loads(line) for line in (folder / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    study, models, *trials = read_ledger(folder)
     rng = np.random.default_rng(0)
     search = {
         "metric": {"name": "eval/success", "last": 1, "mode": "max"},
@@ -266,7 +241,7 @@ def write_search(folder: Path, configurations: int, *, seeds: int = 5, second: b
         },
         "budget": {"seeds": 2},
     }
-    rows: list[dict[str, Any]] = [{**study, "arms": [], "seeds": [], "search": search}]
+    rows: list[dict[str, Any]] = [{**study, "arms": [], "seeds": [], "search": search}, models]
     for i in range(configurations):
         arm, power = f"c{i:03d}", float(rng.uniform(-4, -2))
         values = {
@@ -276,18 +251,19 @@ def write_search(folder: Path, configurations: int, *, seeds: int = 5, second: b
         }
         state = "FAIL" if i == 7 else "PRUNED" if i % 9 == 8 else "COMPLETE"
         scores = [0.7 - 0.1 * abs(power + 3) + float(rng.normal(0, 0.02)), 1e5 + 1e4 * (i % 5)][: 1 + second]
-        rows.append({"event": "configuration", "arm": arm, "params": values, "values": values})
+        rows.append(configuration_row(arm, values, number=i))
         for seed in range(2):
-            trial = {**_row(arm, "arm", {}, seed, {}), "phase": "search"}
-            error = {"status": "diverged", "type": "DivergedError", "message": "the loss is not a number"}
-            ending = {"state": "FAILED", "error": error} if state == "FAIL" else {"state": state}
-            rows.append(trial | ending)
-        rows.append({"event": "told", "arm": arm, "state": state, "values": None if state == "FAIL" else scores})
+            rows.append(
+                failed_row(arm, seed, phase="search")
+                if state == "FAIL"
+                else trial_row(arm, seed, state, phase="search")
+            )
+        rows.append(told_row(arm, state, None if state == "FAIL" else scores))
     rows.append({**rows[0], "arms": study["arms"], "seeds": study["seeds"]})
     for row in trials:
         result = {"score": row["metrics"]["eval/success"], "second": 1.2e5} if row["state"] == "COMPLETE" else {}
         rows.append({**row, "phase": "confirm"} | result)
-    (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_ledger(folder, rows)
     return folder
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from ledger_files import failed_row, study_row, trial_row, write_ledger
 
 # How a seed ended: its value; NaN: it completed without one; a state; None: never begun.
 End = float | str | None
@@ -25,31 +26,33 @@ def write_claims(
 ) -> Path:
     """Write the run and return its folder. `metric`: whose values `ends` are; each trial also reports its success."""
     arms, seeds = list(ends), range(max(len(side) for side in ends.values()))
-    rows: list[dict[str, Any]] = [
-        {
-            "event": "study", "time": 0.0, "name": folder.name, "question": "q", "reference": arms[-1], "numerics": 5,
-            "metric": {"name": "eval/success", "last": 1},
-            "hypotheses": [{"relation": ">", **claim} for claim in claims],
-            "arms": arms, "controls": [] if teacher is None else ["teacher"], "factors": {}, "seeds": list(seeds),
-            "definition": {"base": {"evaluation": {"tasks": tasks} if tasks else {}}}, **study,
-        }
-    ]  # fmt: skip
+    row = study_row(
+        folder.name,
+        arms,
+        reference=arms[-1],
+        numerics=5,
+        hypotheses=[{"relation": ">", **claim} for claim in claims],
+        controls=[] if teacher is None else ["teacher"],
+        seeds=list(seeds),
+        definition={"base": {"evaluation": {"tasks": tasks} if tasks else {}}},
+        **study,
+    )
+    rows = [row]
     if teacher is not None:
-        rows.append(_row("teacher", 0) | {"role": "teacher", "state": "COMPLETE", "metrics": {metric: teacher}})
+        rows.append(trial_row("teacher", 0, "COMPLETE", role="teacher", metrics={metric: teacher}))
     for arm, side in ends.items():
         for seed, end in enumerate(side):
             if end is None:
                 continue
-            row = _row(arm, seed) | {"start_metrics": {"eval/success": start}}
-            if isinstance(end, str):
-                error = {
-                    "error": {"status": "diverged", "type": "DivergedError", "message": "the loss is not a number"}
-                }
-                rows.append(row | {"state": end} | (error if end == "FAILED" else {}))
+            begun = {"start_metrics": {"eval/success": start}}
+            if end == "FAILED":
+                rows.append(failed_row(arm, seed, **begun))
+            elif isinstance(end, str):
+                rows.append(trial_row(arm, seed, end, **begun))
             else:
-                rows.append(row | {"state": "COMPLETE", "metrics": _metrics(metric, end)})
+                rows.append(trial_row(arm, seed, "COMPLETE", metrics=_metrics(metric, end), **begun))
     folder.mkdir(parents=True)
-    (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_ledger(folder, rows)
     return folder
 
 
@@ -57,10 +60,3 @@ def _metrics(metric: str, end: float) -> dict[str, float]:
     if math.isnan(end):
         return {}
     return {metric: end} if metric == "eval/success" else {"eval/success": 0.6, metric: end}
-
-
-def _row(arm: str, seed: int) -> dict[str, Any]:
-    return {
-        "event": "trial", "trial": f"{arm}-s{seed}", "arm": arm, "role": "arm", "levels": {}, "seed": seed,
-        "attempt": 1, "config_hash": "0", "seconds": 1.0,
-    }  # fmt: skip

@@ -103,6 +103,8 @@ def train(config, directory, report, resume=False):
             raise Diverged("loss is nan at step 3")
         if fault in ENDINGS:
             raise ENDINGS[fault]()
+        if fault == "half":
+            raise ValueError("half a character: \ud83d")
         if fault == "bug":
             raise KeyError("oops")
         if fault == "flaky" and not resume and step > every:

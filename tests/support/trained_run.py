@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from ledger_files import write_metrics
 from run_files import write_run
 
 from atod_sweep.config.base import dump_yaml, validate, with_overrides
@@ -36,7 +36,7 @@ def write_trained(folder: Path, base: dict[str, Any], arm: str, seeds: list[int]
         rows: list[dict[str, Any]] = []
         result = train(validate(Train, config, arm), trial, rows.extend)
         (trial / "config.yaml").write_text(dump_yaml(config), encoding="utf-8")
-        (trial / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_metrics(trial / "metrics.jsonl", rows)
         scores[seed] = result.final["eval/success"]
     write_run(folder, {arm: (overrides, scores)})
     for seed in seeds:

@@ -41,6 +41,7 @@ class TextWorld(Benchmark):
     """
 
     name = "textworld"
+    reads = ("games",)
     slow = True
 
     def __init__(
@@ -91,8 +92,9 @@ class TextWorld(Benchmark):
             warnings.simplefilter("ignore")
             try:
                 return self._library.start(str(path), self._library.EnvInfos(**wanted))
-            except NotImplementedError as error:
-                raise UserError(f"env.kwargs.games: cannot play {str(path)!r}: {error}") from None
+            except Exception as error:  # an interpreter has a way of its own for every broken file
+                said = " ".join(f"{type(error).__name__}: {error}".split())
+                raise UserError(f"env.kwargs.games: cannot play {str(path)!r}: {said}") from error
 
     def play(self, text: str) -> Answer:
         command = re.sub(r"[^a-z0-9 ',.-]", "", read_action(text))

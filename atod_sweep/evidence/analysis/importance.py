@@ -7,7 +7,7 @@ conditional parameters; Optuna's implementation). It is no effect size: beside a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from atod_sweep.config.search import Objective
 from atod_sweep.config.space import Branch, Choice, Fixed, parse_parameters
 from atod_sweep.evidence.stats.intervals import Array
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 
 ENOUGH = 30  # finished configurations below which importances are often wrong
 FEWEST = 10  # and below which there are none
@@ -125,6 +125,6 @@ def _distribution(branch: Branch) -> Any:
 
     domain = branch.domain
     if isinstance(domain, Choice):
-        return CategoricalDistribution(domain.values)
+        return CategoricalDistribution(domain.labels)
     assert not isinstance(domain, Fixed), branch.name
     return FloatDistribution(domain.low, domain.high, log=domain.log)

@@ -20,9 +20,10 @@ from atod_sweep.config.search import Objective
 from atod_sweep.config.study import Bars, Hypothesis, Metric
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.stats.intervals import Array
-from atod_sweep.records import ledger
+from atod_sweep.records import layout, ledger
+from atod_sweep.records.ledger_rows import ErrorFields, Row, StudyRow, TrialRow
 from atod_sweep.records.metric_names import direction, final_set
-from atod_sweep.records.rows import Row, read_rows
+from atod_sweep.records.metrics import MetricRow, read_metrics
 from atod_sweep.records.score import score
 
 Levels = dict[str, str]
@@ -58,10 +59,9 @@ class Trial:
     recorded: dict[Metric, float] = field(default_factory=dict)  # results that the ledger itself holds
 
     @cached_property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[MetricRow]:
         """Rows of the trial's metrics file, the last one of each phase and step (a resumed trial repeats some)."""
-        rows = {(row["phase"], row["step"]): row for row in read_rows(self.folder / "metrics.jsonl")}
-        return sorted(rows.values(), key=lambda row: row["step"])
+        return read_metrics(self.folder / layout.METRICS)
 
     @property
     def is_trained(self) -> bool:
@@ -77,7 +77,7 @@ class Trial:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config it ran with; empty if the file is gone."""
-        path = self.folder / "config.yaml"
+        path = self.folder / layout.CONFIG
         return load_yaml(path) if path.is_file() else {}
 
     def points(self, key: str, phase: str = "train", x: str = "step") -> dict[int, tuple[float, float]]:
@@ -136,7 +136,7 @@ class Study:
     seeds: tuple[int, ...]
     sequential: bool  # seeds were added by the sequential rule until the claims were decided
     bars: Bars
-    rows: tuple[Row, ...]
+    rows: tuple[StudyRow, ...]
 
     @property
     def measure(self) -> str:
@@ -144,7 +144,7 @@ class Study:
         return self.metric.name.removeprefix("eval/").replace("final/", "final ")
 
     @property
-    def latest(self) -> Row:
+    def latest(self) -> StudyRow:
         """The last study row, as written."""
         return self.rows[-1]
 
@@ -267,16 +267,16 @@ def label(levels: Levels) -> str:
 
 def load(run_dir: Path) -> Results:
     """Read a run's ledger. UserError if the folder has none, if it names no study, or if a row is damaged."""
-    path = run_dir / ledger.NAME
+    path = run_dir / layout.LEDGER
     if not path.is_file():
-        raise UserError(f"{run_dir}: holds no ledger.jsonl; give the folder of a run, for example runs/quickstart")
+        raise UserError(f"{run_dir}: holds no {layout.LEDGER}; give the folder of a run, for example runs/quickstart")
     rows = ledger.read(run_dir)
     history = ledger.fold(rows)
     studies = history.studies
     if not studies:
         raise UserError(f"{path}: names no study; its run stopped before it began")
     trials = list(history.trials.values())
-    explored: list[Row] = []
+    explored: list[TrialRow] = []
     if "search" in studies[-1]:
         # What a search selected on is optimistic: only the fresh seeds that confirm its choice are evidence.
         if not studies[-1]["arms"] and not _is_fruitless(rows):
@@ -302,7 +302,7 @@ def _is_fruitless(rows: list[Row]) -> bool:
     return bool(told) and "COMPLETE" not in told and len(told) == sum(row["event"] == "configuration" for row in rows)
 
 
-def _metric(study: Row, confirmed: list[Row]) -> Metric:
+def _metric(study: StudyRow, confirmed: list[TrialRow]) -> Metric:
     """What trials are judged by. A search never saw the final sets: where they are played, they judge its choice."""
     metric = Metric.model_validate(study["metric"])
     final = metric.model_copy(update={"name": f"final/{metric.name.removeprefix('eval/')}", "last": 1})
@@ -310,7 +310,7 @@ def _metric(study: Row, confirmed: list[Row]) -> Metric:
     return final if "search" in study and done and all(final.name in metrics for metrics in done) else metric
 
 
-def _study(rows: tuple[Row, ...], metric: Metric) -> Study:
+def _study(rows: tuple[StudyRow, ...], metric: Metric) -> Study:
     latest = rows[-1]
     first = {_claim_key(h) for h in rows[0]["hypotheses"]}
     return Study(
@@ -330,7 +330,7 @@ def _study(rows: tuple[Row, ...], metric: Metric) -> Study:
     )
 
 
-def _sign(latest: Row) -> float:
+def _sign(latest: StudyRow) -> float:
     """A search says whether it minimises; of a study the metric's name does."""
     if "search" in latest:
         return Objective.model_validate(latest["search"].get("metric", {})).sign
@@ -342,18 +342,18 @@ def sign_of(metric: str) -> float:
     return -1.0 if direction(metric) == "min" else 1.0
 
 
-def _hypothesis(row: Row) -> Hypothesis:
+def _hypothesis(row: dict[str, Any]) -> Hypothesis:
     return Hypothesis.model_validate({key: value for key, value in row.items() if key != "sentence"})
 
 
-def _claim_key(row: Row) -> str:
+def _claim_key(row: dict[str, Any]) -> str:
     return _hypothesis(row).model_dump_json()
 
 
-def _trial(row: Row, run_dir: Path, study: Row, spent: float) -> Trial:
+def _trial(row: TrialRow, run_dir: Path, study: StudyRow, spent: float) -> Trial:
     cost = row.get("cost") or {}
     seconds = cost.get("seconds") or row.get("seconds") or math.nan
-    metrics = {"score": study["metric"], "second": study.get("search", {}).get("second")}
+    scores = [(row.get("score"), study["metric"]), (row.get("second"), study.get("search", {}).get("second"))]
     return Trial(
         id=row["trial"],
         arm=row["arm"],
@@ -368,14 +368,18 @@ def _trial(row: Row, run_dir: Path, study: Row, spent: float) -> Trial:
         cost=cost,
         seconds=seconds,
         spent=max(seconds, spent) if spent else seconds,
-        error=row.get("error"),
-        folder=run_dir / "trials" / row["trial"],
+        error=_texts(row.get("error")),
+        folder=layout.trial_folder(run_dir, row["trial"]),
         recorded={
-            Metric(name=metric["name"], last=metric["last"]): row[key]
-            for key, metric in metrics.items()
-            if metric and _is_finite(row.get(key))
+            Metric(name=metric["name"], last=metric["last"]): score
+            for score, metric in scores
+            if metric and _is_finite(score)
         },
     )
+
+
+def _texts(error: ErrorFields | None) -> dict[str, str] | None:
+    return {key: str(value) for key, value in error.items()} if error else None
 
 
 def _is_finite(value: Any) -> TypeGuard[float]:

@@ -62,14 +62,14 @@ def outcomes(results: Results, metric: Metric, at: Levels, without: Sequence[Lev
 
     None also where the ledger does not say how many tasks an evaluation has.
     """
-    tasks = _tasks(results, metric)
+    tasks = tasks_of(results, metric)
     if tasks is None or not metric.name.endswith("/success"):
         return None
     conditions = sum(matches(c, at) and c not in without for c in results.conditions)
     return tasks * (_fewest(results, "attempts") or 1) * metric.last * conditions
 
 
-def _tasks(results: Results, metric: Metric) -> int | None:
+def tasks_of(results: Results, metric: Metric) -> int | None:
     """Tasks that a result rests on, of all final sets together for a final metric; None if the ledger does not say."""
     if not metric.name.startswith("final/"):
         return _fewest(results, "tasks")
@@ -149,7 +149,7 @@ def difference_error(
 def _bounded(
     results: Results, sides: Sequence[Sequence[float]], at: Levels, metric: Metric, without: Sequence[Levels] = ()
 ) -> TaskError | None:
-    tasks = _tasks(results, metric)
+    tasks = tasks_of(results, metric)
     if tasks is None or bounds(metric.name) is None or not all(sides):
         return None
     conditions = sum(matches(c, at) and c not in without for c in results.conditions)

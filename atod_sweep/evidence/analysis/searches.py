@@ -17,6 +17,7 @@ from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.trends import Trend, trends
 from atod_sweep.evidence.stats.decision import ALPHA
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
+from atod_sweep.records.ledger_rows import ConfigurationRow, ToldRow
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def searched(results: Results) -> Searched | None:
     )
 
 
-def _configuration(row: dict[str, Any], told: dict[str, Any] | None) -> Configuration:
+def _configuration(row: ConfigurationRow, told: ToldRow | None) -> Configuration:
     scores = tuple(told["values"]) if told and told["values"] else None
     return Configuration(row["arm"], row["values"], told["state"] if told else "RUNNING", scores)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 from atod_sweep.evidence.stats.intervals import Interval
@@ -87,4 +88,11 @@ def markdown_cell(text: str) -> str:
     """Text that stays inside its table cell and is not read as markup."""
     for sign in "\\|*<`":
         text = text.replace(sign, f"\\{sign}")
+    # a picture or a link of somebody's question would be fetched, or followed, by whoever renders the report
+    text = text.replace("![", "!\\[").replace("](", "]\\(").replace("][", "]\\[")
     return " ".join(text.split())
+
+
+def fence(text: str) -> str:
+    """Back ticks around a block of `text` that no line of it can close."""
+    return "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))

@@ -9,7 +9,7 @@ Starting points that somebody chose are left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from atod_sweep.evidence.analysis.text import number
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
 from atod_sweep.evidence.stats.ranks import spearman
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 SLICE = 4  # configurations in a slice of a range at least
 
 

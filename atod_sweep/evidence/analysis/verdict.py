@@ -238,7 +238,7 @@ class Verdict:
         on = "" if self.hypothesis.metric == self.usual else f" on {self.hypothesis.metric}"
         less = ", of which less is better" if c.sign < 0 else ""
         size = f"{c.arm} ends {number(abs(d.estimate), 3)} {direction} {c.other}{on}{less}"
-        return f"{size} ({self._bounds()}, {self._seeds()}){f'; {self.shortfall}' if self.shortfall else ''}."
+        return f"{size} ({self._bounds()}, {self.basis}){f'; {self.shortfall}' if self.shortfall else ''}."
 
     def _bounds(self) -> str:
         if self.n < 2:
@@ -249,7 +249,8 @@ class Verdict:
             return f"{level} without limits so far"
         return f"{level} {limits(self.difference, 3, signed=True)[1:-1].replace(', ', ' to ')}"
 
-    def _seeds(self) -> str:
+    @property
+    def basis(self) -> str:
         """`10 common seeds on 8 fresh task sets`; a teacher is one model, evaluated once."""
         trained = [c.arm for c in self.collapses]
         what = "common seed" if len(trained) == 2 else "seed"

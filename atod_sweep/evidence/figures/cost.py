@@ -18,6 +18,7 @@ from atod_sweep.evidence.figures.style import WIDTH, Figure, Style, hidden, lege
 
 COUNTERS = {"env_steps": "environment steps", "teacher_tokens": "teacher tokens"}
 MOST = 4  # conditions in one figure
+SAME = 0.05  # share of the largest cost by which costs may differ and still be the same
 
 
 def on_front(arms: list[ArmSummary], counter: str, sign: float) -> list[ArmSummary]:
@@ -28,8 +29,8 @@ def on_front(arms: list[ArmSummary], counter: str, sign: float) -> list[ArmSumma
 
 
 def scatter(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | None:
-    """Result against cost at every condition; None with fewer than two arms to compare."""
-    counters = [key for key in COUNTERS if any(key in s.cost for s in arms)]
+    """Result against cost at every condition; None with fewer than two arms, or where all cost the same."""
+    counters = [key for key in COUNTERS if _differs([s.cost[key] for s in arms if s.scores and key in s.cost])]
     conditions = [c for c in results.conditions if sum(bool(s.scores) for s in arms if s.levels == c) > 1][:MOST]
     if not counters or not conditions:
         return None
@@ -59,6 +60,11 @@ def scatter(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | 
     if len(conditions) < len(results.conditions):
         caption += f" {len(conditions)} of {len(results.conditions)} conditions."
     return save(canvas, folder, "success_by_cost", "Success against cost", caption + hidden(results))
+
+
+def _differs(costs: list[float]) -> bool:
+    """Whether arms differ in what they cost by enough to show: one column of points says nothing about cost."""
+    return len(costs) > 1 and max(costs) - min(costs) > SAME * max(costs)
 
 
 def _panel(axis: Axes, arms: list[ArmSummary], counter: str, looks: dict[str, Style], sign: float) -> None:

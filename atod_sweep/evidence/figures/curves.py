@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from atod_sweep.evidence.analysis.curves import complete, seeds_drawn, stacked
-from atod_sweep.evidence.analysis.results import Levels, Results
+from atod_sweep.evidence.analysis.results import Levels, Results, label
 from atod_sweep.evidence.analysis.scores import teacher_level
+from atod_sweep.evidence.figures.cost import SAME
 from atod_sweep.evidence.figures.style import (
     Figure,
     Style,
@@ -27,6 +28,7 @@ from atod_sweep.evidence.stats.intervals import Array, t_interval
 from atod_sweep.records.metric_names import watched
 
 POINTS = 200  # a line of training steps is thinned to about this many points
+FEWEST = 3  # points that make a curve
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,12 @@ PUSH = Chart(
 
 
 def draw(results: Results, chart: Chart, folder: Path) -> Figure | None:
-    """One figure; None if no complete trial reports the quantity."""
+    """One figure; None if no complete trial reports the quantity often enough to make a curve.
+
+    None also against a cost that grows alike for all arms: the figure against steps shows the same.
+    """
+    if _is_idle(results, chart):
+        return None
     canvas, axes = condition_panels(results)
     drawn = [_arms(axis, results, levels, chart) for axis, levels in axes]
     if not any(drawn):
@@ -160,6 +167,20 @@ def draw(results: Results, chart: Chart, folder: Path) -> Figure | None:
     label_axes([axis for axis, _ in axes], chart.x_label, chart.y_label)
     legend_below(canvas, [axis for axis, _ in axes])
     return save(canvas, folder, chart.name, chart.title, caption + hidden(results))
+
+
+def _is_idle(results: Results, chart: Chart) -> bool:
+    """Whether the chart would show nothing, or nothing but what another one shows."""
+    ends: dict[str, list[float]] = {}
+    points = 0
+    for levels in results.conditions:
+        for arm in results.arms:
+            x_E, _ = stacked(complete(results, arm, levels), chart.key, chart.phase, chart.x)
+            points = max(points, len(x_E))
+            if len(x_E):
+                ends.setdefault(label(levels), []).append(float(x_E[-1]))
+    alike = all(max(costs) - min(costs) <= SAME * max(costs) for costs in ends.values())
+    return points < FEWEST or (chart.x != "step" and alike)
 
 
 def is_plain(results: Results) -> bool:

@@ -17,7 +17,7 @@ from atod_sweep.evidence.stats.intervals import t_interval
 
 def interaction(results: Results, folder: Path) -> Figure | None:
     """Every arm's mean at every level of every factor, with intervals; parallel lines mean no interaction."""
-    factors = results.study.factors
+    factors = {factor: levels for factor, levels in results.study.factors.items() if len(levels) > 1}
     if not factors:
         return None
     canvas, axes = panels(list(factors))

@@ -1,8 +1,7 @@
-"""The opening picture: every arm's difference to the reference arm, with its interval."""
+"""Every arm's difference to the reference arm, or its result, with its interval."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -10,6 +9,7 @@ from matplotlib.axes import Axes
 from atod_sweep.evidence.analysis.comparisons import ArmSummary, Comparison, compare, summaries
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.text import between
+from atod_sweep.evidence.figures import reach
 from atod_sweep.evidence.figures.style import Figure, condition_panels, save, short, styles
 
 MOST = 20  # arms in the opening picture
@@ -23,16 +23,24 @@ def differences(results: Results, comparisons: list[Comparison], folder: Path) -
     arms = _worth_showing(results, found)
     canvas, axes = condition_panels(results, height=0.5 + 0.32 * len(arms))
     looks = styles(results)
+    drawn = [c for c in found if c.arm in arms]
+    where = reach.span([(c.interval, c.values) for c in drawn])
     has_teacher = False
     for axis, levels in axes:
+        axis.set_xlim(where.low, where.high)
         axis.axvline(0, color="black", lw=1)
         teacher = compare(results, "teacher", results.study.reference, levels, results.study.metric)
-        if teacher.values:
+        if teacher.values and where.holds(teacher.interval.estimate):
             axis.axvline(teacher.interval.estimate, color="black", lw=1.4, ls=":")
+            at = (teacher.interval.estimate, 1)
+            axis.annotate(
+                "teacher", at, (3, 2), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8
+            )
             has_teacher = True
-        for c in found:
-            if c.levels == levels and c.arm in arms:
-                _difference(axis, arms.index(c.arm), c, looks[c.arm].color)
+        for c in (c for c in drawn if c.levels == levels):
+            row, color = arms.index(c.arm), looks[c.arm].color
+            reach.bar(axis, where, c.interval, row, color, "D" if c.missing else "o")
+            reach.dots(axis, where, c.values, row + 0.26, color)
         _names(axis, arms)
     canvas.supxlabel(
         f"difference in {_metric(results)} to {short(results.study.reference)} ({_better(results)} is better)",
@@ -44,6 +52,8 @@ def differences(results: Results, comparisons: list[Comparison], folder: Path) -
     )
     if has_teacher:
         caption += " The dotted line is the teacher itself."
+    if not all(where.holds(x) for c in drawn for x in (*c.values, c.interval.estimate)):
+        caption += " An arrow tells a value beyond the axis."
     left_out = len({c.arm for c in found}) - len(arms)
     if left_out:
         caption += f" The {len(arms)} arms with the best means; {left_out} more are in the table."
@@ -64,13 +74,6 @@ def _worth_showing(results: Results, found: list[Comparison]) -> list[str]:
 def _bars(results: Results) -> str:
     seeds = between((len(s.scores) for s in summaries(results)), "seed")
     return "large dot: mean" if seeds == "1 seed" else f"large dot and bar: mean and its 95 % interval ({seeds})"
-
-
-def _difference(axis: Axes, row: int, c: Comparison, color: str) -> None:
-    axis.scatter(c.values, [row + 0.24] * len(c.values), s=12, color=color, alpha=0.6, lw=0)
-    if not math.isnan(c.interval.low):
-        axis.plot([c.interval.low, c.interval.high], [row, row], color=color, lw=2.2, solid_capstyle="butt")
-    axis.scatter([c.interval.estimate], [row], s=40, color=color, zorder=3, marker="D" if c.missing else "o")
 
 
 def scores(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ from matplotlib.figure import Figure as Canvas
 
 from atod_sweep.evidence.analysis.results import Levels, Results, label
 
-# Okabe and Ito's palette without its yellow, which is lost on white paper; an eighth arm repeats the first's colour.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
+# Okabe and Ito's palette without its yellow, which is lost on white paper, and without the controls' own colours.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9")
+CONTROLS = {"opd": "#CC79A7", "rl": "#4D4D4D", "fixed_mix": "#8C6D31"}
+KNOWN = {"linear": 0, "cosine": 1, "exponential": 2, "constant": 3}  # places in the palette, also of atod_linear
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
 GREY = "#9A9A9A"
 WIDTH = 6.4  # inches: text stays readable when a phone shrinks the picture to its width
@@ -47,17 +51,33 @@ class Style:
 
 
 def styles(results: Results) -> dict[str, Style]:
-    """A style per arm, the same in every figure: controls are dashed, arms beyond `LINES` grey (claimed ones last)."""
+    """A style per arm, the same in every figure: controls are dashed, arms beyond `LINES` grey (claimed ones last).
+
+    Colours follow names and not the order of arms, so that an arm has the same one in every report, as far as another
+    arm of the study does not have it already.
+    """
     claimed = [name for c in results.study.claims for name in (c.hypothesis.arm, c.hypothesis.other)]
     arms = results.arms
     first = dict.fromkeys([results.study.reference, *claimed, *arms])
     shown = [arm for arm in first if arm in arms][:LINES]
-    order = [arm for arm in arms if arm in shown]
+    places = _places([arm for arm in shown if arm not in results.study.controls or arm not in CONTROLS])
     looks = {
         arm: Style(PALETTE[i % len(PALETTE)], DASHES[(arm in results.study.controls) + 2 * (i // len(PALETTE))], True)
-        for i, arm in enumerate(order)
+        for arm, i in places.items()
     }
+    looks |= {arm: Style(CONTROLS[arm], DASHES[1], True) for arm in shown if arm not in looks}
     return {arm: looks.get(arm, Style(GREY, "-", False)) for arm in arms}
+
+
+def _places(arms: list[str]) -> dict[str, int]:
+    """A place for every arm, none twice: that of its name, or the next free one; a second round has another dash."""
+    found: dict[str, int] = {}
+    for arm in sorted(arms, key=lambda name: (name not in KNOWN, name)):
+        words = [KNOWN[word] for word in re.split(r"[^a-z]+", arm) if word in KNOWN]
+        wanted = words[0] if words else zlib.crc32(arm.encode()) % len(PALETTE)
+        rounds = [(wanted + i) % len(PALETTE) + len(PALETTE) * j for j in range(2) for i in range(len(PALETTE))]
+        found[arm] = next(place for place in rounds if place not in found.values())
+    return found
 
 
 def short(name: str, most: int = 26) -> str:

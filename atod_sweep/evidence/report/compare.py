@@ -83,7 +83,7 @@ def _names(a: Results, b: Results) -> tuple[str, str]:
 
 def _made(a: Results, b: Results, names: tuple[str, str]) -> Table:
     sides = [
-        flatten({key: r.study.latest[key] for key in SETTINGS} | {"study": r.study.latest["definition"]})
+        flatten({**{k: v for k, v in r.study.latest.items() if k in SETTINGS}, "study": r.study.latest["definition"]})
         for r in (a, b)
     ]
     keys = [key for key in dict.fromkeys([*sides[0], *sides[1]]) if sides[0].get(key) != sides[1].get(key)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.results import Results, unrecorded
 from atod_sweep.evidence.report import csv_files
+from atod_sweep.records import layout
 
 
 def refuse_poorer(results: Results, folder: Path) -> None:
@@ -16,7 +17,7 @@ def refuse_poorer(results: Results, folder: Path) -> None:
     What an earlier report knew is read from its table of curves, which goes with every format.
     """
     done, lost = unrecorded(results)
-    table = folder / "tables" / "curves.csv"
+    table = folder / layout.TABLES / "curves.csv"
     if not lost or not table.is_file():
         return
     with table.open(encoding="utf-8", newline="") as file:
@@ -24,6 +25,6 @@ def refuse_poorer(results: Results, folder: Path) -> None:
     if before > sum(row["n"] for row in csv_files.curves(results)):
         raise UserError(
             f"{folder}: holds a report made with trials' records that are not here now ({len(lost)} of {len(done)} are "
-            f"missing or cut short), so a rebuilt one would lose its curves; bring back {results.folder / 'trials'}, "
-            "or write the poorer report elsewhere with --out"
+            f"missing or cut short), so a rebuilt one would lose its curves; bring back "
+            f"{results.folder / layout.TRIALS}, or write the poorer report elsewhere with --out"
         )

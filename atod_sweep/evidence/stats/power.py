@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +23,12 @@ def _beyond(critical: float, df: int, shift: float) -> float:
     return float(stats.norm.cdf(shift - critical * sd_Q).mean())
 
 
+@cache
+def _shift(critical: float, df: int, wanted: float) -> float:
+    """The shift at which `_beyond` has the wanted power; many claims ask for the same."""
+    return float(optimize.brentq(lambda shift: _beyond(critical, df, shift) - wanted, 0, _FARTHEST * critical + 10))
+
+
 def minimum_detectable(spread: float, n: int, critical: float, wanted: float = 0.8) -> float:
     """Least true mean beyond a bound that `n` seeds show with power `wanted`: P(noncentral t > critical) = wanted.
 
@@ -30,8 +37,7 @@ def minimum_detectable(spread: float, n: int, critical: float, wanted: float = 0
     """
     if n < 2 or math.isinf(critical):
         return math.nan if n < 2 else math.inf
-    root = optimize.brentq(lambda shift: _beyond(critical, n - 1, shift) - wanted, 0, _FARTHEST * critical + 10)
-    return float(root) * spread / math.sqrt(n)
+    return _shift(critical, n - 1, wanted) * spread / math.sqrt(n)
 
 
 def smallest_margin(spread: float, n: int, critical: float, wanted: float = 0.8) -> float:

@@ -24,6 +24,7 @@ class Table:
     caption: str
     header: list[str]
     rows: list[list[Cell]]
+    words: bool = False  # of words: set left throughout
 
 
 def number_cell(value: float) -> Cell:

@@ -16,6 +16,7 @@ from atod_sweep.evidence.analysis.text import estimate
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
 from atod_sweep.export.schedule import schedule_file
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
+from atod_sweep.records import layout
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _exported(results: Results, arm: str, at: Levels) -> tuple[Levels, tuple[Tri
     found = []
     for levels in (c for c in results.conditions if matches(c, at)):
         trials = tuple(results.of(arm, levels))
-        path = trials[0].folder / "config.yaml"
+        path = trials[0].folder / layout.CONFIG
         if not trials[0].config:
             raise UserError(
                 f"{path}: no such file, and without the trial's config there is nothing to export; export "
@@ -149,6 +150,6 @@ def write_best(run_dir: Path, at: Mapping[str, str] | None = None) -> Path:
         *best.notes(),
         "Run it: atod-sweep train presets/NAME --schedule THIS_FILE",
     ]
-    path = run_dir / "best_schedule.yaml"
+    path = run_dir / layout.BEST_SCHEDULE
     path.write_text("".join(f"# {line}\n" for line in comments) + schedule_file.dump(best.schedule), encoding="utf-8")
     return path

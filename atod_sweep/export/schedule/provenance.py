@@ -15,6 +15,7 @@ from atod_sweep.evidence.stats.intervals import Interval
 from atod_sweep.export.record import FORMAT
 from atod_sweep.export.schedule.best import BestSchedule
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
+from atod_sweep.records.ledger_rows import StudyRow
 
 LICENCE = "MIT (schedule and generated code)"
 
@@ -78,7 +79,7 @@ def portable(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", "./", "../")) else value
 
 
-def _models(latest: dict[str, Any], best: BestSchedule) -> dict[str, Any]:
+def _models(latest: StudyRow, best: BestSchedule) -> dict[str, Any]:
     """Those of the exported config; none where the ledger does not name them, for another setting's would be wrong.
 
     Ledgers of the first versions know the study's first pair alone.

@@ -20,6 +20,7 @@ from atod_sweep.export.record import PROVENANCE, complete, dump, read, read_text
 from atod_sweep.export.schedule.best import choose
 from atod_sweep.export.schedule.provenance import portable, provenance
 from atod_sweep.export.student.model_card import model_card
+from atod_sweep.records import layout
 
 Save = Callable[[Train, Path, Path], None]
 Evaluate = Callable[[Train, Path], Mapping[str, float]]
@@ -36,12 +37,13 @@ def write(run_dir: Path, out: Path, save: Save, at: Mapping[str, str] | None = N
     results = load(run_dir)
     best = choose(results, at)
     trial, chosen = median_trial(best.trials, results.study.metric)
-    student = trial.folder / "student"
+    student = trial.folder / layout.STUDENT
     if not student.is_dir():
         raise UserError(
-            f"{student}: the trained student is not there; train it again: atod-sweep train {trial.folder}/config.yaml"
+            f"{student}: the trained student is not there; train it again: "
+            f"atod-sweep train {trial.folder / layout.CONFIG}"
         )
-    config = validate(Train, trial.config, str(trial.folder / "config.yaml"))
+    config = validate(Train, trial.config, str(trial.folder / layout.CONFIG))
     _make_room(out)
     save(config, student, out)
     generation = json.loads((out / "generation_config.json").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from atod_sweep.records import ledger
+from atod_sweep.records import layout
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.trials.jobs import Job
 
@@ -61,7 +61,7 @@ def unpack_models(cargo: Mapping[str, Mapping[str, bytes]]) -> None:
 
 def place(job: Job, storage: str | None) -> Job:
     """The job with a folder that this machine can write: the run's own, or one that `push` copies to the storage."""
-    if (Path(job.directory).parents[1] / ledger.NAME).is_file():
+    if (Path(job.directory).parents[1] / layout.LEDGER).is_file():
         return job
     if storage is None:
         raise NoSharedFolder(

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from atod_sweep.records import layout
+from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror
 from atod_sweep.sweep.mlflow.problems import explain
 from atod_sweep.sweep.record.progress import Progress
-from atod_sweep.sweep.record.recorder import METRICS
-from atod_sweep.sweep.trials.jobs import Row
 
 INTERVAL = 5.0  # seconds between looks at the metrics of running trials
 PATIENCE = 60.0  # seconds that the end of a run waits for a store that takes nothing
@@ -23,9 +23,9 @@ class Background:
 
     def __init__(self, mirror: Mirror | NoMirror, run_dir: Path, show: Progress) -> None:
         self._mirror, self._run_dir, self._show = mirror, run_dir, show
-        self._seen: dict[str, Row] = {}  # the last row of every trial
-        self._latest: dict[str, Row] = {}  # rows that the mirror does not have yet
-        self._running: dict[str, tuple[Row, int]] = {}  # running trials and the size of their metrics file
+        self._seen: dict[str, TrialRow] = {}  # the last row of every trial
+        self._latest: dict[str, TrialRow] = {}  # rows that the mirror does not have yet
+        self._running: dict[str, tuple[TrialRow, int]] = {}  # running trials and the size of their metrics file
         self._lock, self._wake, self._stop = threading.Lock(), threading.Event(), threading.Event()
         self._begun = False
         self.problem: str | None = None
@@ -38,7 +38,7 @@ class Background:
         self._tell()
         self._thread.start()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: TrialRow) -> None:
         """Take in a trial's ledger row; returns at once."""
         with self._lock:
             self._latest[row["trial"]] = self._seen[row["trial"]] = row
@@ -140,5 +140,5 @@ class Background:
             raise failed
 
     def _size(self, trial: str) -> int:
-        path = self._run_dir / "trials" / trial / METRICS
+        path = layout.trial_folder(self._run_dir, trial) / layout.METRICS
         return path.stat().st_size if path.is_file() else 0

@@ -8,18 +8,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from atod_sweep.config.files import flatten
+from atod_sweep.records.ledger_rows import StudyRow, TrialRow
 from atod_sweep.records.metric_names import is_final_set
-from atod_sweep.sweep.trials.jobs import Row
+from atod_sweep.records.metrics import MetricRow
 
 _KEY_LENGTH, _PARAM_LENGTH, _TAG_LENGTH = 250, 6000, 5000  # MLflow's limits
 
 
-def points(rows: list[Row]) -> Iterator[tuple[int, dict[str, float]]]:
+def points(rows: list[MetricRow]) -> Iterator[tuple[int, dict[str, float]]]:
     """What MLflow gets of a metrics file: every evaluation with the training row before it.
 
     The rows in between stay in metrics.jsonl (an artifact of the run): logging them all would cost more than it shows.
     """
-    train: Row = {}
+    train: MetricRow = {}
     for row in rows:
         if row["phase"] == "train":
             train = row
@@ -33,7 +34,7 @@ def points(rows: list[Row]) -> Iterator[tuple[int, dict[str, float]]]:
         train = {}
 
 
-def totals(row: Row) -> dict[str, float]:
+def totals(row: TrialRow) -> dict[str, float]:
     """Final metrics and costs of a trial."""
     costs = {f"cost/{what}": value for what, value in row.get("cost", {}).items()}
     found = {**costs, **row.get("metrics", {})}
@@ -50,7 +51,7 @@ def params(config: Mapping[str, Any]) -> dict[str, str]:
     return {name(key): json.dumps(value)[:_PARAM_LENGTH] for key, value in flatten(config).items()}
 
 
-def born(row: Row, parent: str, study: Row) -> dict[str, str]:
+def born(row: TrialRow, parent: str, study: StudyRow) -> dict[str, str]:
     """Tags of a trial that never change."""
     return tags(
         {
@@ -60,23 +61,23 @@ def born(row: Row, parent: str, study: Row) -> dict[str, str]:
             "role": row["role"],
             "seed": row["seed"],
             "config_hash": row["config_hash"],
-            **{key: row[key] for key in ("configuration", "phase") if key in row},
+            **{key: value for key, value in row.items() if key in ("configuration", "phase")},
             **{f"level.{factor}": level for factor, level in row["levels"].items()},
             **git(study),
         }
     )
 
 
-def grown(row: Row, step: int) -> dict[str, str]:
+def grown(row: TrialRow, step: int) -> dict[str, str]:
     """Tags of a trial as its ledger row has it; `step`: the last step whose metrics are in MLflow."""
-    error = row.get("error") or {}
+    error = row.get("error")
     found = {"state": row["state"], "attempt": row["attempt"], "atod.step": step, "worker": row.get("worker", "")}
     return tags(found | ({"error": f"{error['status']}: {error['message']}"} if error else {}))
 
 
-def git(study: Row) -> dict[str, str]:
+def git(study: StudyRow) -> dict[str, str]:
     """The tag by which MLflow knows the revision of the code."""
-    return {"mlflow.source.git.commit": study["git"]} if study.get("git") else {}
+    return {"mlflow.source.git.commit": study["git"]} if study["git"] else {}
 
 
 def tags(found: Mapping[str, Any]) -> dict[str, str]:

@@ -13,16 +13,15 @@ from typing import Any
 
 import yaml
 
+from atod_sweep.records import layout
+from atod_sweep.records.ledger_rows import StudyRow, TrialRow
+from atod_sweep.records.metrics import read_metrics
 from atod_sweep.records.redaction import redacted
-from atod_sweep.records.rows import read_rows
 from atod_sweep.sweep.mlflow import content
 from atod_sweep.sweep.mlflow.problems import Deleted, Gone
 from atod_sweep.sweep.mlflow.stores import connect, file_of
-from atod_sweep.sweep.record.recorder import METRICS
-from atod_sweep.sweep.trials.jobs import Row
 
 EXPERIMENT = "atod-sweep"
-DEFINITIONS = ("study.yaml", "search.yaml")  # a run folder holds one of them
 _STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAILED": "FAILED"}
 _PARAM_BATCH, _METRIC_BATCH = 100, 800  # MLflow's limits are 100, and 1000 for everything in a batch
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # files of our own, and many of them
@@ -36,7 +35,7 @@ class NoMirror:
     def begin(self) -> None:
         """Nothing to find."""
 
-    def trial(self, row: Row) -> None:
+    def trial(self, row: TrialRow) -> None:
         """Nothing to bring up to date."""
 
     def end(self, status: str) -> None:
@@ -49,7 +48,7 @@ class Mirror:
     Every method may raise whatever a store raises; after that, `begin` takes everything up anew.
     """
 
-    def __init__(self, uri: str, run_dir: Path, study: Row, say: Callable[[str], None]) -> None:
+    def __init__(self, uri: str, run_dir: Path, study: StudyRow, say: Callable[[str], None]) -> None:
         """MLflow is installed, and can use the address. `say` gets a line where something was repaired."""
         self.uri, self._run_dir, self._study, self._say = uri, run_dir, study, say
 
@@ -63,7 +62,7 @@ class Mirror:
         self._logged: dict[str, int] = {}
         self._client.update_run(self.parent, status="RUNNING")
         self._client.set_tag(self.parent, "definition_hash", self._study["definition_hash"])
-        for name in DEFINITIONS:
+        for name in layout.DEFINITIONS:
             if (self._run_dir / name).is_file():
                 self._client.log_artifact(self.parent, str(self._run_dir / name))
 
@@ -77,7 +76,7 @@ class Mirror:
         found = self._client.get_experiment_by_name(EXPERIMENT)
         if found is None:
             local = self._file is not None  # a server knows best where its artifacts go
-            folder = (self._run_dir.parent / "mlartifacts").resolve().as_uri() if local else None
+            folder = (self._run_dir.parent / layout.MLFLOW_ARTIFACTS).resolve().as_uri() if local else None
             return str(self._client.create_experiment(EXPERIMENT, artifact_location=folder))
         number, uri = found.experiment_id, redacted(self.uri)
         if found.lifecycle_stage != "active":
@@ -114,42 +113,42 @@ class Mirror:
 
     # -- bringing it up to date
 
-    def trial(self, row: Row) -> None:
+    def trial(self, row: TrialRow) -> None:
         """Bring a trial's run up to its ledger row and metrics file."""
         self._check_there()
         run = self._children.get(row["trial"]) or self._create(row)
         if _is_current(run, row):
             return
-        run_id, folder = run.info.run_id, self._run_dir / "trials" / row["trial"]
+        run_id, folder = run.info.run_id, layout.trial_folder(self._run_dir, row["trial"])
         self._log(run, row, folder)
         if row["state"] == "RUNNING":
             if run.info.status != "RUNNING":  # another attempt
                 self._client.update_run(run_id, status="RUNNING")
             return
-        if (folder / METRICS).is_file():
-            self._client.log_artifact(run_id, str(folder / METRICS))
+        if (folder / layout.METRICS).is_file():
+            self._client.log_artifact(run_id, str(folder / layout.METRICS))
         self._client.set_terminated(run_id, _STATUS[row["state"]], int(row["time"] * 1000))
 
-    def _create(self, row: Row) -> Any:
+    def _create(self, row: TrialRow) -> Any:
         tags = content.born(row, self.parent, self._study)
         run = self._client.create_run(self._experiment, int(row["time"] * 1000), tags, run_name=row["trial"])
         self._children[row["trial"]] = run
         return run
 
-    def _log(self, run: Any, row: Row, folder: Path) -> None:
+    def _log(self, run: Any, row: TrialRow, folder: Path) -> None:
         """Config, new metrics and state. The state comes last: it says which step's metrics are there."""
         from mlflow.entities import Metric, Param, RunTag
 
         run_id, begun, trial = run.info.run_id, run.info.start_time, row["trial"]
         params: list[Any] = []
         if trial not in self._logged and "atod.step" not in run.data.tags:  # new, or cut off when it was
-            config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), _LOADER)
+            config = yaml.load((folder / layout.CONFIG).read_text(encoding="utf-8"), _LOADER)
             params = [Param(key, value) for key, value in content.params(config).items()]
-            self._client.log_artifact(run_id, str(folder / "config.yaml"))
+            self._client.log_artifact(run_id, str(folder / layout.CONFIG))
         last = done = self._logged.get(trial, int(run.data.tags.get("atod.step", -1)))
         metrics: list[Any] = []
         shown: dict[str, float] = {}
-        for step, shown in content.points(read_rows(folder / METRICS)):
+        for step, shown in content.points(read_metrics(folder / layout.METRICS)):
             if step > done:
                 # A time that follows from the step: the store drops a point that it already has.
                 metrics += [Metric(key, value, begun + step, step) for key, value in shown.items()]
@@ -170,10 +169,10 @@ class Mirror:
     def end(self, status: str) -> None:
         """Close the parent run; the report and the ledger become its artifacts."""
         self._check_there()
-        for name in ("ledger.jsonl", "report.html", "report.md", "best_schedule.yaml"):
+        for name in (layout.LEDGER, layout.REPORT_HTML, layout.REPORT_MD, layout.BEST_SCHEDULE):
             if (self._run_dir / name).is_file():
                 self._client.log_artifact(self.parent, str(self._run_dir / name))
-        for name in ("figures", "tables"):
+        for name in (layout.FIGURES, layout.TABLES):
             if (self._run_dir / name).is_dir():
                 self._client.log_artifacts(self.parent, str(self._run_dir / name), name)
         self._client.set_terminated(self.parent, status)
@@ -184,7 +183,7 @@ def _batches(items: list[Any], size: int) -> list[list[Any]]:
     return [items[start : start + size] for start in range(0, len(items) or 1, size)]
 
 
-def _is_current(run: Any, row: Row) -> bool:
+def _is_current(run: Any, row: TrialRow) -> bool:
     """True if the run was closed for this very row: closing is the last thing that happens to it."""
     tags = run.data.tags
     same = tags.get("state") == row["state"] and tags.get("attempt") == str(row["attempt"])

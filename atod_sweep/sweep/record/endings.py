@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from atod_sweep.records.ledger import History, Row, fold
+from atod_sweep.records.ledger import History, fold
+from atod_sweep.records.ledger_rows import Row, TrialRow
 
 _NAMED = 4  # trials that a reason names before it only counts
 
@@ -40,12 +41,13 @@ def lost(history: History) -> str:
     return f"under way when the last process was gone, and now tried again: {', '.join(names)}" if names else ""
 
 
-def _grouped(rows: Sequence[Row]) -> list[str]:
+def _grouped(rows: Sequence[TrialRow]) -> list[str]:
     """`status: message (trials)`, the most frequent first."""
     groups: dict[str, list[str]] = {}
     for row in rows:
-        message = " ".join(row["error"]["message"].split())
-        groups.setdefault(f"{row['error']['status']}: {message[:120]}", []).append(row["trial"])
+        if error := row.get("error"):
+            message = " ".join(error["message"].split())
+            groups.setdefault(f"{error['status']}: {message[:120]}", []).append(row["trial"])
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     return [f"{reason} ({_some(trials)})" for reason, trials in ordered]
 

@@ -7,17 +7,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from atod_sweep.config.base import load_yaml
 from atod_sweep.errors import UserError
-from atod_sweep.records import ledger
-from atod_sweep.records.ledger import Row
-from atod_sweep.records.rows import read_rows
+from atod_sweep.records import layout, ledger
+from atod_sweep.records.ledger_rows import StudyRow, TrialRow
+from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep.record.endings import lines as endings
-from atod_sweep.sweep.record.recorder import METRICS
 from atod_sweep.sweep.record.scoreboard import ENDED, Running, clock
 
 
@@ -50,7 +48,7 @@ class Overview:
         found.append(f" time      {clock(self.last - self.started)}, last written {clock(time.time() - self.last)} ago")
         if self.state == "interrupted":
             found.append(f" next      atod-sweep resume {self.folder}")
-        for name in ("report.html", "best_schedule.yaml"):
+        for name in (layout.REPORT_HTML, layout.BEST_SCHEDULE):
             if (self.folder / name).is_file():
                 found.append(f" {name.split('.')[0].split('_')[-1]:9} {self.folder / name}")
         return found
@@ -88,7 +86,7 @@ def runs_in(out: Path) -> Iterator[Overview]:
     if not out.is_dir():
         raise UserError(f"{out}: no such folder; runs are kept where --out says, by default in runs")
     found = []
-    for folder in sorted(path.parent for path in out.glob(f"*/{ledger.NAME}")):
+    for folder in sorted(path.parent for path in out.glob(f"*/{layout.LEDGER}")):
         try:
             found.append(overview(folder))
         except UserError:  # killed before its first row: there is nothing to tell of it
@@ -97,7 +95,7 @@ def runs_in(out: Path) -> Iterator[Overview]:
 
 
 def _is_written(run_dir: Path) -> bool:
-    lock = run_dir / "ledger.lock"
+    lock = run_dir / layout.LOCK
     if not lock.is_file():  # trying it would make it
         return False
     try:
@@ -109,13 +107,13 @@ def _is_written(run_dir: Path) -> bool:
         return False
 
 
-def _running(run_dir: Path, row: Row, study: Row) -> Running:
-    folder = run_dir / "trials" / row["trial"]
+def _running(run_dir: Path, row: TrialRow, study: StudyRow) -> Running:
+    folder = layout.trial_folder(run_dir, row["trial"])
     try:
-        rows: list[dict[str, Any]] = read_rows(folder / METRICS)
+        rows = read_metrics(folder / layout.METRICS)
     except UserError:  # half a row, being written
         rows = []
-    config = folder / "config.yaml"
+    config = folder / layout.CONFIG
     if not rows or not config.is_file():
         return Running(row["trial"])
     metric = study["metric"]["name"]

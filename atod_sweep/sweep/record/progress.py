@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from atod_sweep.records.ledger_rows import TrialRow
+from atod_sweep.records.metrics import MetricRow
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.record.scoreboard import ENDED, Running, Scoreboard, clock
-from atod_sweep.sweep.trials.jobs import Row
 
 __all__ = ["Bar", "Events", "Plain", "Progress", "Quiet", "Scoreboard", "choose", "clock"]
 
@@ -35,10 +36,10 @@ class Progress(Protocol):
     def begin(self, board: Scoreboard) -> None:
         """Trials are about to run; the board is kept up to date before each call that follows."""
 
-    def trial(self, row: Row) -> None:
+    def trial(self, row: TrialRow) -> None:
         """A trial changed its state."""
 
-    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
         """A running trial of so many steps reported."""
 
     def end(self) -> None:
@@ -63,12 +64,12 @@ class Quiet:
         """Where things stand."""
         self._board = board
 
-    def trial(self, row: Row) -> None:
+    def trial(self, row: TrialRow) -> None:
         """Print a failure."""
         if row["state"] == "FAILED":
             print(_ended(self._board, row), flush=True)
 
-    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
         """Not shown."""
 
     def end(self) -> None:
@@ -105,13 +106,13 @@ class Plain:
         """Where things stand."""
         self._board = board
 
-    def trial(self, row: Row) -> None:
+    def trial(self, row: TrialRow) -> None:
         """Print a finished trial."""
         assert self._board is not None
         if row["state"] in ENDED:
             self._say(_ended(self._board, row))
 
-    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
         """Printed if verbose."""
         assert self._board is not None
         if self._verbose and trial in self._board.running:
@@ -161,13 +162,13 @@ class Events:
         """Where things stand."""
         self._board = board
 
-    def trial(self, row: Row) -> None:
+    def trial(self, row: TrialRow) -> None:
         """The ledger row with the state of the whole."""
         board = self._board
         counts = {"done": board.done, "failed": board.count("FAILED"), "total": board.total}
         self._emit({**row, **counts, "best": board.best, "seconds_left": board.seconds_left})
 
-    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
         """Every evaluation of a running trial."""
         for row in rows:
             if row["phase"] == "eval":
@@ -201,12 +202,12 @@ class Several:
         for way in self._ways:
             way.begin(board)
 
-    def trial(self, row: Row) -> None:
+    def trial(self, row: TrialRow) -> None:
         """To all."""
         for way in self._ways:
             way.trial(row)
 
-    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
         """To all."""
         for way in self._ways:
             way.reported(trial, steps, rows)
@@ -249,13 +250,13 @@ class Bar:
         """Show the bar."""
         self._board = board
 
-    def trial(self, row: Row) -> None:
+    def trial(self, row: TrialRow) -> None:
         """A failure leaves a line."""
         assert self._board is not None
         if row["state"] == "FAILED" or (self._verbose and row["state"] in ENDED):
             self.note(_ended(self._board, row))
 
-    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
         """The display is drawn anew from the board."""
 
     def end(self) -> None:
@@ -314,7 +315,7 @@ def _bar(done: float, total: float, width: int) -> Any:
     return ProgressBar(total=total, completed=done, width=width)
 
 
-def _ended(board: Scoreboard, row: Row) -> str:
+def _ended(board: Scoreboard, row: TrialRow) -> str:
     width = len(str(board.total))
     what = f"{row['state'].lower():8} {row['trial']}  {_result(row, board.metric)}"
     return f"{board.done:{width}}/{board.total} {what}  {clock(row['seconds'])}"
@@ -325,7 +326,7 @@ def _left(board: Scoreboard) -> str:
     return f"about {clock(left)} left" if left is not None and board.done < board.total else ""
 
 
-def _result(row: Row, metric: str) -> str:
+def _result(row: TrialRow, metric: str) -> str:
     if row["error"]:
         error = row["error"]
         kind = error["type"] if error["status"] == Status.EXCEPTION else error["status"]

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import atod_sweep
 from atod_sweep.config.base import content_hash
 from atod_sweep.cores import cpu_cores
+from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.trials.jobs import Row
 
@@ -35,7 +36,7 @@ def circumstances(definition: dict[str, Any], argv: Sequence[str]) -> Row:
     }
 
 
-def is_news(old: Row | None, row: Row) -> bool:
+def is_news(old: StudyRow | None, row: Mapping[str, Any]) -> bool:
     """True if more than the command line and the models' whereabouts differ, or what the run itself decided since."""
     if old is None:
         return True
@@ -45,9 +46,9 @@ def is_news(old: Row | None, row: Row) -> bool:
     return any(old.get(key) != row[key] for key in keys)
 
 
-def are_others(old: Row | None, pairs: dict[str, Row]) -> bool:
+def are_others(old: StudyRow | None, pairs: Mapping[str, Row]) -> bool:
     """True if these pairs of models, by their key, are not all on record."""
-    known = (old or {}).get("pairs", {})
+    known = old.get("pairs", {}) if old else {}
     return any(key not in known or _digests(known[key]) != _digests(pair) for key, pair in pairs.items())
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, cast
 
 from atod_sweep.config.base import dump_yaml
 from atod_sweep.config.study import Metric
+from atod_sweep.records import layout
 from atod_sweep.records.ledger import Ledger
+from atod_sweep.records.ledger_rows import TrialRow
+from atod_sweep.records.metrics import append_metrics, read_metrics, rewind
 from atod_sweep.records.redaction import redacted
-from atod_sweep.records.rows import read_rows, rewind
 from atod_sweep.records.score import score
 from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
-
-METRICS = "metrics.jsonl"
 
 
 class Recorder:
@@ -33,7 +33,7 @@ class Recorder:
         metric: Metric,
         second: Metric | None,
         trials: Mapping[str, Trial],
-        listeners: Sequence[Callable[[Row], None]],
+        listeners: Sequence[Callable[[TrialRow], None]],
         watchers: Sequence[Callable[[Job, list[Row]], None]] = (),
     ) -> None:
         self._run_dir, self._ledger, self._trials = run_dir, ledger, trials
@@ -45,24 +45,23 @@ class Recorder:
         """An attempt has begun."""
         folder = Path(job.directory)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(dump_yaml(job.config), encoding="utf-8")
+        (folder / layout.CONFIG).write_text(dump_yaml(job.config), encoding="utf-8")
         self._silent.add((job.trial, job.attempt))
         self._write(job, {"state": "RUNNING"})
 
     def rows(self, job: Job, rows: list[Row]) -> None:
         """Rows of an attempt; the first ones of a resumed attempt replace what lies past its checkpoint."""
-        path = Path(job.directory) / METRICS
+        path = Path(job.directory) / layout.METRICS
         if (job.trial, job.attempt) in self._silent:
             self._silent.remove((job.trial, job.attempt))
             rewind(path, rows)
-        with path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        append_metrics(path, rows)
         for watcher in self._watchers:
             watcher(job, rows)
 
     def ended(self, job: Job, attempt: Attempt) -> None:
         """An attempt is over."""
-        reported = read_rows(Path(job.directory) / METRICS)
+        reported = read_metrics(Path(job.directory) / layout.METRICS)
         evaluations = [row for row in reported if row["phase"] == "eval"]
         row: Row = {
             "state": "FAILED" if attempt.error else "PRUNED" if attempt.pruned else "COMPLETE",
@@ -82,7 +81,7 @@ class Recorder:
 
     def _write(self, job: Job, more: Row) -> None:
         trial = self._trials[job.trial]
-        row: Row = {
+        row: dict[str, Any] = {
             "event": "trial",
             "time": time.time(),
             "trial": trial.id,
@@ -97,7 +96,7 @@ class Recorder:
         }
         self._ledger.append(row)
         for listener in self._listeners:
-            listener(row)
+            listener(cast(TrialRow, row))
 
 
 def _metrics(row: Row) -> dict[str, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.errors import UserError
-from atod_sweep.records import ledger
+from atod_sweep.records import layout, ledger
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.sweep.record.definition import differences
 
@@ -37,11 +37,11 @@ def opened(
     `total`: trials that the definition amounts to.
     """
     try:
-        if intent.overwrite and (run_dir / ledger.NAME).exists():
+        if intent.overwrite and (run_dir / layout.LEDGER).exists():
             _move_aside(run_dir)
-        if run_dir.exists() and not (run_dir / ledger.NAME).exists() and not is_stillborn(run_dir):
+        if run_dir.exists() and not (run_dir / layout.LEDGER).exists() and not is_stillborn(run_dir):
             raise UserError(f"{run_dir}: exists and is not the folder of a run; use --name to choose another")
-        (run_dir / "trials").mkdir(parents=True, exist_ok=True)
+        (run_dir / layout.TRIALS).mkdir(parents=True, exist_ok=True)
         writer = Ledger(run_dir)
         writer.__enter__()
     except OSError as error:
@@ -59,14 +59,16 @@ def opened(
 
 def is_stillborn(run_dir: Path) -> bool:
     """True if the folder holds no more than what a run makes before its ledger."""
-    lock, trials = run_dir / "ledger.lock", run_dir / "trials"
+    lock, trials = run_dir / layout.LOCK, run_dir / layout.TRIALS
     return {*run_dir.iterdir()} <= {lock, trials} and not (trials.is_dir() and any(trials.iterdir()))
 
 
 def _move_aside(run_dir: Path) -> None:
     with ledger.locked(run_dir):
         target = (
-            run_dir.parent / ".trash" / f"{run_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06d}"
+            run_dir.parent
+            / layout.TRASH
+            / f"{run_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06d}"
         )
         target.parent.mkdir(exist_ok=True)
         run_dir.rename(target)

@@ -8,7 +8,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from atod_sweep.sweep.trials.jobs import Row
+from atod_sweep.records.ledger_rows import TrialRow
+from atod_sweep.records.metrics import MetricRow
 
 ENDED = ("COMPLETE", "PRUNED", "FAILED")
 
@@ -37,7 +38,9 @@ class Running:
 class Scoreboard:
     """Counts, the leading arm and the time left, from the rows of a run. `sign`: -1 if small values are good."""
 
-    def __init__(self, total: int, concurrency: int, metric: str, before: Mapping[str, Row], sign: float = 1) -> None:
+    def __init__(
+        self, total: int, concurrency: int, metric: str, before: Mapping[str, TrialRow], sign: float = 1
+    ) -> None:
         self.total, self.metric = total, metric
         self._sign = sign
         self._concurrency = concurrency
@@ -46,7 +49,7 @@ class Scoreboard:
         self._began = time.monotonic()
         self.running: dict[str, Running] = {}
 
-    def add(self, row: Row) -> None:
+    def add(self, row: TrialRow) -> None:
         """Take in a trial's row."""
         self._rows[row["trial"]] = row
         if row["state"] in ENDED:
@@ -55,7 +58,7 @@ class Scoreboard:
         else:
             self.running[row["trial"]] = Running(row["trial"])
 
-    def reported(self, trial: str, steps: int, rows: list[Row]) -> None:
+    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
         """Take in what a running trial reported; `steps`: optimiser steps of the whole trial."""
         if trial in self.running:
             values = [row[self.metric] for row in rows if self.metric in row]
@@ -76,9 +79,10 @@ class Scoreboard:
         """The arm (and level) with the best mean, ± half its 95 % t interval; empty before any result."""
         scores: dict[str, list[float]] = {}
         for row in self._rows.values():
-            if row["state"] == "COMPLETE" and row["role"] == "arm" and row.get("score") is not None:
+            score = row.get("score")
+            if row["state"] == "COMPLETE" and row["role"] == "arm" and score is not None:
                 label = " ".join([row["arm"], *row["levels"].values()])
-                scores.setdefault(label, []).append(row["score"])
+                scores.setdefault(label, []).append(score)
         if not scores:
             return ""
         name = max(scores, key=lambda arm: self._sign * statistics.fmean(scores[arm]))

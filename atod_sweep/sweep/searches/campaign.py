@@ -13,10 +13,11 @@ from typing import Any
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.search import ASHA, Median, Search, dominates
+from atod_sweep.config.space import cuts
 from atod_sweep.errors import UserError
-from atod_sweep.records import ledger
-from atod_sweep.records.rows import read_rows
-from atod_sweep.sweep.record.recorder import METRICS
+from atod_sweep.records import layout, ledger
+from atod_sweep.records.ledger_rows import ConfigurationRow
+from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep.searches.optuna_file import OptunaFile
 from atod_sweep.sweep.searches.proposals import proposer
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
@@ -55,7 +56,9 @@ class Campaign:
         self._asked, self._exhausted, self._confirming = 0, False, False
         self._running: set[str] = set()
         self._began = time.monotonic()
-        self._file = OptunaFile(session.run_dir, search, space)
+        for line in cuts(space.parameters):
+            session.note(f"parameters.{line}")
+        self._file = OptunaFile(session.run_dir, search, space, session.note)
         stopping = search.early_stopping
         self._rule = Rule(stopping, search.metric) if isinstance(stopping, Median | ASHA) else None
         self._limit = self._most_configurations()
@@ -126,7 +129,7 @@ class Campaign:
         confirm, width = self._search.budget.confirm, self._session.at_a_time
         return statistics.fmean(times) * (confirm.top + 1) * confirm.seeds / width if times else 0.0
 
-    def _ask(self, recorded: Row | None) -> None:
+    def _ask(self, recorded: ConfigurationRow | None) -> None:
         """Take the next new point from the proposer; invalid ones and twins are dealt with on the way."""
         for _ in range(FRUITLESS):
             point = self._proposer.ask()
@@ -145,7 +148,7 @@ class Campaign:
                 self._proposer.tell(number, twin.state, twin.values)
         self._exhausted = True
 
-    def _begin(self, sample: Sample, number: int, recorded: Row | None) -> None:
+    def _begin(self, sample: Sample, number: int, recorded: ConfigurationRow | None) -> None:
         arm = f"c{len(self._candidates):03d}"
         if recorded is None:
             row = {"event": "configuration", "arm": arm, "configuration": sample.hash, "number": number}
@@ -210,7 +213,7 @@ class Campaign:
 
     def _recall(self, trial: Trial) -> None:
         if self._rule is not None:
-            rows = read_rows(self._session.run_dir / "trials" / trial.id / METRICS)
+            rows = read_metrics(layout.trial_folder(self._session.run_dir, trial.id) / layout.METRICS)
             if rows:
                 self._rule.add(trial.id, trial.config, rows)
 
@@ -230,7 +233,7 @@ class Campaign:
         arms = {REFERENCE: Sample({}, {}, self._space.base), **{c.arm: c.sample for c in best}}
         study = ledger.fold(ledger.read(self._session.run_dir)).study  # a new revision's row has no selection yet
         same = {"arms": list(arms), "seeds": seeds, "definition_hash": self._session.row["definition_hash"]}
-        if study is None or any(study[key] != value for key, value in same.items()):
+        if study is None or not same.items() <= study.items():
             chosen = [
                 {"arm": c.arm, "configuration": c.sample.hash, "values": c.sample.values, "score": c.values}
                 for c in best

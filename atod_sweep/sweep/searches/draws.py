@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from atod_sweep.config.space import Scalar
+from atod_sweep.config.space import Scalar, on_grid, steps_between
 
 
 class CubeDraw:
@@ -25,7 +25,7 @@ class CubeDraw:
         """Uniform in [low, high] (in its logarithm), or on the steps from low."""
         unit = next(self._units)
         if step is not None:
-            return low + step * int(unit * (math.floor((high - low) / step + 1e-9) + 1))
+            return on_grid(low, step, int(unit * (steps_between(low, high, step) + 1)))
         if log:
             return min(max(math.exp(math.log(low) + unit * (math.log(high) - math.log(low))), low), high)
         return low + unit * (high - low)
@@ -69,7 +69,7 @@ class GridDraw:
     def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
         """A step from low."""
         assert step is not None, name
-        return low + step * self._pick(math.floor((high - low) / step + 1e-9) + 1)
+        return on_grid(low, step, self._pick(steps_between(low, high, step) + 1))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
         """A step from low."""

@@ -13,9 +13,8 @@ import numpy as np
 from atod_sweep.config.base import load_yaml
 from atod_sweep.config.search import ASHA, Median, Objective
 from atod_sweep.errors import UserError
-from atod_sweep.records import ledger
-from atod_sweep.records.rows import read_rows
-from atod_sweep.sweep.record.recorder import METRICS
+from atod_sweep.records import layout, ledger
+from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep.searches.stopping import Rule
 from atod_sweep.sweep.trials.jobs import Row
 
@@ -68,12 +67,13 @@ def recorded(run_dir: Path) -> tuple[list[Recorded], Objective]:
             trial=row["trial"],
             configuration=row["arm"],
             seed=row["seed"],
-            config=load_yaml(run_dir / "trials" / row["trial"] / "config.yaml"),
-            rows=[r for r in read_rows(run_dir / "trials" / row["trial"] / METRICS) if r["phase"] == "eval"],
-            score=row["score"],
+            config=load_yaml(layout.trial_folder(run_dir, row["trial"]) / layout.CONFIG),
+            rows=[r for r in read_metrics(_metrics(run_dir, row["trial"])) if r["phase"] == "eval"],
+            score=score,
         )
         for row in history.trials.values()
         if row.get("phase", "search") == "search" and row["role"] != "teacher" and row["state"] == "COMPLETE"
+        if (score := row.get("score")) is not None
     ]
     if not trials:
         raise UserError(f"{run_dir}: has no complete trials to replay")
@@ -134,3 +134,7 @@ def _run(rule: Rule, trial: Recorded) -> tuple[bool, float]:
         if rule.add(trial.trial, trial.config, [row]):
             return True, row["cost/env_steps"]
     return False, trial.rows[-1]["cost/env_steps"]
+
+
+def _metrics(run_dir: Path, trial: str) -> Path:
+    return layout.trial_folder(run_dir, trial) / layout.METRICS

@@ -11,6 +11,8 @@ from atod_sweep.config.base import dump_yaml, load_yaml, parse_yaml, validate
 from atod_sweep.config.files import flatten
 from atod_sweep.config.search import Search
 from atod_sweep.errors import UserError
+from atod_sweep.records import layout
+from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.records.metric_names import watched
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import differences
@@ -21,7 +23,6 @@ from atod_sweep.sweep.searches.space import Sample, Space, resolve_space
 from atod_sweep.sweep.searches.starting_points import starting_points
 from atod_sweep.sweep.session import Options, Outcome, Work, execute_work
 from atod_sweep.sweep.studies.plan import check_metric
-from atod_sweep.sweep.trials.jobs import Row
 
 Source = str | Path | Mapping[str, Any] | Search
 
@@ -70,9 +71,9 @@ def _given(source: Source, overrides: Mapping[str, Any], name: str | None, confi
     return search_work(search, found.folder, where, text)
 
 
-def resume_search(run_dir: Path, study: Row, options: Options) -> Outcome:
+def resume_search(run_dir: Path, study: StudyRow, options: Options) -> Outcome:
     """Finish the search in a folder, from what the folder holds."""
-    path = run_dir / "search.yaml"
+    path = run_dir / layout.SEARCH
     definition = study["definition"]
     data = load_yaml(path) | {"name": run_dir.name, **{key: definition[key] for key in ("base", "start_from")}}
     data["budget"] = {**data.get("budget", {}), **definition["budget"]}  # as it was run or extended
@@ -99,7 +100,7 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
         configurations = min(configurations, len({s.hash for s in [*starts, *grid(space)]}))
     return Work(
         name=search.name,
-        file="search.yaml",
+        file=layout.SEARCH,
         text=text,
         title=f"{configurations} configurations × {budget.seeds} seeds, {search.sampler.kind}; "
         f"top {budget.confirm.top} × {budget.confirm.seeds} fresh seeds",

@@ -72,7 +72,8 @@ def _domain(branch: Branch) -> str:
     scale = ", log" if domain.log else ""
     step = f", step {domain.step:g}" if domain.step not in (None, 1) else ""
     plus = f" above {domain.plus}" if domain.plus else ""
-    return f"{domain.low:g} .. {domain.high:g}  ({kind}{scale}{step}){plus}"
+    cut = f"; cut from {domain.cut_from:g}" if domain.cut_from is not None else ""
+    return f"{domain.low:g} .. {domain.high:g}  ({kind}{scale}{step}{cut}){plus}"
 
 
 def _conditions(branch: Branch, parent: str) -> str:

@@ -12,7 +12,18 @@ from typing import Any, Protocol
 from atod_sweep.config.base import content_hash, validate, with_overrides
 from atod_sweep.config.files import train_data
 from atod_sweep.config.search import Search
-from atod_sweep.config.space import Branch, Choice, Constraint, Fixed, Float, Int, Parameter, Scalar
+from atod_sweep.config.space import (
+    Branch,
+    Choice,
+    Constraint,
+    Domain,
+    Fixed,
+    Float,
+    Int,
+    Parameter,
+    Scalar,
+    on_grid,
+)
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.searches.draws import CubeDraw, random_units
@@ -77,12 +88,10 @@ class Space:
             branch = active(parameter, values)
             if branch is None:
                 continue
-            value = _drawn(branch, draw)
+            drawn = _drawn(branch, draw)
             if not isinstance(branch.domain, Fixed):
-                params[branch.name] = value
-            if isinstance(branch.domain, Float | Int) and branch.domain.plus is not None:
-                value += values[branch.domain.plus]
-            values[parameter.key] = value
+                params[branch.name] = drawn
+            values[parameter.key] = _value(branch.domain, drawn, values)
         return params, values
 
     def sample(self, draw: Draw) -> Sample:
@@ -121,17 +130,36 @@ def active(parameter: Parameter, values: Mapping[str, Any]) -> Branch | None:
     return None
 
 
+def _value(domain: Domain, drawn: Any, values: Mapping[str, Any]) -> Any:
+    """What the config gets for what was drawn."""
+    match domain:
+        case Fixed():
+            return drawn
+        case Choice():
+            return domain.values[domain.labels.index(drawn)]
+        case Float() | Int():
+            if domain.plus is None:
+                return drawn
+            if domain.step is None:
+                return drawn + values[domain.plus]
+            total = on_grid(drawn, values[domain.plus], 1)
+            return total if isinstance(domain, Float) else int(total)
+
+
 def _drawn(branch: Branch, draw: Draw) -> Any:
     domain = branch.domain
     match domain:
         case Fixed():
             return domain.value
         case Choice():
-            return draw.suggest_categorical(branch.name, domain.values)
+            return draw.suggest_categorical(branch.name, domain.labels)
         case Int():
             return draw.suggest_int(branch.name, domain.low, domain.high, step=domain.step, log=domain.log)
         case Float():
-            return draw.suggest_float(branch.name, domain.low, domain.high, step=domain.step, log=domain.log)
+            value = draw.suggest_float(branch.name, domain.low, domain.high, step=domain.step, log=domain.log)
+            if domain.step is None:
+                return value
+            return on_grid(domain.low, domain.step, round((value - domain.low) / domain.step))
 
 
 def not_arrived(values: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

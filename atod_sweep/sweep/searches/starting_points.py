@@ -10,7 +10,7 @@ from typing import Any
 from atod_sweep.config.base import validate
 from atod_sweep.config.files import flatten, train_data
 from atod_sweep.config.search import Search
-from atod_sweep.config.space import Choice, Fixed, Float, Int
+from atod_sweep.config.space import Choice, Fixed, Float, Int, on_grid
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.searches.draws import GivenDraw
@@ -75,6 +75,8 @@ def _inverted(space: Space, given: Mapping[str, Any]) -> tuple[dict[str, Any], d
             drawn = value
             if isinstance(domain, Float | Int) and domain.plus is not None:
                 drawn = value - values[domain.plus]
+                if domain.step is not None and isinstance(domain, Float):
+                    drawn = on_grid(value, values[domain.plus], -1)  # a gap of decimals is a decimal
             params[branch.name] = _checked(parameter.key, drawn, domain)
         values[parameter.key] = value
     return params, values
@@ -84,7 +86,7 @@ def _checked(key: str, value: Any, domain: Float | Int | Choice) -> Any:
     if isinstance(domain, Choice):
         if value not in domain.values:
             raise ValueError(f"{key} is {value!r}, outside {list(domain.values)}")
-        return value
+        return domain.labels[domain.values.index(value)]
     number = isinstance(value, int | float) and not isinstance(value, bool)
     slack = 1e-9 * (domain.high - domain.low)  # a gap is a difference of two decimals
     if not number or not domain.low - slack <= value <= domain.high + slack:
@@ -95,4 +97,6 @@ def _checked(key: str, value: Any, domain: Float | Int | Choice) -> Any:
         steps = (value - domain.low) / domain.step
         if not math.isclose(steps, round(steps), abs_tol=1e-6):
             raise ValueError(f"{key} is {value!r}, not a multiple of step {domain.step:g} above {domain.low:g}")
+        if isinstance(domain, Float):
+            return on_grid(domain.low, domain.step, round(steps))
     return value

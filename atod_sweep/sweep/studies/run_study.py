@@ -11,13 +11,15 @@ from atod_sweep.config.base import dump_yaml, load_yaml, parse_yaml, validate
 from atod_sweep.config.files import flatten
 from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
+from atod_sweep.records import layout
+from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import beyond_extension
 from atod_sweep.sweep.record.rundir import Intent
 from atod_sweep.sweep.session import Options, Outcome, Session, Work, execute_work
 from atod_sweep.sweep.studies.plan import MATCH, Plan, resolve
 from atod_sweep.sweep.studies.until_decided import Rule, in_blocks
-from atod_sweep.sweep.trials.jobs import Row, Trainer
+from atod_sweep.sweep.trials.jobs import Trainer
 from atod_sweep.sweep.trials.source import Queue
 
 Source = str | Path | Mapping[str, Any] | Study
@@ -90,9 +92,9 @@ def _overridden(study: Study, overrides: dict[str, Any], where: str) -> dict[str
     return {"base": study.base, **overrides}
 
 
-def resume_study(run_dir: Path, row: Row, options: Options) -> Outcome:
+def resume_study(run_dir: Path, row: StudyRow, options: Options) -> Outcome:
     """Finish the study of this row in a folder, from what the folder holds."""
-    path, definition = run_dir / "study.yaml", row["definition"]
+    path, definition = run_dir / layout.STUDY, row["definition"]
     base = row.get("base", definition["base"])  # older ledgers hold it with the horizons of its environment
     recorded = {key: definition[key] for key in ("seeds", "hypotheses")}
     data = load_yaml(path) | {"name": run_dir.name, "base": base, **recorded}
@@ -108,7 +110,7 @@ def study_work(plan: Plan, text: str) -> Work:
     arms = f"{len(study.arms)} arms" + (f" + {len(study.controls)} controls" if study.controls else "")
     return Work(
         name=study.name,
-        file="study.yaml",
+        file=layout.STUDY,
         text=text,
         title=f"{arms} × {len(study.seed_list)} seeds",
         definition=plan.definition,

@@ -131,7 +131,12 @@ def _failure(error: BaseException, job: Job) -> Failure:
         message = f"its process held more than resources.memory_gb = {job.memory_gb:g}"
     elif not isinstance(error, Exception):
         message = f"the trial's code raised {error!r}, which ends a process: raise an exception that names the fault"
-    return Failure(status, type(error).__name__.lstrip("_"), message, traceback.format_exc())
+    return Failure(status, type(error).__name__.lstrip("_"), _writable(message), _writable(traceback.format_exc()))
+
+
+def _writable(text: str) -> str:
+    """Halves of characters, which no file takes, spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 # ---- Ray ----------------------------------------------------------------------------------------------------------

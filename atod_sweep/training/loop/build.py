@@ -17,6 +17,7 @@ from atod_sweep.config.train import CompactStudent, CompactTeacher, NoTeacher, P
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.pool import Pool, open_batch
 from atod_sweep.errors import UserError
+from atod_sweep.records import layout
 from atod_sweep.training.algorithms.baselines import DPO, SFT, SPIN
 from atod_sweep.training.algorithms.hybrid import HybridMix
 from atod_sweep.training.algorithms.interpolated import InterpolatedMix
@@ -69,7 +70,7 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     if resume:
         run.restore()
     elif accelerator.is_main_process:  # or a later resume would take up what an earlier run left here
-        shutil.rmtree(directory / "checkpoint", ignore_errors=True)
+        shutil.rmtree(directory / layout.CHECKPOINT, ignore_errors=True)
     return run
 
 

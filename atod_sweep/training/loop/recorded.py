@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,8 @@ from atod_sweep.config.base import dump_yaml
 from atod_sweep.config.train import Train
 from atod_sweep.envs.look import look
 from atod_sweep.errors import UserError
-from atod_sweep.records.rows import rewind
+from atod_sweep.records import layout
+from atod_sweep.records.metrics import append_metrics, rewind
 from atod_sweep.training.loop import trainer
 from atod_sweep.training.loop.trainer import Result, Row
 from atod_sweep.training.pretraining import cache as models
@@ -25,14 +25,14 @@ def train_into(
     `say`: told of models that are built; `show`: given every evaluation. UserError if the folder holds
     another training, or with `resume` a finished one.
     """
-    metrics, begun = folder / "metrics.jsonl", False
+    metrics, begun = folder / layout.METRICS, False
     if os.environ.get("RANK", "0") == "0":  # under `accelerate launch`, one process keeps the records
         folder.mkdir(parents=True, exist_ok=True)
         if not resume and metrics.exists():
             raise UserError(f"{folder}: holds a finished or interrupted training; use --resume, or another --out")
-        if resume and (folder / "student").exists() and not (folder / "checkpoint").exists():
+        if resume and (folder / layout.STUDENT).exists() and not (folder / layout.CHECKPOINT).exists():
             raise UserError(f"--resume: {folder} holds a finished training, nothing is left to do; use another --out")
-        (folder / "config.yaml").write_text(dump_yaml(config.model_dump(mode="json")), encoding="utf-8")
+        (folder / layout.CONFIG).write_text(dump_yaml(config.model_dump(mode="json")), encoding="utf-8")
         for line in look([config.env]):
             say(line)
     models.ensure(config, say)
@@ -42,8 +42,7 @@ def train_into(
         if not begun:  # a resumed training repeats what it reported after its checkpoint
             rewind(metrics, rows)
             begun = True
-        with metrics.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+        append_metrics(metrics, rows)
         for row in rows:
             if row["phase"] == "eval":
                 show(row)

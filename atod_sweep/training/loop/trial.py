@@ -14,6 +14,7 @@ from accelerate.utils import gather_object
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.train import Train
+from atod_sweep.records import layout
 from atod_sweep.training.algorithms.stage import Algorithm, Stage
 from atod_sweep.training.failures import BadCheckpoint
 from atod_sweep.training.loop import checkpoint
@@ -103,7 +104,7 @@ class Run:
         samplers = gather_object([self.stage.sampling.get_state()])
         if self.accelerator.is_main_process:
             checkpoint.save(
-                self.directory / "checkpoint",
+                self.directory / layout.CHECKPOINT,
                 Checkpoint(
                     step=step,
                     weights=self._weights(),
@@ -120,7 +121,9 @@ class Run:
 
     def restore(self) -> None:
         """Go on from the newest whole checkpoint, if there is one. Raises BadCheckpoint."""
-        found = checkpoint.load_newest(self.directory / "checkpoint", self.digest, self.accelerator.device, log.warning)
+        found = checkpoint.load_newest(
+            self.directory / layout.CHECKPOINT, self.digest, self.accelerator.device, log.warning
+        )
         if found is None:
             return
         with torch.no_grad():
@@ -147,12 +150,12 @@ class Run:
     def finish(self) -> None:
         """Save the trained student as a Hugging Face directory; its checkpoints have served their purpose."""
         if self.accelerator.is_main_process:
-            target = self.directory / "student"
+            target = self.directory / layout.STUDENT
             if target.exists():
                 shutil.rmtree(target)
             target.parent.mkdir(parents=True, exist_ok=True)
             models.save(target, self.stage.policy.model, self.tokenizer, {})
-            shutil.rmtree(self.directory / "checkpoint", ignore_errors=True)
+            shutil.rmtree(self.directory / layout.CHECKPOINT, ignore_errors=True)
         self.evaluation_player.batch.close()
         self.accelerator.wait_for_everyone()
 

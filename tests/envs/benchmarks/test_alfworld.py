@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 from alfworld_plays import digest
@@ -17,6 +19,7 @@ from atod_sweep.config.train import Env
 from atod_sweep.envs.benchmarks.alfworld import AlfWorld, files, generate, problem, wheel
 from atod_sweep.envs.benchmarks.alfworld.engine import Engine
 from atod_sweep.envs.benchmarks.alfworld.game import check_rules, load, own_grammar, prepare
+from atod_sweep.envs.benchmarks.alfworld.wheel import TASKS
 from atod_sweep.envs.contract import EVAL_SEEDS
 from atod_sweep.envs.families.game import read_action
 from atod_sweep.errors import UserError
@@ -205,6 +208,58 @@ def test_official_game_files_are_played_by_split_and_task(tmp_path) -> None:
     task = files._task_of(paths["train"][0])
     some = AlfWorld(games=str(tmp_path), tasks=[task])
     assert all(task in some.reset(seed=seed)[1]["game"] for seed in range(6))
+
+
+# What becomes of a game file -> what is said of it; None: it is played.
+GAME_FILES: dict[str, tuple[Any, str | None]] = {
+    "solvable": (lambda data: data, None),
+    "solvable by another word": (lambda data: {**data, "solvable": 1}, None),
+    "unsolvable": (lambda data: {**data, "solvable": False}, "marked as unsolvable"),
+    "null": (lambda data: {**data, "solvable": None}, "marked as unsolvable"),
+    "unmarked": (lambda data: {k: v for k, v in data.items() if k != "solvable"}, "not marked as solvable"),
+    "no problem": (lambda data: {k: v for k, v in data.items() if k != "pddl_problem"}, "pddl_problem missing"),
+    "grammar null": (lambda data: {**data, "grammar": None}, "grammar None"),
+    "a list": (lambda data: [1], "holds [1]"),
+    "empty": (lambda data: b"", "is empty; fetch it again"),
+    "cut": (lambda data: json.dumps(data).encode()[:-20], "is no JSON"),
+    "not text": (lambda data: b"\xff\xfe", "cannot be read: 'utf-8' codec"),
+    "byte order mark": (lambda data: json.dumps(data).encode("utf-8-sig"), None),
+}
+
+
+@pytest.mark.parametrize("case", GAME_FILES)
+def test_games_that_the_official_loader_leaves_out_are_left_out_and_named(tmp_path, case) -> None:
+    change, said = GAME_FILES[case]
+    odd, *others = files.write_games(tmp_path, "train", 3, generate.Size(6, (6, 8)))
+    data = change(json.loads(odd.read_text()))
+    odd.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
+    played = files.game_files(str(tmp_path), "train", TASKS)
+    env = AlfWorld(games=str(tmp_path))
+    if said is None:
+        assert set(played) == {odd, *others}
+        assert env.remarks() == []
+        assert {env.reset(seed=seed)[1]["game"] for seed in range(40)} == {str(path) for path in (odd, *others)}
+    else:
+        assert set(played) == set(others)
+        (line,) = env.remarks()
+        named = f"{odd.parent.parent.name}/{odd.parent.name}"
+        assert line.startswith(f"{tmp_path / 'train'}: 1 of 3 games left out ({named}: ")
+        assert said in line
+
+
+def test_a_folder_of_unsolvable_games_says_so(tmp_path) -> None:
+    for path in files.write_games(tmp_path, "train", 2, generate.Size(6, (6, 8))):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "solvable": False}))
+    with pytest.raises(UserError, match=r"no game.tw-pddl of the tasks .*2 of 2 games left out .*marked as unsolvable"):
+        AlfWorld(games=str(tmp_path)).reset(seed=0)
+
+
+def test_a_task_is_told_by_its_trajectory_where_the_folder_does_not_tell(tmp_path) -> None:
+    (path,) = files.write_games(tmp_path, "train", 1, generate.Size(6, (6, 8)))
+    task = files._task_of(path)
+    path.parent.parent.rename(tmp_path / "train" / "mine")
+    (found,) = files.game_files(str(tmp_path), "train", (task,))
+    assert found.parts[-3] == "mine"
 
 
 @pytest.mark.parametrize(

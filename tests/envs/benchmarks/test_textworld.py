@@ -43,6 +43,25 @@ def test_titles_and_status_lines_are_cut(feedback: str, text: str) -> None:
     assert clean(feedback) == text
 
 
+class Broken:
+    """The package, to which no file is a game."""
+
+    @staticmethod
+    def EnvInfos(**wanted: bool) -> None:
+        return None
+
+    @staticmethod
+    def start(path: str, infos: None) -> None:
+        raise ValueError("not a\nstory file")
+
+
+def test_a_file_that_is_no_game_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(textworld, "_textworld", lambda module: Broken)
+    (tmp_path / "cut.z8").write_bytes(b"")
+    with pytest.raises(UserError, match=r"^env.kwargs.games: cannot play '.*cut.z8': ValueError: not a story file$"):
+        TextWorld(games=str(tmp_path)).reset(seed=0)
+
+
 def test_it_asks_for_worker_processes() -> None:
     assert TextWorld.slow
 

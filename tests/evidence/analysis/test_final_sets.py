@@ -1,6 +1,5 @@
 """Claims about fresh task sets: seeds and tasks are both sources of chance, and what tasks do to two arms cancels."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ledger_files import read_ledger, study_row, trial_row, write_ledger
 
 from atod_sweep.config.study import Metric
 from atod_sweep.evidence.analysis.comparisons import against_reference, compare, summarise
@@ -33,27 +33,22 @@ def run(folder: Path, final: bool = True, claims: Sequence[dict[str, Any]] = CLA
     """Arms a and b, a teacher whose sets are the other way round, and a base student, with six final sets or none."""
     evaluation: dict[str, Any] = {"tasks": 512} | ({"final": {"sets": 6, "tasks": 256}} if final else {})
     metric = FINAL if final else "eval/success"
-    rows: list[dict[str, Any]] = [
-        {
-            "event": "study", "time": 0.0, "name": folder.name, "question": "q", "reference": "b", "numerics": 5,
-            "metric": {"name": metric, "last": 1},
-            "hypotheses": [{"relation": ">", "metric": metric, **claim} for claim in claims],
-            "arms": ["a", "b"], "controls": ["teacher"], "factors": {}, "seeds": [0, 1, 2, 3, 4],
-            "definition": {"base": {"evaluation": evaluation}}, "versions": {}, "git": None, "argv": ["atod-sweep"],
-            "hardware": {"cpu": "c", "cores": 2, "memory_gb": 1.0, "gpu": None}, "models": {}, "definition_hash": "0",
-            **study,
-        }
-    ]  # fmt: skip
+    begun = study_row(
+        folder.name,
+        reference="b",
+        metric={"name": metric, "last": 1},
+        hypotheses=[{"relation": ">", "metric": metric, **claim} for claim in claims],
+        controls=["teacher"],
+        seeds=[0, 1, 2, 3, 4],
+        definition={"base": {"evaluation": evaluation}},
+        **study,
+    )
+    rows = [begun]
 
     def trial(arm: str, role: str, seed: int, found: dict[str, float], start: float | None) -> None:
         kept = found if final else {"eval/success": found["eval/success"] - 0.03}
-        rows.append(
-            {
-                "event": "trial", "trial": f"{arm}-s{seed}", "arm": arm, "role": role, "levels": {}, "seed": seed,
-                "attempt": 1, "config_hash": "0", "seconds": 1.0, "state": "COMPLETE", "metrics": kept, "cost": {},
-                "start_metrics": {} if start is None else {"eval/success": start},
-            }
-        )  # fmt: skip
+        before = {} if start is None else {"eval/success": start}
+        rows.append(trial_row(arm, seed, "COMPLETE", role=role, metrics=kept, start_metrics=before))
 
     trial("teacher", "teacher", 0, metrics(0.6, -SHIFT), None)
     if final:
@@ -62,7 +57,7 @@ def run(folder: Path, final: bool = True, claims: Sequence[dict[str, Any]] = CLA
         trial("a", "arm", seed, metrics(a), 0.25)
         trial("b", "arm", seed, metrics(b), 0.25)
     folder.mkdir()
-    (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_ledger(folder, rows)
     return load(folder)
 
 
@@ -130,10 +125,9 @@ def test_the_report_says_what_it_is_about(tmp_path: Path) -> None:
 def test_an_arm_without_a_set_is_not_in_its_interval(tmp_path: Path) -> None:
     """A trial that reports fewer sets leaves the comparison with those that all have."""
     run(tmp_path / "run")
-    path = tmp_path / "run" / "ledger.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = read_ledger(tmp_path / "run")
     del rows[-1]["metrics"][f"{FINAL}/set5"]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_ledger(tmp_path / "run", rows)
     c = against_reference(load(tmp_path / "run"))[0]
     assert {len(row) for row in c.by_set.values()} == {5}
 
@@ -147,14 +141,13 @@ def test_an_explicit_metric_is_named(tmp_path: Path) -> None:
 
 def test_a_search_is_judged_by_the_sets_it_never_saw(tmp_path: Path) -> None:
     run(tmp_path / "run")
-    path = tmp_path / "run" / "ledger.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = read_ledger(tmp_path / "run")
     search = {"metric": {"name": "eval/success", "last": 1, "mode": "max"}}
     study = {**rows[0], "metric": {"name": "eval/success", "last": 1}, "search": search, "controls": []}
     trials = [{**row, "phase": "confirm"} for row in rows[1:] if row["role"] == "arm"]
-    path.write_text("".join(json.dumps(row) + "\n" for row in [study, *trials]), encoding="utf-8")
+    write_ledger(tmp_path / "run", [study, *trials])
     assert load(tmp_path / "run").study.metric == Metric(name=FINAL)
     for row in trials:
         row["metrics"] = {"eval/success": row["metrics"]["eval/success"]}
-    path.write_text("".join(json.dumps(row) + "\n" for row in [study, *trials]), encoding="utf-8")
+    write_ledger(tmp_path / "run", [study, *trials])
     assert load(tmp_path / "run").study.metric == Metric()

@@ -1,10 +1,10 @@
 """Settings that do not learn are left out of verdicts."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ledger_files import failed_row, read_ledger, study_row, trial_row, write_ledger
 
 from atod_sweep.evidence.analysis.learning import bar, gain, not_learning
 from atod_sweep.evidence.analysis.results import load
@@ -15,25 +15,16 @@ CLAIM = {"arm": "a", "other": "b"}
 FACTORS = {"horizon": {"short": 0.0, "long": -0.4}}
 
 
-def write_ledger(folder: Path, successes: dict[str, list[float | None]], start: float = 0.2) -> Path:
+def write_run(folder: Path, successes: dict[str, list[float | None]], start: float = 0.2) -> Path:
     """A run of one condition: arm -> final success by seed, None for a failed trial."""
-    study = {
-        "event": "study", "time": 0.0, "name": "s", "question": "q", "reference": next(iter(successes)),
-        "metric": {"name": "eval/success", "last": 1}, "hypotheses": [], "arms": list(successes), "controls": [],
-        "factors": {}, "seeds": [0, 1],
-    }  # fmt: skip
-    rows = [study]
+    rows = [study_row("s", successes, seeds=[0, 1])]
+    begun = {"start_metrics": {"eval/success": start}}
     for arm, finals in successes.items():
         for seed, final in enumerate(finals):
-            state = {"state": "FAILED"} if final is None else {"state": "COMPLETE", "metrics": {"eval/success": final}}
-            rows.append(
-                {
-                    "event": "trial", "trial": f"{arm}-s{seed}", "arm": arm, "role": "arm", "levels": {}, "seed": seed,
-                    "attempt": 1, "config_hash": "0", "start_metrics": {"eval/success": start}, **state,
-                }
-            )  # fmt: skip
+            done = trial_row(arm, seed, "COMPLETE", metrics={"eval/success": final}, **begun)
+            rows.append(failed_row(arm, seed, **begun) if final is None else done)
     folder.mkdir(exist_ok=True)
-    (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_ledger(folder, rows)
     return folder
 
 
@@ -49,7 +40,7 @@ def write_ledger(folder: Path, successes: dict[str, list[float | None]], start: 
 def test_the_best_arms_mean_gain_decides(
     tmp_path: Path, successes: dict[str, list[float | None]], best: float, stalled: bool
 ) -> None:
-    results = load(write_ledger(tmp_path / "run", successes))
+    results = load(write_run(tmp_path / "run", successes))
     assert gain(results, {}) == pytest.approx(best)
     assert not_learning(results) == ([{}] if stalled else [])
 
@@ -65,7 +56,7 @@ def test_the_best_arms_mean_gain_decides(
     ],
 )
 def test_the_bar_is_a_part_of_what_is_left(tmp_path: Path, start: float, end: float, stalled: bool) -> None:
-    results = load(write_ledger(tmp_path / "run", {"a": [end, end], "b": [0.0, 0.0]}, start))
+    results = load(write_run(tmp_path / "run", {"a": [end, end], "b": [0.0, 0.0]}, start))
     assert bool(not_learning(results)) == stalled
 
 
@@ -81,19 +72,19 @@ def test_the_bar_is_a_part_of_what_is_left(tmp_path: Path, start: float, end: fl
     ],
 )
 def test_the_study_sets_the_bar(tmp_path: Path, bars: dict[str, object], metric: str, stalled: bool) -> None:
-    run = write_ledger(tmp_path / "run", {"a": [0.25, 0.25], "b": [0.2, 0.2]})
-    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    run = write_run(tmp_path / "run", {"a": [0.25, 0.25], "b": [0.2, 0.2]})
+    rows = read_ledger(run)
     rows[0]["bars"] = bars
     for row in rows[1:]:
         row["start_metrics"]["eval/turns"], row["metrics"]["eval/turns"] = 8.0, 6.0
-    (run / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_ledger(run, rows)
     results = load(run)
     assert bool(not_learning(results, metric)) == stalled
     assert bool(bar(results, metric)) == (metric in results.study.bars.learning)
 
 
 def test_without_results_nothing_is_said(tmp_path: Path) -> None:
-    assert not_learning(load(write_ledger(tmp_path / "run", {"a": [None, None]}))) == []
+    assert not_learning(load(write_run(tmp_path / "run", {"a": [None, None]}))) == []
 
 
 def test_a_claim_about_a_setting_that_does_not_learn_is_not_judged(make_run: MakeRun) -> None:

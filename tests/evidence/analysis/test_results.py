@@ -1,11 +1,11 @@
 """From the ledger's rows to records: the last row of a trial is its state, and no cell disappears."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ledger_files import read_ledger, study_row, trial_row, write_ledger, write_metrics
 
 from atod_sweep.config.study import Metric
 from atod_sweep.errors import UserError
@@ -16,12 +16,11 @@ MakeRun = Callable[..., Path]
 
 
 def append(run: Path, *rows: dict[str, object]) -> None:
-    with (run / "ledger.jsonl").open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    write_ledger(run, [*read_ledger(run), *rows])
 
 
-def trial_row(run: Path, trial: str) -> dict[str, object]:
-    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+def row_of(run: Path, trial: str) -> dict[str, object]:
+    rows = read_ledger(run)
     return [row for row in rows if row.get("trial") == trial][-1]
 
 
@@ -41,18 +40,16 @@ def test_study_and_cells(make_run: MakeRun) -> None:
 
 def test_the_last_row_is_the_state(make_run: MakeRun) -> None:
     run = make_run("x", {"a": 0.6, "b": 0.5})
-    append(run, {**trial_row(run, "a-s1"), "state": "RUNNING", "attempt": 2, "metrics": None})
+    append(run, {**row_of(run, "a-s1"), "state": "RUNNING", "attempt": 2, "metrics": {}})
     results = load(run)
     assert [(m.arm, m.seed, m.reason) for m in results.missing()] == [("a", 1, "running")]
 
 
 def test_failed_pruned_unreported_and_never_run_cells_are_missing(make_run: MakeRun) -> None:
     run = make_run("x", {"a": 0.6, "b": 0.5}, seeds=4, failed=[("a", 0)])
-    append(run, {**trial_row(run, "a-s1"), "state": "PRUNED"})
-    append(run, {**trial_row(run, "a-s2"), "metrics": {"eval/success": float("nan")}})
-    lines = (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if json.loads(line).get("trial") != "b-s3"]
-    (run / "ledger.jsonl").write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    append(run, {**row_of(run, "a-s1"), "state": "PRUNED"})
+    append(run, {**row_of(run, "a-s2"), "metrics": {"eval/success": float("nan")}})
+    write_ledger(run, [row for row in read_ledger(run) if row.get("trial") != "b-s3"])
     results = load(run)
     assert [(m.arm, m.seed, m.reason) for m in results.missing()] == [
         ("a", 0, "failed: diverged"),
@@ -75,12 +72,9 @@ def test_a_torn_line_is_left_out(make_run: MakeRun) -> None:
 
 def test_characters_that_end_a_line_elsewhere_stay_in_their_row(make_run: MakeRun) -> None:
     """Rows are written without escapes: U+2028 and U+0085 stand in them as they are."""
-    run = make_run("x", {"a": 0.6})
-    ledger = run / "ledger.jsonl"
-    study, *rest = ledger.read_text(encoding="utf-8").split("\n")
     question = "one\u2028two\u0085three"
-    changed = json.dumps(json.loads(study) | {"question": question}, ensure_ascii=False)
-    ledger.write_text("\n".join([changed, *rest]), encoding="utf-8")
+    run = make_run("x", {"a": 0.6}, question=question)
+    assert question.encode() in (run / "ledger.jsonl").read_bytes()
     results = load(run)
     assert results.study.question == question
     assert results.missing() == []
@@ -91,7 +85,7 @@ def test_a_damaged_row_is_an_error(make_run: MakeRun) -> None:
     for path in (run / "ledger.jsonl", run / "trials" / "a-s1" / "metrics.jsonl"):
         lines = path.read_text(encoding="utf-8").split("\n")
         path.write_text("\n".join([lines[0], lines[1][:30], *lines[2:]]), encoding="utf-8")
-        with pytest.raises(UserError, match=rf"{path.name}:2: not a JSON row: .*; restore the file"):
+        with pytest.raises(UserError, match=rf"{path.name}:2: not a JSON row: .*; (restore|delete)"):
             [trial.rows for trial in load(run).trials]
         path.write_text("\n".join(lines), encoding="utf-8")
 
@@ -105,7 +99,7 @@ def test_claims_of_a_later_definition_are_exploratory(make_run: MakeRun) -> None
 def test_a_moved_margin_makes_a_claim_exploratory(make_run: MakeRun) -> None:
     claim = {"arm": "a", "other": "b", "relation": "=", "margin": 0.03}
     run = make_run("x", {"a": 0.6, "b": 0.5}, hypotheses=[claim])
-    study = json.loads((run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    study = read_ledger(run)[0]
     append(run, {**study, "hypotheses": [{**study["hypotheses"][0], "margin": 0.05}]})
     assert [c.registered for c in load(run).study.claims] == [False]
 
@@ -125,7 +119,7 @@ def test_applied_teacher_weight_counts_tokens_not_steps(make_run: MakeRun) -> No
         {"phase": "train", "step": 0, "weight/applied_teacher": 1.0, "cost/generated_tokens": 300},
         {"phase": "train", "step": 1, "weight/applied_teacher": 0.0, "cost/generated_tokens": 400},
     ]
-    (run / "trials/a-s0/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_metrics(run / "trials/a-s0/metrics.jsonl", rows)
     trial = load(run).find("a", {}, 0)
     assert trial is not None
     assert applied_teacher(trial) == 0.75
@@ -133,7 +127,7 @@ def test_applied_teacher_weight_counts_tokens_not_steps(make_run: MakeRun) -> No
 
 def test_a_seed_of_a_factorial_study_needs_every_level(make_run: MakeRun) -> None:
     run = make_run("x", {"a": 0.6, "b": 0.5}, factors={"h": {"s": 0, "l": 0}})
-    append(run, {**trial_row(run, "a~l-s1"), "state": "FAILED", "error": None})
+    append(run, {**row_of(run, "a~l-s1"), "state": "FAILED", "error": None})
     results = load(run)
     assert list(compare(results, "a", "b", {}, results.study.metric).differences) == [0, 2]
     assert list(compare(results, "a", "b", {"h": "s"}, results.study.metric).differences) == [0, 1, 2]
@@ -165,28 +159,18 @@ def test_nothing_to_read(tmp_path: Path) -> None:
 
 
 def test_a_search_is_judged_by_the_seeds_that_confirmed_it(tmp_path):
-    study = {
-        "event": "study", "time": 0.0, "name": "s", "question": "q", "reference": "reference",
-        "metric": {"name": "eval/success", "last": 1}, "hypotheses": [], "arms": [], "controls": [], "factors": {},
-        "seeds": [], "search": {},
-    }  # fmt: skip
+    study = study_row("s", [], seeds=[], search={})
 
     def trial(arm, seed, phase, success):
-        return {
-            "event": "trial", "time": 1.0, "trial": f"{arm}-s{seed}", "arm": arm, "role": "arm", "levels": {},
-            "seed": seed, "config_hash": "0", "attempt": 1, "state": "COMPLETE", "phase": phase,
-            "metrics": {"eval/success": success}, "start_metrics": {"eval/success": 0.1}, "cost": {}, "seconds": 1.0,
-            "worker": "", "error": None,
-        }  # fmt: skip
+        return trial_row(arm, seed, "COMPLETE", phase=phase, metrics={"eval/success": success})
 
     rows = [study, trial("c000", 0, "search", 0.9), trial("c001", 0, "search", 0.2)]
-    ledger = tmp_path / "ledger.jsonl"
-    ledger.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_ledger(tmp_path, rows)
     with pytest.raises(UserError, match="has not selected anything yet"):
         load(tmp_path)
     chosen = {**study, "arms": ["reference", "c000"], "seeds": [1000]}
     rows += [chosen, trial("reference", 1000, "confirm", 0.4), trial("c000", 1000, "confirm", 0.5)]
-    ledger.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_ledger(tmp_path, rows)
     results = load(tmp_path)
     assert [(t.arm, t.seed) for t in results.trials] == [("reference", 1000), ("c000", 1000)]
     assert results.seeds == [1000]

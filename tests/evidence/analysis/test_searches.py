@@ -1,12 +1,12 @@
 """What a report says of a search: what was tried, how optimistic the choice was, what mattered, what failed."""
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ledger_files import configuration_row, failed_row, read_ledger, study_row, told_row, trial_row, write_ledger
 
 from atod_sweep.evidence.analysis.comparisons import against_reference, best_arm
 from atod_sweep.evidence.analysis.results import load
@@ -17,7 +17,7 @@ from atod_sweep.evidence.tables.searches import quote
 Make = Callable[..., Path]
 
 
-def write_ledger(
+def write_hand(
     folder: Path,
     told: dict[str, list[float] | None],
     fresh: dict[str, list[float]],
@@ -29,26 +29,16 @@ def write_ledger(
         "metric": {"name": metric, "last": 2, "mode": mode}, "second": None, "budget": {"seeds": 2},
         "parameters": {"optimiser.lr": {"float": [1e-4, 1e-2], "log": True}, "steps": 10},
     }  # fmt: skip
-    study = {
-        "event": "study", "time": 0.0, "name": "s", "question": "q", "reference": "reference", "numerics": 1,
-        "metric": {"name": metric, "last": 2}, "hypotheses": [], "arms": list(fresh), "controls": [],
-        "factors": {}, "seeds": [1000, 1001] if fresh else [], "search": search,
-    }  # fmt: skip
-    rows = [study]
+    seeds = [1000, 1001] if fresh else []
+    judged = {"name": metric, "last": 2}
+    rows = [study_row("s", fresh, reference="reference", metric=judged, seeds=seeds, search=search)]
     for arm, values in told.items():
-        point = {"optimiser.lr": 0.001}
-        rows.append({"event": "configuration", "arm": arm, "params": point, "values": {**point, "steps": 10}})
-        state = "FAIL" if values is None else "COMPLETE"
-        rows.append({"event": "told", "arm": arm, "state": state, "values": values})
+        rows.append(configuration_row(arm, {"optimiser.lr": 0.001, "steps": 10}))
+        rows.append(told_row(arm, "FAIL" if values is None else "COMPLETE", values))
     for arm, scores in fresh.items():
         for seed, score in enumerate(scores, start=1000):
-            rows.append(
-                {
-                    "event": "trial", "phase": "confirm", "trial": f"{arm}-s{seed}", "arm": arm, "role": "arm",
-                    "levels": {}, "seed": seed, "attempt": 1, "config_hash": "0", "state": "COMPLETE", "score": score,
-                }
-            )  # fmt: skip
-    (folder / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            rows.append(trial_row(arm, seed, "COMPLETE", phase="confirm", score=score))
+    write_ledger(folder, rows)
     return folder
 
 
@@ -58,7 +48,7 @@ FRESH = {"reference": [7.0, 7.0], "c001": [4.5, 5.5], "c000": [5.2, 5.4]}
 
 @pytest.mark.parametrize(("mode", "best", "optimism", "wins"), [("min", "c001", 1.0, 2), ("max", "reference", -1.0, 0)])
 def test_small_values_may_be_the_good_ones(tmp_path: Path, mode: str, best: str, optimism: float, wins: int) -> None:
-    results = load(write_ledger(tmp_path, TOLD, FRESH, mode))
+    results = load(write_hand(tmp_path, TOLD, FRESH, mode))
     found = searched(results)
     assert found is not None
     assert found.keys == ("optimiser.lr",)
@@ -83,8 +73,8 @@ def test_names_are_as_short_as_they_can_be_told_apart() -> None:
 
 def test_a_search_in_which_nothing_completed_has_a_report(make_search: Make) -> None:
     run = make_search("none", 3)
-    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
-    error = {"status": "diverged", "type": "DivergedError", "message": "the loss is not a number"}
+    rows = read_ledger(run)
+    error = failed_row()["error"]
     kept = [r for r in rows if r.get("phase") != "confirm"][:-1]  # nothing was chosen
     for row in kept:
         row.update(
@@ -92,11 +82,11 @@ def test_a_search_in_which_nothing_completed_has_a_report(make_search: Make) -> 
                 row["event"], {}
             )
         )
-    (run / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    write_ledger(run, kept)
     markdown = write(run).markdown.read_text(encoding="utf-8")
     assert "No trial has a result" in markdown
     assert "3 configurations × 2 seeds: 3 failed." in markdown
-    assert markdown.count("DivergedError: the loss is not a number") == 6
+    assert markdown.count("DivergedError: the loss is not a number at step 30") == 6
 
 
 def test_few_configurations_are_shown_but_not_weighed(make_search: Make) -> None:
@@ -118,7 +108,8 @@ def test_two_objectives_have_a_front_and_importances_each(make_search: Make) -> 
     paths = write(run)
     markdown = paths.markdown.read_text(encoding="utf-8")
     names = {path.stem for path in paths.figures}
-    assert {"pareto_front", "importance_1", "importance_2", "slices", "success_by_cost"} <= names
+    assert {"pareto_front", "importance_1", "importance_2", "slices"} <= names
+    assert "success_by_cost" not in names  # every arm costs the same
     assert "## Pareto front" in markdown
     assert "is often wrong" not in markdown
     with (run / "tables/importance.csv").open(encoding="utf-8") as file:
@@ -141,7 +132,7 @@ QUOTED = {"reference": [0.50, 0.52, 0.51], "c000": [0.53, 0.56, 0.53], "c001": [
 def test_a_winner_is_quoted_free_of_the_choice(
     tmp_path: Path, told: dict[str, list[float] | None], first: str, best: str
 ) -> None:
-    found = searched(load(write_ledger(tmp_path, told, QUOTED, "max", "eval/success")))
+    found = searched(load(write_hand(tmp_path, told, QUOTED, "max", "eval/success")))
     assert found is not None
     q = found.quote
     assert q is not None
@@ -154,7 +145,7 @@ def test_a_winner_is_quoted_free_of_the_choice(
 
 
 def test_a_search_that_minimises_is_quoted_in_its_good_direction(tmp_path: Path) -> None:
-    found = searched(load(write_ledger(tmp_path, TOLD, FRESH, "min")))
+    found = searched(load(write_hand(tmp_path, TOLD, FRESH, "min")))
     assert found is not None
     assert found.quote is not None
     assert (found.quote.first, found.quote.first_gain.estimate) == ("c001", pytest.approx(2.0))

@@ -1,6 +1,5 @@
 """When a report warns, and when it does not."""
 
-import json
 import math
 import re
 import shutil
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ledger_files import read_ledger, write_ledger
 
 from atod_sweep.evidence.analysis.results import load
 from atod_sweep.evidence.report.cautions import warnings
@@ -24,9 +24,8 @@ def said(run: Path, numerics: int | None = None) -> str:
 
 def rewrite_first_study_row(run: Path, **changes: object) -> None:
     """The run began with a changed copy of the study's row, and got its own once something had been tried."""
-    study, begun, *rest = (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
-    first = json.dumps({**json.loads(study), **changes})
-    (run / "ledger.jsonl").write_text("\n".join([first, begun, study, *rest]) + "\n", encoding="utf-8")
+    study, models, begun, *rest = read_ledger(run)
+    write_ledger(run, [{**study, **changes}, models, begun, study, *rest])
 
 
 def test_a_sound_run_needs_no_caution(make_run: MakeRun) -> None:
@@ -75,11 +74,11 @@ def test_stale(make_run: MakeRun, numerics: int | None, stale: bool) -> None:
 
 def collapse(run: Path, arm: str, *seeds: int) -> None:
     """Let these seeds end at 0.1."""
-    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = read_ledger(run)
     for row in rows:
         if row.get("arm") == arm and row.get("seed") in seeds and row.get("metrics"):
             row["metrics"]["eval/success"] = 0.1
-    (run / "ledger.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    write_ledger(run, rows)
 
 
 @pytest.mark.parametrize("seeds", [10, 20, 40])
@@ -98,11 +97,11 @@ def test_seeds_that_collapse(make_run: MakeRun, seeds: int) -> None:
 
 def test_scores_that_lean_without_collapse(make_run: MakeRun) -> None:
     run = make_run("lean", {"a": 0.6, "b": 0.5, "c": 0.5}, seeds=10, steps=10, noise=0.0)
-    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = read_ledger(run)
     for row in rows:
         if row.get("metrics") and row["role"] == "arm":
             row["metrics"]["eval/success"] += 0.003 * 2.0 ** row["seed"] / 5
-    (run / "ledger.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    write_ledger(run, rows)
     text = said(run)
     assert "Some seeds end far high of the others" in text
     assert re.search(r"interval from 10 seeds holds the truth (7|8)\d % of the time", text)

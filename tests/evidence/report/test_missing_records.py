@@ -1,12 +1,12 @@
 """What is not known is not told: trials whose records are gone, wholly or in part, and reports richer than the rest."""
 
-import json
 import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ledger_files import read_ledger, write_ledger, write_metrics
 
 from atod_sweep.config.study import Metric
 from atod_sweep.errors import UserError
@@ -16,6 +16,7 @@ from atod_sweep.evidence.analysis.results import load
 from atod_sweep.evidence.report.cautions import warnings
 from atod_sweep.evidence.report.write import write
 from atod_sweep.evidence.tables import arms
+from atod_sweep.records.metrics import read_metrics
 
 MakeRun = Callable[..., Path]
 ARMS = {"a": 0.8, "b": 0.75}
@@ -24,16 +25,13 @@ ARMS = {"a": 0.8, "b": 0.75}
 def cut(run: Path, trial: str, last: int) -> None:
     """Let a trial's record end after this step."""
     path = run / "trials" / trial / "metrics.jsonl"
-    rows = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= last]
-    path.write_text("".join(line + "\n" for line in rows), encoding="utf-8")
+    write_metrics(path, [row for row in read_metrics(path) if row["step"] <= last])
 
 
 def forget(run: Path, trial: str, *keys: str) -> None:
     """Take these keys out of a trial's evaluations."""
     path = run / "trials" / trial / "metrics.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    kept = [{k: v for k, v in row.items() if k not in keys} for row in rows]
-    path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    write_metrics(path, [{k: v for k, v in row.items() if k not in keys} for row in read_metrics(path)])
 
 
 def there(run: Path) -> list[list[str]]:
@@ -104,11 +102,11 @@ def test_why_a_cell_is_missing(make_run: MakeRun, metric: Metric, reason: str | 
 
 def test_costs_that_nobody_counted_are_not_nothing(make_run: MakeRun) -> None:
     run = make_run("run", ARMS, seeds=2, failed=[("a", 1)], teacher=None, steps=10, turns=6)
-    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = read_ledger(run)
     for row in rows:
         if row.get("state") == "FAILED":
             del row["cost"], row["seconds"]
-    (run / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_ledger(run, rows)
     text = write(run).markdown.read_text(encoding="utf-8")
     assert "All 4 trials together: 2:31 min one after another" in text  # 50 + 50 + 51 s
     assert "11.5 k environment steps in the 3 trials that counted them" in text

@@ -1,7 +1,6 @@
 """The report of ordinary and of awkward runs, from files alone."""
 
 import csv
-import json
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from ledger_files import read_ledger, write_ledger
 
 from atod_sweep.evidence.analysis.comparisons import against_reference, summaries
 from atod_sweep.evidence.analysis.results import load
@@ -23,15 +23,19 @@ VOID = {"meta", "img", "br", "hr", "input", "link"}
 
 
 class Balanced(HTMLParser):
-    """Fails on a tag that is closed in the wrong order, and collects sources and text."""
+    """Fails on a tag that is closed in the wrong order, and collects sources, links and places to link to."""
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
         self.sources: list[str] = []
+        self.links: list[str] = []
+        self.places: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.sources += [value or "" for name, value in attrs if name == "src"]
+        self.links += [value or "" for name, value in attrs if name == "href"]
+        self.places += [f"#{value}" for name, value in attrs if name == "id"]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -47,6 +51,8 @@ def check(run: Path) -> tuple[str, str]:
     page.feed(html)
     assert page.open == []
     assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+    assert set(page.links) <= set(page.places)
+    assert len(page.places) == len(set(page.places))
     for text in (re.sub(r"base64,[^\"]*", "", html), markdown):
         assert not re.search(r"\b(nan|None|inf)\b", text)
     pictures = re.findall(r"\]\((figures/[^)]+)\)", markdown)
@@ -61,7 +67,7 @@ def test_answers_come_before_tables(make_run: MakeRun) -> None:
         "quick", {"cosine": 0.66, "linear": 0.6}, reference="linear", hypotheses=[claim], t_dur=True, steps=20
     )
     html, markdown = check(run)
-    order = ["Does a cosine", "cosine > linear", "figures/differences.png", "## Arms", "## Cost", "## Appendix"]
+    order = ["Does a cosine", "cosine is", "figures/claims.png", "cosine > linear:", "## Arms", "## Appendix"]
     places = [markdown.index(part) for part in order]
     assert places == sorted(places)
     assert "cosine &gt; linear" in html
@@ -75,7 +81,7 @@ def test_tables_hold_the_unrounded_numbers(make_run: MakeRun) -> None:
     assert {path.stem for path in paths} >= {"trials", "arms", "comparisons", "interactions", "main_effects", "curves"}
     with (run / "tables/comparisons.csv").open(encoding="utf-8") as file:
         row = next(csv.DictReader(file))
-    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = read_ledger(run)
     done = [r for r in rows if r.get("state") == "COMPLETE" and r["levels"] == {"h": "s"}]
     final = {(r["arm"], r["seed"]): r["metrics"]["eval/success"] for r in done}
     mean = sum(final["cosine", s] - final["linear", s] for s in range(3)) / 3
@@ -146,7 +152,7 @@ def test_needs_no_training_stack() -> None:
 
 def test_what_everything_cost_includes_what_came_to_nothing(make_run: MakeRun) -> None:
     run = make_run("spent", {"a": 0.6, "b": 0.5}, seeds=2, failed=[("a", 1)], teacher=None, steps=10, turns=6)
-    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = read_ledger(run)
     assert [r["seconds"] for r in rows if r.get("state") in ("COMPLETE", "FAILED")] == [50.0, 51.0, 50.0, 51.0]
     _, markdown = check(run)
     # 3 trials of 10 steps and one of 5, of 64 episodes of 6 turns, 60 teacher tokens an episode.
@@ -159,14 +165,13 @@ def test_what_everything_cost_includes_what_came_to_nothing(make_run: MakeRun) -
 def test_a_retried_trial_costs_what_all_its_attempts_took(make_run: MakeRun) -> None:
     """b-s0 failed after 70 s, of which its checkpoint kept 30 s; the second attempt took 50 s from there."""
     run = make_run("retried", {"a": 0.6, "b": 0.5}, seeds=2, teacher=None, steps=10, turns=6)
-    ledger = run / "ledger.jsonl"
-    rows = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines()]
+    rows = read_ledger(run)
     rows = [row | {"cost": row["cost"] | {"seconds": row["seconds"]}} if row.get("cost") else row for row in rows]
     (done,) = [row for row in rows if row.get("trial") == "b-s0" and row["state"] == "COMPLETE"]
     failed = {**done, "state": "FAILED", "seconds": 70.0}
     done |= {"attempt": 2, "cost": done["cost"] | {"seconds": 80.0}}
     rows.insert(rows.index(done), failed)
-    ledger.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_ledger(run, rows)
     _, markdown = check(run)
     assert "All 4 trials together: 4:32 min one after another" in markdown  # 50 + 51 + 70 + 50 + 51
     b = next(line for line in markdown.split("## Cost")[1].splitlines() if line.startswith("| b "))

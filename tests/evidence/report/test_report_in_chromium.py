@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -27,12 +28,23 @@ document.addEventListener("securitypolicyviolation", (e) => problems.push("reque
 # Sorts the first table by its fifth column, up and then down, and leaves what it saw in an attribute.
 CLICK = """<script>
 addEventListener("load", () => {
-  const table = document.querySelector("table"), button = table.querySelectorAll("thead button")[4];
+  const table = document.querySelector("table.sortable"), button = table.querySelectorAll("thead button")[4];
   const column = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[4].dataset.value));
   button.click(); const up = column(); button.click(); const down = column();
   const seen = {problems, up, down, sort: button.parentElement.getAttribute("aria-sort"),
     width: document.documentElement.scrollWidth, window: innerWidth,
-    broken: [...document.images].filter((i) => !i.naturalWidth).length};
+    broken: [...document.images].filter((i) => !i.naturalWidth).length,
+    told: [...document.querySelectorAll(".scroll")].every(
+      (box) => box.previousElementSibling.hidden === (box.scrollWidth - box.clientWidth < 2)),
+    overlaps: [...document.querySelectorAll("table.claims tr")].flatMap((row) => {
+      const words = [...row.cells].filter((cell) => cell.textContent && cell.offsetWidth);
+      const boxes = words.map((cell) => { const r = document.createRange(); r.selectNodeContents(cell);
+        return r.getBoundingClientRect(); });
+      return boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) =>
+        a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3));
+    }).length,
+    arrow: getComputedStyle(button, "::after").content,
+    picture: document.querySelector("figure img").getBoundingClientRect().bottom};
   document.body.setAttribute("data-seen", JSON.stringify(seen));
 });
 </script>"""
@@ -56,15 +68,7 @@ def report(make_run: Callable[..., Path]) -> Path:
 
 @pytest.mark.parametrize("width", [500, 1200])
 def test_no_errors_no_requests_and_tables_that_sort(report: Path, width: int) -> None:
-    page = report.with_name("probe.html")
-    html = report.read_text(encoding="utf-8")
-    page.write_text(
-        html.replace("<style>", LISTEN + "<style>", 1).replace("</body>", CLICK + "</body>"), encoding="utf-8"
-    )
-    dom = chromium("--dump-dom", "--virtual-time-budget=5000", f"--window-size={width},900", page=page)
-    found = re.search(r'data-seen="([^"]*)"', dom)
-    assert found
-    seen = json.loads(found[1].replace("&quot;", '"'))
+    seen = seen_in(report, f"{width},900")
     assert seen["problems"] == []
     assert seen["broken"] == 0
     assert len(seen["up"]) == 8  # three arms and the teacher at two horizons
@@ -72,6 +76,30 @@ def test_no_errors_no_requests_and_tables_that_sort(report: Path, width: int) ->
     assert seen["down"] == seen["up"][::-1]
     assert seen["sort"] == "descending"
     assert seen["width"] <= seen["window"]  # nothing sticks out to the side: wide tables scroll in their own box
+    assert seen["told"]  # and say so
+    assert seen["overlaps"] == 0  # nothing of a claim's row lies over anything else
+    assert "▼" in seen["arrow"]
+
+
+def seen_in(page: Path, size: str) -> dict[str, Any]:
+    """What the probe saw in a window of this size."""
+    probe, html = page.with_name("probe.html"), page.read_text(encoding="utf-8")
+    probe.write_text(
+        html.replace("<style>", LISTEN + "<style>", 1).replace("</body>", CLICK + "</body>"), encoding="utf-8"
+    )
+    dom = chromium("--dump-dom", "--virtual-time-budget=5000", f"--window-size={size}", page=probe)
+    found = re.search(r'data-seen="([^"]*)"', dom)
+    assert found
+    seen: dict[str, Any] = json.loads(found[1].replace("&quot;", '"'))
+    return seen
+
+
+@pytest.mark.parametrize("arms", [3, 60])
+def test_question_answer_and_picture_are_on_the_first_screen(make_run: Callable[..., Path], arms: int) -> None:
+    levels = {f"arm_{i:02d}": 0.5 + i / 300 for i in range(arms)}
+    claims = [{"arm": f"arm_{i:02d}", "other": "arm_00"} for i in range(1, arms)]
+    run = make_run("page", levels, controls={"opd": 0.4, "rl": 0.2}, hypotheses=claims, seeds=4, steps=10)
+    assert 0 < seen_in(write(run).html, "1280,1000")["picture"] <= 1000
 
 
 def test_an_external_request_would_have_been_noticed(report: Path) -> None:

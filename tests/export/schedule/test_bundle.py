@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ledger_files import read_ledger, write_ledger
 
 from atod_sweep.config.base import load_yaml
 from atod_sweep.config.train import Train, model_key
@@ -104,11 +105,10 @@ def test_provenance_names_the_models_of_the_exported_config_or_none(
 ) -> None:
     run = make_run({"cosine": (COSINE, {0: 0.6})})
     config = Train.model_validate(load_yaml(run / "trials" / "cosine-s0" / "config.yaml")).model_dump(mode="json")
-    study, *trials = (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
+    study, *trials = read_ledger(run)
     key = model_key(config) if known else "of an older config"
     pairs = {"another": {"teacher": {"digest": "aaaa"}}, key: {"teacher": {"digest": "cccc"}, "student": None}}
-    lines = [json.dumps(json.loads(study) | {"pairs": pairs}), *trials]
-    (run / "ledger.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_ledger(run, [{**study, "pairs": pairs}, *trials])
     written = bundle.write(run, tmp_path / "bundle")
     assert json.loads((written / "provenance.json").read_text("utf-8"))["models"] == want
 

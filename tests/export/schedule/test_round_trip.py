@@ -13,13 +13,13 @@ from trained_run import ARMS, write_trained
 
 from atod_sweep import cli
 from atod_sweep.export.schedule import bundle
+from atod_sweep.records.metrics import read_metrics
 
 WEIGHTS = ("weight/distill", "weight/reward", "weight/kl", "temperature", "turn_weight")
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [row for row in rows if row["phase"] == "train"]
+    return [row for row in read_metrics(path) if row["phase"] == "train"]
 
 
 def weights(row: dict[str, Any]) -> dict[str, Any]:

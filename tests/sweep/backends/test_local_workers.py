@@ -19,7 +19,7 @@ from fake_training import FAKE
 from no_mlflow import NoMlflow
 
 from atod_sweep.records import ledger
-from atod_sweep.records.rows import read_rows
+from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.run_search import run_search
@@ -73,13 +73,13 @@ def essence(run_dir):
     for trial, row in rows.items():
         if row["error"]:
             row["error"] = {key: row["error"][key] for key in ("status", "type", "message")}
-        row["rows"] = [{**r, "pid": 0} for r in read_rows(run_dir / "trials" / trial / "metrics.jsonl")]
+        row["rows"] = [{**r, "pid": 0} for r in read_metrics(run_dir / "trials" / trial / "metrics.jsonl")]
     return rows
 
 
 def pids(run_dir):
     files = run_dir.glob("trials/*/metrics.jsonl")
-    return {int(row["pid"]) for file in files for row in read_rows(file) if "pid" in row}
+    return {int(row["pid"]) for file in files for row in read_metrics(file) if "pid" in row}
 
 
 def gone(pid):
@@ -116,7 +116,7 @@ def test_a_worker_that_dies_costs_one_attempt(write_study, go):
     ]
     assert rows[1]["error"]["status"] == "worker_died"
     assert rows[1]["error"]["message"] == "the worker process ended with exit code 9"
-    died, fine = (read_rows(outcome.run_dir / f"trials/{arm}-s0/metrics.jsonl") for arm in ("die", "fine"))
+    died, fine = (read_metrics(outcome.run_dir / f"trials/{arm}-s0/metrics.jsonl") for arm in ("die", "fine"))
     assert [r for r in died if r["phase"] == "eval"] == [r for r in fine if r["phase"] == "eval"]
 
 
@@ -170,7 +170,7 @@ def test_a_search_prunes_in_workers(tmp_path):
     assert outcome.pruned > 0
     assert outcome.complete + outcome.pruned == outcome.total
     for trial, row in last_rows(outcome.run_dir).items():
-        steps = [r["step"] for r in read_rows(outcome.run_dir / "trials" / trial / "metrics.jsonl")]
+        steps = [r["step"] for r in read_metrics(outcome.run_dir / "trials" / trial / "metrics.jsonl")]
         assert (steps[-1] < 40) == (row["state"] == "PRUNED")
 
 

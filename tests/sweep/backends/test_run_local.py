@@ -18,7 +18,7 @@ from atod_sweep.config.base import load_yaml
 from atod_sweep.config.train import Train, model_key
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
-from atod_sweep.records.rows import read_rows
+from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep import session
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.record.progress import choose
@@ -67,7 +67,7 @@ def test_a_finished_study_leaves_everything(write_study, go, capsys):
     teacher = history.trials["teacher-s0"]
     assert teacher["metrics"]["eval/path_length"] == len("/models/teacher-[8]")
     assert Train.model_validate(load_yaml(folder / "trials/fast-s1/config.yaml")).optimiser.lr == 0.02
-    rows = read_rows(folder / "trials/fast-s1/metrics.jsonl")
+    rows = read_metrics(folder / "trials/fast-s1/metrics.jsonl")
     assert [(r["phase"], r["step"]) for r in rows if r["phase"] == "eval"] == [("eval", s) for s in (0, 10, 20, 30, 40)]
     assert rows[1]["turn_weight"] == [1.0, 0.5]
     lines = capsys.readouterr().out.splitlines()
@@ -113,6 +113,12 @@ def test_what_would_end_the_process_ends_the_trial(write_study, go, workers):
         error = history.trials[f"{fault}-s0"]["error"]
         assert (error["status"], error["type"]) == ("exception", type(make()).__name__)
         assert error["message"].startswith(f"the trial's code raised {make()!r}, which ends a process")
+
+
+def test_what_no_file_takes_is_spelled_out(write_study, go):
+    outcome = go(write_study(arms={"fine": {}, "half": {"env.kwargs": {"fault": "half"}}}, seeds=1))
+    assert (outcome.complete, outcome.failed) == (1, 1)
+    assert outcome.failures[0]["error"]["message"] == r"half a character: \ud83d"
 
 
 def test_a_trial_cannot_swallow_ctrl_c(write_study, go, monkeypatch):
@@ -216,7 +222,7 @@ def test_a_passing_failure_is_tried_again_from_its_checkpoint(write_study, go):
         ("fine-s0", 1, "RUNNING"),
         ("fine-s0", 1, "COMPLETE"),
     ]
-    flaky, fine = (read_rows(outcome.run_dir / f"trials/{arm}-s0/metrics.jsonl") for arm in ("flaky", "fine"))
+    flaky, fine = (read_metrics(outcome.run_dir / f"trials/{arm}-s0/metrics.jsonl") for arm in ("flaky", "fine"))
     assert [r for r in flaky if r["phase"] == "eval"] == [r for r in fine if r["phase"] == "eval"]
     assert len(flaky) == len(fine)
 
@@ -252,7 +258,7 @@ def test_ctrl_c_leaves_a_run_that_resume_finishes_as_if_nothing_had_happened(wri
     assert sorted(row["trial"] for row in rows) == ["fast-s0", "fast-s1", "slow-s0", "slow-s1"]  # none ran twice
     for trial in states(first.run_dir):
         files = [folder / "trials" / trial / "metrics.jsonl" for folder in (first.run_dir, whole.run_dir)]
-        without_pid = [[{**r, "pid": 0} for r in read_rows(file)] for file in files]
+        without_pid = [[{**r, "pid": 0} for r in read_metrics(file)] for file in files]
         assert without_pid[0] == without_pid[1]
 
 
@@ -352,7 +358,7 @@ def test_a_misspelt_metric_of_a_claim_ends_trials_at_their_first_evaluation(writ
     for trial, row in ledger.fold(ledger.read(folder)).trials.items():
         assert (row["state"], row["error"]["status"]) == ("FAILED", "missing_metric")
         assert f"the trial reports no {metric!r}; it reports eval/success" in row["error"]["message"]
-        assert len(read_rows(folder / "trials" / trial / "metrics.jsonl")) == 0
+        assert len(read_metrics(folder / "trials" / trial / "metrics.jsonl")) == 0
 
 
 def test_a_report_that_fails_leaves_no_run_open_in_mlflow(write_study, go, monkeypatch):

@@ -15,7 +15,7 @@ import yaml
 from fake_training import FAKE
 
 from atod_sweep.records import ledger
-from atod_sweep.records.rows import read_rows
+from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.run_search import run_search
 from atod_sweep.sweep.studies.run_study import run_study
@@ -44,7 +44,7 @@ def essence(run_dir):
     keys = ("state", "metrics", "start_metrics", "cost", "score", "config_hash")
     rows = {trial: {key: row.get(key) for key in keys} for trial, row in last_rows(run_dir).items()}
     for trial, row in rows.items():
-        row["rows"] = [{**r, "pid": 0} for r in read_rows(run_dir / "trials" / trial / "metrics.jsonl")]
+        row["rows"] = [{**r, "pid": 0} for r in read_metrics(run_dir / "trials" / trial / "metrics.jsonl")]
     return rows
 
 

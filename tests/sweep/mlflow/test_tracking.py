@@ -14,6 +14,7 @@ import urllib.request
 
 import pytest
 from fake_training import FAKE
+from ledger_files import study_row
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
@@ -174,7 +175,7 @@ def test_a_store_that_hangs_is_left_and_ctrl_c_ends_the_wait(store, tmp_path, mo
 
 def test_a_run_that_is_being_written_is_not_synced(tmp_path):
     with Ledger(tmp_path) as writer:
-        writer.append({"event": "study"})
+        writer.append(study_row())
         with pytest.raises(UserError, match="another process is running this study"):
             sync(tmp_path, "sqlite:///nowhere.db")
 

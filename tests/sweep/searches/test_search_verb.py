@@ -9,6 +9,7 @@ import sys
 import pytest
 import yaml
 from fake_training import FAKE
+from ledger_files import read_ledger
 from no_mlflow import NoMlflow
 
 from atod_sweep import cli
@@ -80,7 +81,7 @@ def test_from_a_space_to_a_confirmed_schedule(call, tmp_path):
 
     code, out, err = call("search", "tiny.yaml", "--backend", "local", "--extend", "--configurations", "3")
     assert (code, err) == (0, "")
-    rows = [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
+    rows = read_ledger(folder)
     assert [row["arm"] for row in rows if row["event"] == "configuration"] == ["c000", "c001", "c002"]
     complete = [row["trial"] for row in rows if row["event"] == "trial" and row["state"] == "COMPLETE"]
     assert len(complete) == len(set(complete)) >= 3 + 4

@@ -11,7 +11,7 @@ from atod_sweep.config.base import content_hash
 from atod_sweep.config.files import load_study
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
-from atod_sweep.records.rows import read_rows
+from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.run_search import run_search
@@ -101,7 +101,9 @@ def test_a_finished_study(write_study, tmp_path):
     assert trials["base_student-s0"]["metrics"]["final/success"] == pytest.approx(0.085)
     assert all(isinstance(value, float) for row in trials.values() for value in row["metrics"].values())
     for trial in ("fast-s0", "teacher-s0", "base_student-s0"):  # every task's outcome stays with the trial
-        (row,) = (r for r in read_rows(outcome.run_dir / "trials" / trial / "metrics.jsonl") if r["phase"] == "final")
+        (row,) = (
+            r for r in read_metrics(outcome.run_dir / "trials" / trial / "metrics.jsonl") if r["phase"] == "final"
+        )
         assert "final/outcomes" in row
     assert resume_run(outcome.run_dir, **options).complete == 4
     again = ledger.fold(ledger.read(outcome.run_dir))

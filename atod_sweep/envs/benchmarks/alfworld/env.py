@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from functools import lru_cache, partial
 from typing import Any
@@ -14,6 +13,7 @@ from atod_sweep.envs.benchmarks.alfworld.players import Deal, Fast, Official
 from atod_sweep.envs.benchmarks.alfworld.wheel import TASKS, folder
 from atod_sweep.envs.benchmarks.alfworld.words import COMMANDS, compact, vocabulary
 from atod_sweep.envs.benchmarks.base import Answer, Benchmark, choice
+from atod_sweep.envs.benchmarks.records import read_json
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.families.game import STYLES, read_action
 from atod_sweep.errors import UserError
@@ -35,6 +35,7 @@ class AlfWorld(Benchmark):
     """
 
     name = "alfworld"
+    reads = ("games",)
 
     def __init__(
         self,
@@ -99,6 +100,12 @@ class AlfWorld(Benchmark):
         """Of generated games, and of official ones whose task is in ALFWorld's own words."""
         return vocabulary(self.style == "natural")
 
+    def remarks(self) -> list[str]:
+        """Which of the official games are left out."""
+        if not self.games:
+            return []
+        return [line for split in files.FOLDERS for line in files.library(self.games, split, self.tasks).remarks]
+
     def card(self) -> str:
         return _CARD
 
@@ -114,7 +121,7 @@ def _generated(seed: int, split: Split, size: generate.Size, tasks: tuple[str, .
 
 def _from_file(folder: str, seed: int, split: Split, tasks: tuple[str, ...]) -> Deal:
     path = random.Random(seed).choice(files.game_files(folder, split, tasks))
-    return Deal(str(path), partial(_load, path), lambda: dict(json.loads(path.read_text())))
+    return Deal(str(path), partial(_load, path), lambda: dict(read_json(path)))
 
 
 _load = lru_cache(maxsize=256)(load)

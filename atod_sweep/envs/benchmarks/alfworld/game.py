@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from atod_sweep.envs.benchmarks.alfworld import grammar, wheel
 from atod_sweep.envs.benchmarks.alfworld.grammar import Grammar, Tuple
 from atod_sweep.envs.benchmarks.alfworld.problem import Goal, Problem, read
+from atod_sweep.envs.benchmarks.records import read_json
 from atod_sweep.errors import UserError
 
 # The rules that `engine` follows: SHA-256 of alfworld 0.4.2's domain without comments and white space.
@@ -92,7 +92,7 @@ def own_grammar() -> Grammar:
 def load(path: Path) -> Game:
     """The game of an official `game.tw-pddl` file."""
     try:
-        data = json.loads(path.read_text())
+        data = read_json(path)
         check_rules(data["pddl_domain"])
         return prepare(read(data["pddl_problem"]), grammar.read(data["grammar"]))
     except (OSError, KeyError, ValueError) as error:

@@ -18,3 +18,11 @@ for (const button of document.querySelectorAll("thead button")) {
     body.append(...[...body.rows].sort(order));
   });
 }
+// A table that is wider than its box says so, until it has been scrolled to its end.
+for (const box of document.querySelectorAll(".scroll")) {
+  const hint = box.previousElementSibling;
+  const look = () => { hint.hidden = box.scrollWidth - box.clientWidth - box.scrollLeft < 2; };
+  box.addEventListener("scroll", look, { passive: true });
+  addEventListener("resize", look);
+  look();
+}

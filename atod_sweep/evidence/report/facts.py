@@ -1,0 +1,58 @@
+"""How a run was made, line by line: the appendix of its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.config.base import dump_yaml
+from atod_sweep.evidence.analysis.results import Results
+from atod_sweep.evidence.analysis.text import number, plural
+from atod_sweep.records import layout
+from atod_sweep.records.redaction import redacted
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of the appendix."""
+
+    name: str
+    value: str
+
+
+def facts(results: Results) -> list[Fact]:
+    """Seeds, command, machine, versions, code, models."""
+    row = results.study.latest
+    hardware = row["hardware"]
+    memory = f"{hardware['memory_gb']:g} GB memory"
+    machine = [hardware["cpu"], plural(hardware["cores"], "core"), memory, f"GPU: {hardware['gpu'] or 'none'}"]
+    commands = dict.fromkeys(redacted(" ".join([Path(r["argv"][0]).name, *r["argv"][1:]])) for r in results.study.rows)
+    started = datetime.fromtimestamp(results.study.rows[0]["time"], UTC)
+    found = [
+        Fact("Seeds", ", ".join(map(str, results.seeds))),
+        Fact("Started", f"{started:%Y-%m-%d %H:%M} UTC"),
+        Fact("Command", "; ".join(commands)),
+        Fact("Hardware", ", ".join(machine)),
+        Fact("Versions", ", ".join(f"{name} {version}" for name, version in row["versions"].items())),
+        Fact("Numerics version", str(row["numerics"])),
+        Fact("Code", f"git {row['git']}" if row["git"] else "not from a git checkout"),
+        Fact("Definition", row["definition_hash"]),
+    ]
+    pairs = list(row.get("pairs", {}).values()) or [row["models"]]
+    told = {role: list(dict.fromkeys(_model(pair[role]) for pair in pairs if pair[role])) for role in row["models"]}
+    return found + [Fact(f"{role.capitalize()} model", "; ".join(refs)) for role, refs in told.items() if refs]
+
+
+def _model(ref: dict[str, Any]) -> str:
+    success = ref.get("success")
+    return f"digest {ref['digest']}" + ("" if success is None else f", success {number(success, 3)}")
+
+
+def study_file(results: Results) -> str:
+    """The YAML that the run was started from, or what the ledger holds of it."""
+    for name in layout.DEFINITIONS:
+        if (results.folder / name).is_file():
+            return (results.folder / name).read_text(encoding="utf-8")
+    return dump_yaml(results.study.latest["definition"])
