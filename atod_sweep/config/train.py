@@ -176,10 +176,15 @@ class Update(Record):
 
 
 class Optimiser(Record):
-    """AdamW with a linear warm-up and a constant rate after it."""
+    """AdamW with a linear warm-up; weights of less than float32 have a master in float32 each."""
 
     lr: float = Field(1e-3, gt=0, description="Learning rate after the warm-up.")
     warmup_steps: int = Field(20, ge=0, description="Optimiser steps of linear warm-up from 0.")
+    decay: Literal["constant", "linear", "cosine"] = Field(
+        "constant",
+        description="The rate from the warm-up to the run's end: constant, or falling to 0 on a line or half a cosine.",
+        json_schema_extra=LATER,
+    )
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.95), description="AdamW moment decays, each in [0, 1)."

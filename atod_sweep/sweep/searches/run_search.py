@@ -127,7 +127,7 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
         resources=search.resources,
         concurrency=search.concurrency,
         extension=_beyond_extension,
-        source=lambda session: Campaign(search, space, starts, session),
+        source=lambda desk: Campaign(search, space, starts, desk),
         min_complete=budget.min_complete,
     )
 

@@ -24,6 +24,7 @@ from atod_sweep.training.algorithms.interpolated import InterpolatedMix
 from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
 from atod_sweep.training.algorithms.stage import Algorithm, Stage
 from atod_sweep.training.loop import cast
+from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import Run
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models.policy import Policy
@@ -64,7 +65,8 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
         rank=rank,
         world=accelerator.num_processes,
     )
-    wrapped, optimiser = accelerator.prepare(policy, _optimiser(config, policy))
+    trained = [p for p in policy.parameters() if p.requires_grad]
+    wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
     run = Run(config, directory, accelerator, stage, player, algorithm, updater, voice.tokenizer, mutable)
     if resume:
@@ -131,16 +133,6 @@ def _take_device(wanted: str) -> None:
 
 def _batch(config: Train, size: int) -> Batch | Pool:
     return open_batch(config.env, size, workers=config.runtime.threads, timeout=config.rollout.step_timeout)
-
-
-def _optimiser(config: Train, policy: Policy) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        [p for p in policy.parameters() if p.requires_grad],
-        lr=config.optimiser.lr,
-        betas=config.optimiser.betas,
-        weight_decay=config.optimiser.weight_decay,
-        fused=True,
-    )
 
 
 def _algorithm(config: Train, teacher: Policy | None, reference: Policy | None) -> Algorithm:
