@@ -103,7 +103,10 @@ class NoStopping(Record):
     kind: Literal["none"] = "none"
 
 
-class _Stopping(Record):
+class EarlyStopping(Record):
+    """A rule that may end a trial once its grace is over."""
+
+    kind: str
     grace: float | None = Field(
         None,
         gt=0,
@@ -113,14 +116,14 @@ class _Stopping(Record):
     )
 
 
-class Median(_Stopping):
+class Median(EarlyStopping):
     """Stop a trial that is below the median of its peers (same seed) at the same number of environment steps."""
 
     kind: Literal["median"] = "median"
     peers: int = Field(5, ge=1, description="Trials that must have come this far before any is stopped.")
 
 
-class ASHA(_Stopping):
+class ASHA(EarlyStopping):
     """Successive halving: at each rung, go on only in the best 1/reduction of the peers (same seed) so far."""
 
     kind: Literal["asha"] = "asha"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -10,7 +10,8 @@ from atod_sweep.config.base import Record
 from atod_sweep.config.names import check_plain, check_trials
 from atod_sweep.records.metric_names import bounds, check_name, direction
 
-CONTROLS = ("teacher", "opd", "rl", "fixed_mix")
+Control = Literal["teacher", "opd", "rl", "fixed_mix"]
+CONTROLS: tuple[str, ...] = get_args(Control)
 
 _WORD = {">": "by", ">=": "within", "=": "within"}  # what the margin of each relation is called
 
@@ -150,9 +151,7 @@ class Study(Record):
     factors: dict[str, dict[str, Overrides]] = Field(
         default_factory=dict, description="Factor -> level -> dotted overrides; every arm runs at every level."
     )
-    controls: list[Literal["teacher", "opd", "rl", "fixed_mix"]] = Field(
-        default_factory=list, description="Baselines run beside the arms."
-    )
+    controls: list[Control] = Field(default_factory=list, description="Baselines run beside the arms.")
     seeds: int | list[int] = Field(3, description="Number of seeds (0 .. n-1) or the list of them; shared by all arms.")
     metric: Metric = Field(default_factory=Metric, description="What trials are judged by.")
     hypotheses: list[Annotated[Hypothesis, BeforeValidator(_parse_hypothesis)]] = Field(
@@ -181,7 +180,7 @@ class Study(Record):
     @classmethod
     def _some_seeds(cls, seeds: int | list[int]) -> int | list[int]:
         values = range(seeds) if isinstance(seeds, int) else seeds
-        if len(values) > 0 and (max(values) >= 2**32 or len(values) > 100_000):
+        if len(values) > 100_000 or max(values, default=0) >= 2**32:  # the length first: a range of 2^32 takes minutes
             raise ValueError(f"a seed lies below 2^32, and a study has at most 100000 of them, got {seeds!r}")
         if len(values) == 0 or min(values) < 0:
             raise ValueError(f"a study needs at least one seed, none below 0, got {seeds!r}; use seeds: 3")
