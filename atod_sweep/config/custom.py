@@ -17,11 +17,11 @@ import sys
 import sysconfig
 import types
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from atod_sweep.config.base import Record
 from atod_sweep.errors import UserError
@@ -71,6 +71,15 @@ class Custom(Record):
         return function(self.path, self.source)
 
 
+def customs(record: BaseModel, key: str = "") -> Iterator[tuple[str, Custom]]:
+    """Every function of the user's own in a record, at any depth, with its dotted key."""
+    if isinstance(record, Custom):
+        yield key, record
+    for name in type(record).model_fields:
+        if isinstance(field := getattr(record, name), BaseModel):
+            yield from customs(field, f"{key}.{name}" if key else name)
+
+
 def check_sources(data: Any, where: str) -> None:
     """For configs from somebody else: UserError where code stands without its hash, for it would be run when read."""
     if isinstance(data, Mapping) and data.get("kind") == "custom" and not data.get("source"):
@@ -80,6 +89,14 @@ def check_sources(data: Any, where: str) -> None:
         )
     for value in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else []:
         check_sources(value, where)
+
+
+def named_in(data: Any) -> list[str]:
+    """The paths of all code of the user's own that a config names, as plain data."""
+    if not isinstance(data, Mapping):
+        return []
+    own = [str(data["path"])] if data.get("kind") == "custom" and "path" in data else []
+    return list(dict.fromkeys([*own, *(path for value in data.values() for path in named_in(value))]))
 
 
 def digest(text: str) -> str:
@@ -108,8 +125,8 @@ def function(path: str, source: str, text: str | None = None) -> Function:
     return found
 
 
-def text_of(path: str) -> str:
-    """The text of the module that `path` names. UserError if there is none."""
+def text_of(path: str, folders: Sequence[Path] = ()) -> str:
+    """The text of the module that `path` names, where Python finds it, or else in `folders`. UserError if nowhere."""
     name = path.partition(":")[0]
     try:
         spec = importlib.util.find_spec(name)
@@ -117,12 +134,15 @@ def text_of(path: str) -> str:
         spec = None
     if spec is not None and not str(spec.origin).endswith(".py"):
         raise UserError(f"path: {path!r}: module {name!r} is not one file of Python that could be hashed")
-    if spec is None or spec.origin is None:
+    found = [Path(spec.origin)] if spec is not None and spec.origin else []
+    found += [folder.joinpath(*name.split(".")).with_suffix(".py") for folder in folders]
+    file = next((file for file in found if file.is_file()), None)
+    if file is None:
         raise UserError(
             f"path: {path!r}: no module {name!r} here; put {name.rpartition('.')[2]}.py into the folder of the file "
             "that names it, or where you start from"
         )
-    return Path(spec.origin).read_text(encoding="utf-8")
+    return file.read_text(encoding="utf-8")
 
 
 def _run(path: str, module: str, text: str) -> types.ModuleType:

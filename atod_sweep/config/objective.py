@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -20,57 +21,30 @@ from atod_sweep.config.schedules import (
     Schedule,
     number_is_constant,
 )
+from atod_sweep.config.signals import Distill, ForwardKL, SampledReverseKL
 from atod_sweep.config.turns import TurnProfile, Uniform
 
-# ---- distillation signals ----------------------------------------------------------------------------------------
-
-
-class SampledReverseKL(Record):
-    """Policy gradient on log p_teacher - log p_student of the sampled token."""
-
-    kind: Literal["sampled_reverse_kl"] = "sampled_reverse_kl"
-
-
-class _FullDistribution(Record):
-    temperature: float = Field(1.0, gt=0, description="Distillation temperature of both distributions.")
-    top_k: int | None = Field(
-        None, ge=1, description="Compare the teacher's k likeliest tokens plus one tail mass; null: whole vocabulary."
-    )
-
-
-class ForwardKL(_FullDistribution):
-    """KL(teacher || student): mass-covering."""
-
-    kind: Literal["forward_kl"] = "forward_kl"
-
-
-class ReverseKL(_FullDistribution):
-    """KL(student || teacher): mode-seeking."""
-
-    kind: Literal["reverse_kl"] = "reverse_kl"
-
-
-class JSD(_FullDistribution):
-    """Generalised Jensen-Shannon divergence: beta KL(T || M) + (1 - beta) KL(S || M), M = beta T + (1 - beta) S."""
-
-    kind: Literal["jsd"] = "jsd"
-    beta: float = Field(0.5, gt=0, lt=1, description="Teacher's share in the mixture, in (0, 1).")
-
-
-Distill = Annotated[SampledReverseKL | ForwardKL | ReverseKL | JSD, Field(discriminator="kind")]
+if TYPE_CHECKING:
+    from atod_sweep.config.train import Train
 
 # ---- reward signals ----------------------------------------------------------------------------------------------
+# `per_step`: whether it takes a reward per step, of which a KL penalty can be taken off. `least_group`: the rollouts of
+# one task that it needs.
 
 
 class GroupRelative(Record):
     """(r - mean) / (std + 1e-4) over the G rollouts of one task; needs no value head."""
 
+    per_step: ClassVar[bool] = False
+    least_group: ClassVar[int] = 2
     kind: Literal["group_relative"] = "group_relative"
 
 
 class GAE(Record):
     """PPO with a value head on the student's backbone and generalised advantage estimation."""
 
+    per_step: ClassVar[bool] = True
+    least_group: ClassVar[int] = 1
     kind: Literal["gae"] = "gae"
     level: Literal["turn", "token"] = Field("turn", description="What one step of the estimator is.")
     gamma: float = Field(1.0, gt=0, le=1, description="Discount per step of the estimator.")
@@ -112,41 +86,49 @@ def _check_weight(name: str, schedule: OfProgress | OfMeasurement, most: float =
 class NoKL(Record):
     """No penalty: the reference model is not even loaded."""
 
+    in_reward: ClassVar[bool] = False
     kind: Literal["none"] = "none"
 
 
-class _KLPenalty(Record):
+class WithReference(Record):
+    """A penalty on the distance from the initial student. `in_reward`: taken off each step's reward; or in the loss."""
+
+    in_reward: ClassVar[bool]
     coef: Coefficient = Field(
         default_factory=lambda: Constant(start=0.01), description="Coefficient beta_kl: a number or a schedule."
     )
 
     @model_validator(mode="after")
-    def _not_negative(self) -> _KLPenalty:
+    def _not_negative(self) -> WithReference:
         _check_weight("coef", self.coef)
         return self
 
 
-class K1(_KLPenalty):
+class K1(WithReference):
     """log p_theta - log p_ref on sampled tokens, in the reward (in the loss its expected gradient is zero)."""
 
+    in_reward: ClassVar[bool] = True
     kind: Literal["k1"] = "k1"
 
 
-class K2(_KLPenalty):
+class K2(WithReference):
     """(log p_theta - log p_ref)^2 / 2 on sampled tokens, in the loss: the gradient of the reverse KL."""
 
+    in_reward: ClassVar[bool] = False
     kind: Literal["k2"] = "k2"
 
 
-class K3(_KLPenalty):
+class K3(WithReference):
     """exp(d) - 1 - d with d = log p_ref - log p_theta on sampled tokens, in the loss."""
 
+    in_reward: ClassVar[bool] = False
     kind: Literal["k3"] = "k3"
 
 
-class FullKL(_KLPenalty):
+class FullKL(WithReference):
     """KL(p_theta || p_ref) over the whole vocabulary, in the loss."""
 
+    in_reward: ClassVar[bool] = False
     kind: Literal["full"] = "full"
 
 
@@ -155,7 +137,18 @@ KLPenalty = Annotated[NoKL | K1 | K2 | K3 | FullKL, Field(discriminator="kind")]
 # ---- the objectives ----------------------------------------------------------------------------------------------
 
 
-class _Mixed(Record):
+class _Objective(Record):
+    @abstractmethod
+    def check(self, train: Train) -> None:
+        """Raise ValueError for a trainer config that this objective cannot run under."""
+
+
+class Mixture(_Objective):
+    """Teacher and reward on the student's own episodes, each with its weight: what has a schedule to search and export.
+
+    The weights of the two forms of the method differ; everything else they share.
+    """
+
     distill_weight: Schedule = Field(
         default_factory=Cosine,
         description="Teacher's weight over training: lambda_time (interpolated) or kappa (hybrid).",
@@ -165,26 +158,67 @@ class _Mixed(Record):
     entropy_coef: float = Field(0.0, ge=0, description="Weight c_e of the entropy bonus.")
     clip_ratio: float = Field(0.2, gt=0, description="PPO clip range of the probability ratio.")
 
+    @property
+    def taught(self) -> bool:
+        """Whether the teacher has a weight above 0 at any time."""
+        return not is_always(0.0, self.distill_weight)
 
-class Interpolated(_Mixed):
+    @property
+    @abstractmethod
+    def rewarded(self) -> bool:
+        """Whether the reward has a weight above 0 at any time."""
+
+    def _check_mixture(self, train: Train, advantage: Advantage, otherwise: str) -> None:
+        self.turns.check(train.env.horizon, "objective.turns")
+        group = train.rollout.group_size
+        if group < advantage.least_group:
+            raise ValueError(
+                f"rollout.group_size: a group-relative advantage needs at least {advantage.least_group} rollouts per "
+                f"task, got {group}; use 8{otherwise}"
+            )
+        if train.teacher.kind == "none" and not is_always(0.0, self.distill_weight):
+            raise ValueError(
+                "teacher.kind: 'none' leaves nothing to distil, but objective.distill_weight is not 0; "
+                "set objective.distill_weight: 0"
+            )
+
+
+def is_always(value: float, schedule: OfProgress | OfMeasurement) -> bool:
+    """Whether a schedule has this value at every step."""
+    return schedule.extremes() == (value, value)
+
+
+class Interpolated(Mixture):
     """L = lambda L_distill + (1 - lambda) L_RL + beta_kl KL + c_v L_value - c_e H; lambda = lambda_time(p) g(k)."""
 
     kind: Literal["interpolated"] = "interpolated"
     distill: Distill = Field(default_factory=ForwardKL, description="The distillation term.")
     advantage: Advantage = Field(default_factory=GroupRelative, description="The reward term's advantage.")
 
+    @property
+    def reward_weight(self) -> None:
+        """None: it is 1 minus the teacher's."""
+        return None
+
+    @property
+    def rewarded(self) -> bool:
+        return not (is_always(1.0, self.distill_weight) and self.turns.is_one())
+
     @model_validator(mode="after")
     def _meaningful(self) -> Interpolated:
         _check_weight("distill_weight", self.distill_weight, most=1.0)
-        if self.kl_penalty.kind == "k1" and self.advantage.kind != "gae":
+        if self.kl_penalty.in_reward and not self.advantage.per_step:
             raise ValueError(
-                "kl_penalty.kind: 'k1' goes into per-step rewards and needs advantage.kind: gae, "
+                f"kl_penalty.kind: {self.kl_penalty.kind!r} goes into per-step rewards and needs advantage.kind: gae, "
                 f"got {self.advantage.kind!r}; use k2 (in the loss) instead"
             )
         return self
 
+    def check(self, train: Train) -> None:
+        self._check_mixture(train, self.advantage, ", or objective.advantage.kind: gae")
 
-class Hybrid(_Mixed):
+
+class Hybrid(Mixture):
     """A_t = kappa(s) w_k (log p_T - log p_theta) + rho(s) A_i, one clipped surrogate (arXiv 2606.27814)."""
 
     kind: Literal["hybrid"] = "hybrid"
@@ -192,37 +226,90 @@ class Hybrid(_Mixed):
         default_factory=lambda: Linear(start=1.0, end=2.0), description="Weight rho(s) of the group-relative advantage."
     )
 
+    @property
+    def distill(self) -> SampledReverseKL:
+        """Its distillation term is the advantage of the sampled tokens."""
+        return SampledReverseKL()
+
+    @property
+    def advantage(self) -> GroupRelative:
+        """Its reward term's advantage."""
+        return GroupRelative()
+
+    @property
+    def rewarded(self) -> bool:
+        return not is_always(0.0, self.reward_weight)
+
     @model_validator(mode="after")
     def _meaningful(self) -> Hybrid:
         _check_weight("distill_weight", self.distill_weight)
         _check_weight("reward_weight", self.reward_weight)
-        if self.kl_penalty.kind == "k1":
+        if self.kl_penalty.in_reward:
             raise ValueError(
-                "kl_penalty.kind: 'k1' needs per-step rewards (kind: interpolated, advantage.kind: gae), and in the "
-                "loss its expected gradient is zero; use k2"
+                f"kl_penalty.kind: {self.kl_penalty.kind!r} needs per-step rewards (kind: interpolated, "
+                "advantage.kind: gae), and in the loss its expected gradient is zero; use k2"
             )
         return self
 
+    def check(self, train: Train) -> None:
+        self._check_mixture(train, self.advantage, "")
 
-class SFT(Record):
+
+class SFT(_Objective):
     """Baseline: cross-entropy on the teacher's own episodes, no reward."""
 
     kind: Literal["sft"] = "sft"
 
+    def check(self, train: Train) -> None:
+        _check_teacher_plays(self.kind, train)
+        _check_no_target_kl(self.kind, train)
 
-class DPO(Record):
+
+class DPO(_Objective):
     """Baseline: direct preference optimisation on the student's own better and worse episode of one task."""
 
     kind: Literal["dpo"] = "dpo"
     beta: float = Field(0.1, gt=0, description="Inverse temperature of the implicit reward.")
 
+    def check(self, train: Train) -> None:
+        if train.rollout.group_size < 2:
+            raise ValueError(
+                f"rollout.group_size: dpo pairs rollouts of one task, needs 2, got {train.rollout.group_size}"
+            )
+        _check_one_step(self.kind, train)
+        _check_no_target_kl(self.kind, train)
 
-class SPIN(Record):
+
+class SPIN(_Objective):
     """Baseline: teacher episodes preferred to the student's own on the same task, reference renewed at intervals."""
 
     kind: Literal["spin"] = "spin"
     beta: float = Field(0.1, gt=0, description="Inverse temperature of the implicit reward.")
     refresh_steps: int = Field(50, ge=1, description="Optimiser steps between renewals of the opponent (an iteration).")
 
+    def check(self, train: Train) -> None:
+        _check_teacher_plays(self.kind, train)
+        _check_one_step(self.kind, train)
+        _check_no_target_kl(self.kind, train)
 
+
+def _check_teacher_plays(kind: str, train: Train) -> None:
+    if train.teacher.kind == "none":
+        raise ValueError(f"teacher.kind: objective {kind!r} learns from teacher episodes, got 'none'")
+
+
+def _check_one_step(kind: str, train: Train) -> None:
+    if (train.update.epochs, train.update.minibatches) != (1, 1):
+        raise ValueError(
+            f"update: {kind} takes one optimiser step per batch, got epochs {train.update.epochs} and minibatches "
+            f"{train.update.minibatches}; set both to 1"
+        )
+
+
+def _check_no_target_kl(kind: str, train: Train) -> None:
+    if train.update.target_kl is not None:
+        raise ValueError(f"update.target_kl: has no meaning for {kind}, got {train.update.target_kl}; set it to null")
+
+
+Mixed = Annotated[Interpolated | Hybrid, Field(discriminator="kind")]
 Objective = Annotated[Interpolated | Hybrid | SFT | DPO | SPIN, Field(discriminator="kind")]

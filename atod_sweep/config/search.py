@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from atod_sweep.config.base import Record, load_yaml, validate
+from atod_sweep.config.names import check_plain
 from atod_sweep.config.space import Constraint, Parameter, parse_constraint, parse_parameters
-from atod_sweep.config.study import NAME, Metric, Resources
+from atod_sweep.config.study import Metric, Resources
 from atod_sweep.errors import UserError
 from atod_sweep.records.metric_names import check_name
 
@@ -102,7 +103,10 @@ class NoStopping(Record):
     kind: Literal["none"] = "none"
 
 
-class _Stopping(Record):
+class EarlyStopping(Record):
+    """A rule that may end a trial once its grace is over."""
+
+    kind: str
     grace: float | None = Field(
         None,
         gt=0,
@@ -112,14 +116,14 @@ class _Stopping(Record):
     )
 
 
-class Median(_Stopping):
+class Median(EarlyStopping):
     """Stop a trial that is below the median of its peers (same seed) at the same number of environment steps."""
 
     kind: Literal["median"] = "median"
     peers: int = Field(5, ge=1, description="Trials that must have come this far before any is stopped.")
 
 
-class ASHA(_Stopping):
+class ASHA(EarlyStopping):
     """Successive halving: at each rung, go on only in the best 1/reduction of the peers (same seed) so far."""
 
     kind: Literal["asha"] = "asha"
@@ -157,9 +161,7 @@ class Search(Record):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
-        if not NAME.match(name):
-            raise ValueError(f"{name!r} cannot name a folder; use letters, digits, '_', '-' and '.'")
-        return name
+        return check_plain(name, "cannot name a folder")
 
     @property
     def objectives(self) -> list[Objective]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from atod_sweep.config.base import Record
+from atod_sweep.config.names import check_plain, check_trials
 from atod_sweep.records.metric_names import bounds, check_name, direction
 
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-CONTROLS = ("teacher", "opd", "rl", "fixed_mix")
+Control = Literal["teacher", "opd", "rl", "fixed_mix"]
+CONTROLS: tuple[str, ...] = get_args(Control)
 
 _WORD = {">": "by", ">=": "within", "=": "within"}  # what the margin of each relation is called
 
@@ -151,9 +151,7 @@ class Study(Record):
     factors: dict[str, dict[str, Overrides]] = Field(
         default_factory=dict, description="Factor -> level -> dotted overrides; every arm runs at every level."
     )
-    controls: list[Literal["teacher", "opd", "rl", "fixed_mix"]] = Field(
-        default_factory=list, description="Baselines run beside the arms."
-    )
+    controls: list[Control] = Field(default_factory=list, description="Baselines run beside the arms.")
     seeds: int | list[int] = Field(3, description="Number of seeds (0 .. n-1) or the list of them; shared by all arms.")
     metric: Metric = Field(default_factory=Metric, description="What trials are judged by.")
     hypotheses: list[Annotated[Hypothesis, BeforeValidator(_parse_hypothesis)]] = Field(
@@ -176,15 +174,13 @@ class Study(Record):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
-        if not NAME.match(name):
-            raise ValueError(f"{name!r} cannot name a folder; use letters, digits, '_', '-' and '.'")
-        return name
+        return check_plain(name, "cannot name a folder")
 
     @field_validator("seeds")
     @classmethod
     def _some_seeds(cls, seeds: int | list[int]) -> int | list[int]:
         values = range(seeds) if isinstance(seeds, int) else seeds
-        if len(values) > 0 and (max(values) >= 2**32 or len(values) > 100_000):
+        if len(values) > 100_000 or max(values, default=0) >= 2**32:  # the length first: a range of 2^32 takes minutes
             raise ValueError(f"a seed lies below 2^32, and a study has at most 100000 of them, got {seeds!r}")
         if len(values) == 0 or min(values) < 0:
             raise ValueError(f"a study needs at least one seed, none below 0, got {seeds!r}; use seeds: 3")
@@ -211,8 +207,7 @@ class Study(Record):
     def _known_names(self) -> Study:
         arms = [*self.arms, *self.controls]
         for name in arms:
-            if not NAME.match(name):
-                raise ValueError(f"arms: {name!r} cannot name an arm; use letters, digits, '_', '-' and '.'")
+            _named("arms", name, "cannot name an arm")
         for name in self.arms:
             if name in CONTROLS and name in self.controls:
                 raise ValueError(f"arms.{name}: is also a control; rename the arm or drop the control")
@@ -222,8 +217,8 @@ class Study(Record):
             if not levels:
                 raise ValueError(f"factors.{factor}: has no levels, so nothing would run; give it one, or drop it")
             for name in (factor, *levels):
-                if not NAME.match(name):
-                    raise ValueError(f"factors: {name!r} cannot be a name; use letters, digits, '_', '-' and '.'")
+                _named("factors", name, "cannot be a name")
+        check_trials(arms, self.factors.values(), self.seed_list)
         if self.reference is not None and self.reference not in arms:
             raise ValueError(f"reference: {self.reference!r} is not an arm; known: {', '.join(arms)}")
         for i, claim in enumerate(self.hypotheses):
@@ -237,3 +232,10 @@ class Study(Record):
                     known = [f"{f}={v}" for f, levels in self.factors.items() for v in levels] or ["no factors"]
                     raise ValueError(f"hypotheses.{i}: {factor}={level} is not a level; known: {', '.join(known)}")
         return self
+
+
+def _named(where: str, name: str, what: str) -> None:
+    try:
+        check_plain(name, what)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None

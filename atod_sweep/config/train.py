@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from atod_sweep.config.base import LATER, Record, content_hash
-from atod_sweep.config.objective import Hybrid, Interpolated, Objective
+from atod_sweep.config.objective import Interpolated, Objective
 from atod_sweep.config.schedules import ClosedFormSchedule, Constant
 
 
@@ -176,10 +176,15 @@ class Update(Record):
 
 
 class Optimiser(Record):
-    """AdamW with a linear warm-up and a constant rate after it."""
+    """AdamW with a linear warm-up; weights of less than float32 have a master in float32 each."""
 
     lr: float = Field(1e-3, gt=0, description="Learning rate after the warm-up.")
     warmup_steps: int = Field(20, ge=0, description="Optimiser steps of linear warm-up from 0.")
+    decay: Literal["constant", "linear", "cosine"] = Field(
+        "constant",
+        description="The rate from the warm-up to the run's end: constant, or falling to 0 on a line or half a cosine.",
+        json_schema_extra=LATER,
+    )
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.95), description="AdamW moment decays, each in [0, 1)."
@@ -266,45 +271,8 @@ class Train(Record):
 
     @model_validator(mode="after")
     def _coherent(self) -> Train:
-        objective = self.objective
-        if isinstance(objective, Interpolated | Hybrid):
-            objective.turns.check(self.env.horizon, "objective.turns")
-            uses_groups = isinstance(objective, Hybrid) or objective.advantage.kind == "group_relative"
-            if uses_groups and self.rollout.group_size < 2:
-                other = "" if isinstance(objective, Hybrid) else ", or objective.advantage.kind: gae"
-                raise ValueError(
-                    f"rollout.group_size: a group-relative advantage needs at least 2 rollouts per task, "
-                    f"got {self.rollout.group_size}; use 8{other}"
-                )
-            if self.teacher.kind == "none" and not _is_zero(objective.distill_weight):
-                raise ValueError(
-                    "teacher.kind: 'none' leaves nothing to distil, but objective.distill_weight is not 0; "
-                    "set objective.distill_weight: 0"
-                )
-        else:
-            self._check_baseline()
+        self.objective.check(self)
         return self
-
-    def _check_baseline(self) -> None:
-        """Refuse what SFT, DPO and SPIN cannot run."""
-        kind, update = self.objective.kind, self.update
-        if self.teacher.kind == "none" and kind in ("sft", "spin"):
-            raise ValueError(f"teacher.kind: objective {kind!r} learns from teacher episodes, got 'none'")
-        if kind == "dpo" and self.rollout.group_size < 2:
-            raise ValueError(
-                f"rollout.group_size: dpo pairs rollouts of one task, needs 2, got {self.rollout.group_size}"
-            )
-        if kind in ("dpo", "spin") and (update.epochs, update.minibatches) != (1, 1):
-            raise ValueError(
-                f"update: {kind} takes one optimiser step per batch, got epochs {update.epochs} and minibatches "
-                f"{update.minibatches}; set both to 1"
-            )
-        if update.target_kl is not None:
-            raise ValueError(f"update.target_kl: has no meaning for {kind}, got {update.target_kl}; set it to null")
-
-
-def _is_zero(schedule: Any) -> bool:
-    return isinstance(schedule, Constant) and schedule.start == 0.0
 
 
 def model_key(config: dict[str, Any]) -> str:

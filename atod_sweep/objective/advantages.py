@@ -21,6 +21,19 @@ def group_relative(rewards_BG: Tensor) -> Tensor:
     Computed in float64 and returned in the dtype of `rewards_BG` (float64 for integers): float32 leaves up to 0.7 where
     all rewards are equal. A row whose largest and smallest reward are less than 1e-8 apart gives exactly 0; NaN stays
     in its row. Raises UserError for G < 2. Source: arXiv 2606.27814.
+
+    | rewards    | advantages                  |
+    |------------|-----------------------------|
+    | 1, 0       | 0.707007, -0.707007         |
+    | 1, 0, 0, 0 | 1.4997, -0.4999 three times |
+    | 1, 1       | 0, 0                        |
+
+    >>> [round(a, 6) for a in group_relative(torch.tensor([[1.0, 0.0]]))[0].tolist()]
+    [0.707007, -0.707007]
+    >>> [round(a, 4) for a in group_relative(torch.tensor([[1, 0, 0, 0]]))[0].tolist()]
+    [1.4997, -0.4999, -0.4999, -0.4999]
+    >>> group_relative(torch.tensor([[1.0, 1.0]])).tolist()
+    [[0.0, 0.0]]
     """
     if rewards_BG.dim() != 2 or rewards_BG.shape[1] < 2:
         raise UserError(
@@ -43,6 +56,19 @@ def gae(
     `values_BS` are the values before each step, `last_value_B` the value after the last valid one: the bootstrap of a
     truncated trajectory, 0 for a terminated one. `mask_BS` is 1 on a prefix of each row. The return, the target of the
     value head, is advantage + value. `gamma` and `lam` are per step. Raises UserError if the mask has a gap.
+
+    Three steps, reward 1 at the end, values ½, gamma 1: the temporal differences are 0, 0, ½, and lambda carries the
+    last one back.
+
+    | lambda | advantages       |
+    |--------|------------------|
+    | 0      | 0, 0, 0.5        |
+    | 0.5    | 0.125, 0.25, 0.5 |
+    | 1      | 0.5, 0.5, 0.5    |
+
+    >>> rewards, values, mask = torch.tensor([[0.0, 0.0, 1.0]]), torch.full((1, 3), 0.5), torch.ones(1, 3)
+    >>> [gae(rewards, values, torch.zeros(1), mask, gamma=1.0, lam=lam)[0].tolist()[0] for lam in (0.0, 0.5, 1.0)]
+    [[0.0, 0.0, 0.5], [0.125, 0.25, 0.5], [0.5, 0.5, 0.5]]
     """
     mask_BS = mask_BS.bool()
     if (mask_BS[:, 1:] & ~mask_BS[:, :-1]).any():
@@ -65,6 +91,9 @@ def whiten(x: Tensor, mask: Tensor, among: Tensor | None = None) -> Tensor:
 
     `among` is flat and defaults to the entries of `x` where `mask` is 1; data parallelism passes every process's.
     All zeros if `among` has fewer than two entries or if they are less than 1e-8 apart. float64 inside.
+
+    >>> whiten(torch.tensor([1.0, 2.0, 3.0, 9.0]), torch.tensor([1, 1, 1, 0])).tolist()
+    [-1.0, 0.0, 1.0, 0.0]
     """
     mask = mask.bool()
     valid = x[mask].double()

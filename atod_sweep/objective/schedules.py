@@ -94,6 +94,10 @@ def match_mean(
 
     The other end of the decay stays as it is. The mean rises with either end, so it is found by bisection, to the last
     bit or so, between 0 and the largest of 1, the other end and the target. Raises UserError if nothing there fits.
+
+    >>> from atod_sweep.config.schedules import Linear
+    >>> round(match_mean(Linear(start=1.0, anneal_steps=80), "end", target_mean=0.343, total_steps=150), 9)
+    0.1
     """
     config = _closed(config)
     if not (isinstance(config, Annealed) or (isinstance(config, Constant) and field == "start")):

@@ -22,6 +22,18 @@ def t_dur(student_logp_BT: Tensor, teacher_logp_BT: Tensor, turn_BT: Tensor, mas
     generated tokens d = |log p_student - log p_teacher| and h = -log p_student, each scaled to [0, 1] over the turns of
     its own trajectory (0.5 if they are less than 1e-8 apart), the weight is `1 - (1 - d)(1 - h)`. Turns without
     generated tokens take no part and get 0. float64 inside: in float32 equal turns differ by more than 1e-8.
+
+    Three turns of one token each:
+
+    | turn | student | teacher | d scaled | h scaled | weight |
+    |------|---------|---------|----------|----------|--------|
+    | 0    | -1      | -1      | 0        | 0        | 0      |
+    | 1    | -2      | -3      | ½        | ½        | ¾      |
+    | 2    | -3      | -1      | 1        | 1        | 1      |
+
+    >>> student, teacher = torch.tensor([[-1.0, -2.0, -3.0]]), torch.tensor([[-1.0, -3.0, -1.0]])
+    >>> t_dur(student, teacher, torch.tensor([[0, 1, 2]]), torch.ones(1, 3)).tolist()
+    [[0.0, 0.75, 1.0]]
     """
     mask_BT = mask_BT.bool()
     turn_BT = turn_BT.long().masked_fill(~mask_BT, 0)
@@ -40,7 +52,12 @@ def t_dur(student_logp_BT: Tensor, teacher_logp_BT: Tensor, turn_BT: Tensor, mas
 
 @torch.no_grad()
 def t_dur_tokens(student_logp_BT: Tensor, teacher_logp_BT: Tensor, turn_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """weight_BT: that of the turn (see `t_dur`) that each generated token belongs to; 0 where `mask_BT` is 0."""
+    """weight_BT: that of the turn (see `t_dur`) that each generated token belongs to; 0 where `mask_BT` is 0.
+
+    >>> student, teacher = torch.tensor([[-1.0, -1.0, 0.0, -3.0]]), torch.tensor([[-1.0, -1.0, 0.0, -1.0]])
+    >>> t_dur_tokens(student, teacher, torch.tensor([[0, 0, 0, 1]]), torch.tensor([[1, 1, 0, 1]])).tolist()
+    [[0.0, 0.0, 0.0, 1.0]]
+    """
     turn_BT = turn_BT.long().masked_fill(~mask_BT.bool(), 0)
     weight_BK = t_dur(student_logp_BT, teacher_logp_BT, turn_BT, mask_BT)
     return weight_BK.gather(1, turn_BT).masked_fill(~mask_BT.bool(), 0.0)
@@ -48,7 +65,12 @@ def t_dur_tokens(student_logp_BT: Tensor, teacher_logp_BT: Tensor, turn_BT: Tens
 
 @torch.no_grad()
 def token_level(student_logp_BT: Tensor, teacher_logp_BT: Tensor, turn_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """weight_BT in [0, 1]: T-DUR's formula with every generated token as a turn of its own; 0 where `mask_BT` is 0."""
+    """weight_BT in [0, 1]: T-DUR's formula with every generated token as a turn of its own; 0 where `mask_BT` is 0.
+
+    >>> student, teacher = torch.tensor([[-1.0, -2.0, -3.0]]), torch.tensor([[-1.0, -3.0, -1.0]])
+    >>> token_level(student, teacher, torch.zeros(1, 3), torch.ones(1, 3)).tolist()
+    [[0.0, 0.75, 1.0]]
+    """
     student_BT = student_logp_BT.double()
     return _soft_or((student_BT - teacher_logp_BT).abs(), -student_BT, mask_BT.bool()).to(student_logp_BT.dtype)
 

@@ -38,6 +38,9 @@ METRICS = "metrics.jsonl"
 STUDENT = "student"
 CHECKPOINT = "checkpoint"
 
+# In the folder of a model that was made here (a cached one has a recipe)
+RECIPE = "recipe.json"
+
 # Beside the runs
 TRASH = ".trash"
 MLFLOW = "mlflow.db"

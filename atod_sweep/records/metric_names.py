@@ -31,6 +31,8 @@ _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     "lr": ("", None),
     "temperature": ("", None),
     "pairs": ("pairs", None),
+    "logp_gap": ("nats", "min"),
+    "lost_updates": ("share", "min"),
     **{f"loss/{term}": ("nats", "min") for term in TERMS},
     # the policy's is shown as its parts, distill and reward
     **{f"grad_norm/{term}": ("", None) for term in TERMS if term != "policy"},

@@ -62,14 +62,14 @@ def read_lines(path: Path, form: str, remedy: Callable[[bytes], str]) -> list[Li
     # Of bytes: other characters that end a line of text, such as U+2028, may stand inside a row.
     for number, line in enumerate(data.split(b"\n")[:-1], start=1):
         try:
-            found.append(Line(number, *_parsed(line, form)))
+            found.append(Line(number, *unseal(line, form)))
         except ValueError as error:
             raise UserError(f"{path}:{number}: {error}: {line[:60]!r}; {remedy(line)}") from None
     return found
 
 
-def _parsed(line: bytes, form: str) -> tuple[dict[str, Any], bool]:
-    """The row in a line, and whether it is sealed. ValueError that says what is wrong with it."""
+def unseal(line: bytes, form: str) -> tuple[dict[str, Any], bool]:
+    """The row in a line without its newline, and whether it is sealed. ValueError that says what is wrong with it."""
     sealed = _SEAL.search(line)
     if sealed and line != _sealed(line[: sealed.start()]):
         raise ValueError("damaged, its checksum is another")

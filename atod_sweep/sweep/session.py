@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from types import MappingProxyType
+from typing import Any, Literal, assert_never, cast
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.study import Metric, Resources
@@ -34,10 +35,9 @@ from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.record.rundir import Extension, Intent, opened
 from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.studies.plan import Trial
+from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Judge, Limits, Redefined, Remarked
 from atod_sweep.sweep.trials.jobs import Job, Trainer
 from atod_sweep.sweep.trials.source import Source
-
-FINISHED = ("COMPLETE", "PRUNED")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Options:
     after: Callable[[Path], None] | None = None
     """Called with the run's folder when all trials have ended, before MLflow's parent run is closed: what it writes
     there is stored with it."""
-    judge: Callable[[Path], dict[str, Any]] | None = None
+    judge: Judge | None = None
     """Called with the run's folder to look at the claims of a study that adds seeds until they are decided: what to
     record of them, with `decided` among it."""
 
@@ -108,7 +108,7 @@ class Work:
     resources: Resources
     concurrency: int | None
     extension: Extension
-    source: Callable[[Session], Source]
+    source: Callable[[Desk], Source]
     second: Metric | None = None
     also: tuple[str, ...] = ()
     """Metrics beside the first that trials must report."""
@@ -118,7 +118,7 @@ class Work:
 
 
 class Session:
-    """What a source may use: the run's history, its trials, and jobs made of them."""
+    """A run in progress: its ledger, models, mirror and console. What decides what to try sees its `Desk` only."""
 
     def __init__(self, work: Work, run_dir: Path, writer: Ledger, history: History, options: Options) -> None:
         self.work, self.run_dir, self.history, self.options = work, run_dir, history, options
@@ -145,30 +145,38 @@ class Session:
         """Write a row of another kind than a trial's into the ledger."""
         self._writer.append({**row, "time": time.time()})
 
-    def define(self, **changes: Any) -> None:
-        """Write the study row again, with changes."""
-        self.row |= changes
-        self.record(self.row)
+    def desk(self, show: Progress) -> Desk:
+        """The run as its source sees it."""
+        options = self.options
+        return Desk(
+            folder=self.run_dir,
+            definition_hash=self.row["definition_hash"],
+            latest=MappingProxyType(self.latest),
+            limits=Limits(options.max_retries, options.time_budget, options.max_trials, self.at_a_time),
+            job=self.job,
+            tell=lambda event: self._told(event, show),
+            judge=options.judge,
+        )
 
-    def expect(self, total: int) -> None:
-        """From now on the run amounts to this many trials."""
-        self.total = total
-        if self._board is not None:
-            self._board.total = total
-
-    def check(self, trials: Iterable[Trial]) -> None:
-        """UserError if one of these ran before, with another config."""
-        for trial in trials:
-            row = self.latest.get(trial.id)
-            if row is not None and row["config_hash"] != trial.config_hash:
-                raise UserError(
-                    f"{self.run_dir}: {trial.id} ran with another resolved config ({row['config_hash']}, now "
-                    f"{trial.config_hash}): this version of the package resolves it differently; "
-                    "use --name or --overwrite"
-                )
+    def _told(self, event: Event, show: Progress) -> None:
+        """Write down what the source decided."""
+        match event:
+            case Decided(row):
+                self.record(row)
+            case Redefined(changes):
+                self.row |= changes
+                self.record(self.row)
+            case Expected(total):
+                self.total = total
+                if self._board is not None:
+                    self._board.total = total
+            case Remarked(text):
+                show.note(text)
+            case _:
+                assert_never(event)
 
     def job(self, trial: Trial) -> Job:
-        """The next attempt at a trial, which is from now on known by its id."""
+        """The next attempt at a trial, which is from now on known by its id. UserError if it ran as another config."""
         self.trials[trial.id] = trial
         before, resources = self.latest.get(trial.id), self.work.resources
         models = self._models[model_key(trial.config)]
@@ -188,11 +196,6 @@ class Session:
             also=self.work.also,
             may_exit=self.options.backend == "ray" or _local_workers(self.work, self.options) > 0,
         )
-
-    def is_finished(self, trial: Trial) -> bool:
-        """Whether the trial has a result already."""
-        row = self.latest.get(trial.id)
-        return row is not None and row["state"] in FINISHED
 
     # -- the run
 
@@ -228,8 +231,7 @@ class Session:
     def run(self, show: Progress, tracker: Background) -> bool:
         """Run what the source hands out; True if it was stopped from outside."""
         options, work = self.options, self.work
-        self.note = show.note
-        source = work.source(self)
+        source = work.source(self.desk(show))
         self._board = Scoreboard(self.total, self.at_a_time, work.metric.name, self.history.trials, work.sign)
         show.begin(self._board)
         board = self._board

@@ -6,7 +6,7 @@ Shapes: _S sequences, _T columns, _N generated tokens (sorted by sequence), _E e
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -16,13 +16,17 @@ from atod_sweep.training.play.outcomes import Episodes
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Sequences and their generated tokens; `fields` holds one tensor per name with N as first dimension."""
+    """Sequences and their generated tokens; `fields` holds one tensor per name with N as first dimension.
+
+    `numbers`: what is the same for all of them, such as the temperature that they were sampled at.
+    """
 
     ids_ST: Tensor
     length_S: Tensor
     sequence_N: Tensor
     column_N: Tensor
     fields: dict[str, Tensor]
+    numbers: dict[str, float] = field(default_factory=dict)
 
     @staticmethod
     def of(episodes: Episodes) -> TokenBatch:
@@ -54,12 +58,24 @@ class TokenBatch:
         """Flat positions in `ids_ST` whose logits predict the generated ids."""
         return self.sequence_N * self.ids_ST.shape[1] + self.column_N - 1
 
+    @property
+    def rank_N(self) -> Tensor:
+        """0, 1, 2 ... along the generated tokens of each episode (tokens are sorted by episode)."""
+        episode_N = self["episode"]
+        count_E = torch.bincount(episode_N)
+        start_E = count_E.cumsum(0) - count_E
+        return torch.arange(self.tokens, device=episode_N.device) - start_E[episode_N]
+
     def __getitem__(self, name: str) -> Tensor:
         return self.fields[name]
 
     def having(self, **fields: Tensor) -> TokenBatch:
         """The same tokens with further fields."""
         return replace(self, fields={**self.fields, **fields})
+
+    def at(self, **numbers: float) -> TokenBatch:
+        """The same tokens with further numbers."""
+        return replace(self, numbers={**self.numbers, **numbers})
 
     def take(self, sequences: Tensor) -> TokenBatch:
         """The given sequences (sorted indices) and their tokens, cut to the longest of them."""
@@ -72,11 +88,12 @@ class TokenBatch:
             length_S,
             (member_S.cumsum(0) - 1)[self.sequence_N[keep]],
             self.column_N[keep],
-            {name: field[keep] for name, field in self.fields.items()},
+            {name: values[keep] for name, values in self.fields.items()},
+            self.numbers,
         )
 
     def joined(self, other: TokenBatch) -> TokenBatch:
-        """Both batches as one; the other's sequences and episodes are numbered after this one's."""
+        """Both batches as one, of the same `numbers`; the other's sequences and episodes are numbered after this's."""
         width = max(self.ids_ST.shape[1], other.ids_ST.shape[1])
         ids = [torch.nn.functional.pad(b.ids_ST, (0, width - b.ids_ST.shape[1])) for b in (self, other)]
         fields = {name: torch.cat([self[name], other[name]]) for name in self.fields.keys() & other.fields.keys()}
@@ -88,6 +105,7 @@ class TokenBatch:
             torch.cat([self.sequence_N, other.sequence_N + len(self.ids_ST)]),
             torch.cat([self.column_N, other.column_N]),
             fields,
+            self.numbers | other.numbers,
         )
 
     def parts(self, padded_tokens: int | None) -> Iterator[TokenBatch]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator
 
-from atod_sweep.config.objective import Interpolated, ReverseKL, SampledReverseKL
+from atod_sweep.config.objective import Interpolated
 from atod_sweep.config.schedules import Constant
+from atod_sweep.config.signals import ReverseKL, SampledReverseKL
 from atod_sweep.config.train import Env, NoTeacher, Optimiser, Pretrained, Rollout, Runtime, Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.training.algorithms.interpolated import InterpolatedMix
@@ -86,7 +87,7 @@ class Ours:
             sampling=torch_generator(0, "sampling", accelerator.device),
             score_tokens=SCORING_TOKENS if device == "cpu" else 16 * SCORING_TOKENS,
         )
-        self.algorithm = InterpolatedMix(config, objective, frozen, reference=None)
+        self.algorithm = InterpolatedMix(config, frozen, reference=None)
         optimiser = torch.optim.AdamW(student.parameters(), lr=workload.LR, weight_decay=0.0, fused=True)
         policy, optimiser = accelerator.prepare(student, optimiser)
         self.updater = Updater(accelerator, policy, optimiser, config, numpy_generator(0, "order"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from atod_sweep.config.base import content_hash, validate, with_overrides
-from atod_sweep.config.custom import imports
+from atod_sweep.config.custom import imports, named_in
 from atod_sweep.config.schedules import CustomDecay
 from atod_sweep.config.train import Train
 from atod_sweep.config.turns import CustomTurns
@@ -154,3 +154,10 @@ def test_nothing_is_left_behind_by_a_module_that_fails(write: Any) -> None:
     with pytest.raises(UserError):
         train_with("mine:half")
     assert not [name for name in set(sys.modules) - before if name.startswith("mine")]
+
+
+def test_what_a_recorded_config_names(write: Any) -> None:
+    write(GOOD)
+    data = train_with("mine:half").model_dump(mode="json")
+    assert named_in(data) == ["mine:half"]
+    assert named_in(Train().model_dump(mode="json")) == []

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from atod_sweep.config.base import Record
 from atod_sweep.config.kinds import kinds, one_each
-from atod_sweep.config.objective import Distill
 from atod_sweep.config.schedules import ClosedForm, Schedule
+from atod_sweep.config.signals import Distill
 
 
 class Fir(Record):

@@ -70,6 +70,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"name": "a/b"}, "name: 'a/b' cannot name a folder; use letters, digits, '_', '-' and '.'"),
     ({"name": "../up"}, "name: '../up' cannot name a folder"),
     ({"name": ""}, "name: '' cannot name a folder"),
+    ({"name": "a\n"}, "name: 'a\\n' cannot name a folder"),
+    ({"name": "a" * 201}, "name: 'aaaaaaaaaaaaaaaaaaaa…' cannot name a folder: it has 201 characters; use at most 200"),
+    ({"arms": {"a\n": {}}}, "arms: 'a\\n' cannot name an arm"),
+    ({"arms": {"b" * 300: {}}}, "arms: 'bbbbbbbbbbbbbbbbbbbb…' cannot name an arm: it has 300 characters"),
+    ({"factors": {"h": {"l\n": {}}}}, "factors: 'l\\n' cannot be a name"),
+    (
+        {"arms": {"c" * 120: {}}, "factors": {"h": {"d" * 96: {}}, "i": {"e" * 20: {}}}},
+        "a trial of 'cccccccccccccccccccc…', 'dddddddddddddddddddd…', 'eeeeeeeeeeeeeeeeeeee', 's2' has a name of 241",
+    ),
     # arms, controls, factors
     ({"arms": {}}, "arms: dictionary should have at least 1 item"),
     ({"arms": {"a b": {}}}, "arms: 'a b' cannot name an arm; use letters,"),

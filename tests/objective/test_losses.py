@@ -1,12 +1,11 @@
-"""Loss terms and their gradients by hand, and the mean that keeps terms apart."""
+"""Loss terms and their gradients by hand."""
 
 import math
 
 import pytest
 import torch
 
-from atod_sweep.errors import UserError
-from atod_sweep.objective.losses import clipped_surrogate, clipped_value, dpo, token_mean
+from atod_sweep.objective.losses import clipped_surrogate, clipped_value, dpo
 
 
 @pytest.mark.parametrize(
@@ -78,30 +77,3 @@ def test_dpo(
     by_chosen, by_rejected = torch.autograd.grad(value.sum(), (c, r))
     assert value.item() == pytest.approx(loss, abs=1e-9)
     assert [by_chosen.item(), by_rejected.item()] == pytest.approx([gradient, -gradient], abs=1e-9)
-
-
-def test_token_mean_divides_by_the_unweighted_number_of_tokens() -> None:
-    term, weight = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 0.0, 0.5])
-    assert token_mean(term, weight, 4).item() == 0.625  # 2.5 / 4, not 2.5 / 1.5
-    assert token_mean(term, None, 4).item() == 1.5
-    # parts of a batch add up to the whole
-    parts = token_mean(term[:1], weight[:1], 4) + token_mean(term[1:], weight[1:], 4)
-    assert parts.item() == 0.625
-
-
-def test_token_mean_refuses_an_empty_batch() -> None:
-    with pytest.raises(UserError, match="got 0"):
-        token_mean(torch.zeros(0), None, 0)
-
-
-def test_scaling_one_term_leaves_the_gradient_of_the_other_alone() -> None:
-    def gradient(coefficient: float) -> torch.Tensor:
-        x = torch.tensor([0.3, -0.2, 0.8], dtype=torch.float64, requires_grad=True)
-        weight = torch.tensor([0.9, 0.5, 0.1], dtype=torch.float64)
-        total = token_mean(x.square(), coefficient * weight, 3) + token_mean(x.sin(), 1.0 - weight, 3)
-        return torch.autograd.grad(total, x)[0]
-
-    # the distillation term is linear in its coefficient: what is left without it is the reward term alone
-    torch.testing.assert_close(gradient(2.0) - gradient(1.0), gradient(1.0) - gradient(0.0))
-    expected = [0.1 * math.cos(0.3) / 3, 0.5 * math.cos(-0.2) / 3, 0.9 * math.cos(0.8) / 3]
-    assert gradient(0.0).tolist() == pytest.approx(expected)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from atod_sweep.config.kinds import one_each
-from atod_sweep.config.objective import Controlled
+from atod_sweep.config.objective import Advantage, Controlled, KLPenalty
 from atod_sweep.config.schedules import ClosedForm
+from atod_sweep.config.signals import Distill
 from atod_sweep.config.turns import TurnProfile
 
 Settings = list[dict[str, Any]]
@@ -50,3 +51,15 @@ TURNS = _settings(
         "custom": [{"path": "own_ideas:first_half"}, {"path": "own_weights:turn_mean", "weighs": "tokens"}],
     },
 )
+SIGNALS = _settings(
+    Distill,
+    {
+        "sampled_reverse_kl": [{}],
+        "forward_kl": [{}, {"temperature": 2.0}],
+        "reverse_kl": [{"top_k": 3}],
+        "jsd": [{"beta": 0.3}],
+        "custom": [{"path": "own_weights:total_variation"}],
+    },
+)
+ADVANTAGES = _settings(Advantage, {"group_relative": [{}], "gae": [{"level": "turn"}, {"level": "token"}]})
+PENALTIES = _settings(KLPenalty, {"none": [{}], "k1": [{}], "k2": [{}], "k3": [{}], "full": [{}]})

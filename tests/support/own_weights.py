@@ -18,3 +18,24 @@ def one_number(student_logp_BT, teacher_logp_BT, turn_BT, mask_BT):
 
 def negative(student_logp_BT, teacher_logp_BT, turn_BT, mask_BT):
     return student_logp_BT
+
+
+def total_variation(student_logp_NV, teacher_logp_NV):
+    """Half the sum of absolute differences of the probabilities."""
+    return (student_logp_NV.exp() - teacher_logp_NV.exp()).abs().sum(-1) / 2
+
+
+def without_gradient(student_logp_NV, teacher_logp_NV):
+    return -teacher_logp_NV.mean(-1)
+
+
+def one_loss(student_logp_NV, teacher_logp_NV):
+    return (student_logp_NV - teacher_logp_NV).square().mean()
+
+
+def not_finite(student_logp_NV, teacher_logp_NV):
+    return (student_logp_NV.exp() - student_logp_NV.exp()).sqrt().sum(-1)
+
+
+def infinite(student_logp_NV, teacher_logp_NV):
+    return 1.0 / (student_logp_NV.detach() - student_logp_NV).sum(-1)

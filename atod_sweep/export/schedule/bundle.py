@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from atod_sweep.config.objective import Hybrid
 from atod_sweep.evidence.analysis.results import load
 from atod_sweep.export import manifest
 from atod_sweep.export.record import PROVENANCE, dump, read, sha256
@@ -42,7 +43,7 @@ def write(
     record["inputs"] = {name: sha256(text) for name, text in _inputs(schedule, recorded, own).items()}
     written = files(schedule, recorded, record, own)
     out.mkdir(parents=True, exist_ok=True)
-    for name in {*_optional(schedule, record), *(p.name for p in out.glob(own_code.FILES))} - written.keys():
+    for name in {*_optional(record), *(p.name for p in out.glob(own_code.FILES))} - written.keys():
         (out / name).unlink(missing_ok=True)  # left by an earlier export of something else
     for name, text in written.items():
         (out / name).write_bytes(text.encode())
@@ -50,9 +51,10 @@ def write(
     return out
 
 
-def _optional(schedule: ScheduleFile, record: dict[str, Any]) -> set[str]:
-    """Names of the files that some exports have and others do not."""
-    every = registry.files(schedule, record | {"target": registry.EVERY, "targets": list(registry.TARGETS)})
+def _optional(record: dict[str, Any]) -> set[str]:
+    """Names of the files that some exports have and others do not; they are the same for every schedule."""
+    plain = ScheduleFile(steps=1, horizon=1, objective=Hybrid())
+    every = registry.files(plain, record | {"target": registry.EVERY, "targets": list(registry.TARGETS)})
     return {*every, *generate.RULE_MODULES, trace.FILE_NAME}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from atod_sweep.config.objective import WithReference
 from atod_sweep.export.schedule import own_code
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.schedule.table import symbols
@@ -62,11 +63,12 @@ Other values of `total_steps` and `horizon` keep the schedule's fractions. With 
 
 def _meaning(schedule: ScheduleFile) -> str:
     lines = [f"| `{column}` | {symbol} |" for column, symbol in symbols(schedule).items()]
-    penalty = schedule.objective.kl_penalty.kind
-    note = {
-        "none": "There is no KL penalty; a reference model is not needed.",
-        "k1": "The penalty's estimator is k1, taken off each token's reward.",
-    }.get(penalty, f"The penalty's estimator is {penalty}, in the loss.")
+    penalty = schedule.objective.kl_penalty
+    if isinstance(penalty, WithReference):
+        place = "taken off each token's reward" if penalty.in_reward else "in the loss"
+        note = f"The penalty's estimator is {penalty.kind}, {place}."
+    else:
+        note = "There is no KL penalty; a reference model is not needed."
     return (
         "## What the columns are\n\n| column | in the method's formulas |\n|---|---|\n"
         + "\n".join(lines)

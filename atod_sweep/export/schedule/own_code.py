@@ -6,10 +6,8 @@ A bundle carries the very text that the config's `source` is the hash of. Readin
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-
-from pydantic import BaseModel
 
 from atod_sweep.config import custom
 from atod_sweep.config.custom import Custom
@@ -23,15 +21,7 @@ FILES = f"{PREFIX}*.py"
 
 def records(schedule: ScheduleFile) -> list[Custom]:
     """Every part of a schedule that is the study's own code."""
-    return list(_records(schedule))
-
-
-def _records(record: BaseModel) -> Iterator[Custom]:
-    if isinstance(record, Custom):
-        yield record
-    for name in type(record).model_fields:
-        if isinstance(field := getattr(record, name), BaseModel):
-            yield from _records(field)
+    return [record for _, record in custom.customs(schedule)]
 
 
 def module_name(path: str) -> str:
@@ -45,13 +35,14 @@ def file_name(path: str) -> str:
 
 
 def texts(schedule: ScheduleFile) -> dict[str, str]:
-    """Name -> text of the files of a schedule's own code, from where it is installed.
+    """Name -> text of the files of a schedule's own code, from where it is installed, or from the current folder.
 
-    UserError if it is not there, is no longer the code that was run, or imports what a bundle cannot carry.
+    It is taken for the functions that the schedule names, whose hash it has. UserError if it is not there, is no longer
+    the code that was run, or imports what a bundle cannot carry.
     """
     found = {}
     for record in records(schedule):
-        text = custom.text_of(record.path)
+        text = custom.text_of(record.path, [Path.cwd()])
         if custom.digest(text) != record.source:
             raise UserError(
                 f"{record.path}: its module has changed since the run, so a bundle cannot carry what was run; restore "
@@ -64,6 +55,7 @@ def texts(schedule: ScheduleFile) -> dict[str, str]:
                 f"{'Python and torch' if allowed else 'plain Python'}; move the function into a module without that"
             )
         found[file_name(record.path)] = text
+    trust(schedule, found)
     return found
 
 

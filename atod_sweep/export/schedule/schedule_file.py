@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from atod_sweep.config.base import Record, dump_yaml, load_yaml, validate
 from atod_sweep.config.custom import check_sources
 from atod_sweep.config.files import load_train
-from atod_sweep.config.objective import Controlled, Hybrid, Interpolated, NoKL, TargetKL
+from atod_sweep.config.objective import Controlled, Mixed, Mixture, TargetKL, WithReference
 from atod_sweep.config.schedules import ClosedForm, ClosedFormSchedule, Constant, OfMeasurement, OfProgress
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 
 FILE_NAME = "schedule.yaml"
-Mixed = Annotated[Interpolated | Hybrid, Field(discriminator="kind")]
 
 
 class ScheduleFile(Record):
@@ -36,13 +35,13 @@ class ScheduleFile(Record):
     @property
     def reward_weight(self) -> ClosedForm | None:
         """Schedule of the reward's weight; None where it is 1 minus the teacher's."""
-        return self.objective.reward_weight if isinstance(self.objective, Hybrid) else None
+        return self.objective.reward_weight
 
     @property
     def beta_kl(self) -> ClosedForm | TargetKL:
         """Schedule of the KL penalty's coefficient; constant 0 without a penalty."""
         penalty = self.objective.kl_penalty
-        return Constant(start=0.0) if isinstance(penalty, NoKL) else penalty.coef
+        return penalty.coef if isinstance(penalty, WithReference) else Constant(start=0.0)
 
     @property
     def scheduled(self) -> tuple[ClosedForm | Controlled | None, ...]:
@@ -88,7 +87,7 @@ class ScheduleFile(Record):
 
 def from_train(config: Train, study: str = "", arm: str = "") -> ScheduleFile:
     """The schedule of a trial's config; UserError for an objective that has none."""
-    if not isinstance(config.objective, Interpolated | Hybrid):
+    if not isinstance(config.objective, Mixture):
         raise UserError(
             f"objective.kind: {config.objective.kind!r} has no schedule to export; "
             "pick an arm whose objective is interpolated or hybrid"

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from atod_sweep.config.objective import Controlled
+from atod_sweep.config.kinds import one_each
+from atod_sweep.config.objective import Controlled, Mixed
 from atod_sweep.config.schedules import ClosedForm, OfMeasurement
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.schedule.trace import Trace
@@ -69,13 +70,16 @@ def _replay(values: Sequence[Any], length: int) -> list[Any]:
 
 def symbols(schedule: ScheduleFile) -> dict[str, str]:
     """What the columns are called in the method's formulas."""
-    hybrid = schedule.objective.kind == "hybrid"
-    return {
-        "distill": "kappa(s) g(k)" if hybrid else "lambda(s, k) = lambda_time(s) g(k)",
-        "reward": "rho(s)" if hybrid else "1 - lambda(s, k)",
-        "beta_kl": "beta_kl(s)",
-        "temperature": "temperature(s)",
-    }
+    return {**_SYMBOLS[schedule.objective.kind], "beta_kl": "beta_kl(s)", "temperature": "temperature(s)"}
+
+
+_SYMBOLS = one_each(
+    Mixed,
+    {
+        "interpolated": {"distill": "lambda(s, k) = lambda_time(s) g(k)", "reward": "1 - lambda(s, k)"},
+        "hybrid": {"distill": "kappa(s) g(k)", "reward": "rho(s)"},
+    },
+)
 
 
 def to_json(schedule: ScheduleFile, table: Sequence[StepWeights]) -> str:

@@ -21,6 +21,7 @@ from atod_sweep.export.schedule.best import choose
 from atod_sweep.export.schedule.provenance import portable, provenance
 from atod_sweep.export.student.model_card import model_card
 from atod_sweep.records import layout
+from atod_sweep.records import manifest as own
 
 Save = Callable[[Train, Path, Path], None]
 Evaluate = Callable[[Train, Path], Mapping[str, float]]
@@ -38,11 +39,14 @@ def write(run_dir: Path, out: Path, save: Save, at: Mapping[str, str] | None = N
     best = choose(results, at)
     trial, chosen = median_trial(best.trials, results.study.metric)
     student = trial.folder / layout.STUDENT
+    again = f"train it again: atod-sweep train {trial.folder / layout.CONFIG}"
     if not student.is_dir():
-        raise UserError(
-            f"{student}: the trained student is not there; train it again: "
-            f"atod-sweep train {trial.folder / layout.CONFIG}"
-        )
+        raise UserError(f"{student}: the trained student is not there; {again}")
+    if (student / own.NAME).is_file():  # those of the first versions have none
+        try:
+            own.check(student)
+        except ValueError as error:
+            raise UserError(f"{student}: damaged, {error}; {again}") from None
     config = validate(Train, trial.config, str(trial.folder / layout.CONFIG))
     _make_room(out)
     save(config, student, out)

@@ -67,7 +67,7 @@ with PPOTrainer(config, train_dataset=DATASET) as trainer:
     trainer.train(workflow=WORKFLOW)
 ```""",
     carries={
-        **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "sampled", "group_relative"), YES),
+        **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "sampled_reverse_kl", "group_relative"), YES),
         "t_dur_full": YES,
         "gap": OPEN_LOOP,
         **dict.fromkeys(("forward_kl", "reverse_kl", "jsd", "top_k"), _SAMPLED),

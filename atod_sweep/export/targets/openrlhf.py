@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from atod_sweep.config.objective import GAE, Interpolated
+from atod_sweep.config.objective import GAE, WithReference
 from atod_sweep.export.schedule.generate import SHIMS, source
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first, largest
-from atod_sweep.export.targets.parts import OPEN_LOOP, PARTS, YES, Carried, Target
+from atod_sweep.export.targets.parts import OPEN_LOOP, YES, Carried, Target
 
 _NO_TEACHER = Carried("no", "left out: there is no teacher")
 
@@ -16,11 +16,10 @@ _NO_TEACHER = Carried("no", "left out: there is no teacher")
 def flags(schedule: ScheduleFile, record: dict[str, Any]) -> list[str]:
     """Command-line flags of the method; models, data and hardware are yours."""
     objective = schedule.objective
-    advantage = objective.advantage if isinstance(objective, Interpolated) else None
-    gae = advantage if isinstance(advantage, GAE) else None
-    penalty = objective.kl_penalty.kind
-    in_loss = penalty in ("k2", "k3", "full")
-    estimator = {"k2": "k2", "k3": "k3", "full": "k3"}.get(penalty, "k1")
+    gae = objective.advantage if isinstance(objective.advantage, GAE) else None
+    penalty = objective.kl_penalty
+    in_loss = isinstance(penalty, WithReference) and not penalty.in_reward
+    estimator = {"none": "k1", "k1": "k1", "k2": "k2", "k3": "k3", "full": "k3"}[penalty.kind]
     values = {
         "--rollout.n_samples_per_prompt": record["rollout"]["group_size"],
         "--rollout.temperature": first(schedule.temperature),
@@ -55,7 +54,8 @@ python scheduled_openrlhf.py $(cat openrlhf_flags.txt) \\
   --actor.model_name_or_path STUDENT --reward.remote_url REWARD --data.prompt_dataset DATASET
 ```""",
     carries={
-        **dict.fromkeys(PARTS, _NO_TEACHER),
+        **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "t_dur_full", "gap"), _NO_TEACHER),
+        **dict.fromkeys(("sampled_reverse_kl", "forward_kl", "reverse_kl", "jsd", "top_k"), _NO_TEACHER),
         "group_relative": YES,
         "gae_turn": Carried("no", "GAE over tokens takes its place"),
         **dict.fromkeys(("gae_token", "k1", "k2", "k3", "entropy"), YES),

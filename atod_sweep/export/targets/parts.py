@@ -6,9 +6,36 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from atod_sweep.config.objective import Interpolated, SampledReverseKL
-from atod_sweep.config.schedules import Adaptive, Constant, OfProgress, Schedule
+from atod_sweep.config.kinds import one_each
+from atod_sweep.config.objective import Advantage, KLPenalty, WithReference
+from atod_sweep.config.schedules import Constant
+from atod_sweep.config.signals import Distill, OverVocabulary
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
+
+# One part for every kind of signal and of KL penalty, under the name of the kind.
+_SIGNALS = one_each(
+    Distill,
+    {
+        "sampled_reverse_kl": "sampled reverse KL",
+        "forward_kl": "forward KL over the vocabulary",
+        "reverse_kl": "reverse KL over the vocabulary",
+        "jsd": "Jensen-Shannon divergence over the vocabulary",
+        "custom": "a signal of your own",
+    },
+)
+_PENALTIES = one_each(
+    KLPenalty,
+    {
+        "none": None,
+        "k1": "KL penalty k1 in the reward, by step",
+        "k2": "KL penalty k2 in the loss, by step",
+        "k3": "KL penalty k3 in the loss, by step",
+        "full": "KL penalty over the vocabulary, by step",
+    },
+)
+_ADVANTAGES: dict[str, Callable[[Any], str]] = one_each(
+    Advantage, {"group_relative": lambda _: "group_relative", "gae": lambda config: f"gae_{config.level}"}
+)
 
 PARTS = {
     "teacher": "teacher's weight by step",
@@ -17,18 +44,12 @@ PARTS = {
     "t_dur": "turn weights from log-probs (T-DUR)",
     "t_dur_full": "T-DUR beside a full-distribution signal",
     "gap": "teacher's weight that follows the measured gap",
-    "sampled": "sampled reverse KL",
-    "forward_kl": "forward KL over the vocabulary",
-    "reverse_kl": "reverse KL over the vocabulary",
-    "jsd": "Jensen-Shannon divergence over the vocabulary",
+    **_SIGNALS,
     "top_k": "teacher's top-k tokens plus tail mass",
     "group_relative": "group-relative advantage",
     "gae_turn": "GAE over turns",
     "gae_token": "GAE over tokens",
-    "k1": "KL penalty k1 in the reward, by step",
-    "k2": "KL penalty k2 in the loss, by step",
-    "k3": "KL penalty k3 in the loss, by step",
-    "full": "KL penalty over the vocabulary, by step",
+    **{kind: words for kind, words in _PENALTIES.items() if words is not None},
     "target_kl": "KL coefficient that follows the measured KL",
     "entropy": "entropy bonus",
     "temperature": "sampling temperature by step",
@@ -49,6 +70,7 @@ class Carried:
 
 
 YES = Carried("yes")
+UNKNOWN = Carried("no", "this target does not know it")
 OPEN_LOOP = Carried("table", "replayed open loop")
 
 
@@ -56,7 +78,8 @@ OPEN_LOOP = Carried("table", "replayed open loop")
 class Target:
     """Another trainer. `files` gives name -> text, from the schedule and the record of where it comes from.
 
-    `package`: the pip requirement that the files were written for; `counter`: which of its counters is the step.
+    `carries` lists the parts that it has an answer for: what is not listed, it does not carry. `package`: the pip
+    requirement that the files were written for; `counter`: which of its counters is the step.
     """
 
     name: str
@@ -68,41 +91,31 @@ class Target:
     remarks: tuple[str, ...]
     files: Callable[[ScheduleFile, dict[str, Any]], dict[str, str]]
 
+    def serves(self, part: str) -> Carried:
+        """How it serves a part."""
+        return self.carries.get(part, UNKNOWN)
+
 
 def needed(schedule: ScheduleFile) -> list[str]:
     """Keys of PARTS that the schedule makes use of, in their order."""
     objective = schedule.objective
-    taught = not _is_always(0.0, objective.distill_weight)
-    rewarded = not (
-        _is_always(1.0, objective.distill_weight) and objective.turns.is_one()
-        if isinstance(objective, Interpolated)
-        else _is_always(0.0, objective.reward_weight)
-    )
-    signal = objective.distill if isinstance(objective, Interpolated) else SampledReverseKL()
-    advantage = objective.advantage if isinstance(objective, Interpolated) else None
-    penalty = objective.kl_penalty
+    taught, rewarded, signal = objective.taught, objective.rewarded, objective.distill
+    over_vocabulary = isinstance(signal, OverVocabulary)
     wants = {
         "teacher": taught,
-        "turns": taught and objective.turns.kind in ("thresholds", "product"),
+        "turns": taught and objective.turns.by_turn,
         "mix": taught and rewarded,
-        "t_dur": taught and "turns" in schedule.measured and signal.kind == "sampled_reverse_kl",
-        "t_dur_full": taught and "turns" in schedule.measured and signal.kind != "sampled_reverse_kl",
-        "gap": isinstance(objective.distill_weight, Adaptive),
-        "sampled": taught and signal.kind == "sampled_reverse_kl",
-        "forward_kl": taught and signal.kind == "forward_kl",
-        "reverse_kl": taught and signal.kind == "reverse_kl",
-        "jsd": taught and signal.kind == "jsd",
-        "top_k": taught and getattr(signal, "top_k", None) is not None,
-        "group_relative": rewarded and (advantage is None or advantage.kind == "group_relative"),
-        "gae_turn": rewarded and advantage is not None and getattr(advantage, "level", "") == "turn",
-        "gae_token": rewarded and advantage is not None and getattr(advantage, "level", "") == "token",
-        **{kind: penalty.kind == kind for kind in ("k1", "k2", "k3", "full")},
+        "t_dur": taught and objective.turns.measured and not over_vocabulary,
+        "t_dur_full": taught and objective.turns.measured and over_vocabulary,
+        "gap": "distill" in schedule.measured,
+        signal.kind: taught,
+        "top_k": taught and isinstance(signal, OverVocabulary) and signal.top_k is not None,
+        _ADVANTAGES[objective.advantage.kind](objective.advantage): rewarded,
+        objective.kl_penalty.kind: isinstance(objective.kl_penalty, WithReference),
         "target_kl": "beta_kl" in schedule.measured,
         "entropy": objective.entropy_coef > 0,
         "temperature": not isinstance(schedule.temperature, Constant),
     }
-    return [part for part in PARTS if wants[part]]
-
-
-def _is_always(value: float, config: Schedule) -> bool:
-    return isinstance(config, OfProgress) and config.extremes() == (value, value)
+    if unknown := [part for part, wanted in wants.items() if wanted and part not in PARTS]:
+        raise TypeError(f"the schedule needs {unknown[0]!r}, which PARTS does not hold")
+    return [part for part in PARTS if wants.get(part, False)]

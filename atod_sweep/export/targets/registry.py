@@ -30,7 +30,7 @@ def chosen(name: str, schedule: ScheduleFile, allow_lossy: bool) -> list[str]:
     if name == NONE:
         return []
     if name == EVERY:
-        return [target for target in TARGETS if allow_lossy or not losses(TARGETS[target], schedule)]
+        return [name for name, target in TARGETS.items() if _refusal(target, schedule, allow_lossy) is None]
     check(find(name), schedule, allow_lossy)
     return [name]
 
@@ -48,17 +48,26 @@ def find(name: str) -> Target:
 
 def losses(target: Target, schedule: ScheduleFile) -> list[str]:
     """What the schedule needs and the target does not have, one phrase each."""
-    lost = [part for part in needed(schedule) if target.carries[part].how == "no"]
-    return [f"{PARTS[part]}: {target.carries[part].note}" for part in lost]
+    lost = [part for part in needed(schedule) if target.serves(part).how == "no"]
+    return [f"{PARTS[part]}: {target.serves(part).note}" for part in lost]
 
 
 def check(target: Target, schedule: ScheduleFile, allow_lossy: bool) -> None:
-    """UserError if the target cannot carry the schedule and nobody allowed the loss."""
-    if (lost := losses(target, schedule)) and not allow_lossy:
-        raise UserError(
-            f"{target.name} cannot carry {len(lost)} part{'s' if len(lost) > 1 else ''} of this schedule "
-            f"({'; '.join(lost)}); use another target, or --allow-lossy"
-        )
+    """UserError if the target cannot carry the schedule and nobody allowed the loss, or knows no way to go without."""
+    if refusal := _refusal(target, schedule, allow_lossy):
+        raise UserError(refusal)
+
+
+def _refusal(target: Target, schedule: ScheduleFile, allow_lossy: bool) -> str | None:
+    if unknown := [PARTS[part] for part in needed(schedule) if part not in target.carries]:
+        return f"{target.name} does not know {unknown[0]!r}, which this schedule needs; use another target"
+    lost = losses(target, schedule)
+    if not lost or allow_lossy:
+        return None
+    return (
+        f"{target.name} cannot carry {len(lost)} part{'s' if len(lost) > 1 else ''} of this schedule "
+        f"({'; '.join(lost)}); use another target, or --allow-lossy"
+    )
 
 
 def files(schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, str]:
@@ -71,7 +80,7 @@ def files(schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, str]:
 
 def summary(name: str, schedule: ScheduleFile) -> str:
     """How much of the schedule a target carries, in a few words."""
-    how = [TARGETS[name].carries[part].how for part in needed(schedule)]
+    how = [TARGETS[name].serves(part).how for part in needed(schedule)]
     missing, replayed = how.count("no"), how.count("table")
     parts = [f"**{missing} of {len(how)} parts not carried**"] if missing else []
     parts += [f"{replayed} of {len(how)} parts replayed open loop"] if replayed else []
@@ -81,7 +90,7 @@ def summary(name: str, schedule: ScheduleFile) -> str:
 def readme(target: Target, schedule: ScheduleFile) -> str:
     """Markdown: how to launch, what is carried, which step counts."""
     parts = needed(schedule)
-    rows = "\n".join(f"| {PARTS[part]} | {target.carries[part].words} |" for part in parts)
+    rows = "\n".join(f"| {PARTS[part]} | {target.serves(part).words} |" for part in parts)
     remarks = "\n".join(f"- {remark}" for remark in target.remarks)
     return (
         f"# This schedule in {target.title}\n\nWritten for `{target.package}`; other versions may differ. "
@@ -94,7 +103,7 @@ def readme(target: Target, schedule: ScheduleFile) -> str:
 
 
 def _verdict(target: Target, parts: list[str]) -> str:
-    how = [target.carries[part].how for part in parts]
+    how = [target.serves(part).how for part in parts]
     if "no" in how:
         return (
             f"**Lossy export**: {how.count('no')} of {len(how)} parts of this schedule are not carried; what runs is "
@@ -109,7 +118,7 @@ def capability_table(schedule: ScheduleFile | None = None) -> str:
     """Markdown: every part (that the schedule needs) against every target."""
     names, parts = list(TARGETS), needed(schedule) if schedule else list(PARTS)
     head = f"| part | {' | '.join(names)} |\n|---|{'---|' * len(names)}\n"
-    rows = [f"| {PARTS[part]} | {' | '.join(TARGETS[name].carries[part].how for name in names)} |" for part in parts]
+    rows = [f"| {PARTS[part]} | {' | '.join(TARGETS[name].serves(part).how for name in names)} |" for part in parts]
     return head + "\n".join(rows) + "\n"
 
 

@@ -57,7 +57,9 @@ config = train_on_policy.Config(
 asyncio.run(train_on_policy.main(config))
 ```""",
     carries={
-        **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "t_dur_full", "sampled", "group_relative"), YES),
+        **dict.fromkeys(
+            ("teacher", "turns", "mix", "t_dur", "t_dur_full", "sampled_reverse_kl", "group_relative"), YES
+        ),
         "gap": OPEN_LOOP,
         **dict.fromkeys(("forward_kl", "reverse_kl", "jsd", "top_k"), _SAMPLED),
         **dict.fromkeys(("gae_turn", "gae_token"), _ONLY_GROUPS),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from atod_sweep.config.base import dump_yaml
-from atod_sweep.config.objective import Interpolated
 from atod_sweep.export.schedule.generate import PORTABLE, SHIMS, fill, source
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first, largest
@@ -37,8 +36,7 @@ def config(schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, Any]:
 
 def signal(schedule: ScheduleFile) -> dict[str, Any]:
     """The distillation term's kind and numbers."""
-    objective = schedule.objective
-    return objective.distill.model_dump() if isinstance(objective, Interpolated) else {"kind": "sampled_reverse_kl"}
+    return schedule.objective.distill.model_dump()
 
 
 def files(schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, str]:
@@ -69,7 +67,7 @@ trainer = ScheduledGRPOTrainer(
 trainer.train()
 ```""",
     carries={
-        **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "t_dur_full", "sampled"), YES),
+        **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "t_dur_full", "sampled_reverse_kl"), YES),
         "gap": OPEN_LOOP,
         "forward_kl": Carried("yes", "one more forward pass of the student"),
         "reverse_kl": Carried("yes", "one more forward pass of the student"),

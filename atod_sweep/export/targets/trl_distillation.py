@@ -58,7 +58,7 @@ trainer.train()
     carries={
         **dict.fromkeys(("teacher", "turns", "forward_kl", "reverse_kl", "jsd", "temperature"), YES),
         **dict.fromkeys(("t_dur", "t_dur_full", "gap"), OPEN_LOOP),
-        "sampled": Carried("yes", "as its expectation, the reverse KL over the vocabulary"),
+        "sampled_reverse_kl": Carried("yes", "as its expectation, the reverse KL over the vocabulary"),
         "top_k": Carried("no", "the whole vocabulary takes its place"),
         **dict.fromkeys(("mix", "group_relative", "gae_turn", "gae_token"), _NO_REWARD),
         **dict.fromkeys(("k1", "k2", "k3", "full", "target_kl"), _NO_REFERENCE),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atod_sweep.config.objective import GAE, Interpolated
+from atod_sweep.config.objective import GAE, WithReference
 from atod_sweep.export.schedule.generate import PORTABLE, SHIMS, source
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first, largest
@@ -17,11 +17,11 @@ _TOP_TOKENS = 128
 def overrides(schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, Any]:
     """Hydra keys of the method; models, data, batch and hardware are yours. None stands for null."""
     objective = schedule.objective
-    signal = objective.distill if isinstance(objective, Interpolated) else None
-    advantage = objective.advantage if isinstance(objective, Interpolated) else None
-    gae = advantage if isinstance(advantage, GAE) else None
-    top_k = signal is not None and signal.kind == "forward_kl"
-    penalty = objective.kl_penalty.kind
+    signal = objective.distill
+    gae = objective.advantage if isinstance(objective.advantage, GAE) else None
+    top_k = signal.kind == "forward_kl"
+    penalty = objective.kl_penalty
+    estimator = {"none": "low_var_kl", "k1": "low_var_kl", "k2": "k2", "k3": "low_var_kl", "full": "low_var_kl"}
     clip = objective.clip_ratio
     actor, loss = "actor_rollout_ref.actor", "distillation.distillation_loss"
     return {
@@ -40,8 +40,8 @@ def overrides(schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, Any]:
         f"{actor}.clip_ratio_high": clip,
         f"{actor}.clip_ratio_c": 1e6,
         f"{actor}.entropy_coeff": objective.entropy_coef,
-        f"{actor}.use_kl_loss": penalty in ("k2", "k3", "full"),
-        f"{actor}.kl_loss_type": "k2" if penalty == "k2" else "low_var_kl",
+        f"{actor}.use_kl_loss": isinstance(penalty, WithReference) and not penalty.in_reward,
+        f"{actor}.kl_loss_type": estimator[penalty.kind],
         f"{actor}.kl_loss_coef": largest(schedule.beta_kl, schedule.steps),
         "distillation.enabled": True,
         f"{loss}.loss_mode": "scheduled_forward_kl_topk" if top_k else "scheduled_k1",
@@ -91,7 +91,9 @@ python -m verl.trainer.main_ppo $(cat verl_overrides.txt) \\
   data.train_files=TRAIN data.val_files=VALIDATION
 ```""",
     carries={
-        **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "sampled", "group_relative", "k2", "k3", "entropy"), YES),
+        **dict.fromkeys(
+            ("teacher", "turns", "mix", "t_dur", "sampled_reverse_kl", "group_relative", "k2", "k3", "entropy"), YES
+        ),
         "t_dur_full": Carried("table", "replayed open loop beside forward KL"),
         "gap": OPEN_LOOP,
         "forward_kl": Carried("no", f"the teacher's {_TOP_TOKENS} likeliest tokens, without the tail, take its place"),

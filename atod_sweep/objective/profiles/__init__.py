@@ -34,8 +34,8 @@ def profile(config: TurnProfile, horizon: int) -> list[float]:
     Raises UserError if the profile does not fit into the horizon.
 
     >>> from atod_sweep.config.turns import Product, Thresholds
-    >>> profile(Thresholds(early_turns=1, late_turns=1), 5)
-    [0.9, 0.7, 0.5, 0.3, 0.1]
+    >>> profile(Thresholds(early_turns=1, late_turns=1), 3)
+    [0.9, 0.5, 0.1]
     >>> profile(Product(early=1.0, late=0.0, early_turns=1, late_turns=2, shape="step"), 4)
     [1.0, 1.0, 0.0, 0.0]
     """

@@ -20,6 +20,11 @@ def weights(
 
     `turn_BT` holds turn indices; `mask_BT` is 1 on generated tokens, and what lies elsewhere is not read. Raises
     UserError where a profile of the user's own gives anything but one finite weight of at least 0 per token.
+
+    >>> from atod_sweep.config.turns import TDur
+    >>> student, teacher = torch.tensor([[-1.0, -2.0, -3.0]]), torch.tensor([[-1.0, -3.0, -1.0]])
+    >>> weights(TDur(), student, teacher, torch.tensor([[0, 1, 2]]), torch.ones(1, 3)).tolist()
+    [[0.0, 0.75, 1.0]]
     """
     with torch.no_grad():
         if isinstance(config, CustomTurns):

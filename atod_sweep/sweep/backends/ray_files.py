@@ -33,7 +33,7 @@ def pack_models(paths: list[str]) -> Cargo:
     return {
         path: {str(file.relative_to(path)): file.read_bytes() for file in Path(path).rglob("*") if file.is_file()}
         for path in paths
-        if (Path(path) / "recipe.json").is_file()
+        if (Path(path) / layout.RECIPE).is_file()
     }
 
 

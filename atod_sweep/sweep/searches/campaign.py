@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from atod_sweep.config.base import content_hash
-from atod_sweep.config.search import ASHA, Median, Search, dominates
+from atod_sweep.config.search import EarlyStopping, Search, dominates
 from atod_sweep.config.space import cuts
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
 from atod_sweep.records.ledger_rows import ConfigurationRow
 from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep.searches.optuna_file import OptunaFile
-from atod_sweep.sweep.searches.proposals import proposer
+from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
-from atod_sweep.sweep.searches.stopping import Rule
-from atod_sweep.sweep.session import Session
+from atod_sweep.sweep.searches.stopping import StoppingRule
 from atod_sweep.sweep.studies.plan import Trial
+from atod_sweep.sweep.trials.desk import Decided, Desk, Expected, Limits, Redefined, Remarked
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 from atod_sweep.sweep.trials.source import Queue
 
@@ -47,26 +47,26 @@ class Candidate:
 class Campaign:
     """The source of a search's jobs: the search phase, then the confirmation."""
 
-    def __init__(self, search: Search, space: Space, starts: list[Sample], session: Session) -> None:
-        self._search, self._space, self._session = search, space, session
+    def __init__(self, search: Search, space: Space, starts: list[Sample], desk: Desk) -> None:
+        self._search, self._space, self._desk = search, space, desk
         self._proposer = proposer(space, search, starts)
-        self._queue = Queue([], session.options.max_retries)
+        self._queue = Queue([], Limits(desk.limits.max_retries))
         self._candidates: dict[str, Candidate] = {}  # by configuration hash
         self._by_trial: dict[str, Candidate] = {}
         self._asked, self._exhausted, self._confirming = 0, False, False
         self._running: set[str] = set()
         self._began = time.monotonic()
         for line in cuts(space.parameters):
-            session.note(f"parameters.{line}")
-        self._file = OptunaFile(session.run_dir, search, space, session.note)
+            desk.tell(Remarked(f"parameters.{line}"))
+        self._file = OptunaFile(desk.folder, search, space, lambda text: desk.tell(Remarked(text)))
         stopping = search.early_stopping
-        self._rule = Rule(stopping, search.metric) if isinstance(stopping, Median | ASHA) else None
+        self._rule = StoppingRule(stopping, search.metric) if isinstance(stopping, EarlyStopping) else None
         self._limit = self._most_configurations()
         self._replay()
         self._began = time.monotonic()
 
     def _most_configurations(self) -> int:
-        budget, most = self._search.budget, self._session.options.max_trials
+        budget, most = self._search.budget, self._desk.limits.max_trials
         if most is None:
             return budget.configurations
         left = most - (budget.confirm.top + 1) * budget.confirm.seeds
@@ -121,12 +121,12 @@ class Campaign:
     def _may_ask(self) -> bool:
         if self._confirming or self._exhausted or len(self._candidates) >= self._limit:
             return False
-        budget = self._session.options.time_budget
+        budget = self._desk.limits.seconds
         return budget is None or time.monotonic() - self._began + self._seconds_to_confirm() < budget
 
     def _seconds_to_confirm(self) -> float:
-        times = [row["seconds"] for row in self._session.latest.values() if row["state"] == "COMPLETE"]
-        confirm, width = self._search.budget.confirm, self._session.at_a_time
+        times = [row["seconds"] for row in self._desk.latest.values() if row["state"] == "COMPLETE"]
+        confirm, width = self._search.budget.confirm, self._desk.limits.at_a_time
         return statistics.fmean(times) * (confirm.top + 1) * confirm.seeds / width if times else 0.0
 
     def _ask(self, recorded: ConfigurationRow | None) -> None:
@@ -152,10 +152,10 @@ class Campaign:
         arm = f"c{len(self._candidates):03d}"
         if recorded is None:
             row = {"event": "configuration", "arm": arm, "configuration": sample.hash, "number": number}
-            self._session.record({**row, "params": sample.params, "values": sample.values})
+            self._desk.tell(Decided({**row, "params": sample.params, "values": sample.values}))
         elif recorded["configuration"] != sample.hash:
             raise UserError(
-                f"{self._session.run_dir}: the sampler proposes another {arm} than the ledger records: another version "
+                f"{self._desk.folder}: the sampler proposes another {arm} than the ledger records: another version "
                 "of Optuna or numpy? Install the versions that the ledger names, or start anew with --name"
             )
         trials = [_trial(arm, sample, seed, "search") for seed in range(self._search.budget.seeds)]
@@ -163,10 +163,10 @@ class Campaign:
         self._candidates[sample.hash] = candidate
         self._by_trial |= {trial.id: candidate for trial in trials}
         if recorded is None:
-            self._queue.add(self._session.job(trial) for trial in trials)
+            self._queue.add(self._desk.job(trial) for trial in trials)
 
     def _tell(self, candidate: Candidate) -> None:
-        rows = [self._session.latest[t.id] for t in candidate.trials if t.id in self._session.latest]
+        rows = [self._desk.latest[t.id] for t in candidate.trials if t.id in self._desk.latest]
         states = {row["state"] for row in rows}
         state = "FAIL" if "FAILED" in states else "PRUNED" if "PRUNED" in states else "COMPLETE"
         wanted = ["score", *(["second"] if self._search.second else [])]
@@ -176,7 +176,7 @@ class Campaign:
             values = [statistics.fmean(column) for column in table]  # type: ignore[arg-type]
         elif state == "COMPLETE":
             state = "FAIL"
-        self._session.record({"event": "told", "arm": candidate.arm, "state": state, "values": values})
+        self._desk.tell(Decided({"event": "told", "arm": candidate.arm, "state": state, "values": values}))
         self._learn(candidate, state, values)
 
     def _learn(self, candidate: Candidate, state: str, values: list[float] | None) -> None:
@@ -191,21 +191,20 @@ class Campaign:
     def _replay(self) -> None:
         """Repeat the decisions in the ledger, then queue what was under way."""
         by_arm: dict[str, Candidate] = {}
-        for row in ledger.read(self._session.run_dir):
+        for row in ledger.read(self._desk.folder):
             if row["event"] == "configuration":
                 self._ask(row)
                 by_arm = {candidate.arm: candidate for candidate in self._candidates.values()}
             elif row["event"] == "told":
                 self._learn(by_arm[row["arm"]], row["state"], row["values"])
-            elif row["event"] == "selection" and row["definition_hash"] == self._session.row["definition_hash"]:
+            elif row["event"] == "selection" and row["definition_hash"] == self._desk.definition_hash:
                 self._exhausted = True  # its time was up
         for candidate in self._candidates.values():
             for trial in candidate.trials:
-                self._session.trials[trial.id] = trial
                 self._recall(trial)
             if candidate.state is None:
-                candidate.open = {trial.id for trial in candidate.trials if not self._session.is_finished(trial)}
-                self._queue.add(self._session.job(t) for t in candidate.trials if t.id in candidate.open)
+                candidate.open = {trial.id for trial in candidate.trials if not self._desk.is_finished(trial)}
+                self._queue.add(self._desk.job(t) for t in candidate.trials if t.id in candidate.open)
                 if not candidate.open:
                     self._tell(candidate)
         if not self._may_ask() and all(candidate.state for candidate in self._candidates.values()):
@@ -213,7 +212,7 @@ class Campaign:
 
     def _recall(self, trial: Trial) -> None:
         if self._rule is not None:
-            rows = read_metrics(layout.trial_folder(self._session.run_dir, trial.id) / layout.METRICS)
+            rows = read_metrics(layout.trial_folder(self._desk.folder, trial.id) / layout.METRICS)
             if rows:
                 self._rule.add(trial.id, trial.config, rows)
 
@@ -224,26 +223,24 @@ class Campaign:
         self._confirming = True
         confirm = self._search.budget.confirm
         best = self._ranked()[: confirm.top]
-        searched = sum(t.id in self._session.latest for c in self._candidates.values() for t in c.trials)  # not dropped
-        self._session.expect(searched)
+        searched = sum(t.id in self._desk.latest for c in self._candidates.values() for t in c.trials)  # not dropped
+        self._desk.tell(Expected(searched))
         if not best:
             return
         seeds = list(range(confirm.first_seed, confirm.first_seed + confirm.seeds))
-        self._session.expect(searched + (len(best) + 1) * len(seeds))
+        self._desk.tell(Expected(searched + (len(best) + 1) * len(seeds)))
         arms = {REFERENCE: Sample({}, {}, self._space.base), **{c.arm: c.sample for c in best}}
-        study = ledger.fold(ledger.read(self._session.run_dir)).study  # a new revision's row has no selection yet
-        same = {"arms": list(arms), "seeds": seeds, "definition_hash": self._session.row["definition_hash"]}
+        study = ledger.fold(ledger.read(self._desk.folder)).study  # a new revision's row has no selection yet
+        same = {"arms": list(arms), "seeds": seeds, "definition_hash": self._desk.definition_hash}
         if study is None or not same.items() <= study.items():
             chosen = [
                 {"arm": c.arm, "configuration": c.sample.hash, "values": c.sample.values, "score": c.values}
                 for c in best
             ]
-            self._session.record({"event": "selection", "top": chosen, **same})
-            self._session.define(arms=list(arms), seeds=seeds)
+            self._desk.tell(Decided({"event": "selection", "top": chosen, **same}))
+            self._desk.tell(Redefined({"arms": list(arms), "seeds": seeds}))
         trials = [_trial(arm, sample, seed, "confirm") for seed in seeds for arm, sample in arms.items()]
-        for trial in trials:
-            self._session.trials[trial.id] = trial
-        self._queue.add(self._session.job(trial) for trial in trials if not self._session.is_finished(trial))
+        self._queue.add(self._desk.jobs(trials))
 
     def _ranked(self) -> list[Candidate]:
         """Complete configurations other than the base, best first; with two objectives, front by front."""

@@ -16,7 +16,7 @@ from typing import Any
 from atod_sweep.config.search import Search
 from atod_sweep.config.space import Choice, Fixed, Int
 from atod_sweep.records import layout
-from atod_sweep.sweep.searches.proposals import directions
+from atod_sweep.sweep.searches.samplers.tpe import directions
 from atod_sweep.sweep.searches.space import Sample, Space
 
 

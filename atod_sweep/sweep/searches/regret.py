@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from atod_sweep.config.base import load_yaml
-from atod_sweep.config.search import ASHA, Median, Objective
+from atod_sweep.config.search import ASHA, EarlyStopping, Median, Objective
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
 from atod_sweep.records.metrics import read_metrics
-from atod_sweep.sweep.searches.stopping import Rule
+from atod_sweep.sweep.searches.stopping import StoppingRule
 from atod_sweep.sweep.trials.jobs import Row
 
-RULES: dict[str, Median | ASHA] = {
+RULES: dict[str, EarlyStopping] = {
     "median, grace until the teacher's weight has decayed": Median(),
     "median, grace of a quarter of the run": Median(grace=0.25),
     "ASHA (3), grace until the teacher's weight has decayed": ASHA(),
@@ -82,7 +82,7 @@ def recorded(run_dir: Path) -> tuple[list[Recorded], Objective]:
 
 def regret(
     trials: Sequence[Recorded],
-    rule: Median | ASHA,
+    rule: EarlyStopping,
     metric: Objective,
     seeds: int = 2,
     orders: int = 1000,
@@ -108,14 +108,14 @@ def regret(
     for _ in range(orders):
         chosen = [common[i] for i in rng.choice(len(common), seeds, replace=False)]
         order = [list(table)[i] for i in rng.permutation(len(table))]
-        kept, steps, whole = _replay(Rule(rule, metric), [[table[name][s] for s in chosen] for name in order])
+        kept, steps, whole = _replay(StoppingRule(rule, metric), [[table[name][s] for s in chosen] for name in order])
         left = [name for name, is_kept in zip(order, kept, strict=True) if is_kept]
         loss = score[best] - max((score[name] for name in left), default=min(score.values()))
         found.append((float(best not in left), loss, 1 - steps / whole))
     return Regret(*(statistics.fmean(column) for column in zip(*found, strict=True)))
 
 
-def _replay(rule: Rule, order: list[list[Recorded]]) -> tuple[list[bool], float, float]:
+def _replay(rule: StoppingRule, order: list[list[Recorded]]) -> tuple[list[bool], float, float]:
     """Which configurations were kept, the environment steps spent, and those of full runs."""
     kept, spent, whole = [], 0.0, 0.0
     for group in order:
@@ -129,7 +129,7 @@ def _replay(rule: Rule, order: list[list[Recorded]]) -> tuple[list[bool], float,
     return kept, spent, whole
 
 
-def _run(rule: Rule, trial: Recorded) -> tuple[bool, float]:
+def _run(rule: StoppingRule, trial: Recorded) -> tuple[bool, float]:
     for row in trial.rows:
         if rule.add(trial.trial, trial.config, [row]):
             return True, row["cost/env_steps"]

@@ -18,7 +18,7 @@ from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import differences
 from atod_sweep.sweep.record.rundir import Intent
 from atod_sweep.sweep.searches.campaign import REFERENCE, Campaign
-from atod_sweep.sweep.searches.proposals import grid, proposer
+from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Sample, Space, resolve_space
 from atod_sweep.sweep.searches.starting_points import starting_points
 from atod_sweep.sweep.session import Options, Outcome, Work, execute_work
@@ -86,7 +86,7 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
     """A search as a session sees it. UserError if space, starting points and sampler do not go together."""
     space = resolve_space(search, folder, where)
     starts = starting_points(space, search, folder, where)
-    proposer(space, search, starts)  # refuses what does not go together
+    points = proposer(space, search, starts).total()  # refuses what does not go together
     for objective in search.objectives:
         check_metric(objective, space.base, where)
         if objective.name.startswith("final/"):
@@ -96,8 +96,8 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
             )
     budget = search.budget
     configurations = budget.configurations
-    if search.sampler.kind == "grid":
-        configurations = min(configurations, len({s.hash for s in [*starts, *grid(space)]}))
+    if points is not None:
+        configurations = min(configurations, points)
     return Work(
         name=search.name,
         file=layout.SEARCH,
@@ -127,7 +127,7 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
         resources=search.resources,
         concurrency=search.concurrency,
         extension=_beyond_extension,
-        source=lambda session: Campaign(search, space, starts, session),
+        source=lambda desk: Campaign(search, space, starts, desk),
         min_complete=budget.min_complete,
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from atod_sweep.config.search import load_search
 from atod_sweep.config.space import Branch, Choice, Fixed, Int, Parameter
 from atod_sweep.sweep.searches.draws import CubeDraw, random_units
-from atod_sweep.sweep.searches.proposals import grid
+from atod_sweep.sweep.searches.samplers.grid import every_point
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space, resolve_space
 
 
@@ -47,7 +47,7 @@ def _size(space: Space) -> str:
     ]
     if endless:
         return f"{words}; {len(endless)} of them continuous"
-    return f"{words}; {len({sample.hash for sample in grid(space)})} configurations"
+    return f"{words}; {len({sample.hash for sample in every_point(space)})} configurations"
 
 
 def _tree(parameters: tuple[Parameter, ...]) -> Iterator[str]:

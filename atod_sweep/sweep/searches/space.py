@@ -26,6 +26,7 @@ from atod_sweep.config.space import (
 )
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
+from atod_sweep.objective import own_code
 from atod_sweep.sweep.searches.draws import CubeDraw, random_units
 from atod_sweep.sweep.studies.plan import with_horizons
 
@@ -104,9 +105,14 @@ class Space:
                 raise Infeasible(params, f"{constraint} does not hold at {left} and {right}")
         try:
             data = with_overrides(Train, self.base, values)
-            config = validate(Train, data, "config").model_dump(mode="json")
+            train = validate(Train, data, "config")
         except UserError as error:
             raise Infeasible(params, str(error)) from None
+        try:
+            own_code.check(train)
+        except UserError as error:
+            raise UserError(f"{self.where}: parameters: {error}") from None
+        config = train.model_dump(mode="json")
         if lost := not_arrived(values, config):
             raise UserError(f"{self.where}: parameters.{lost[0]}: {values[lost[0]]!r} does not arrive in the config")
         return Sample(params, values, config)

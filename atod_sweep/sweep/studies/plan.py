@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
-from atod_sweep.config.base import content_hash, validate, with_overrides
+from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.files import flatten, train_data
 from atod_sweep.config.study import Bars, Metric, Study
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
-from atod_sweep.objective import schedules
+from atod_sweep.objective import own_code, schedules
 from atod_sweep.records.metric_names import watched
+from atod_sweep.sweep.studies.controls import CONTROLS, mean_weight, override
 
 MATCH = ".match_mean_of"
 Role = Literal["arm", "control", "teacher", "base"]
@@ -90,15 +91,23 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
         if role in ("teacher", "base") and seed != study.seed_list[0]:
             continue  # an evaluation on fixed tasks: the seed plays no part in it
         name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
-        config = validate(Train, with_horizons(data, _horizons(played, data)) | {"seed": seed}, name).model_dump(
-            mode="json"
-        )
+        train = validate(Train, with_horizons(data, _horizons(played, data)) | {"seed": seed}, name)
+        if seed == study.seed_list[0]:
+            _check_own_code(train, name)
+        config = train.model_dump(mode="json")
         trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
         check_metric(study.metric, config, where)
         for claim in study.hypotheses:
             check_metric(Metric(name=claim.metric), config, where)
         trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
     return Plan(study, tuple(trials), _definition(study, with_horizons(base, _horizons(played, base))), base)
+
+
+def _check_own_code(train: Train, name: str) -> None:
+    try:
+        own_code.check(train)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
 
 
 def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
@@ -181,7 +190,7 @@ def _cells(study: Study, base: dict[str, Any], where: str) -> list[_Cell]:
         for factor, level, overrides in chosen:
             name = f"{where}: factors.{factor}.{level}"
             _refuse_twice(name, overrides, keys)
-            data, keys = _override(data, overrides, name), keys | overrides.keys()
+            data, keys = override(data, overrides, name), keys | overrides.keys()
         cells.append(_Cell({factor: level for factor, level, _ in chosen}, keys, data))
     return cells
 
@@ -189,13 +198,6 @@ def _cells(study: Study, base: dict[str, Any], where: str) -> list[_Cell]:
 def _refuse_twice(name: str, overrides: Mapping[str, Any], taken: frozenset[str]) -> None:
     if twice := sorted(overrides.keys() & taken):
         raise UserError(f"{name}: {twice[0]!r} is already set by a factor; leave it to one of them")
-
-
-def _override(data: dict[str, Any], overrides: Mapping[str, Any], name: str) -> dict[str, Any]:
-    try:
-        return with_overrides(Train, data, overrides)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
 
 
 def _horizons(played: list[dict[str, Any]], data: dict[str, Any]) -> list[int]:
@@ -221,13 +223,13 @@ def with_horizons(data: dict[str, Any], horizons: list[int]) -> dict[str, Any]:
 def _variant(study: Study, cell: _Cell, arm: str, where: str, pending: tuple[str, ...] = ()) -> dict[str, Any]:
     """The config data of an arm or control in one cell, `{match_mean_of: ARM}` values solved."""
     if arm in study.controls:
-        return _CONTROLS[arm](cell.data, f"{where}: controls.{arm}")
+        return CONTROLS[arm](cell.data, f"{where}: controls.{arm}")
     name = f"{where}: arms.{arm}"
     overrides = flatten(study.arms[arm])
     matches = {key.removesuffix(MATCH): other for key, other in overrides.items() if key.endswith(MATCH)}
     plain = {key: value for key, value in overrides.items() if not key.endswith(MATCH)}
     _refuse_twice(name, plain | matches, cell.keys)
-    data = _override(cell.data, plain, name)
+    data = override(cell.data, plain, name)
     for key, other in matches.items():
         known = [*study.arms, *study.controls]
         if other not in known:
@@ -246,75 +248,15 @@ def _matched(data: dict[str, Any], key: str, target: dict[str, Any], name: str) 
     path, _, field = key.rpartition(".")
     if field not in ("start", "end"):
         raise UserError(f"{name}: {key}: match_mean_of can solve the start or the end of a schedule, got {field!r}")
-    trial = validate(Train, _override(data, {key: 1.0}, name), name)  # any value: it is replaced below
+    trial = validate(Train, override(data, {key: 1.0}, name), name)  # any value: it is replaced below
     other = validate(Train, target, name)
     try:
-        mean = _mean_weight(_at(other, path), other.steps)
+        mean = mean_weight(_at(other, path), other.steps)
         value = schedules.match_mean(_at(trial, path), field, mean, trial.steps)  # type: ignore[arg-type]
     except UserError as error:
         raise UserError(f"{name}: {key}: {error}") from None
-    return _override(data, {key: value}, name)
-
-
-def _mean_weight(schedule: Any, steps: int) -> float:
-    return sum(schedules.weights(schedule, steps)) / steps
+    return override(data, {key: value}, name)
 
 
 def _at(config: Train, path: str) -> Any:
     return reduce(getattr, path.split("."), config)
-
-
-def _constant(key: str, value: float) -> dict[str, Any]:
-    return {f"{key}.kind": "constant", f"{key}.start": value}
-
-
-def _mixed(data: dict[str, Any], name: str) -> str:
-    """The base objective's form; baselines without a teacher-reward mix have no such controls."""
-    kind: str = data["objective"]["kind"]
-    if kind not in ("interpolated", "hybrid"):
-        raise UserError(f"{name}: is made from the base objective's weights, and {kind!r} has none; use interpolated")
-    return kind
-
-
-def _opd(data: dict[str, Any], name: str) -> dict[str, Any]:
-    """Distillation alone, on every turn and to the end: a turn profile below 1 would let reward in again."""
-    hybrid = _mixed(data, name) == "hybrid"
-    overrides = {
-        **_constant("objective.distill_weight", 1.0),
-        "objective.turns.kind": "uniform",
-        "objective.turns.value": 1.0,
-        **(_constant("objective.reward_weight", 0.0) if hybrid else {}),
-    }
-    return _override(data, overrides, name)
-
-
-def _rl(data: dict[str, Any], name: str) -> dict[str, Any]:
-    """Reward alone. The uniform profile spares the teacher's forward pass that turn weights would need."""
-    _mixed(data, name)
-    return _override(data, {**_constant("objective.distill_weight", 0.0), "objective.turns.kind": "uniform"}, name)
-
-
-def _fixed_mix(data: dict[str, Any], name: str) -> dict[str, Any]:
-    """Both signals, never annealed; the turn profile stays the base's."""
-    weight = 0.5
-    if _mixed(data, name) == "hybrid":
-        base = validate(Train, data, name)
-        try:
-            weight = _mean_weight(_at(base, "objective.distill_weight"), base.steps)
-        except UserError as error:
-            raise UserError(f"{name}: takes the mean of the base's distill_weight: {error}") from None
-    return _override(data, _constant("objective.distill_weight", weight), name)
-
-
-def _teacher(data: dict[str, Any], name: str) -> dict[str, Any]:
-    if data["teacher"]["kind"] == "none":
-        raise UserError(f"{name}: the base config has teacher.kind 'none'; name a teacher, or drop this control")
-    return data
-
-
-_CONTROLS: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
-    "opd": _opd,
-    "rl": _rl,
-    "fixed_mix": _fixed_mix,
-    "teacher": _teacher,
-}

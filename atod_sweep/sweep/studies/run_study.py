@@ -16,9 +16,10 @@ from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import beyond_extension
 from atod_sweep.sweep.record.rundir import Intent
-from atod_sweep.sweep.session import Options, Outcome, Session, Work, execute_work
+from atod_sweep.sweep.session import Options, Outcome, Work, execute_work
 from atod_sweep.sweep.studies.plan import MATCH, Plan, resolve
 from atod_sweep.sweep.studies.until_decided import Rule, in_blocks
+from atod_sweep.sweep.trials.desk import Desk
 from atod_sweep.sweep.trials.jobs import Trainer
 from atod_sweep.sweep.trials.source import Queue
 
@@ -134,12 +135,10 @@ def study_work(plan: Plan, text: str) -> Work:
         resources=study.resources,
         concurrency=study.concurrency,
         extension=beyond_extension,
-        source=lambda session: _queue(plan, session),
+        source=lambda desk: _queue(plan, desk),
     )
 
 
-def _queue(plan: Plan, session: Session) -> Queue:
-    session.check(plan.trials)
-    waiting = [session.job(trial) for trial in plan.trials if not session.is_finished(trial)]
-    options = session.options
-    return Queue(waiting, options.max_retries, options.time_budget, options.max_trials)
+def _queue(plan: Plan, desk: Desk) -> Queue:
+    desk.check(plan.trials)
+    return Queue(desk.jobs(plan.trials), desk.limits)

@@ -12,8 +12,9 @@ from typing import Any
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
-from atod_sweep.sweep.session import Session, Work
+from atod_sweep.sweep.session import Work
 from atod_sweep.sweep.studies.plan import Plan
+from atod_sweep.sweep.trials.desk import Decided, Desk, Expected, Redefined
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 from atod_sweep.sweep.trials.source import Queue
 
@@ -61,21 +62,21 @@ def in_blocks(work: Work, plan: Plan, first: list[int], rule: Rule) -> Work:
         title=f"{work.title} at most, until the claims are decided",
         definition={**plan.definition, "seeds": first, "sequential": asdict(rule)},
         row={**work.row, "seeds": first, "sequential": True},
-        source=lambda session: Blocks(plan, first, rule, session),
+        source=lambda desk: Blocks(plan, first, rule, desk),
     )
 
 
 class Blocks:
     """The source of the trials: a queue that is filled again until the claims are decided."""
 
-    def __init__(self, plan: Plan, first: list[int], rule: Rule, session: Session) -> None:
-        options = session.options
-        if options.judge is None:
+    def __init__(self, plan: Plan, first: list[int], rule: Rule, desk: Desk) -> None:
+        if desk.judge is None:
             raise TypeError("adding seeds until the claims are decided needs Options.judge")
-        session.check(plan.trials)
-        self._plan, self._rule, self._session, self._judge = plan, rule, session, options.judge
-        self._queue = Queue([], options.max_retries, options.time_budget, options.max_trials)
-        ran = {seed for row in session.history.studies for seed in row["seeds"]}  # a new revision's row starts anew
+        desk.check(plan.trials)
+        self._plan, self._rule, self._judge, self._desk = plan, rule, desk.judge, desk
+        self._queue = Queue([], desk.limits)
+        studies = ledger.fold(ledger.read(desk.folder)).studies
+        ran = {seed for row in studies for seed in row["seeds"]}  # a new revision's row starts anew
         self._seeds = [seed for seed in plan.study.seed_list if seed in {*first, *ran}]
         self._over = False
         self._record_seeds()
@@ -112,19 +113,17 @@ class Blocks:
             self._add(block)
 
     def _is_decided(self) -> bool:
-        look: dict[str, Any] = {"event": "look", "seeds": self._seeds, **self._judge(self._session.run_dir)}
-        looks = [row for row in ledger.read(self._session.run_dir) if row["event"] == "look"]
+        look: dict[str, Any] = {"event": "look", "seeds": self._seeds, **self._judge(self._desk.folder)}
+        looks = [row for row in ledger.read(self._desk.folder) if row["event"] == "look"]
         if not looks or {**looks[-1], "time": 0} != {**look, "time": 0}:
-            self._session.record(look)
+            self._desk.tell(Decided(look))
         return bool(look["decided"])
 
     def _record_seeds(self) -> None:
-        study = ledger.fold(ledger.read(self._session.run_dir)).study
+        study = ledger.fold(ledger.read(self._desk.folder)).study
         if study is None or study["seeds"] != self._seeds:
-            self._session.define(seeds=self._seeds)
+            self._desk.tell(Redefined({"seeds": self._seeds}))
 
     def _add(self, seeds: list[int]) -> None:
-        session = self._session
-        session.expect(sum(trial.seed in self._seeds for trial in self._plan.trials))
-        trials = [trial for trial in self._plan.trials if trial.seed in seeds and not session.is_finished(trial)]
-        self._queue.add(session.job(trial) for trial in trials)
+        self._desk.tell(Expected(sum(trial.seed in self._seeds for trial in self._plan.trials)))
+        self._queue.add(self._desk.jobs(trial for trial in self._plan.trials if trial.seed in seeds))

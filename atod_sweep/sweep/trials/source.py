@@ -9,6 +9,7 @@ from collections.abc import Container, Iterable
 from dataclasses import replace
 from typing import Protocol
 
+from atod_sweep.sweep.trials.desk import Limits
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 
 
@@ -30,19 +31,17 @@ class Source(Protocol):
 
 
 class Queue:
-    """A list of jobs, each tried up to `max_retries` times more if its failure may pass.
+    """A list of jobs, each tried up to `limits.max_retries` times more if its failure may pass.
 
-    No attempt starts later than `seconds` after the queue was made, and no trial after the first `max_trials`.
+    No attempt starts later than `limits.seconds` after the queue was made, no trial after the first `max_trials`.
     """
 
-    def __init__(
-        self, jobs: Iterable[Job], max_retries: int, seconds: float | None = None, max_trials: int | None = None
-    ) -> None:
+    def __init__(self, jobs: Iterable[Job], limits: Limits) -> None:
         self._waiting = deque(jobs)
-        self._deadline = math.inf if seconds is None else time.monotonic() + seconds
+        self._deadline = math.inf if limits.seconds is None else time.monotonic() + limits.seconds
         self._under_way = 0
-        self._max_retries = max_retries
-        self._most = math.inf if max_trials is None else max_trials
+        self._max_retries = limits.max_retries
+        self._most = math.inf if limits.max_trials is None else limits.max_trials
         self._started: set[str] = set()
         self._tries: dict[str, int] = {}
 

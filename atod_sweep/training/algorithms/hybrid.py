@@ -8,6 +8,7 @@ from torch import Tensor
 from atod_sweep.config.objective import Hybrid
 from atod_sweep.config.train import Train
 from atod_sweep.objective import losses
+from atod_sweep.objective.signals.sampled_reverse_kl import sampled_reverse_kl
 from atod_sweep.training.algorithms.mixed import Mixed, View, Weight
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Policy
@@ -16,18 +17,16 @@ from atod_sweep.training.models.policy import Policy
 class HybridMix(Mixed):
     """Teacher and reward have a weight each, and add up before the clip."""
 
-    objective: Hybrid
-
-    def __init__(self, config: Train, objective: Hybrid, teacher: Policy | None, reference: Policy | None) -> None:
-        self.objective = objective
+    def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
         super().__init__(config, teacher, reference)
-        self.rho = Weight(objective.reward_weight, config.steps)
+        assert isinstance(config.objective, Hybrid)
+        self.rho = Weight(config.objective.reward_weight, config.steps)
 
     def reward_weight(self, step: int, distill: float) -> float:
         return self.rho.at(step)
 
-    def reward_weight_N(self, g_N: Tensor) -> Tensor:
-        return torch.full_like(g_N, self.in_force.reward)
+    def reward_weight_N(self, distill: float, reward: float, g_N: Tensor) -> Tensor:
+        return torch.full_like(g_N, reward)
 
     def policy_terms(self, view: View, batch: TokenBatch, split: bool) -> dict[str, Tensor]:
         """One term, `policy`; its two parts apart add up to it on the first on-policy update only."""
@@ -38,7 +37,7 @@ class HybridMix(Mixed):
         push_N = batch["reward_weight"] * batch["advantage"]
         if "teacher_logp" not in batch.fields:
             return {"reward" if split else "policy": surrogate(push_N)}
-        pull_N = batch["distill_weight"] * (batch["teacher_logp"] - batch["old_logp"])
+        pull_N = batch["distill_weight"] * sampled_reverse_kl(batch["old_logp"], batch["teacher_logp"])
         if split:
             return {"distill": surrogate(pull_N), "reward": surrogate(push_N)}
         return {"policy": surrogate(pull_N + push_N)}

@@ -5,35 +5,25 @@ T-DUR weights multiply L_distill only; the reward keeps 1 - lambda_time g_thresh
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from torch import Tensor
 
-from atod_sweep.config.objective import GAE, JSD, ForwardKL, Interpolated, SampledReverseKL
-from atod_sweep.config.train import Train
-from atod_sweep.objective import divergences, losses
+from atod_sweep.objective import losses
+from atod_sweep.objective.distributions import tempered, top_k_with_tail, with_rest
+from atod_sweep.objective.signals import SIGNALS, Divergence, Push, numbers
 from atod_sweep.training.algorithms.mixed import Mixed, View
-from atod_sweep.training.algorithms.scoring import needs_distribution
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.models.policy import Policy
 
 
 class InterpolatedMix(Mixed):
     """Teacher and reward share one weight."""
 
-    objective: Interpolated
-
-    def __init__(
-        self, config: Train, objective: Interpolated, teacher: Policy | None, reference: Policy | None
-    ) -> None:
-        self.objective = objective
-        super().__init__(config, teacher, reference)
-        self.gae = objective.advantage if isinstance(objective.advantage, GAE) else None
-        self.full = needs_distribution(objective.distill)
-
     def reward_weight(self, step: int, distill: float) -> float:
         return 1.0 - distill
 
-    def reward_weight_N(self, g_N: Tensor) -> Tensor:
-        return 1.0 - self.in_force.distill * g_N
+    def reward_weight_N(self, distill: float, reward: float, g_N: Tensor) -> Tensor:
+        return 1.0 - distill * g_N
 
     def policy_terms(self, view: View, batch: TokenBatch, split: bool) -> dict[str, Tensor]:
         surrogate_N = losses.clipped_surrogate(
@@ -45,18 +35,23 @@ class InterpolatedMix(Mixed):
         return terms
 
     def _distill(self, view: View, batch: TokenBatch) -> Tensor:
-        signal = self.objective.distill
-        if isinstance(signal, SampledReverseKL):
-            gap_N = batch["teacher_logp"] - batch["old_logp"]
-            return losses.clipped_surrogate(view.logp_N, view.old_logp_N, gap_N, self.objective.clip_ratio)
+        """The distillation signal per token."""
+        config = self.objective.distill
+        signal = SIGNALS[config.kind]
+        match signal:
+            case Push():
+                pull_N = signal.advantage(batch["old_logp"], batch["teacher_logp"], **numbers(config))
+                return losses.clipped_surrogate(view.logp_N, view.old_logp_N, pull_N, self.objective.clip_ratio)
+            case Divergence():
+                student_NV, teacher_NV = with_rest(self._student(view, batch), batch["teacher_full"])
+                return signal.loss(student_NV, teacher_NV, **numbers(config))
+            case _:
+                assert_never(signal)
+
+    def _student(self, view: View, batch: TokenBatch) -> Tensor:
+        """The student's log-probs, cut and tempered as those of the teacher were when it was scored."""
+        assert self.full is not None
         student = view.logp_NV
-        if signal.temperature != self.in_force.temperature:
-            student = divergences.tempered(view.logits_NV, signal.temperature)
-        if signal.top_k is not None:
-            student = divergences.top_k_with_tail(student, batch["teacher_index"])
-        student, teacher = divergences.with_rest(student, batch["teacher_full"])
-        if isinstance(signal, ForwardKL):
-            return divergences.forward_kl(student, teacher)
-        if isinstance(signal, JSD):
-            return divergences.jsd(student, teacher, signal.beta)
-        return divergences.reverse_kl(student, teacher)
+        if self.full.temperature != batch.numbers["temperature"]:
+            student = tempered(view.logits_NV, self.full.temperature)
+        return student if self.full.top_k is None else top_k_with_tail(student, batch["teacher_index"])

@@ -14,17 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atod_sweep.config.objective import GAE, K1, Hybrid, Interpolated, NoKL
+from atod_sweep.config.objective import Hybrid, Interpolated, Mixture, WithReference
 from atod_sweep.config.train import Train
 from atod_sweep.config.turns import TurnProfile
-from atod_sweep.objective import divergences, losses
-from atod_sweep.objective.advantages import group_relative
 from atod_sweep.objective.controllers import Controller
+from atod_sweep.objective.distributions import entropy, tempered
+from atod_sweep.objective.penalties import PENALTIES
 from atod_sweep.objective.profiles import measured, profile
 from atod_sweep.objective.schedules import Curve, build, progress
-from atod_sweep.training.algorithms import gae as ppo
-from atod_sweep.training.algorithms.scoring import FullDistribution, score
-from atod_sweep.training.algorithms.stage import Collected, Metrics, Stage
+from atod_sweep.training.algorithms.advantages import ADVANTAGES
+from atod_sweep.training.algorithms.scoring import FullDistribution, needs_distribution, score
+from atod_sweep.training.algorithms.stage import Collected, Metrics, Needs, Stage
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.outcomes import Episodes
@@ -64,29 +64,34 @@ class View:
     old_logp_N: Tensor
 
 
-@dataclass(frozen=True)
-class InForce:
-    """The weights of one optimiser step."""
-
-    distill: float = 0.0
-    reward: float = 0.0
-    kl: float = 0.0
-    temperature: float = 1.0
-
-
 class Mixed(ABC):
-    """Prepares batches for, and evaluates, an objective that mixes teacher and reward on the student's own episodes."""
+    """Prepares batches for, and evaluates, an objective that mixes teacher and reward on the student's own episodes.
 
-    objective: Interpolated | Hybrid
+    The weights in force at a step travel with its batch: per token in its fields, the KL coefficient and the sampling
+    temperature in its numbers.
+    """
 
     def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
-        self.config, self.teacher, self.reference = config, teacher, reference
+        assert isinstance(config.objective, Mixture)
+        self.objective: Interpolated | Hybrid = config.objective
+        self.teacher, self.reference = teacher, reference
         self.on_policy = config.update.epochs == 1 and config.update.minibatches == 1
         self.distill_weight = Weight(self.objective.distill_weight, config.steps)
         penalty = self.objective.kl_penalty
-        self.kl_weight = None if isinstance(penalty, NoKL) else Weight(penalty.coef, config.steps)
+        self.penalty = PENALTIES[penalty.kind]
+        self.kl_weight = Weight(penalty.coef, config.steps) if isinstance(penalty, WithReference) else None
+        self.advantage = ADVANTAGES[self.objective.advantage.kind](self.objective.advantage, config.rollout.group_size)
+        self.full = needs_distribution(self.objective.distill)
         self.profile_K = torch.tensor(profile(self.objective.turns, config.env.horizon))
-        self.in_force = InForce()
+
+    @classmethod
+    def needs(cls, config: Train) -> Needs:
+        assert isinstance(config.objective, Mixture)
+        return Needs(
+            reference="frozen" if isinstance(config.objective.kl_penalty, WithReference) else "none",
+            value_head=ADVANTAGES[config.objective.advantage.kind].value_head,
+            shared_vocabulary=True,
+        )
 
     # ---- what the two forms differ in --------------------------------------------------------------------------------
 
@@ -95,21 +100,18 @@ class Mixed(ABC):
         """Weight of the reward at `step`, on a turn where the turn profile is 1."""
 
     @abstractmethod
-    def reward_weight_N(self, g_N: Tensor) -> Tensor:
-        """Weight of the reward per token, given the closed-form turn profile there."""
+    def reward_weight_N(self, distill: float, reward: float, g_N: Tensor) -> Tensor:
+        """Weight of the reward per token, given both weights and the closed-form turn profile there."""
 
     @abstractmethod
     def policy_terms(self, view: View, batch: TokenBatch, split: bool) -> dict[str, Tensor]:
         """The distillation and reward terms, each summed over tokens; `split` shows them apart for diagnostics."""
 
-    gae: GAE | None = None
-    full: FullDistribution | None = None
-
     # ---- before the update -----------------------------------------------------------------------------------------
 
     def collect(self, stage: Stage, step: int) -> Collected:
         """Let the student play, then score what it did."""
-        episodes = stage.play(stage.policy, step, bootstrap=self.gae is not None)
+        episodes = stage.play(stage.policy, step, bootstrap=self.advantage.value_head)
         started = time.perf_counter()
         batch, metrics = self.prepare(stage.policy, episodes, step, stage.temperature(step), stage.score_tokens)
         return Collected(batch, episodes.outcomes, metrics, score_seconds=time.perf_counter() - started)
@@ -121,71 +123,56 @@ class Mixed(ABC):
         kl = self.kl_weight.at(step) if self.kl_weight else 0.0
         distill = self.distill_weight.at(step)
         reward = self.reward_weight(step, distill)
-        self.in_force = InForce(distill, reward, kl, temperature)
-        batch = TokenBatch.of(episodes)
+        batch = TokenBatch.of(episodes).at(temperature=temperature, kl_weight=kl)
         metrics: Metrics = {"weight/distill": distill, "weight/reward": reward, "weight/kl": kl}
         if self.teacher is not None and (distill > 0 or isinstance(self.distill_weight.schedule, Controller)):
             batch = score(self.teacher, batch, "teacher", temperature, self.full, score_tokens)
             metrics["kl/teacher"] = float((batch["old_logp"] - batch["teacher_logp"]).mean())
             metrics["teacher_tokens"] = episodes.tokens
-        if self.reference is not None and kl > 0:
-            full = FullDistribution(temperature, None) if self.objective.kl_penalty.kind == "full" else None
+        penalty_N = torch.zeros_like(batch["old_logp"])
+        if self.reference is not None and self.penalty is not None and kl > 0:
+            full = FullDistribution(temperature, None) if self.penalty.over_vocabulary else None
             batch = score(self.reference, batch, "reference", temperature, full, score_tokens)
             metrics["kl/reference"] = float((batch["old_logp"] - batch["reference_logp"]).mean())
-        batch = self._weigh(batch, metrics)
-        return self._reward(policy, episodes, batch, score_tokens), metrics
+            if self.objective.kl_penalty.in_reward:
+                penalty_N = kl * self.penalty.term(batch["old_logp"], batch["reference_logp"])
+        batch = self.weigh(batch, distill, reward, metrics)
+        return self.advantage.with_advantage(policy, episodes, batch, penalty_N, score_tokens), metrics
 
-    def _weigh(self, batch: TokenBatch, metrics: Metrics) -> TokenBatch:
+    def weigh(self, batch: TokenBatch, distill: float, reward: float, metrics: Metrics) -> TokenBatch:
         """Fields `distill_weight` and `reward_weight`: lambda g w and 1 - lambda g, or kappa g w and rho."""
         self.profile_K = self.profile_K.to(batch.ids_ST.device)
         g_N = self.profile_K[batch["turn"]]
         w_N = torch.ones_like(g_N)
         if "teacher_logp" in batch.fields and self.objective.turns.measured:
             w_N = _weights_from_logp(self.objective.turns, batch)
-        applied_N = self.in_force.distill * g_N * w_N
+        applied_N = distill * g_N * w_N
         metrics["weight/applied_teacher"] = float(applied_N.mean())
         sums_K = torch.zeros_like(self.profile_K).index_add_(0, batch["turn"], g_N * w_N)
         counts_K = torch.bincount(batch["turn"], minlength=len(self.profile_K))
         metrics["turn_weight"] = [s / n if n else None for s, n in zip(sums_K.tolist(), counts_K.tolist(), strict=True)]
-        return batch.having(distill_weight=applied_N, reward_weight=self.reward_weight_N(g_N))
-
-    def _reward(self, policy: Policy, episodes: Episodes, batch: TokenBatch, score_tokens: int) -> TokenBatch:
-        """Field `advantage`, and for PPO what the value loss needs."""
-        if self.gae is not None:
-            penalty_N = torch.zeros_like(batch["old_logp"])
-            if isinstance(self.objective.kl_penalty, K1) and self.in_force.kl > 0:
-                penalty_N = self.in_force.kl * divergences.k1(batch["old_logp"], batch["reference_logp"])
-            return ppo.with_advantages(policy, episodes, batch, penalty_N, self.gae, score_tokens)
-        rewards_E = torch.tensor([o.total for o in episodes.outcomes], dtype=torch.float64)
-        advantage_E = group_relative(rewards_E.view(-1, self.config.rollout.group_size)).flatten()
-        return batch.having(advantage=advantage_E.float().to(batch.ids_ST.device)[batch["episode"]])
+        return batch.having(distill_weight=applied_N, reward_weight=self.reward_weight_N(distill, reward, g_N))
 
     # ---- the loss --------------------------------------------------------------------------------------------------
 
     def terms(self, output: Output, batch: TokenBatch, split: bool = False) -> dict[str, Tensor]:
         """Weighted terms of the loss, each summed over the batch's tokens."""
-        logp_NV = divergences.tempered(output.logits_NV, self.in_force.temperature)
+        logp_NV = tempered(output.logits_NV, batch.numbers["temperature"])
         logp_N = logp_NV.gather(1, batch.target_N[:, None])[:, 0]
         old_N = logp_N.detach() if self.on_policy else batch["old_logp"]
         terms = self.policy_terms(View(output.logits_NV, logp_NV, logp_N, old_N), batch, split)
-        if "reference_logp" in batch.fields and not isinstance(self.objective.kl_penalty, K1):
-            terms["kl"] = self.in_force.kl * self._penalty(logp_NV, logp_N, batch).sum()
-        if self.gae is not None:
-            assert output.value_N is not None
-            error_N = losses.clipped_value(output.value_N, batch["old_value"], batch["return"], self.gae.value_clip)
-            terms["value"] = self.gae.value_coef * (batch["value_weight"] * error_N).sum()
+        if "reference_logp" in batch.fields and not self.objective.kl_penalty.in_reward:
+            terms["kl"] = batch.numbers["kl_weight"] * self._penalty(logp_NV, logp_N, batch).sum()
+        terms |= self.advantage.terms(output, batch)
         if self.objective.entropy_coef > 0:
-            terms["entropy"] = -self.objective.entropy_coef * divergences.entropy(logp_NV).sum()
+            terms["entropy"] = -self.objective.entropy_coef * entropy(logp_NV).sum()
         return terms
 
     def _penalty(self, logp_NV: Tensor, logp_N: Tensor, batch: TokenBatch) -> Tensor:
-        match self.objective.kl_penalty.kind:
-            case "k2":
-                return divergences.k2(logp_N, batch["reference_logp"])
-            case "k3":
-                return divergences.k3(logp_N, batch["reference_logp"])
-            case _:
-                return divergences.reverse_kl(logp_NV, batch["reference_full"])
+        assert self.penalty is not None
+        if self.penalty.over_vocabulary:
+            return self.penalty.term(logp_NV, batch["reference_full"])
+        return self.penalty.term(logp_N, batch["reference_logp"])
 
     # ---- after the update ------------------------------------------------------------------------------------------
 
@@ -210,7 +197,7 @@ class Mixed(ABC):
 
 def _weights_from_logp(turns: TurnProfile, batch: TokenBatch) -> Tensor:
     """The weights that a measured turn profile gives flat tokens; it sees one episode per row."""
-    row_N, rank_N = batch["episode"], ppo.rank_in_episode(batch)
+    row_N, rank_N = batch["episode"], batch.rank_N
     shape = (int(row_N.max()) + 1, int(rank_N.max()) + 1)
 
     def padded(x_N: Tensor) -> Tensor:

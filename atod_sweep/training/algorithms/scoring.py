@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from atod_sweep.config.objective import Distill
-from atod_sweep.objective.divergences import tempered, top_k_with_tail
+from atod_sweep.config.signals import Distill, OverVocabulary
+from atod_sweep.objective.distributions import tempered, top_k_with_tail
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged, ReferenceFailed, TeacherFailed, TrialError
 from atod_sweep.training.models.policy import Policy
@@ -37,9 +37,7 @@ class FullDistribution:
 
 def needs_distribution(distill: Distill) -> FullDistribution | None:
     """What the distillation signal compares, or None if sampled tokens are enough."""
-    if distill.kind == "sampled_reverse_kl":
-        return None
-    return FullDistribution(distill.temperature, distill.top_k)
+    return FullDistribution(distill.temperature, distill.top_k) if isinstance(distill, OverVocabulary) else None
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -32,8 +32,28 @@ class Collected:
     score_seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What an objective needs beside the student.
+
+    `reference`: a frozen copy of the initial student; `renewed`: one whose weights will be taken from the student again
+    and which plays, too. `value_head`: on the student. `shared_vocabulary`: with the teacher, if there is one.
+    """
+
+    reference: Literal["none", "frozen", "renewed"]
+    value_head: bool
+    shared_vocabulary: bool
+
+
 class Algorithm(Protocol):
-    """What an objective has to provide."""
+    """What an objective has to provide; it is made from a trial's config, its teacher and its reference."""
+
+    @classmethod
+    def needs(cls, config: Train) -> Needs:
+        """What a trial of this config has to prepare."""
+
+    def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
+        """From what `needs` asked for."""
 
     def collect(self, stage: Stage, step: int) -> Collected:
         """Play and prepare one step's batch."""

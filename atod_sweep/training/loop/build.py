@@ -9,24 +9,19 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from atod_sweep.config.objective import DPO as DPOConfig
-from atod_sweep.config.objective import SFT as SFTConfig
-from atod_sweep.config.objective import SPIN as SPINConfig
-from atod_sweep.config.objective import Hybrid, Interpolated
 from atod_sweep.config.train import CompactStudent, CompactTeacher, NoTeacher, Pretrained, Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.pool import Pool, open_batch
 from atod_sweep.errors import UserError
+from atod_sweep.objective import own_code
 from atod_sweep.records import layout
-from atod_sweep.training.algorithms.baselines import DPO, SFT, SPIN
-from atod_sweep.training.algorithms.hybrid import HybridMix
-from atod_sweep.training.algorithms.interpolated import InterpolatedMix
+from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
-from atod_sweep.training.algorithms.stage import Algorithm, Stage
+from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.loop import cast
+from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import Run
 from atod_sweep.training.loop.update import Updater
-from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.evaluate import evaluate, evaluate_final
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
@@ -38,19 +33,22 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
 
     `mutable`: that checkpoint may come from other schedules and rates.
     """
+    own_code.check(config)
+    algorithm_of = ALGORITHMS[config.objective.kind]
+    needs = algorithm_of.needs(config)
     accelerator = _accelerator(config)
     _check_tasks(config, accelerator.num_processes)
     refs = models.ensure(config)
     device = accelerator.device
-    voice, policy = cast.student(config, _source(config.student, refs.student), device)
+    voice, policy = cast.student(config, _source(config.student, refs.student), device, needs)
     dtype = frozen_dtype(config.runtime.teacher_dtype, device)
     episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
     player = voice.player(config, _batch(config, episodes))
     teacher, teacher_player = None, None
     if refs.teacher is not None and not isinstance(config.teacher, NoTeacher):
         source = _source(config.teacher, refs.teacher)
-        teacher, teacher_player = cast.teacher(config, source, voice, player, dtype, device)
-    algorithm = _algorithm(config, teacher, cast.reference(config, policy, dtype))
+        teacher, teacher_player = cast.teacher(config, source, voice, player, dtype, device, needs)
+    algorithm = algorithm_of(config, teacher, cast.reference(policy, dtype, needs))
     rank = accelerator.process_index
     stage = Stage(
         config=config,
@@ -64,7 +62,8 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
         rank=rank,
         world=accelerator.num_processes,
     )
-    wrapped, optimiser = accelerator.prepare(policy, _optimiser(config, policy))
+    trained = [p for p in policy.parameters() if p.requires_grad]
+    wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
     run = Run(config, directory, accelerator, stage, player, algorithm, updater, voice.tokenizer, mutable)
     if resume:
@@ -131,29 +130,3 @@ def _take_device(wanted: str) -> None:
 
 def _batch(config: Train, size: int) -> Batch | Pool:
     return open_batch(config.env, size, workers=config.runtime.threads, timeout=config.rollout.step_timeout)
-
-
-def _optimiser(config: Train, policy: Policy) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        [p for p in policy.parameters() if p.requires_grad],
-        lr=config.optimiser.lr,
-        betas=config.optimiser.betas,
-        weight_decay=config.optimiser.weight_decay,
-        fused=True,
-    )
-
-
-def _algorithm(config: Train, teacher: Policy | None, reference: Policy | None) -> Algorithm:
-    match config.objective:
-        case Interpolated() as objective:
-            return InterpolatedMix(config, objective, teacher, reference)
-        case Hybrid() as objective:
-            return HybridMix(config, objective, teacher, reference)
-        case SFTConfig():
-            return SFT()
-        case SPINConfig() as objective:
-            assert reference is not None
-            return SPIN(config, objective, reference)
-        case DPOConfig() as objective:
-            assert reference is not None
-            return DPO(config, objective, reference)

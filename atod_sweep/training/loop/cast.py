@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from accelerate.utils import set_seed
 
-from atod_sweep.config.objective import DPO, SFT, SPIN, Hybrid, Interpolated
 from atod_sweep.config.train import Pretrained, Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.pool import Pool
 from atod_sweep.errors import UserError
+from atod_sweep.training.algorithms.stage import Needs
 from atod_sweep.training.models import identity, limits, vocabulary
 from atod_sweep.training.models.load import load_model, load_tokenizer
 from atod_sweep.training.models.policy import Policy, checkpoint_activations
@@ -70,47 +70,50 @@ class Voice:
         return Player(batch, self.conversation, most, config.runtime.cuda_graphs)
 
 
-def student(config: Train, source: Pretrained, device: torch.device) -> tuple[Voice, Policy]:
+def student(config: Train, source: Pretrained, device: torch.device, needs: Needs) -> tuple[Voice, Policy]:
     """The student as training finds it."""
     set_seed(config.seed)  # only LoRA's initialisation draws from the global generators
     voice = Voice.load("student", source, config.rollout.stop)
     if config.runtime.gradient_checkpointing:
         checkpoint_activations(voice.model)
-    objective = config.objective
-    values = isinstance(objective, Interpolated) and objective.advantage.kind == "gae"
-    return voice, voice.policy(device, values).train()
+    return voice, voice.policy(device, needs.value_head).train()
 
 
 def teacher(
-    config: Train, source: Pretrained, pupil: Voice, player: Player, dtype: torch.dtype, device: torch.device
+    config: Train,
+    source: Pretrained,
+    pupil: Voice,
+    player: Player,
+    dtype: torch.dtype,
+    device: torch.device,
+    needs: Needs,
 ) -> tuple[Policy, Player]:
     """The frozen teacher, and the player for objectives that let it play. Raises UserError on other vocabularies."""
     voice = Voice.load("teacher", source, config.rollout.stop, dtype)
     kinship = vocabulary.kinship(pupil.tokenizer, voice.tokenizer)
-    learns_from_text = isinstance(config.objective, SFT)
-    if kinship == "other" and not learns_from_text:
+    if kinship == "other" and needs.shared_vocabulary:
         raise UserError(
             f"teacher.path: {source.path!r} has another vocabulary ({len(voice.tokenizer)} tokens, the student "
             f"{len(pupil.tokenizer)}), so their token probabilities cannot be compared; use a teacher of the same "
             "family, or objective.kind: sft, which learns from the teacher's text"
         )
-    if learns_from_text and kinship != "same":
+    if kinship != "same" and not needs.shared_vocabulary:
         return voice.policy(device).frozen(), voice.player(config, player.batch)
     # Ids that the teacher alone knows are no part of what is compared.
     return voice.policy(device, words=vocabulary.words(pupil.tokenizer)).frozen(), player
 
 
-def reference(config: Train, policy: Policy, dtype: torch.dtype) -> Policy | None:
+def reference(policy: Policy, dtype: torch.dtype, needs: Needs) -> Policy | None:
     """The initial student, for the objectives that compare with it."""
-    match config.objective:
-        case SPIN():  # its reference also plays and is renewed from the student, so it stays in its precision
-            return frozen(policy, torch.float32)
-        case DPO():
-            return frozen(policy, dtype)
-        case Interpolated() | Hybrid() as objective if objective.kl_penalty.kind != "none":
-            return frozen(policy, dtype)
-        case _:
+    match needs.reference:
+        case "none":
             return None
+        case "frozen":
+            return frozen(policy, dtype)
+        case "renewed":  # it also plays and is renewed from the student, so it stays in its precision
+            return frozen(policy, torch.float32)
+        case _:
+            assert_never(needs.reference)
 
 
 def frozen(policy: Policy, dtype: torch.dtype) -> Policy:

@@ -1,13 +1,12 @@
 """Checkpoints that are either whole or not there: weights as safetensors, everything else without pickled code.
 
 A checkpoint is a folder `step-000123/` with `model.safetensors`, `optimiser.pt` (tensors and plain numbers, loaded with
-`weights_only=True`), `state.json`, and `manifest.json` with the size and SHA-256 of each. The two newest are kept, so
-that one torn by a crash or a full disk leaves its predecessor.
+`weights_only=True`), `state.json`, and a manifest that vouches for them (see `records.manifest`). The two newest are
+kept, so that one torn by a crash or a full disk leaves its predecessor.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from atod_sweep.records import manifest
 from atod_sweep.training.failures import BadCheckpoint
 
 KEEP = 2
@@ -39,15 +39,13 @@ class Checkpoint:
 def save(folder: Path, checkpoint: Checkpoint, digest: str) -> None:
     """Write `checkpoint` under `folder`; `digest` identifies the config that it belongs to."""
     folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"step-{checkpoint.step:06d}"
+    final = folder / _name(checkpoint.step)
     staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     try:
         save_file({k: v.contiguous() for k, v in checkpoint.weights.items()}, staging / "model.safetensors")
         torch.save(checkpoint.tensors, staging / "optimiser.pt")
         (staging / "state.json").write_text(json.dumps(checkpoint.state))
-        files = {p.name: _fingerprint(p) for p in sorted(staging.iterdir())}
-        manifest = {"step": checkpoint.step, "config": digest, "files": files}
-        (staging / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        manifest.write(staging, step=checkpoint.step, config=digest)
         if final.exists():
             shutil.rmtree(final)
         staging.rename(final)
@@ -77,20 +75,20 @@ def load_newest(folder: Path, digest: str, device: torch.device, note: Callable[
 
 def _load(path: Path, digest: str, device: torch.device) -> Checkpoint:
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
-        torn = [name for name, mark in manifest["files"].items() if _fingerprint(path / name) != mark]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadCheckpoint(f"{path}: torn ({type(error).__name__})") from None
-    if torn:
-        raise BadCheckpoint(f"{path}: torn ({', '.join(torn)} does not match its checksum)")
-    if manifest["config"] != digest:
-        raise BadCheckpoint(f"{path}: written by another config ({manifest['config']}, this one is {digest})")
+        facts = manifest.check(path)
+    except ValueError as error:
+        raise BadCheckpoint(f"{path}: torn ({error})") from None
+    # The first versions' manifests had no checksum of their own, but each folder's name tells the step as well.
+    if not isinstance(facts.get("step"), int) or _name(facts["step"]) != path.name:
+        raise BadCheckpoint(f"{path}: torn (its manifest is of step {facts.get('step')!r})")
+    if facts.get("config") != digest:
+        raise BadCheckpoint(f"{path}: written by another config ({facts.get('config')}, this one is {digest})")
     try:
         tensors = torch.load(path / "optimiser.pt", weights_only=True, map_location=device)
     except UnpicklingError:
         raise BadCheckpoint(f"{path}: optimiser.pt holds more than tensors and numbers; not loaded") from None
     return Checkpoint(
-        step=manifest["step"],
+        step=facts["step"],
         weights=load_file(path / "model.safetensors", device=str(device)),
         tensors=tensors,
         state=json.loads((path / "state.json").read_text()),
@@ -101,5 +99,5 @@ def _found(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
 
-def _fingerprint(path: Path) -> list[Any]:
-    return [path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()]
+def _name(step: int) -> str:
+    return f"step-{step:06d}"

@@ -12,7 +12,7 @@ from atod_sweep.config.train import Pretrained, Train
 from atod_sweep.errors import UserError
 from atod_sweep.training.models.load import load_model, load_tokenizer
 from atod_sweep.training.play.conversation import Conversation, conversation_for
-from atod_sweep.training.pretraining import cache as models
+from atod_sweep.training.pretraining import model_folder
 
 # What `conversation_for` says to a student without a chat template, as a chat template.
 PLAIN_TEMPLATE = (
@@ -36,7 +36,7 @@ def save_standalone(config: Train, student: Path, out: Path) -> None:
     model.config.use_cache = True
     model.generation_config = _generation(config, conversation)
     out.parent.mkdir(parents=True, exist_ok=True)
-    models.save(out, model, tokenizer, {})
+    model_folder.save(out, model, tokenizer, {}, vouched=False)  # an export has a manifest of its own
 
 
 def _whole(source: Pretrained, student: Path) -> Any:

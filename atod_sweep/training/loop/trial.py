@@ -21,7 +21,7 @@ from atod_sweep.training.loop import checkpoint
 from atod_sweep.training.loop.checkpoint import Checkpoint
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.play.episodes import Player
-from atod_sweep.training.pretraining import cache as models
+from atod_sweep.training.pretraining import model_folder
 
 # What population-based training may change in mid-run: how much of everything, never what there is.
 MUTABLE: dict[str, Any] = {
@@ -154,7 +154,7 @@ class Run:
             if target.exists():
                 shutil.rmtree(target)
             target.parent.mkdir(parents=True, exist_ok=True)
-            models.save(target, self.stage.policy.model, self.tokenizer, {})
+            model_folder.save(target, self.stage.policy.model, self.tokenizer, {})
             shutil.rmtree(self.directory / layout.CHECKPOINT, ignore_errors=True)
         self.evaluation_player.batch.close()
         self.accelerator.wait_for_everyone()

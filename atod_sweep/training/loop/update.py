@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,13 +13,18 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from atod_sweep.config.objective import Hybrid, Interpolated
 from atod_sweep.config.train import Train
-from atod_sweep.objective.divergences import tempered
+from atod_sweep.objective.distributions import tempered
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged
+from atod_sweep.training.loop.optimiser import MasterAdamW, rate
 from atod_sweep.training.models.policy import Output
 
 Terms = Callable[..., dict[str, Tensor]]
+MANY = 0.5  # share of updates that round away, from which it is worth a warning
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -31,9 +37,22 @@ class Updater:
     config: Train
     order: np.random.Generator  # draws the minibatches
     parameters: list[torch.nn.Parameter] = field(init=False)
+    stepped: list[Tensor] = field(init=False)  # what the optimiser moves: the parameters, or their masters
+    collect: Callable[[], None] | None = field(init=False)  # hands gradients to masters, if there are any
+    rounds: bool = field(init=False)  # otherwise than the rollout whose log-probs it compares with
+    measures: bool = field(init=False)  # how far these log-probs are from its own
+    warned: bool = False
 
     def __post_init__(self) -> None:
         self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
+        self.stepped = [p for group in self.optimiser.param_groups for p in group["params"]]
+        own = getattr(self.optimiser, "optimizer", self.optimiser)  # out of its wrapper
+        self.collect = own.collect if isinstance(own, MasterAdamW) and own.masters else None
+        # Other objectives learn from episodes of others, or compare passes of one kind.
+        plays_itself = isinstance(self.config.objective, Interpolated | Hybrid)
+        low = self.collect is not None or self.config.runtime.precision == "bf16"
+        self.rounds = plays_itself and low
+        self.measures = plays_itself and (low or not self.accelerator.unwrap_model(self.policy).compact)
 
     def apply(self, batch: TokenBatch, terms: Terms, step: int, temperature: float) -> dict[str, float]:
         """All epochs and minibatches of one batch, played at `temperature`; metrics of the last minibatch.
@@ -43,41 +62,89 @@ class Updater:
         config = self.config.update
         metrics: dict[str, float] = {}
         self._set_lr(step)
+        seen: dict[str, float] = {}
+        if self.rounds and config.epochs * config.minibatches > 1:
+            batch, seen["logp_gap"] = self._as_the_update_sees_it(batch, temperature)
         for epoch in range(config.epochs):
             for rows in self._minibatches(len(batch.ids_ST)):
                 part = batch if rows is None else batch.take(rows)
                 metrics = self._step(part, terms, step, temperature)
                 if config.target_kl is not None and metrics["kl/update"] > config.target_kl:
-                    return {**metrics, "epochs": epoch + 1}
-        return {**metrics, "epochs": config.epochs}
+                    return {**metrics, **seen, "epochs": epoch + 1}
+        return {**metrics, **seen, "epochs": config.epochs}
+
+    @torch.no_grad()
+    def _as_the_update_sees_it(self, batch: TokenBatch, temperature: float) -> tuple[TokenBatch, float]:
+        """The batch with old log-probs as the update's own passes give them, and how far the rollout's are from them.
+
+        The ratio of later passes is then that of two policies, not of two roundings.
+        """
+        policy = self.accelerator.unwrap_model(self.policy)
+        numbered = batch.having(row=torch.arange(batch.tokens, device=batch.ids_ST.device))
+        old_N = torch.empty_like(batch["old_logp"])
+        for part in numbered.parts(self.config.update.micro_batch_tokens):
+            with self._autocast():
+                output = policy(part.ids_ST, part.index_N)
+            old_N[part["row"]] = _logp(output, part, temperature)
+        return batch.having(old_logp=old_N), float((old_N - batch["old_logp"]).abs().mean())
 
     def _step(self, batch: TokenBatch, terms: Terms, step: int, temperature: float) -> dict[str, float]:
         tokens = self._sum(batch.tokens, batch)
         sums: dict[str, float] = {}
         self.optimiser.zero_grad(set_to_none=True)
         parts = list(batch.parts(self.config.update.micro_batch_tokens))
-        drift = 0.0
+        drift = gap = 0.0
         for i, part in enumerate(parts):
-            with self._syncing(last=i + 1 == len(parts)), self._autocast():
+            # What has gone to masters is summed up over processes already.
+            with self._syncing(last=i + 1 == len(parts) or self.collect is not None), self._autocast():
                 output = self.policy(part.ids_ST, part.index_N)
                 found = terms(output, part)
                 loss = torch.stack(list(found.values())).sum() * (self.accelerator.num_processes / tokens)
                 self.accelerator.backward(loss)
+            if self.collect is not None:
+                self.collect()
             for name, value in found.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
             if self.config.update.target_kl is not None:
                 drift += _approximate_kl(output, part, temperature)
+            if self.measures:
+                gap += float((_logp(output, part, temperature) - part["old_logp"]).abs().sum())
         metrics = {f"loss/{name}": value / batch.tokens for name, value in sums.items()}
         metrics["loss"] = sum(metrics.values())
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optimiser.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.stepped, self.config.optimiser.max_grad_norm)
         metrics["grad_norm"] = float(norm)
+        if self.measures:
+            metrics["logp_gap"] = gap / batch.tokens
         if self.config.update.target_kl is not None:
             metrics["kl/update"] = self._sum(drift, batch) / tokens  # of all processes: they must stop together
         for name in ("loss", "grad_norm"):
             if not math.isfinite(metrics[name]):
                 raise Diverged(f"{name} is {metrics[name]} at step {step}; lower optimiser.lr or check the environment")
-        self.optimiser.step()
+        if step % self.config.diagnostics_every == 0:
+            metrics["lost_updates"] = self._step_and_count(step)
+        else:
+            self.optimiser.step()
         return metrics
+
+    @torch.no_grad()
+    def _step_and_count(self, step: int) -> float:
+        """Step; the share of weights with a gradient that stay where they are, their update being below half an ulp."""
+        before = [p.detach().clone() for p in self.stepped]
+        pushed = [torch.zeros_like(p, dtype=torch.bool) if p.grad is None else p.grad != 0 for p in self.stepped]
+        self.optimiser.step()
+        count = sum(int(push.sum()) for push in pushed)
+        stayed = sum(int((push & (p == old)).sum()) for p, old, push in zip(self.stepped, before, pushed, strict=True))
+        share = stayed / count if count else 0.0
+        if share > MANY and step >= self.config.optimiser.warmup_steps and not self.warned:
+            self.warned = True
+            log.warning(
+                "step %d: the updates of %.0f %% of the weights are below half of their last bit and round away; raise "
+                "optimiser.lr (%g)",
+                step,
+                100 * share,
+                self.config.optimiser.lr,
+            )
+        return share
 
     def gradient_norms(self, batch: TokenBatch, terms: Terms) -> dict[str, float]:
         """Norm of each term's own gradient, before clipping and without touching the weights."""
@@ -101,9 +168,8 @@ class Updater:
         }
 
     def _set_lr(self, step: int) -> None:
-        warmup = self.config.optimiser.warmup_steps
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.optimiser.lr * min(1.0, (step + 1) / warmup if warmup else 1.0)
+            group["lr"] = rate(self.config.optimiser, step, self.config.steps)
 
     def _minibatches(self, sequences: int) -> list[Tensor | None]:
         """Sorted index sets that split the sequences at random; one None stands for all of them, undisturbed."""
@@ -129,9 +195,13 @@ class Updater:
         return torch.enable_grad() if last else self.accelerator.no_sync(self.policy)
 
 
+@torch.no_grad()
+def _logp(output: Output, batch: TokenBatch, temperature: float) -> Tensor:
+    """Log-probs (N) of the batch's tokens, at the temperature of the rollouts."""
+    return tempered(output.logits_NV, temperature).gather(1, batch.target_N[:, None])[:, 0]
+
+
 def _approximate_kl(output: Output, batch: TokenBatch, temperature: float) -> float:
     """Sum over tokens of the k3 estimate of KL(rollout policy || policy now), at the temperature of the rollouts."""
-    with torch.no_grad():
-        logp_N = tempered(output.logits_NV, temperature).gather(1, batch.target_N[:, None])[:, 0]
-        d_N = logp_N - batch["old_logp"]
-        return float((d_N.expm1() - d_N).sum())
+    d_N = _logp(output, batch, temperature) - batch["old_logp"]
+    return float((d_N.expm1() - d_N).sum())

@@ -1,22 +1,19 @@
 """Teacher and base student of a config: found in the cache, or built once and cached.
 
 The cache key is a hash of everything that made the model, so a changed recipe or environment builds a new one. A model
-appears in the cache in one atomic rename: another process finds either nothing or all of it.
+appears in the cache in one atomic rename: another process finds either nothing or all of it. Every process checks a
+model against its manifest before it first uses it, and builds anew what was damaged.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.train import CompactStudent, CompactTeacher, Env, Pretrained, Train
@@ -28,7 +25,7 @@ from atod_sweep.training.models import compact
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.outcomes import Limits
-from atod_sweep.training.pretraining import pretrain
+from atod_sweep.training.pretraining import model_folder, pretrain
 from atod_sweep.training.runtime import cache_dir, keep_freed_memory, one_thread
 
 
@@ -79,19 +76,23 @@ def _ensure(
         made_of["source"] = source
     digest = content_hash(made_of)
     path = cache_dir() / "models" / f"{role}-{digest}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with model_folder.locked(path):
+        if path.is_dir() and (problem := model_folder.problem(path)):
+            note(f"{role}: {path} is damaged ({problem}); it is built again")
+            model_folder.discard(path)
         built = not path.is_dir()
         if built:
             with one_thread():  # rounding depends on their number, and a cached model must not
-                _build(role, model, env, config, path, note)
-    meta = json.loads((path / "recipe.json").read_text())
+                made = _build(role, model, env, config, note)
+            model_folder.keep(path, *made)
+        meta = model_folder.recipe(path)
     return ModelRef(str(path), digest, meta["success"], built, meta["seconds"] if built else 0.0)
 
 
 def _build(
-    role: str, model: CompactTeacher | CompactStudent, env: Env, config: Train, path: Path, note: Callable[[str], None]
-) -> None:
+    role: str, model: CompactTeacher | CompactStudent, env: Env, config: Train, note: Callable[[str], None]
+) -> tuple[Any, Any, dict[str, Any]]:
+    """The model, its tokenizer, and how it was made."""
     started = time.perf_counter()
     keep_freed_memory()
     sample = Checked(env)
@@ -124,21 +125,4 @@ def _build(
         "numerics": NUMERICS,
         "torch": torch.__version__,
     }
-    save(path, policy.model, tokenizer, {"recipe.json": meta})
-
-
-def save(path: Path, model: Any, tokenizer: Any, extra: dict[str, Any]) -> None:
-    """Write a Hugging Face directory (and JSON files) in one atomic step; `path` must not exist."""
-    staging = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    staging.mkdir()  # with everyday permissions, which a temporary directory does not have: caches are shared
-    try:
-        model.save_pretrained(staging)
-        tokenizer.save_pretrained(staging)
-        for name, data in extra.items():
-            (staging / name).write_text(json.dumps(data, indent=1))
-        for path_of_file in staging.iterdir():  # safetensors writes for its owner alone
-            shutil.copymode(staging / "tokenizer_config.json", path_of_file)
-        staging.rename(path)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+    return policy.model, tokenizer, meta

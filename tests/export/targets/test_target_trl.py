@@ -119,7 +119,9 @@ def test_without_a_penalty_there_is_no_reference(export_to: ExportTo, tmp_path: 
 @pytest.mark.parametrize("signal", ["forward_kl", "reverse_kl", "jsd"])
 def test_full_distribution(export_to: ExportTo, tmp_path: Path, signal: str) -> None:
     """Against the trainer's own divergences: TRL's loss plus the weighted sum over generated tokens / their number."""
-    from atod_sweep.objective import divergences
+    from atod_sweep.objective.signals.forward_kl import forward_kl
+    from atod_sweep.objective.signals.jsd import jsd
+    from atod_sweep.objective.signals.reverse_kl import reverse_kl
 
     require_trl()
     out, rows = export_to("trl", {"kind": "interpolated", "distill": {"kind": signal}, "turns": TURNS}, steps=STEPS)
@@ -135,9 +137,9 @@ def test_full_distribution(export_to: ExportTo, tmp_path: Path, signal: str) -> 
         found = trainer._divergence(networks[0], inputs)
     student, teacher = (x[:, 2:6].log_softmax(-1).flatten(0, 1) for x in logits)
     ours = {
-        "forward_kl": lambda: divergences.forward_kl(student, teacher),
-        "reverse_kl": lambda: divergences.reverse_kl(student, teacher),
-        "jsd": lambda: divergences.jsd(student, teacher, 0.5),
+        "forward_kl": lambda: forward_kl(student, teacher),
+        "reverse_kl": lambda: reverse_kl(student, teacher),
+        "jsd": lambda: jsd(student, teacher, 0.5),
     }[signal]()
     assert torch.allclose(found.flatten(), ours, atol=1e-5)
     step = run(out, tmp_path, stop=2)[1]

@@ -14,7 +14,9 @@ import torch
 from shim_modules import modules_of
 from tiny_trl import PROMPTS, require_trl, tiny, with_tools
 
-from atod_sweep.objective import divergences
+from atod_sweep.objective.signals.forward_kl import forward_kl
+from atod_sweep.objective.signals.jsd import jsd
+from atod_sweep.objective.signals.reverse_kl import reverse_kl
 
 pytestmark = pytest.mark.slow
 ExportTo = Callable[..., tuple[Path, list[dict[str, Any]]]]
@@ -125,9 +127,9 @@ def test_weights_in_force_also_after_resume(export_to: ExportTo, tmp_path: Path)
     out, rows = export_to(
         "trl-distillation", {**OPD, "distill_weight": weight, "turns": TURNS}, steps=STEPS, horizon=3, **heat
     )
-    first = run(out, tmp_path, rows, divergences.reverse_kl, stop=3)
+    first = run(out, tmp_path, rows, reverse_kl, stop=3)
     assert [row["step"] for row in first] == [0, 0, 1, 1, 2, 2]
-    second = run(out, tmp_path, rows, divergences.reverse_kl, stop=STEPS, resume=True)
+    second = run(out, tmp_path, rows, reverse_kl, stop=STEPS, resume=True)
     assert [row["step"] for row in second] == [3, 3, 4, 4, 5, 5]
     check(first + second, rows)
     assert len(set(rows[1]["distill"])) == 3  # a weight for each turn, none of them 0 or 1
@@ -140,7 +142,7 @@ def test_weights_in_force_also_after_resume(export_to: ExportTo, tmp_path: Path)
 def test_a_weight_of_one_is_trls_own_loss(export_to: ExportTo, tmp_path: Path) -> None:
     require_trl()
     out, rows = export_to("trl-distillation", OPD, steps=STEPS)
-    found = run(out, tmp_path, rows, divergences.reverse_kl, stop=2)
+    found = run(out, tmp_path, rows, reverse_kl, stop=2)
     check(found, rows)
     assert [row["loss"] for row in found] == [row["own"] for row in found]
 
@@ -148,9 +150,9 @@ def test_a_weight_of_one_is_trls_own_loss(export_to: ExportTo, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("signal", "divergence"),
     [
-        ({"kind": "forward_kl", "temperature": 2.0}, divergences.forward_kl),
-        ({"kind": "reverse_kl"}, divergences.reverse_kl),
-        ({"kind": "jsd", "beta": 0.3}, lambda student, teacher: divergences.jsd(student, teacher, 0.3)),
+        ({"kind": "forward_kl", "temperature": 2.0}, forward_kl),
+        ({"kind": "reverse_kl"}, reverse_kl),
+        ({"kind": "jsd", "beta": 0.3}, lambda student, teacher: jsd(student, teacher, 0.3)),
     ],
     ids=["forward_kl", "reverse_kl", "jsd"],
 )
@@ -169,6 +171,6 @@ def test_the_sampled_signal_is_the_divergence_on_average() -> None:
     logp = student.log_softmax(0)
     signal = (logp.exp() * (teacher - logp)).detach()
     (sampled,) = torch.autograd.grad((signal * logp).sum(), student, retain_graph=True)
-    (whole,) = torch.autograd.grad(-divergences.reverse_kl(logp[None], teacher[None]).sum(), student)
+    (whole,) = torch.autograd.grad(-reverse_kl(logp[None], teacher[None]).sum(), student)
     assert torch.allclose(sampled, whole, atol=1e-6)
     assert sampled.abs().max() > 0.05

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kind_examples import ADVANTAGES, PENALTIES, SIGNALS
 
 from atod_sweep.errors import UserError
 from atod_sweep.export import manifest
@@ -32,13 +33,13 @@ def schedule_of(**objective: Any) -> ScheduleFile:
 @pytest.mark.parametrize(
     ("objective", "expected"),
     [
-        ({}, ["teacher", "mix", "sampled", "group_relative"]),
-        ({"reward_weight": 0.0}, ["teacher", "sampled"]),
+        ({}, ["teacher", "mix", "sampled_reverse_kl", "group_relative"]),
+        ({"reward_weight": 0.0}, ["teacher", "sampled_reverse_kl"]),
         ({"distill_weight": 0.0}, ["group_relative"]),
-        ({"turns": {"kind": "thresholds"}}, ["teacher", "turns", "mix", "sampled", "group_relative"]),
-        ({"turns": {"kind": "t_dur"}}, ["teacher", "mix", "t_dur", "sampled", "group_relative"]),
-        ({"turns": {"kind": "product"}}, ["teacher", "turns", "mix", "t_dur", "sampled", "group_relative"]),
-        ({"distill_weight": {"kind": "adaptive"}}, ["teacher", "mix", "gap", "sampled", "group_relative"]),
+        ({"turns": {"kind": "thresholds"}}, ["teacher", "turns", "mix", "sampled_reverse_kl", "group_relative"]),
+        ({"turns": {"kind": "t_dur"}}, ["teacher", "mix", "t_dur", "sampled_reverse_kl", "group_relative"]),
+        ({"turns": {"kind": "product"}}, ["teacher", "turns", "mix", "t_dur", "sampled_reverse_kl", "group_relative"]),
+        ({"distill_weight": {"kind": "adaptive"}}, ["teacher", "mix", "gap", "sampled_reverse_kl", "group_relative"]),
         (
             {"kind": "interpolated", "distill": {"kind": "reverse_kl", "top_k": 5}, "turns": {"kind": "t_dur"}},
             ["teacher", "mix", "t_dur_full", "reverse_kl", "top_k", "group_relative"],
@@ -49,7 +50,7 @@ def schedule_of(**objective: Any) -> ScheduleFile:
         ),
         (
             {"kl_penalty": {"kind": "k3", "coef": {"kind": "target_kl"}}, "entropy_coef": 0.01},
-            ["teacher", "mix", "sampled", "group_relative", "k3", "target_kl", "entropy"],
+            ["teacher", "mix", "sampled_reverse_kl", "group_relative", "k3", "target_kl", "entropy"],
         ),
         ({"kind": "interpolated", "distill_weight": 1.0}, ["teacher", "forward_kl"]),
         (
@@ -60,17 +61,50 @@ def schedule_of(**objective: Any) -> ScheduleFile:
             {"kind": "interpolated", "distill_weight": 1.0, "turns": {"kind": "uniform", "value": 0.5}},
             ["teacher", "mix", "forward_kl", "group_relative"],
         ),
-        ({"temperature": {"kind": "linear"}}, ["teacher", "mix", "sampled", "group_relative", "temperature"]),
+        (
+            {"temperature": {"kind": "linear"}},
+            ["teacher", "mix", "sampled_reverse_kl", "group_relative", "temperature"],
+        ),
     ],
 )
 def test_needed_parts(objective: dict[str, Any], expected: list[str]) -> None:
     assert parts.needed(schedule_of(**objective)) == expected
 
 
-def test_every_target_answers_for_every_part() -> None:
+def test_every_target_answers_for_every_part_but_what_nobody_can_know() -> None:
     for target in registry.TARGETS.values():
-        assert target.carries.keys() == parts.PARTS.keys()
+        assert parts.PARTS.keys() - target.carries.keys() <= {"custom"}
+        assert target.carries.keys() <= parts.PARTS.keys()
         assert all(carried.note for carried in target.carries.values() if carried.how == "no")
+
+
+def test_every_part_is_needed_by_some_schedule() -> None:
+    """A row of the table that no schedule can ask for would promise something for nothing."""
+    schedules = [
+        *({"kind": "interpolated", "distill": data, "turns": {"kind": "t_dur"}} for data in SIGNALS),
+        *({"kind": "interpolated", "advantage": data} for data in ADVANTAGES),
+        *({"kl_penalty": data} for data in PENALTIES if data["kind"] != "k1"),
+        {
+            "kind": "interpolated",
+            "advantage": {"kind": "gae"},
+            "kl_penalty": {"kind": "k1", "coef": {"kind": "target_kl"}},
+        },
+        {"distill_weight": {"kind": "adaptive"}, "turns": {"kind": "product"}, "entropy_coef": 0.1},
+        {"temperature": {"kind": "linear"}},
+    ]
+    asked = {part for objective in schedules for part in parts.needed(schedule_of(**objective))}
+    assert asked == parts.PARTS.keys()
+
+
+def test_what_a_target_does_not_list_it_does_not_carry() -> None:
+    """Not even with --allow-lossy: nobody has said what would take its place."""
+    own = schedule_of(kind="interpolated", distill={"kind": "custom", "path": "own_weights:total_variation"})
+    trl = registry.find("trl")
+    assert registry.losses(trl, own) == ["a signal of your own: this target does not know it"]
+    for allow_lossy in (False, True):
+        with pytest.raises(UserError, match="trl does not know 'a signal of your own', which this schedule needs"):
+            registry.check(trl, own, allow_lossy)
+        assert registry.chosen("all", own, allow_lossy) == ["pytorch"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from atod_sweep.config.search import Search
 from atod_sweep.config.space import Float, cuts, parse_constraint, parse_parameters
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.searches.optuna_file import OptunaFile
-from atod_sweep.sweep.searches.proposals import proposer
+from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space, resolve_space
 from atod_sweep.sweep.searches.starting_points import starting_points
 

@@ -14,8 +14,9 @@ from atod_sweep.config.space import parse_constraint, parse_parameters
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.searches.draws import CubeDraw, GridDraw, random_units
-from atod_sweep.sweep.searches.proposals import grid, proposer
 from atod_sweep.sweep.searches.run_search import search_work
+from atod_sweep.sweep.searches.samplers import proposer
+from atod_sweep.sweep.searches.samplers.grid import every_point as grid
 from atod_sweep.sweep.searches.show import space_lines
 from atod_sweep.sweep.searches.space import Infeasible, resolve_space
 from atod_sweep.sweep.searches.starting_points import starting_points

@@ -8,7 +8,7 @@ from atod_sweep.config.search import ASHA, Median, Objective
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.searches.regret import Recorded, regret
-from atod_sweep.sweep.searches.stopping import Rule, grace_step
+from atod_sweep.sweep.searches.stopping import StoppingRule, grace_step
 
 SUCCESS = Objective(name="eval/success")
 
@@ -57,7 +57,7 @@ def fill(rule, values, steps=(0, 25, 50, 75), seed=0):
 
 
 def test_the_median_rule_stops_what_is_below_the_median_after_grace():
-    rule = Rule(Median(grace=0.5, peers=3), SUCCESS)
+    rule = StoppingRule(Median(grace=0.5, peers=3), SUCCESS)
     fill(rule, {"a": 0.2, "b": 0.4, "c": 0.6})
     assert not rule.add("x", config(), [row(25, 0.0)])  # before grace
     assert rule.add("x", config(), [row(50, 0.39)])
@@ -66,7 +66,7 @@ def test_the_median_rule_stops_what_is_below_the_median_after_grace():
 
 
 def test_peers_share_the_seed_and_must_have_come_as_far():
-    rule = Rule(Median(grace=0.5, peers=3), SUCCESS)
+    rule = StoppingRule(Median(grace=0.5, peers=3), SUCCESS)
     fill(rule, {"a": 0.6, "b": 0.6}, seed=0)
     fill(rule, {"c": 0.6, "d": 0.6, "e": 0.6}, seed=1)
     fill(rule, {"f": 0.6}, steps=(0, 25), seed=0)
@@ -75,7 +75,7 @@ def test_peers_share_the_seed_and_must_have_come_as_far():
 
 
 def test_trials_are_compared_at_equal_environment_steps():
-    rule = Rule(Median(grace=0.5, peers=1), SUCCESS)
+    rule = StoppingRule(Median(grace=0.5, peers=1), SUCCESS)
     for step, value in ((0, 0.0), (50, 0.5), (75, 1.0)):
         rule.add("a", config(), [row(step, value)])  # 500 environment steps at 0.5, 750 at 1.0
     # 600 environment steps: the peer is at 0.5 + 0.5 * 100 / 250 = 0.7 there
@@ -84,14 +84,14 @@ def test_trials_are_compared_at_equal_environment_steps():
 
 
 def test_small_is_good_if_the_mode_says_so():
-    rule = Rule(Median(grace=0.5, peers=1), Objective(name="eval/success", mode="min"))
+    rule = StoppingRule(Median(grace=0.5, peers=1), Objective(name="eval/success", mode="min"))
     fill(rule, {"a": 0.5})
     assert rule.add("x", config(), [row(50, 0.6)])
     assert not rule.add("y", config(), [row(50, 0.4)])
 
 
 def test_asha_lets_the_best_third_pass_each_rung_once():
-    rule = Rule(ASHA(grace=0.25, reduction=3), SUCCESS)
+    rule = StoppingRule(ASHA(grace=0.25, reduction=3), SUCCESS)
     stops = {}
     for name, value in {"a": 0.5, "b": 0.4, "c": 0.3, "d": 0.45, "e": 0.6, "f": 0.55}.items():
         stops[name] = rule.add(name, config(), [row(25, value)])

@@ -74,7 +74,7 @@ class Case:
         config = tiny(objective__kind=form, env__horizon=3, steps=10, **settings)
         self.student, self.teacher, self.reference = Table(P), Table(Q), Table(R)
         mix = InterpolatedMix if form == "interpolated" else HybridMix
-        self.mix = mix(config, config.objective, self.teacher, self.reference)
+        self.mix = mix(config, self.teacher, self.reference)
         played = played or episodes()
         self.batch, self.metrics = self.mix.prepare(self.student, played, step, temperature, 10**6)
         output = self.student(self.batch.ids_ST, self.batch.index_N)
@@ -339,10 +339,9 @@ def scattered() -> TokenBatch:
 @pytest.mark.parametrize("kind", ["t_dur", "token_level"])
 def test_weights_arrive_at_the_tokens_that_they_belong_to(kind):
     config = tiny(objective__distill_weight=0.5, objective__turns__kind=kind)
-    mix = InterpolatedMix(config, config.objective, None, None)
-    mix.in_force = type(mix.in_force)(distill=0.5)
+    mix = InterpolatedMix(config, None, None)
     batch = scattered()
-    have = mix._weigh(batch, {})["distill_weight"]
+    have = mix.weigh(batch, 0.5, 0.5, {})["distill_weight"]
     want = []
     for rows in (slice(0, 6), slice(6, 10)):  # each episode on its own, without padding
         student, teacher = batch["old_logp"][rows][None], batch["teacher_logp"][rows][None]
@@ -416,7 +415,7 @@ def test_a_teacher_without_a_probability_for_a_sampled_token_is_named(value):
     teacher = Table(Q)
     with torch.no_grad():
         teacher.logits[1, 2] = value
-    mix = InterpolatedMix(config, config.objective, teacher, None)
+    mix = InterpolatedMix(config, teacher, None)
     with pytest.raises(TeacherFailed, match=rf"the teacher gives a sampled token the log-probability {value}"):
         mix.prepare(Table(P), episodes(), 0, 1.0, 10**6)
 
@@ -428,7 +427,7 @@ def test_a_teacher_may_rule_out_what_nobody_sampled():
         teacher, student = Table(Q), Table(P)
         with torch.no_grad():
             teacher.logits[1, 0] = -math.inf
-        mix = InterpolatedMix(config, config.objective, teacher, None)
+        mix = InterpolatedMix(config, teacher, None)
         batch, _ = mix.prepare(student, episodes(), 0, 1.0, 10**6)
         term = mix.terms(student(batch.ids_ST, batch.index_N), batch)["distill"]
         (gradient,) = torch.autograd.grad(term, student.logits)

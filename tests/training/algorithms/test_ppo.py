@@ -14,7 +14,7 @@ import torch
 from small import make_model, play, tiny
 
 from atod_sweep.config.objective import GAE
-from atod_sweep.training.algorithms import gae as ppo
+from atod_sweep.training.algorithms.advantages.gae import GeneralisedAdvantage
 from atod_sweep.training.algorithms.interpolated import InterpolatedMix
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output
@@ -53,7 +53,8 @@ def estimate(level: str, penalty=(0.0,) * 6, whiten: bool = False, score_tokens:
     config = GAE(level=level, gamma=0.9, lam=0.5, whiten=whiten)
     played = episodes()
     batch = TokenBatch.of(played)
-    return ppo.with_advantages(TenthOfTheId(), played, batch, torch.tensor(penalty), config, score_tokens)
+    estimator = GeneralisedAdvantage(config, group_size=1)
+    return estimator.with_advantage(TenthOfTheId(), played, batch, torch.tensor(penalty), score_tokens)
 
 
 def close(have: torch.Tensor, want: list[float]) -> bool:
@@ -149,7 +150,7 @@ def gae_mix(**settings) -> InterpolatedMix:
         "objective__advantage__whiten": False,
     }
     config = tiny(**given | settings)
-    return InterpolatedMix(config, config.objective, None, None)
+    return InterpolatedMix(config, None, None)
 
 
 def test_value_loss_by_hand():

@@ -9,7 +9,9 @@ from small import make_model, play, tiny, tokenizer
 
 from atod_sweep.errors import UserError
 from atod_sweep.objective import losses
-from atod_sweep.training.algorithms.baselines import SFT, best_and_worst, token_logp, with_preferences
+from atod_sweep.training.algorithms.dpo import best_and_worst
+from atod_sweep.training.algorithms.preferences import token_logp, with_preferences
+from atod_sweep.training.algorithms.sft import SFT
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.loop.build import assemble
 from atod_sweep.training.loop.trainer import train
@@ -76,7 +78,10 @@ def test_sft_is_cross_entropy_on_the_generated_tokens():
     model = make_model("llama", seed=1)
     batch = TokenBatch.of(play(make_model("llama"), [1, 2, 3, 4]))
     policy = Policy(model)
-    have = SFT().terms(policy(batch.ids_ST, batch.index_N), batch)["sft"] / batch.tokens
+    have = (
+        SFT(tiny(objective={"kind": "sft"}), None, None).terms(policy(batch.ids_ST, batch.index_N), batch)["sft"]
+        / batch.tokens
+    )
     labels = torch.full_like(batch.ids_ST, -100)
     labels[batch.sequence_N, batch.column_N] = batch.target_N
     want = model(input_ids=batch.ids_ST, labels=labels).loss  # transformers' own shifted cross-entropy

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
+import random
 import shutil
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from interruptions import Recorder, same, stopped_run, weights
 from safetensors.torch import load_file
 from small import tiny
 
+from atod_sweep.records import manifest
 from atod_sweep.training.failures import BadCheckpoint
 from atod_sweep.training.loop import checkpoint
 from atod_sweep.training.loop.checkpoint import Checkpoint
@@ -82,7 +83,7 @@ def test_no_checkpoint_is_none(tmp_path):
 
 
 def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
+    path.write_bytes(path.read_bytes()[:-2])
 
 
 def flip(path: Path) -> None:
@@ -108,6 +109,43 @@ def test_a_torn_checkpoint_is_skipped_for_the_one_before(folder, name, tear):
     assert len(notes) == 1
     assert "step-000002" in notes[0]
     assert "torn" in notes[0]
+
+
+def unsealed(path: Path, **changes) -> None:
+    """Give a checkpoint a manifest as the first versions wrote it, with changes."""
+    facts = json.loads((path / manifest.NAME).read_text())
+    kept = {key: facts[key] for key in ("step", "config", "files")} | changes
+    (path / manifest.NAME).write_text(json.dumps(kept, indent=1))
+
+
+def test_checkpoints_of_the_first_versions_are_used(folder):
+    unsealed(folder / "step-000002")
+    found, notes = load(folder)
+    assert (found.step, notes) == (2, [])
+
+
+@pytest.mark.parametrize("step", [3, 4, 1, "2", None, 2.0])
+def test_a_step_that_is_not_its_folders_is_not_believed(folder, step):
+    unsealed(folder / "step-000002", step=step)
+    found, notes = load(folder)
+    assert found.step == 1
+    assert f"step-000002: torn (its manifest is of step {step!r})" in notes[0]
+
+
+def test_any_flipped_bit_of_a_checkpoint_is_found(folder):
+    """Every byte of the manifest, and some of the other files'."""
+    rng = random.Random(0)
+    path = folder / "step-000002"
+    for file in sorted(path.iterdir()):
+        whole = file.read_bytes()
+        places = range(len(whole)) if file.name == manifest.NAME else rng.sample(range(len(whole)), 40)
+        for at in places:
+            file.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << rng.randrange(8))]) + whole[at + 1 :])
+            found, notes = load(folder)
+            assert found.step == 1, (file.name, at)
+            assert "torn" in notes[0]
+        file.write_bytes(whole)
+    assert load(folder)[0].step == 2
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "{}", '{"files": []}'])
@@ -173,11 +211,10 @@ class Payload:
 
 def forge(path: Path, payload: Payload) -> None:
     """Replace a checkpoint's tensors by a pickle, with the checksum that its manifest has to carry."""
+    facts = manifest.check(path)
+    (path / manifest.NAME).unlink()
     torch.save({"optimiser": payload}, path / "optimiser.pt")
-    manifest = json.loads((path / "manifest.json").read_text())
-    data = (path / "optimiser.pt").read_bytes()
-    manifest["files"]["optimiser.pt"] = [len(data), hashlib.sha256(data).hexdigest()]
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    manifest.write(path, **facts)
 
 
 def test_nothing_is_unpickled(folder, tmp_path):

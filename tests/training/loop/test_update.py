@@ -40,7 +40,7 @@ class Setting:
         if self.policy.value_head is not None:
             torch.nn.init.normal_(self.policy.value_head.weight, 0.0, 0.3)
         self.algorithm = InterpolatedMix(
-            self.config, self.config.objective, Policy(make_model("llama", seed=1)), Policy(make_model("llama", seed=2))
+            self.config, Policy(make_model("llama", seed=1)), Policy(make_model("llama", seed=2))
         )
         self.batch, _ = self.algorithm.prepare(self.policy, episodes, 0, temperature, 10**6)
         optimiser = torch.optim.AdamW(self.policy.parameters(), lr=1.0)

@@ -15,13 +15,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from atod_sweep.config.train import Env
 from atod_sweep.errors import UserError
+from atod_sweep.records import manifest
 from atod_sweep.training.models.compact import make_model, make_tokenizer
 from atod_sweep.training.models.load import load_model, load_tokenizer
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.pretraining import cache as models
-from atod_sweep.training.pretraining import pretrain
+from atod_sweep.training.pretraining import model_folder, pretrain
 from atod_sweep.training.pretraining.pretrain import Pretraining, train_student
 
 HERE = str(Path(__file__).parents[2] / "support")
@@ -36,7 +37,7 @@ def digest(config, role: str) -> str:
         raise InterruptedError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "save", stop)
+        patch.setattr(model_folder, "keep", stop)
         patch.setattr(pretrain, "train_teacher", lambda *_: None)
         patch.setattr(pretrain, "train_student", lambda *_: 0.0)
         patch.setattr(Pretraining, "success", lambda _: 0.0)
@@ -148,7 +149,7 @@ def test_a_model_is_an_ordinary_hugging_face_directory(built):
         assert type(model) is LlamaForCausalLM
         assert model.config.vocab_size == len(tokenizer)
         assert model.config.eos_token_id == tokenizer.eos_token_id
-        texts = [p.read_text() for p in path.glob("*.json")]
+        texts = [p.read_text() for p in path.glob("*.json") if p.name != manifest.NAME]
         assert not any("auto_map" in text or "atod" in text for text in texts if "numerics" not in text)
         assert {p.suffix for p in path.iterdir()} <= {".json", ".jinja", ".safetensors"}  # nothing that could run
         text = tokenizer.apply_chat_template([{"role": "user", "content": "so red"}], tokenize=False)

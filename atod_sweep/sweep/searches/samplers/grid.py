@@ -1,0 +1,40 @@
+"""Every combination; ranges need a step."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+
+from atod_sweep.config.search import Grid, Search
+from atod_sweep.config.space import Float
+from atod_sweep.errors import UserError
+from atod_sweep.sweep.searches.draws import GridDraw
+from atod_sweep.sweep.searches.samplers.listed import Listed
+from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
+
+
+def grid(space: Space, search: Search, sampler: Grid, starts: list[Sample]) -> Listed:
+    """The starting points, then every combination. UserError for a range without a step."""
+
+    def count() -> int:
+        return len({sample.hash for sample in [*starts, *every_point(space)]})
+
+    return Listed(itertools.chain(starts, every_point(space)), count)
+
+
+def every_point(space: Space) -> Iterator[Sample]:
+    """Every feasible point of a space whose ranges have steps. UserError where one has none."""
+    for parameter in space.parameters:
+        for branch in parameter.branches:
+            if isinstance(branch.domain, Float) and branch.domain.step is None:
+                raise UserError(f"{space.where}: parameters.{parameter.key}: a grid needs a step, or a choice")
+    return _paths(space)
+
+
+def _paths(space: Space) -> Iterator[Sample]:
+    draw: GridDraw | None = GridDraw()
+    while draw is not None:
+        with contextlib.suppress(Infeasible):
+            yield space.sample(draw)
+        draw = draw.next()

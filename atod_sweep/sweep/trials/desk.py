@@ -1,0 +1,103 @@
+"""What a source of trials gets from the run, and what it says of its decisions. It never touches the run itself.
+
+A source (a queue, `studies/until_decided`, `searches/campaign`) reads a `Desk` and tells it events; the session writes
+them into the ledger and on the console. So each source can be tested with a desk of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atod_sweep.config.custom import named_in
+from atod_sweep.errors import UserError
+from atod_sweep.records.ledger_rows import TrialRow
+from atod_sweep.sweep.studies.plan import Trial
+from atod_sweep.sweep.trials.jobs import Job
+
+FINISHED = ("COMPLETE", "PRUNED")
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision, as a ledger row of its own kind: `configuration`, `told`, `selection`, `look`."""
+
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Redefined:
+    """The study row changes: further seeds, the arms of a confirmation."""
+
+    changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """From now on the run amounts to this many trials."""
+
+    total: int
+
+
+@dataclass(frozen=True)
+class Remarked:
+    """A line for the reader."""
+
+    text: str
+
+
+Judge = Callable[[Path], dict[str, Any]]
+Event = Decided | Redefined | Expected | Remarked
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a source may go. `seconds`: after which no further trial starts; `at_a_time`: attempts side by side."""
+
+    max_retries: int = 1
+    seconds: float | None = None
+    max_trials: int | None = None
+    at_a_time: int = 1
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The run as a source sees it.
+
+    `latest`: the last ledger row of every trial, kept up to date while trials run. `job` makes the next attempt at a
+    trial; `tell` is where events go, and has written them when it returns.
+    """
+
+    folder: Path
+    definition_hash: str
+    latest: Mapping[str, TrialRow]
+    limits: Limits
+    job: Callable[[Trial], Job]
+    tell: Callable[[Event], None]
+    judge: Judge | None = None
+    """Looks at the claims of the run in a folder: what to record of them, with `decided` among it."""
+
+    def is_finished(self, trial: Trial) -> bool:
+        """Whether the trial has a result already."""
+        row = self.latest.get(trial.id)
+        return row is not None and row["state"] in FINISHED
+
+    def check(self, trials: Iterable[Trial]) -> None:
+        """UserError if one of these ran before, with another config."""
+        for trial in trials:
+            row = self.latest.get(trial.id)
+            if row is not None and row["config_hash"] != trial.config_hash:
+                own = named_in(trial.config)
+                what = "this version of the package resolves it differently"
+                if own:
+                    what = f"{' or '.join(own)} has changed since, or {what}; restore it"
+                raise UserError(
+                    f"{self.folder}: {trial.id} ran with another resolved config ({row['config_hash']}, now "
+                    f"{trial.config_hash}): {what}{', or' if own else ';'} use --name or --overwrite"
+                )
+
+    def jobs(self, trials: Iterable[Trial]) -> list[Job]:
+        """The next attempts at those of the trials that have no result yet."""
+        return [self.job(trial) for trial in trials if not self.is_finished(trial)]
