@@ -60,7 +60,8 @@ def test_a_folder_goes_up_and_comes_back_without_leftovers(tmp_path):
 @pytest.fixture
 def foreign_job(tmp_path, monkeypatch):
     """A job whose run folder this machine does not see."""
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     config = {"steps": 40, "evaluation": {"every": 10}, "env": {"kwargs": {"fault": "flaky"}}}
     return Job("a-s0", 1, config, "/nowhere/runs/quick/trials/a-s0", "eval/success", FAKE)
 
