@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from atod_sweep.config.base import LATER, Record, content_hash
 from atod_sweep.config.objective import Interpolated, Objective
@@ -116,6 +117,34 @@ class Pretrained(Record):
         True, description="Talk through the tokenizer's chat template if it has one; false: plain text."
     )
     lora: Lora | None = Field(None, description="Train low-rank adapters instead of all weights.")
+    system: str | None = Field(
+        None, description="System message before every conversation; null: the template's own.", json_schema_extra=LATER
+    )
+    chat_template_kwargs: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What the chat template is given beside the messages, such as enable_thinking: false.",
+        json_schema_extra=LATER,
+    )
+    date: str = Field(
+        "2025-01-01",
+        description="The day (YYYY-MM-DD) that a chat template reads off the clock, the same whenever a run goes on.",
+        json_schema_extra=LATER,
+    )
+    conversation: Literal["auto", "growing", "per_turn"] = Field(
+        "auto",
+        description="growing: a turn is appended to what was said; per_turn: each turn is rendered anew and is a "
+        "training sequence of its own; auto: growing where the chat template renders the same ids so.",
+        json_schema_extra=LATER,
+    )
+
+    @field_validator("date")
+    @classmethod
+    def _day(cls, value: str) -> str:
+        try:
+            datetime.date.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"needs a day as YYYY-MM-DD, such as 2025-01-01, got {value!r}") from None
+        return value
 
 
 class NoTeacher(Record):

@@ -15,9 +15,9 @@ from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
 from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models.policy import Policy
-from atod_sweep.training.play.conversation import Conversation
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
+from atod_sweep.training.play.talk import Growing
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory
 from benchmarks.trainer import workload
@@ -40,9 +40,9 @@ def make_config(work: Workload, objective: Interpolated, autocast: bool) -> Trai
     )
 
 
-def make_conversation() -> Conversation:
+def make_conversation() -> Growing:
     """Turns of exactly the workload's tokens: an action that was cut off gets no end token."""
-    return Conversation(
+    return Growing(
         tokenizer=workload.make_tokenizer(),
         opening=f"{workload.OBS} ",
         between=f"{workload.OBS} ",

@@ -18,9 +18,10 @@ from atod_sweep.training.models import identity, limits, vocabulary
 from atod_sweep.training.models.load import load_model, load_tokenizer
 from atod_sweep.training.models.policy import Policy, checkpoint_activations
 from atod_sweep.training.play.check import Verdict, admit
-from atod_sweep.training.play.conversation import Conversation, conversation_for
+from atod_sweep.training.play.conversation import Manner, alike, conversation_for
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
+from atod_sweep.training.play.talk import Conversation
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Voice:
         """Raises UserError for what cannot be loaded, or not be talked to."""
         tokenizer = load_tokenizer(source.path, source.gguf_file)
         model = load_model(source, dtype)
-        conversation = conversation_for(tokenizer, source.chat_template, stop)
-        fixed = {*conversation.stop_ids, *conversation.end_ids, *conversation.encode_turn("", True)}
+        ends = stop_ids(model, tokenizer)
+        conversation = conversation_for(tokenizer, source.chat_template, stop, manner(source, ends))
+        fixed = {*(conversation.stop_ids - ends), *conversation.end_ids, *conversation.prompt([], "")}
         vocabulary.check_ids(f"{role}.path: {source.path!r}", model, tokenizer, fixed)
         return Voice(role, source, model, tokenizer, conversation)
 
@@ -68,6 +70,24 @@ class Voice:
         limits.check(self.model, wanted)
         most = Limits(config.rollout.max_action_tokens, min(room, wanted or room))
         return Player(batch, self.conversation, most, config.runtime.cuda_graphs)
+
+
+def manner(source: Pretrained, stop_ids: frozenset[int] = frozenset()) -> Manner:
+    """How the config wants a model to be addressed."""
+    return Manner(
+        kind=source.conversation,
+        kwargs=source.chat_template_kwargs,
+        system=source.system,
+        date=source.date,
+        stop_ids=stop_ids,
+    )
+
+
+def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens by which the model ends what it says, one or several, as its generation config lists them."""
+    listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ids = [listed] if isinstance(listed, int) else listed or []
+    return frozenset(i for i in ids if i < vocabulary.words(tokenizer))
 
 
 def student(config: Train, source: Pretrained, device: torch.device, needs: Needs) -> tuple[Voice, Policy]:
@@ -99,8 +119,11 @@ def teacher(
         )
     if kinship != "same" and not needs.shared_vocabulary:
         return voice.policy(device).frozen(), voice.player(config, player.batch)
-    # Ids that the teacher alone knows are no part of what is compared.
-    return voice.policy(device, words=vocabulary.words(pupil.tokenizer)).frozen(), player
+    # Ids that the teacher alone knows are no part of what is compared. It scores what the student was shown, and is
+    # shown its own rendering only where it plays.
+    policy = voice.policy(device, words=vocabulary.words(pupil.tokenizer)).frozen()
+    same = alike(pupil.conversation, voice.conversation)
+    return policy, player if same else voice.player(config, player.batch)
 
 
 def reference(policy: Policy, dtype: torch.dtype, needs: Needs) -> Policy | None:

@@ -10,29 +10,31 @@ from transformers import GenerationConfig
 
 from atod_sweep.config.train import Pretrained, Train
 from atod_sweep.errors import UserError
+from atod_sweep.training.loop.cast import manner, stop_ids
 from atod_sweep.training.models.load import load_model, load_tokenizer
-from atod_sweep.training.play.conversation import Conversation, conversation_for
+from atod_sweep.training.play.conversation import conversation_for, plain_start
+from atod_sweep.training.play.talk import Conversation
+from atod_sweep.training.play.templates import PLAIN, dated, with_defaults
 from atod_sweep.training.pretraining import model_folder
-
-# What `conversation_for` says to a student without a chat template, as a chat template.
-PLAIN_TEMPLATE = (
-    "{% for m in messages %}{% if m['role'] == 'assistant' %} {{ m['content'] }}\n"
-    "{% else %}Observation: {{ m['content'] }}\nAction:{% endif %}{% endfor %}"
-)
 
 
 def save_standalone(config: Train, student: Path, out: Path) -> None:
     """Write the student that a trial left in the folder `student` into `out`, which must not exist.
 
     Adapters are merged into their base model; the generation config samples as the trial's evaluation did; a student
-    that was trained on plain text gets a chat template that renders it. Raises UserError.
+    that was trained on plain text gets a chat template that renders it, and what a template was given in training
+    becomes its default. Raises UserError.
     """
     source = config.student if isinstance(config.student, Pretrained) else Pretrained(path=str(student))
     tokenizer = load_tokenizer(student)
-    conversation = conversation_for(tokenizer, source.chat_template, config.rollout.stop)
-    if not (source.chat_template and tokenizer.chat_template):
-        tokenizer.chat_template = PLAIN_TEMPLATE
     model = _whole(source, student)
+    how = manner(source, stop_ids(model, tokenizer))
+    conversation = conversation_for(tokenizer, source.chat_template, config.rollout.stop, how)
+    if source.chat_template and tokenizer.chat_template:
+        given = dated(str(tokenizer.get_chat_template()), source.date)
+        tokenizer.chat_template = with_defaults(given, source.chat_template_kwargs, source.system)
+    else:
+        tokenizer.chat_template = ("{{ bos_token }}" if plain_start(tokenizer) else "") + PLAIN
     model.config.use_cache = True
     model.generation_config = _generation(config, conversation)
     out.parent.mkdir(parents=True, exist_ok=True)

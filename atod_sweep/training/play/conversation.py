@@ -1,163 +1,272 @@
-"""Text of a conversation <-> token ids, turn by turn, for chat templates and plain text alike.
+"""How to talk to a model: read off its tokenizer and proven on awkward conversations before anything is played.
 
-A conversation is `opening obs closing ACTION end between obs closing ACTION end between ...`: every piece except ACTION
-is fixed text around the observation, so a turn can be appended to a cached prefix without rendering the whole again.
+A template may number the rounds, drop thoughts, write the last turn otherwise than earlier ones, or treat some contents
+in a way of its own. So what is read off it, fixed text around the messages, is compared with what `apply_chat_template`
+makes of whole conversations, id by id; where it does not hold, each turn is rendered anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
-
-from transformers import PreTrainedTokenizerFast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from atod_sweep.errors import UserError
+from atod_sweep.training.play import thoughts
+from atod_sweep.training.play.talk import Conversation, Exchange, Growing, PerTurn, encode_all
+from atod_sweep.training.play.templates import PLAIN, Message, Template, control_tokens, escaper, template_of
+from atod_sweep.training.play.thoughts import Marks
 
 _OBS, _OBS_2, _ACT = "OBSERVATION1", "OBSERVATION2", "ACTION1"
-MAX_CACHED_TEXTS = 100_000
+# Contents that templates and tokenizers trip over; a text of control tokens is added to the observations.
+OBSERVATIONS = (
+    "A door.",
+    "",
+    " \n two\n\nlines \n",
+    "{{ x }} {% if y %} {z} %s",
+    "Ü 漢字 🚪 e\u0301",
+    "<b>\t[a](b)</b>",
+)
+ACTIONS = ("go north", "", "look {x} 漢", "take lamp\nand <go>", "4")
+TURNS = 4
 
 
-@dataclass
-class Conversation:
-    """How one tokenizer renders turns. `stop_ids` end an action; `end_ids` are appended when an action was cut off."""
+@dataclass(frozen=True)
+class Manner:
+    """How a model is to be addressed, beside what its tokenizer says.
 
-    tokenizer: Any
-    opening: str
-    between: str
-    closing: str
-    end_ids: tuple[int, ...]
-    stop_ids: frozenset[int]
-    stop_strings: tuple[str, ...] = ()
-    _encoded: dict[tuple[str, bool], tuple[int, ...]] = field(default_factory=dict, repr=False)
-    _decoded: dict[tuple[int, ...], str] = field(default_factory=dict, repr=False)
-
-    def encode_turn(self, observation: str, first: bool) -> tuple[int, ...]:
-        """Ids that lead from the end of the last action (or from nothing) to the first token of the next action."""
-        key = (observation, first)
-        if key not in self._encoded:
-            self.encode_turns([key])
-        return self._encoded[key]
-
-    def encode_turns(self, turns: Iterable[tuple[str, bool]]) -> None:
-        """Encode many (observation, first) in one call of the tokenizer, for `encode_turn` to find."""
-        new = [turn for turn in dict.fromkeys(turns) if turn not in self._encoded]
-        if not new:
-            return
-        if len(self._encoded) + len(new) > MAX_CACHED_TEXTS:
-            self._encoded.clear()
-        texts = [(self.opening if first else self.between) + text + self.closing for text, first in new]
-        self._encoded.update(zip(new, _encode_all(self.tokenizer, texts), strict=True))
-
-    def encode_action(self, action: str) -> tuple[int, ...]:
-        """Ids of a demonstrated action, its end included."""
-        return (*self.tokenizer(action, add_special_tokens=False)["input_ids"], *self.end_ids)
-
-    def decode_action(self, ids: tuple[int, ...]) -> str:
-        """Text of the generated ids, without stop token and stop string."""
-        text = self._decoded.get(ids)
-        if text is None:
-            kept = ids[:-1] if ids and ids[-1] in self.stop_ids else ids
-            text = _decode(self.tokenizer, kept)
-            for stop in self.stop_strings:
-                text = text.split(stop, 1)[0]
-            text = text.strip()
-            if len(self._decoded) < MAX_CACHED_TEXTS:
-                self._decoded[ids] = text
-        return text
-
-    def is_stopped(self, ids: tuple[int, ...]) -> bool:
-        """Whether a stop string has been generated (stop tokens are checked by the caller, on ids)."""
-        return any(stop in self.tokenizer.decode(ids) for stop in self.stop_strings)
-
-
-def conversation_for(tokenizer: Any, chat_template: bool, stop_strings: list[str]) -> Conversation:
-    """Read turn markers off the tokenizer's chat template, or use plain text if it has none.
-
-    Raises UserError if the template does not render turns as fixed text around the messages.
+    `kwargs`, `system` and `date` are for the template. `marks` are those of thoughts; None: those that the template
+    knows. `memory`: how many past turns a prompt shows; None: all. `stop_ids` end an action too.
     """
+
+    kind: Literal["auto", "growing", "per_turn"] = "auto"
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    system: str | None = None
+    date: str = "2025-01-01"
+    marks: Marks | None = None
+    memory: int | None = None
+    stop_ids: frozenset[int] = frozenset()
+
+
+def conversation_for(
+    tokenizer: Any, chat_template: bool, stop_strings: list[str], manner: Manner | None = None
+) -> Conversation:
+    """A conversation in the tokenizer's chat template, or in plain text if it has none or none is wanted.
+
+    Raises UserError for a template that fails, that has nothing to end an action, or that is not what `manner` wants.
+    """
+    manner = manner or Manner()
     if not (chat_template and tokenizer.chat_template):
-        if tokenizer.eos_token_id is None:
-            raise UserError(f"tokenizer {tokenizer.name_or_path!r} has no end-of-text token; set its eos_token")
-        newline = tuple(tokenizer("\n", add_special_tokens=False)["input_ids"])
-        if not newline:
+        return _plain(tokenizer, stop_strings, manner)
+    template = template_of(tokenizer, manner.kwargs, manner.system, manner.date)
+    probe = _Probe.of(template, manner)
+    talk: Conversation | None = None
+    if manner.kind != "per_turn" and manner.memory is None:
+        grown = _growing(probe)
+        if isinstance(grown, str) and manner.kind == "growing":
             raise UserError(
-                f"tokenizer {tokenizer.name_or_path!r} has no token for a line break, which ends plain-text actions; "
-                "use a tokenizer with a chat template and chat_template: true"
+                f"conversation: 'growing', but {template.name} {grown}, so a turn cannot be appended to what was said; "
+                "set conversation: auto, or chat_template: false"
             )
-        return Conversation(
-            tokenizer=tokenizer,
-            opening="Observation: ",
-            between="Observation: ",
-            closing="\nAction:",
-            end_ids=newline,
-            stop_ids=frozenset({newline[-1], tokenizer.eos_token_id}),
-            stop_strings=("\n", *stop_strings),
+        talk = None if isinstance(grown, str) else grown
+    return replace(talk or _per_turn(probe), stop_strings=tuple(stop_strings))
+
+
+def alike(mine: Conversation, theirs: Conversation) -> bool:
+    """Whether two conversations over one vocabulary show a model the same, and end its actions alike."""
+
+    def shown(talk: Conversation) -> list[int]:
+        return talk.prompt([Exchange(OBSERVATIONS[0], talk.encode_action(ACTIONS[0]))], OBSERVATIONS[3])
+
+    same_ends = mine.stop_ids == theirs.stop_ids and mine.end_ids == theirs.end_ids
+    return type(mine) is type(theirs) and same_ends and shown(mine) == shown(theirs)
+
+
+# ---- plain text --------------------------------------------------------------------------------------------------
+
+
+def _plain(tokenizer: Any, stop_strings: list[str], manner: Manner) -> Conversation:
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"tokenizer {tokenizer.name_or_path!r} has no end-of-text token; set its eos_token")
+    newline = tuple(tokenizer("\n", add_special_tokens=False)["input_ids"])
+    if not newline:
+        raise UserError(
+            f"tokenizer {tokenizer.name_or_path!r} has no token for a line break, which ends plain-text actions; "
+            "use a tokenizer with a chat template and chat_template: true"
         )
-    one = _render(tokenizer, [("user", _OBS)])
-    two = _render(tokenizer, [("user", _OBS), ("assistant", _ACT), ("user", _OBS_2)])
+    for key, given in (("system", manner.system), ("chat_template_kwargs", dict(manner.kwargs))):
+        if given:
+            raise UserError(
+                f"{key}: {given!r} is for a chat template, and {tokenizer.name_or_path!r} is talked to in plain text "
+                "(it has none, or chat_template: false); leave it out"
+            )
+    common: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "end_ids": newline,
+        "stop_ids": frozenset({newline[-1], tokenizer.eos_token_id}) | manner.stop_ids,
+        "stop_strings": ("\n", *stop_strings),
+        "escape": escaper(tokenizer, control_tokens(tokenizer, "")),
+        "marks": manner.marks,
+        "first_ids": (tokenizer.bos_token_id,) if plain_start(tokenizer) else (),
+    }
+    if manner.memory is not None or manner.kind == "per_turn":
+        once = common | {"end_ids": (), "close_ids": newline}
+        return PerTurn(**once, renderer=Template(tokenizer, PLAIN), lead=" ", memory=manner.memory)
+    return Growing(**common, opening="Observation: ", between="Observation: ", closing="\nAction:")
+
+
+def plain_start(tokenizer: Any) -> bool:
+    """Whether plain text begins with the token that begins a text: where the tokenizer itself puts it there."""
+    own, bare = (tokenizer("a", add_special_tokens=add)["input_ids"] for add in (True, False))
+    return tokenizer.bos_token_id is not None and own[:1] == [tokenizer.bos_token_id] and own != bare
+
+
+# ---- templates ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A template and what it writes around one and two turns.
+
+    `prompt` ends where an action begins; `closed` is a turn with its action, `two` goes on to the second prompt.
+    """
+
+    template: Template
+    manner: Manner
+    prompt: str
+    closed: str
+    two: str
+    tokens: list[str]
+    marks: Marks | None
+
+    @staticmethod
+    def of(template: Template, manner: Manner) -> _Probe:
+        asked, said = {"role": "user", "content": _OBS}, {"role": "assistant", "content": _ACT}
+        prompt = template.render([asked])
+        closed = template.render([asked, said], prompt=False)
+        two = template.render([asked, said, {"role": "user", "content": _OBS_2}])
+        marks = manner.marks or thoughts.marks_in(template.source)
+        of_thoughts = {marks.open, marks.close} if marks else set()
+        tokens = [t for t in control_tokens(template.tokenizer, prompt + closed + two) if t not in of_thoughts]
+        return _Probe(template, manner, prompt, closed, two, tokens, marks)
+
+    def common(self, ends: set[int]) -> dict[str, Any]:
+        """What both ways of talking are made of. `ends`: ids that the template ends an action with."""
+        tokenizer, marks = self.template.tokenizer, self.marks
+        stops = ends | self.manner.stop_ids | ({tokenizer.eos_token_id} - {None})
+        if not stops:
+            raise UserError(
+                f"{self.template.name} ends no action with a special token, and the tokenizer has no end of text; "
+                "set its eos_token, or chat_template: false"
+            )
+        opened = marks is not None and marks.open in self.prompt.rpartition(marks.close)[2]
+        return {
+            "tokenizer": tokenizer,
+            "stop_ids": frozenset(stops),
+            "escape": escaper(tokenizer, self.tokens),
+            "marks": marks,
+            "opened": opened,
+        }
+
+    @property
+    def apart(self) -> bool:
+        """Whether the template reads thoughts from a field of their own."""
+        names = ("reasoning_content", ".thinking", "['thinking']", '["thinking"]')
+        return any(name in self.template.source for name in names)
+
+    def first_control(self, text: str) -> tuple[str, int] | None:
+        """The control token that a text begins with, after white space, and its id."""
+        found = next((token for token in self.tokens if text.lstrip().startswith(token)), None)
+        return (found, self.template.tokenizer.convert_tokens_to_ids(found)) if found else None
+
+
+def _growing(probe: _Probe) -> Growing | str:
+    """Fixed text around the messages, or why the template is none: what it does."""
     try:
-        opening, closing = one.split(_OBS)
-        head, rest = two.split(_OBS)
+        opening, closing = probe.prompt.split(_OBS)
+        head, rest = probe.two.split(_OBS)
         answer, tail = rest.split(_OBS_2)
         lead, between = answer.split(_ACT)
     except ValueError:
-        raise UserError(
-            f"the chat template of {tokenizer.name_or_path!r} changes the text of messages; set chat_template: false"
-        ) from None
+        return "changes the text of messages"
     if (head, lead, tail) != (opening, closing, closing):
-        raise UserError(
-            f"the chat template of {tokenizer.name_or_path!r} renders earlier turns differently from the last one; "
-            "set chat_template: false"
-        )
-    end = tokenizer(between.strip(), add_special_tokens=False)["input_ids"][:1]
-    special = {*tokenizer.all_special_ids, *(i for i, t in tokenizer.added_tokens_decoder.items() if t.special)}
-    if not end or end[0] not in special:
-        raise UserError(
-            f"the chat template of {tokenizer.name_or_path!r} ends no action with a special token; "
-            "set chat_template: false"
-        )
-    after_end = between.strip()[len(tokenizer.convert_ids_to_tokens(end[0])) :]
-    trailing = between[len(between.rstrip()) :]
-    return Conversation(
-        tokenizer=tokenizer,
+        return "renders earlier turns differently from the last one"
+    end = probe.first_control(between)
+    if end is None:
+        return "ends no action with a special token"
+    plain = Growing(
+        **probe.common({end[1]}),
+        end_ids=(end[1],),
         opening=opening,
-        between=after_end + trailing,
+        between=between.lstrip()[len(end[0]) :],
         closing=closing,
-        end_ids=(end[0],),
-        stop_ids=frozenset({end[0], tokenizer.eos_token_id} - {None}),
-        stop_strings=tuple(stop_strings),
     )
+    for candidate in (plain, replace(plain, strips=True)):
+        if all(_extends(candidate, probe.template, turns) for turns in _awkward(probe)):
+            return candidate
+    return "makes other ids of whole conversations than of their turns"
 
 
-def _encode_all(tokenizer: Any, texts: list[str]) -> list[tuple[int, ...]]:
-    """`tokenizer(text, add_special_tokens=False)` of every text, at half the cost where Rust does it all."""
-    if not _is_thin(tokenizer):
-        return [tuple(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
-    core = tokenizer.backend_tokenizer
-    core.no_truncation()  # as a call of the wrapper would: tokenizer files may say otherwise
-    core.no_padding()
-    return [tuple(encoding.ids) for encoding in core.encode_batch_fast(texts, add_special_tokens=False)]
+def _awkward(probe: _Probe) -> Iterator[list[tuple[str, str]]]:
+    """Conversations of four turns in which every content stands at several places."""
+    observations = [*OBSERVATIONS, " ".join(probe.tokens[:8])]
+    answers = list(ACTIONS)
+    if (marks := probe.marks) is not None:
+        answers[1:1] = [f"{marks.open}\nhm{marks.cut}go on", f"{marks.open}\nhm\n\nno{marks.cut}".strip()]
+    for shift in range(len(observations)):
+        turns = range(shift, shift + TURNS)
+        yield [(observations[i % len(observations)], answers[i % len(answers)]) for i in turns]
 
 
-def _decode(tokenizer: Any, ids: tuple[int, ...]) -> str:
-    """`tokenizer.decode(ids, skip_special_tokens=True)`, at a fraction of the cost where Rust does it all."""
-    thin = _is_thin(tokenizer) and not tokenizer.clean_up_tokenization_spaces
-    return str((tokenizer.backend_tokenizer if thin else tokenizer).decode(ids, skip_special_tokens=True))
+def _extends(talk: Growing, template: Template, turns: list[tuple[str, str]]) -> bool:
+    """Whether each whole prompt is the one before it, the action, its end, and the piece of the turn."""
+    messages: list[Message] = []
+    before: tuple[int, ...] = ()
+    for i, (observation, said) in enumerate(turns):
+        content = messages[-1]["content"] if messages else ""
+        messages.append({"role": "user", "content": talk.escape(observation)})
+        try:
+            whole = encode_all(talk.tokenizer, [template.render(messages)])[0]
+        except UserError:  # it refuses this content, which may never come
+            return False
+        piece = (*(talk.end_ids if i else ()), *talk.encode_turn(observation, first=i == 0))
+        action = whole[len(before) : len(whole) - len(piece)]
+        if whole != before + action + piece or not _same_text(talk.tokenizer, action, content):
+            return False
+        before = whole
+        messages.append({"role": "assistant", "content": talk.escape(said)})
+    return True
 
 
-def _is_thin(tokenizer: Any) -> bool:
-    """Whether `tokenizer` is the plain wrapper of a Rust tokenizer, which adds nothing to its ids and texts."""
-    kind = PreTrainedTokenizerFast
-    return (
-        isinstance(tokenizer, kind)
-        and type(tokenizer)._encode_plus is kind._encode_plus
-        and type(tokenizer).decode is kind.decode
-        and type(tokenizer)._decode is kind._decode
-        and not tokenizer.split_special_tokens
+def _same_text(tokenizer: Any, ids: tuple[int, ...], text: str) -> bool:
+    """Whether ids between two pieces are those of a text, which ids of that text alone may not be."""
+    alone = tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+    return bool(tokenizer.decode(ids) == tokenizer.decode(alone))
+
+
+def _per_turn(probe: _Probe) -> PerTurn:
+    """Prompts rendered anew; actions end as the template ends them."""
+    tokenizer = probe.template.tokenizer
+    tail = probe.closed.rpartition(_ACT)[2] if _ACT in probe.closed else ""
+    later = probe.two.partition(_ACT)[2]
+    end = probe.first_control(tail) or probe.first_control(later)
+    inside = probe.closed.startswith(probe.prompt) and _ACT in probe.closed
+    lead = probe.closed[len(probe.prompt) :].partition(_ACT)[0] if inside else ""
+    common = probe.common({end[1]} if end else set())
+    last = end[1] if end else tokenizer.eos_token_id
+    talk = PerTurn(
+        **common,
+        end_ids=(),
+        renderer=probe.template,
+        lead=lead,
+        close_ids=() if last is None else (last,),
+        apart=probe.apart,
+        memory=probe.manner.memory,
     )
-
-
-def _render(tokenizer: Any, messages: list[tuple[str, str]]) -> str:
-    turns = [{"role": role, "content": content} for role, content in messages]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    # What the template refuses whatever the contents, such as a third turn, is told now.
+    messages: list[Message] = []
+    for _ in range(TURNS):
+        messages.append({"role": "user", "content": OBSERVATIONS[0]})
+        probe.template.render(messages)
+        messages.append({"role": "assistant", "content": ACTIONS[0]})
+    return talk

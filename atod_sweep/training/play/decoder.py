@@ -51,9 +51,9 @@ class Decoder(ABC):
         self.longest = longest
         self.keep(rows)
 
-    def restart(self, row: int) -> None:
-        """Forget a row's prefix."""
-        self.length_B[row] = 0
+    def rewind(self, row: int, length: int) -> None:
+        """Forget what a row was fed after its first `length` ids (0, where it is more than keys and values)."""
+        self.length_B[row] = length
         self.aligned = False
 
     @abstractmethod

@@ -11,11 +11,11 @@ from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.pool import Pool
 from atod_sweep.training.models.policy import Policy
-from atod_sweep.training.play.conversation import Conversation
 from atod_sweep.training.play.decoder import Decoder
 from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
 from atod_sweep.training.play.outcomes import Episodes, Limits, Table
+from atod_sweep.training.play.talk import Conversation, Growing
 
 
 def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -71,12 +71,13 @@ class Player:
         generator: torch.Generator,
         bootstrap: bool,
     ) -> Table:
-        table = Table(self.conversation, self.limits, seeds)
+        table = Table(self.conversation, self.limits, seeds, rewinds=policy.decoding == "batch")
         rows = list(range(len(seeds)))  # episode played by each row of the decoder
         observations = self.batch.reset(seeds, split)
         decoder: Decoder | None = None
         while rows:
-            self.conversation.encode_turns((observations[e], not table.current[e].ids) for e in rows)
+            if isinstance(self.conversation, Growing):
+                self.conversation.encode_turns((observations[e], not table.current[e].ids) for e in rows)
             chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
             if policy.reach is not None:
                 policy.check_reach(max(max(chunk.ids) for chunk in chunks))
@@ -84,8 +85,8 @@ class Player:
                 decoder, logits = self._begin(policy, [chunk.ids for chunk in chunks], table.pad)
             else:
                 for i, chunk in enumerate(chunks):
-                    if chunk.restart:
-                        decoder.restart(i)
+                    if chunk.rewind is not None:
+                        decoder.rewind(i, chunk.rewind)
                 decoder.longest = max(len(table.current[e].ids) - len(c.ids) for e, c in zip(rows, chunks, strict=True))
                 logits = _feed(decoder, [chunk.ids for chunk in chunks], table.pad)
             actions = self._act(decoder, logits, temperature, generator, table, rows)

@@ -89,8 +89,8 @@ class GraphedDecoder(GeneralDecoder):
         self.active = self.active[rows]
         self.longest = longest
 
-    def restart(self, row: int) -> None:
-        self.length_B[self.active[row]] = 0
+    def rewind(self, row: int, length: int) -> None:
+        self.length_B[self.active[row]] = length
 
     def grow(self) -> None:
         super().grow()

@@ -13,7 +13,8 @@ from atod_sweep.envs.checked import Step
 from atod_sweep.envs.failures import EnvironmentFailed, EnvironmentTimeout
 from atod_sweep.envs.pool import LOST
 from atod_sweep.errors import UserError
-from atod_sweep.training.play.conversation import Conversation
+from atod_sweep.training.play.context import Context, TooLong
+from atod_sweep.training.play.talk import Conversation
 
 
 @dataclass
@@ -40,10 +41,10 @@ class Outcome:
 
 @dataclass
 class TokenSequence:
-    """One token sequence of an episode; an episode has several only if its context overflowed."""
+    """One token sequence of an episode, which has several if its context overflowed, or if each turn is one."""
 
     episode: int
-    ids: list[int] = field(default_factory=list)
+    ids: list[int]
     spans: list[tuple[int, int, int]] = field(default_factory=list)  # (first column, tokens, turn) of each action
     logp: list[float] = field(default_factory=list)
 
@@ -86,75 +87,58 @@ class Limits:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Ids to feed for one row before its next action; `restart` forgets the row's cached prefix."""
+    """Ids to feed for one row before its next action; `rewind`: how many of its cached ids stay, None for all."""
 
     ids: list[int]
-    restart: bool
+    rewind: int | None
 
 
 class Table:
     """The book-keeping of `Player.play`: one current sequence per episode, finished sequences, outcomes."""
 
-    def __init__(self, conversation: Conversation, limits: Limits, seeds: list[int]) -> None:
-        self.conversation, self.limits = conversation, limits
+    def __init__(self, conversation: Conversation, limits: Limits, seeds: list[int], rewinds: bool = True) -> None:
+        """`rewinds`: the decoder can go back to any point of what it was fed, not only to the start."""
+        self.conversation, self.limits, self.rewinds = conversation, limits, rewinds
         self.pad = conversation.tokenizer.pad_token_id or 0
         # what may follow an observation: the longest action, and the end that is appended to it when it is cut off
         self.answer = limits.action_tokens + len(conversation.end_ids)
         self.outcomes = [Outcome(seed) for seed in seeds]
-        self.current = [TokenSequence(i) for i in range(len(seeds))]
+        self.contexts = [Context(conversation, limits.context) for _ in seeds]
+        self.current = [TokenSequence(i, context.ids) for i, context in enumerate(self.contexts)]
         self.finished: list[TokenSequence] = []
         self.final: dict[int, tuple[TokenSequence, int]] = {}
-        # (observation, action ids) of the turns in the current context, to rebuild it after an overflow
-        self.context: list[list[tuple[str, list[int]]]] = [[] for _ in seeds]
         self.fed = [0] * len(seeds)  # ids of the current sequence that are in the decoder's cache
 
     def append_turn(self, episode: int, observation: str) -> Chunk:
-        """Add an observation's ids to the episode's sequence, dropping its oldest turns if they no longer fit."""
-        sequence, context = self.current[episode], self.context[episode]
-        ids = self.conversation.encode_turn(observation, first=not sequence.ids)
-        restart = len(sequence.ids) + len(ids) + self.answer > self.limits.context
-        if restart:
+        """Add an observation's ids to the episode's sequence, or begin another where they cannot go behind it."""
+        sequence, context, rewind = self.current[episode], self.contexts[episode], None
+        try:
+            anew = context.ask(observation, self.answer)
+        except TooLong as error:
+            raise UserError(
+                f"an observation needs {error.tokens} tokens, which with rollout.max_action_tokens = "
+                f"{self.limits.action_tokens} and the action's end exceeds the context of {self.limits.context}; "
+                "raise rollout.max_context_tokens, or take a model with more positions"
+            ) from None
+        if anew:
             if sequence.spans:
                 self.finished.append(sequence)
-            sequence = self.current[episode] = TokenSequence(episode)
-            sequence.ids, kept = self._shortened(context, observation)
-            self.outcomes[episode].dropped_turns += len(context) - kept
-            self.context[episode] = context[len(context) - kept :]
-            self.fed[episode] = 0
-        else:
-            sequence.ids.extend(ids)
+            rewind = _common(sequence.ids[: self.fed[episode]], context.ids) if self.rewinds else 0
+            self.fed[episode] = rewind
+            sequence = self.current[episode] = TokenSequence(episode, context.ids)
+            self.outcomes[episode].dropped_turns = context.dropped
         chunk = sequence.ids[self.fed[episode] :]
         self.fed[episode] = len(sequence.ids)
-        self.context[episode].append((observation, []))
-        return Chunk(chunk, restart)
-
-    def _shortened(self, context: list[tuple[str, list[int]]], observation: str) -> tuple[list[int], int]:
-        """Ids of the longest suffix of turns that fits before `observation`, and how many turns it keeps."""
-        for kept in range(max(0, len(context) - 1), -1, -1):
-            ids: list[int] = []
-            for past, action in context[len(context) - kept :]:
-                ids += self.conversation.encode_turn(past, first=not ids)
-                ids += action
-            ids += self.conversation.encode_turn(observation, first=not ids)
-            if len(ids) + self.answer <= self.limits.context:
-                return ids, kept
-        raise UserError(
-            f"an observation needs {len(ids)} tokens, which with rollout.max_action_tokens = "
-            f"{self.limits.action_tokens} and the action's end exceeds the context of {self.limits.context}; "
-            "raise rollout.max_context_tokens, or take a model with more positions"
-        )
+        return Chunk(chunk, rewind)
 
     def append_action(self, episode: int, ids: list[int], logp: list[float]) -> None:
         """Add a generated action; an action that was cut off gets its end, which carries no loss."""
         sequence = self.current[episode]
         sequence.spans.append((len(sequence.ids), len(ids), self.outcomes[episode].turns))
-        sequence.ids.extend(ids)
         sequence.logp.extend(logp)
         self.fed[episode] += len(ids) - 1
-        if ids[-1] not in self.conversation.stop_ids:
-            sequence.ids.extend(self.conversation.end_ids)
-        start = sequence.spans[-1][0]
-        self.context[episode][-1] = (self.context[episode][-1][0], sequence.ids[start:])
+        ended = ids[-1] in self.conversation.stop_ids
+        self.contexts[episode].answer(ids if ended else [*ids, *self.conversation.end_ids])
 
     def record(self, episode: int, step: Step) -> bool:
         """File an environment's answer; True if the episode is over."""
@@ -202,3 +186,9 @@ class Table:
             outcomes=self.outcomes,
             final={e: (position[id(s)], column) for e, (s, column) in self.final.items()},
         )
+
+
+def _common(cached: list[int], wanted: list[int]) -> int:
+    """How many ids at the start of `wanted` are cached; at least one remains to be fed."""
+    most = min(len(cached), len(wanted) - 1)
+    return next((i for i in range(most) if cached[i] != wanted[i]), most)

@@ -47,8 +47,9 @@ class RowDecoder(Decoder):
         self.caches[row] = getattr(output, name or "", None)
         return self.policy.known(logits_1V).float()
 
-    def restart(self, row: int) -> None:
-        super().restart(row)
+    def rewind(self, row: int, length: int) -> None:
+        assert length == 0, "a state cannot be taken back"
+        super().rewind(row, length)
         self.caches[row] = None
 
     def grow(self) -> None:

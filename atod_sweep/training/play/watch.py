@@ -12,6 +12,7 @@ from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.play import Transcript, prompt
 from atod_sweep.training.models import limits, vocabulary
 from atod_sweep.training.models.load import load_model, load_tokenizer
+from atod_sweep.training.play.context import Context
 from atod_sweep.training.play.conversation import conversation_for
 
 
@@ -57,16 +58,14 @@ class Speaker:
         return float(logp_TV.gather(1, torch.tensor(answer)[:, None]).sum())
 
     def _ids(self, transcript: Transcript, observation: str) -> list[int]:
-        """The conversation up to the next action; its oldest turns are left out where it is too long for the model."""
-        talk = self.conversation
-        for start in range(len(transcript) + 1):
-            ids: list[int] = []
-            for past, action in transcript[start:]:
-                ids += [*talk.encode_turn(past, first=not ids), *talk.encode_action(action)]
-            ids += talk.encode_turn(observation, first=not ids)
-            if len(ids) + self.action_tokens <= self.positions:
-                break
-        return ids
+        """The conversation up to the next action, as training would have it where it is too long for the model."""
+        view = Context(self.conversation, self.positions)
+        for past, action in transcript:
+            said = self.conversation.encode_action(action)
+            view.ask(past, len(said))
+            view.answer(said)
+        view.ask(observation, self.action_tokens)
+        return view.ids
 
 
 class Student:

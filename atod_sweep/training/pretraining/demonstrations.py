@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,8 @@ from atod_sweep.envs.contract import Split
 from atod_sweep.envs.pool import Pool
 from atod_sweep.errors import UserError
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.play.conversation import Conversation
+from atod_sweep.training.play.context import Context, TooLong
+from atod_sweep.training.play.talk import Conversation
 
 
 @dataclass(frozen=True)
@@ -62,25 +64,30 @@ def encode(
 ) -> tuple[TokenBatch, int]:
     """Token batch of text episodes, the end of every action included, and how many turns were dropped from it.
 
-    An episode that needs more than `context` tokens goes on in further sequences, each without the oldest turns; every
-    action is learned once. Fields `turn` and `episode`. Raises UserError for a turn that does not fit at all.
+    An episode that needs more than `context` tokens goes on in further sequences, as played ones do; every action is
+    learned once. Fields `turn` and `episode`. Raises UserError for a turn that does not fit at all.
     """
     rows: list[list[int]] = []
     tokens: list[tuple[int, int, int, int]] = []  # (sequence, column, turn, episode)
     dropped = 0
     for e, episode in enumerate(episodes):
-        windows = _windows(episode, conversation, context)
-        dropped += windows[-1].start
-        for window in windows:
-            ids: list[int] = []
-            for k in range(window.start, window.stop):
-                turn = episode[k]
-                ids += conversation.encode_turn(turn.observation, first=k == window.start)
-                action = conversation.encode_action(turn.action)
-                if turn.learn and k >= window.learn:
-                    tokens += [(len(rows), len(ids) + i, k, e) for i in range(len(action))]
-                ids += action
-            rows.append(ids)
+        view = Context(conversation, context or sys.maxsize)
+        for k, turn in enumerate(episode):
+            action = conversation.encode_action(turn.action)
+            try:
+                anew = view.ask(turn.observation, len(action))
+            except TooLong as error:
+                raise UserError(
+                    f"a demonstrated turn needs {error.tokens + len(action)} tokens of the student's vocabulary, which "
+                    f"exceeds its context of {context}; raise rollout.max_context_tokens, or take a student with more "
+                    "positions"
+                ) from None
+            if anew or k == 0:
+                rows.append(view.ids)
+            if turn.learn:
+                tokens += [(len(rows) - 1, len(view.ids) + i, k, e) for i in range(len(action))]
+            view.answer(action)
+        dropped += view.dropped
     pad = conversation.tokenizer.pad_token_id or 0
     ids_ST = np.full((len(rows), max(map(len, rows))), pad, dtype=np.int64)
     for row, ids in zip(ids_ST, rows, strict=True):
@@ -94,43 +101,3 @@ def encode(
         {"turn": index[:, 2], "episode": index[:, 3]},
     )
     return batch, dropped
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Turns `start` to `stop` in one sequence, of which those from `learn` on are not in an earlier one."""
-
-    start: int
-    learn: int
-    stop: int
-
-
-def _windows(episode: list[Turn], conversation: Conversation, context: int | None) -> list[_Window]:
-    """The sequences of an episode: one if it fits, else each with as many turns as fit before the one that did not."""
-    if context is None:
-        return [_Window(0, 0, len(episode))]
-    found: list[_Window] = []
-    start = learn = used = 0
-    for k, turn in enumerate(episode):
-        action = len(conversation.encode_action(turn.action))
-        alone = len(conversation.encode_turn(turn.observation, first=True)) + action
-        if alone > context:
-            raise UserError(
-                f"a demonstrated turn needs {alone} tokens of the student's vocabulary, which exceeds its context of "
-                f"{context}; raise rollout.max_context_tokens, or take a student with more positions"
-            )
-        used = alone if k == 0 else used + len(conversation.encode_turn(turn.observation, first=False)) + action
-        if used > context:
-            found.append(_Window(start, learn, k))
-            learn = k
-            while used > context:
-                start += 1
-                used = _length(episode[start : k + 1], conversation)
-    return [*found, _Window(start, learn, len(episode))]
-
-
-def _length(turns: list[Turn], conversation: Conversation) -> int:
-    return sum(
-        len(conversation.encode_turn(turn.observation, first=k == 0)) + len(conversation.encode_action(turn.action))
-        for k, turn in enumerate(turns)
-    )

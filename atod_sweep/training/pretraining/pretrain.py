@@ -17,10 +17,10 @@ from atod_sweep.envs.pool import open_batch
 from atod_sweep.errors import UserError
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Policy
-from atod_sweep.training.play.conversation import Conversation
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.evaluate import evaluate
 from atod_sweep.training.play.outcomes import Limits
+from atod_sweep.training.play.talk import Conversation
 from atod_sweep.training.pretraining.demonstrations import demonstrate, encode
 from atod_sweep.training.randomness import numpy_generator
 

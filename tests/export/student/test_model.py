@@ -26,10 +26,11 @@ from atod_sweep.export.record import dump
 from atod_sweep.export.student import model
 from atod_sweep.sweep.mlflow.model_registry import register
 from atod_sweep.sweep.mlflow.sync import sync
-from atod_sweep.training.loop.standalone import PLAIN_TEMPLATE, save_standalone
+from atod_sweep.training.loop.standalone import save_standalone
 from atod_sweep.training.loop.trainer import evaluate_student
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.evaluate import held_out_seeds
+from atod_sweep.training.play.templates import PLAIN
 from atod_sweep.training.pretraining import cache as models
 
 PLAYER = """
@@ -253,7 +254,7 @@ def test_plain_text_students_get_a_template() -> None:
     core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>")
     conversation = conversation_for(tokenizer, chat_template=False, stop_strings=[])
-    tokenizer.chat_template = PLAIN_TEMPLATE
+    tokenizer.chat_template = PLAIN
     turns = [("user", "a box"), ("assistant", "open it"), ("user", "a key")]
     messages = [{"role": role, "content": content} for role, content in turns]
     ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]

@@ -15,7 +15,7 @@ from atod_sweep.envs.batch import Batch
 from atod_sweep.errors import UserError
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Policy
-from atod_sweep.training.play import conversation as conversation_module
+from atod_sweep.training.play import talk
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
@@ -129,38 +129,6 @@ def test_the_end_of_text_token_stops_too():
     assert conversation.end_ids == (tokens.convert_tokens_to_ids("<|im_end|>"),)
 
 
-USER = "{% for m in messages %}{% if m['role'] == 'user' %}"
-
-
-@pytest.mark.parametrize(
-    ("template", "reason"),
-    [
-        (CHATML.replace("m['content']", "m['content'] | lower"), "changes the text of messages"),
-        (CHATML.replace("{{ m['content'] }}", "{{ m['content'] }} {{ m['content'] }}"), "changes the text of messages"),
-        (USER + "{{ m['content'] }}<|im_end|>{% endif %}{% endfor %}", "changes the text of messages"),
-        (  # a generation prompt that history does not have, as thinking models do
-            CHATML.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}"),
-            "renders earlier turns differently",
-        ),
-        (  # only the last observation is marked as such
-            CHATML.replace("{{ m['role'] }}\n", "{{ m['role'] }}{{ ' now' if loop.last else '' }}\n"),
-            "renders earlier turns differently",
-        ),
-        (
-            "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
-            "{% if add_generation_prompt %}assistant: {% endif %}",
-            "ends no action with a special token",
-        ),
-    ],
-    ids=["lower", "twice", "users only", "think", "last", "no end"],
-)
-def test_templates_that_are_refused(template, reason):
-    with pytest.raises(UserError, match=reason) as error:
-        conversation_for(characters(template), chat_template=True, stop_strings=[])
-    assert "set chat_template: false" in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 # ---- plain text --------------------------------------------------------------------------------------------------
 
 
@@ -213,10 +181,10 @@ def test_a_plain_conversation_needs_an_end_and_a_line_break():
 
 def test_texts_are_encoded_once(monkeypatch):
     tokens = tokenizer()
-    calls: list[str] = []
-    original = conversation_module._encode_all
-    monkeypatch.setattr(conversation_module, "_encode_all", lambda t, texts: calls.extend(texts) or original(t, texts))
     conversation = conversation_for(tokens, chat_template=True, stop_strings=[])
+    calls: list[str] = []
+    original = talk.encode_all
+    monkeypatch.setattr(talk, "encode_all", lambda t, texts: calls.extend(texts) or original(t, texts))
     assert conversation.encode_turn("red", True) == conversation.encode_turn("red", True) == (OBS, RED, ACT)
     assert conversation.encode_turn("red", False) == (OBS, RED, ACT)
     conversation.encode_turns([("red", True), ("so", False), ("so", False)])
@@ -228,7 +196,7 @@ def test_texts_are_encoded_once(monkeypatch):
 
 
 def test_texts_beyond_the_cache_are_encoded_too(monkeypatch):
-    monkeypatch.setattr(conversation_module, "MAX_CACHED_TEXTS", 2)
+    monkeypatch.setattr(talk, "MAX_CACHED_TEXTS", 2)
     conversation = conversation_for(tokenizer(), chat_template=True, stop_strings=[])
     for text, word in (("red", RED), ("so", SO), ("blue", BLUE), ("red", RED)):
         assert conversation.encode_turn(text, True) == (OBS, word, ACT)
@@ -258,5 +226,5 @@ def test_many_texts_have_the_ids_that_each_has_alone(kind):
         case "shouting":
             tokens = Shouting(tokenizer_object=tokens.backend_tokenizer)
     texts = ["red so  blue", "", "<|im_start|>user\nÜber\n\n<|im_end|>", " so "]
-    found = conversation_module._encode_all(tokens, texts)
+    found = talk.encode_all(tokens, texts)
     assert found == [tuple(tokens(text, add_special_tokens=False)["input_ids"]) for text in texts]

@@ -1,4 +1,4 @@
-"""Conversations that outgrow the context: oldest turns dropped, counted, and nothing else changed."""
+"""Conversations that outgrow the context: the task stays, turns behind it go, are counted, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def play_script(observations, context, terminates=True, bootstrap=False, action_
     return player.play(Policy(make_model("llama")), [0], "train", 1.0, torch.Generator(), bootstrap)
 
 
-def test_the_oldest_turn_goes_first(monkeypatch):
+def test_the_first_turn_stays_and_those_after_it_go(monkeypatch):
     """Every turn is 3 prompt tokens and 2 of action; 12 tokens hold two turns but not three."""
     follow(monkeypatch, [[ONE], [END], [TWO], [END], [ONE], [END], [TWO], [END]])
     episodes = play_script(["red", "blue", "green", "well", "so"], context=12)
     red, blue = [OBS, RED, ACT, ONE, END], [OBS, BLUE, ACT, TWO, END]
     green, well = [OBS, GREEN, ACT, ONE, END], [OBS, WELL, ACT, TWO, END]
-    assert episodes.ids_ST.tolist() == [red + blue, blue + green, green + well]
+    assert episodes.ids_ST.tolist() == [red + blue, red + green, red + well]
     assert episodes.sequence_N.tolist() == [0, 0, 0, 0, 1, 1, 2, 2]  # every action carries loss once, when it is new
     assert episodes.column_N.tolist() == [3, 4, 8, 9, 8, 9, 8, 9]
     assert episodes.turn_N.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
@@ -49,7 +49,26 @@ def test_several_turns_go_at_once_for_a_long_observation(monkeypatch):
     long = "so so so so so red"  # 8 prompt tokens
     episodes = play_script(["red", "blue", "green", long, "so"], context=18)
     assert episodes.outcomes[0].dropped_turns == 2
-    assert episodes.ids_ST[1].tolist() == [OBS, GREEN, ACT, ONE, END, OBS, *[SO] * 5, RED, ACT, ONE, END]
+    assert episodes.ids_ST[1].tolist() == [OBS, RED, ACT, ONE, END, OBS, *[SO] * 5, RED, ACT, ONE, END]
+
+
+def test_what_is_dropped_makes_room_for_turns_to_come(monkeypatch):
+    """Turns of 5 tokens in 40: the eighth finds 35, with 6 to come; 30 hold four turns beside its own 6, the first and
+    the last three. Two more then fit, before it is the eleventh's turn."""
+    follow(monkeypatch, [[ONE], [END]] * 16)
+    words = ["red", "blue", "green", "well"] * 4
+    episodes = play_script([*words, "so"], context=40)
+    turns = [episodes.turn_N[episodes.sequence_N == s].unique().tolist() for s in range(len(episodes.ids_ST))]
+    assert turns == [[0, 1, 2, 3, 4, 5, 6], [7, 8, 9], [10, 11, 12], [13, 14, 15]]
+    assert all(ids[:5] == [OBS, RED, ACT, ONE, END] for ids in episodes.ids_ST.tolist())
+    assert episodes.outcomes[0].dropped_turns == 9
+
+
+def test_the_task_goes_where_nothing_else_is_left_to_go(monkeypatch):
+    follow(monkeypatch, [[ONE], [END]] * 2)
+    episodes = play_script(["red red red", "so so so so so so so", "so"], context=14)
+    assert episodes.ids_ST[1, :11].tolist() == [OBS, *[SO] * 7, ACT, ONE, END]
+    assert episodes.outcomes[0].dropped_turns == 1
 
 
 def demonstrated(texts, context):
@@ -64,7 +83,7 @@ def test_demonstrations_in_another_vocabulary_may_outgrow_it_too():
     batch, dropped = demonstrated([short, long], context=12)
     red, blue = [OBS, RED, ACT, ONE, END], [OBS, BLUE, ACT, TWO, END]
     green, well = [OBS, GREEN, ACT, ONE, END], [OBS, WELL, ACT, TWO, END]
-    rows = [[OBS, SO, ACT, ONE, END] + [PAD] * 5, red + blue, blue + green, green + well]
+    rows = [[OBS, SO, ACT, ONE, END] + [PAD] * 5, red + blue, red + green, red + well]
     assert batch.ids_ST.tolist() == rows
     assert batch.length_S.tolist() == [5, 10, 10, 10]
     assert batch.sequence_N.tolist() == [0, 0, 1, 1, 1, 1, 2, 2, 3, 3]
@@ -79,7 +98,7 @@ def test_a_long_demonstrated_observation_drops_several_turns():
     batch, dropped = demonstrated(
         [[("red", "one"), ("blue", "one"), ("green", "one"), ("so so so so so red", "one")]], 18
     )
-    assert batch.ids_ST[1].tolist()[:15] == [OBS, GREEN, ACT, ONE, END, OBS, *[SO] * 5, RED, ACT, ONE, END]
+    assert batch.ids_ST[1].tolist()[:15] == [OBS, RED, ACT, ONE, END, OBS, *[SO] * 5, RED, ACT, ONE, END]
     assert dropped == 2
 
 
@@ -130,7 +149,7 @@ def test_the_state_after_a_truncated_episode_overflows_too(monkeypatch):
     follow(monkeypatch, [[ONE], [END], [TWO], [END]])
     episodes = play_script(["red", "blue", "green"], context=12, terminates=False, bootstrap=True)
     red, blue, green = [OBS, RED, ACT, ONE, END], [OBS, BLUE, ACT, TWO, END], [OBS, GREEN, ACT]
-    assert episodes.ids_ST.tolist() == [red + blue, [*blue, *green, PAD, PAD]]
+    assert episodes.ids_ST.tolist() == [red + blue, [*red, *green, PAD, PAD]]
     assert episodes.length_S.tolist() == [10, 8]
     assert episodes.final == {0: (1, 7)}
     assert episodes.sequence_N.tolist() == [0, 0, 0, 0]
