@@ -56,7 +56,7 @@ def dry_run(
 
 
 def _given(source: Source, overrides: Mapping[str, Any], name: str | None, configurations: int | None) -> Work:
-    found = given.search(source)
+    found = given.search(source, search_work)
     search, text, where = found.record, found.text, found.where
     data = search.model_dump()
     if configurations is not None:
@@ -82,7 +82,7 @@ def resume_search(run_dir: Path, study: StudyRow, options: Options) -> Outcome:
     return execute_work(work, run_dir, Intent(resume=True), options)
 
 
-def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
+def search_work(search: Search, folder: Path, where: str, text: str = "") -> Work:
     """A search as a session sees it. UserError if space, starting points and sampler do not go together."""
     space = resolve_space(search, folder, where)
     starts = starting_points(space, search, folder, where)

@@ -65,7 +65,7 @@ def dry_run(
 def _given(
     source: Source, overrides: Mapping[str, Any], name: str | None, seeds: int | None, rule: Rule | None
 ) -> Work:
-    found = given.study(source)
+    found = given.study(source, resolve)
     study, text = found.record, found.text
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("seeds", seeds)) if value is not None}
     if overrides:

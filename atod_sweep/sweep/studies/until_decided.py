@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
+from atod_sweep.config.base import MOST_SEEDS
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.sweep.session import Work
@@ -30,6 +31,8 @@ class Rule:
         """All seeds that may run: the study's own, then those that follow. UserError if that adds none."""
         if self.block < 1:
             raise UserError(f"--block {self.block}: seeds are added in blocks of at least one; use 1 or more")
+        if self.max_seeds > MOST_SEEDS:
+            raise UserError(f"--max-seeds {self.max_seeds}: a study has at most {MOST_SEEDS} seeds")
         if self.max_seeds <= len(first):
             raise UserError(
                 f"--max-seeds {self.max_seeds}: the study begins with {len(first)} seeds; allow more, or fewer --seeds"
