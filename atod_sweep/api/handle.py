@@ -45,7 +45,7 @@ class Run:
     @cached_property
     def results(self) -> Results:
         """The records behind everything else."""
-        from atod_sweep.evidence.analysis.results import load as read
+        from atod_sweep.evidence.analysis.reading import load as read
 
         return read(self.folder)
 

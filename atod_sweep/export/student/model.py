@@ -14,7 +14,8 @@ from atod_sweep.config.study import Metric
 from atod_sweep.config.train import Train
 from atod_sweep.envs.registry import names
 from atod_sweep.errors import UserError
-from atod_sweep.evidence.analysis.results import Trial, load
+from atod_sweep.evidence.analysis.reading import load
+from atod_sweep.evidence.analysis.results import Trial
 from atod_sweep.export import manifest
 from atod_sweep.export.record import PROVENANCE, complete, dump, read, read_text, vouched
 from atod_sweep.export.schedule.best import choose
