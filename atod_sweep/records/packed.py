@@ -1,13 +1,13 @@
 """trials.jsonl.gz: what the trials of a published run left, small enough for a repository, in the place of `trials/`.
 
     {"format": "atod-sweep/trials/1", "every": 10, "last": 1, "trials": 60, "check": …}
-    {"format": …, "trial": "linear-s0", "config": {…}, "rows": [{"phase": "eval", "step": 0, …}, …], "check": …}
+    {"format": …, "trial": "linear-s0", "config": {…}, "rows": [{"phase": "eval", …}, …], "means": {…}, "check": …}
     …
 
 One row for all, then one for each trial (sealed as `rows` has it): its resolved config, and rows of its metrics file.
 Evaluations are there in full. Of training rows every tenth step is, or fewer, as `every` says, and the `last` ones,
-which a score may rest on; of the others at most what was applied at them. The file is a function of its content: it is
-compressed without a time or a name.
+which a score may rest on; of the others at most what was applied at them. Means over all steps, which rows no longer
+tell, stand by themselves. The file is a function of its content: it is compressed without a time or a name.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ _REMEDY = "restore the file from a copy, or pack the run again"
 
 @dataclass(frozen=True)
 class PackedTrial:
-    """A trial's config and its metric rows, in the order of their steps."""
+    """A trial's config, its metric rows in the order of their steps, and means over all training steps by name."""
 
     config: dict[str, Any]
     rows: list[MetricRow]
+    means: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Packed:
     every: int
     last: int
     trials: dict[str, PackedTrial]
+
+    def trial(self, name: str) -> PackedTrial:
+        """What a trial left; an empty one if that was nothing."""
+        return self.trials.get(name) or PackedTrial({}, [], {})
 
 
 def thinned(rows: Sequence[MetricRow], every: int, last: int, whole: Collection[str] = ()) -> list[MetricRow]:
@@ -64,7 +69,7 @@ def thinned(rows: Sequence[MetricRow], every: int, last: int, whole: Collection[
 def write(folder: Path, packed: Packed) -> None:
     """Write the file of a packed run into its folder."""
     rows: list[dict[str, Any]] = [{"every": packed.every, "last": packed.last, "trials": len(packed.trials)}]
-    rows += [{"trial": trial, "config": p.config, "rows": p.rows} for trial, p in packed.trials.items()]
+    rows += [{"trial": trial, **vars(one)} for trial, one in packed.trials.items()]
     data = b"".join(seal(row, FORMAT) for row in rows)
     (folder / layout.PACKED).write_bytes(gzip.compress(data, mtime=0))
 
@@ -78,9 +83,12 @@ def read(folder: Path) -> Packed | None:
         data = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: damaged, {error}; {_REMEDY}") from None
-    head, *lines = [line.row for line in lines_of(data, path, FORMAT, lambda line: _REMEDY)] or [{}]
+    found = lines_of(data, path, FORMAT, lambda line: _REMEDY)
+    if bare := [line.number for line in found if not line.sealed]:
+        raise UserError(f"{path}:{bare[0]}: damaged, its checksum is gone; {_REMEDY}")
+    head, *lines = [line.row for line in found] or [{}]
     try:
-        trials = {row["trial"]: PackedTrial(row["config"], row["rows"]) for row in lines}
+        trials = {row["trial"]: PackedTrial(row["config"], row["rows"], row["means"]) for row in lines}
         if len(trials) != head["trials"]:
             raise UserError(f"{path}: holds {len(trials)} trials, and should {head['trials']}; {_REMEDY}")
         return Packed(head["every"], head["last"], trials)

@@ -172,6 +172,14 @@ def test_a_study_from_file_to_exported_schedule(call, tmp_path):
     assert call("report", str(run_dir))[0] == 0
     assert (run_dir / "report.html").is_file()
 
+    code, shown, err = call("pack", str(run_dir), str(tmp_path / "published"))
+    assert code == 0, err
+    assert "every 10th step" in shown
+    text = (tmp_path / "published" / "report.md").read_text()
+    assert call("report", str(tmp_path / "published"))[0] == 0
+    assert (tmp_path / "published" / "report.md").read_text() == text
+    assert call("status", str(tmp_path / "published"))[0] == 0
+
     bundle = tmp_path / "bundle"
     assert call("export", str(run_dir), "--out", str(bundle))[0] == 0
     assert call("verify", str(bundle))[0] == 0

@@ -77,6 +77,11 @@ class Trial:
         return self.files.config(self.id)
 
     @property
+    def means(self) -> dict[str, float]:
+        """Means over all training steps, where rows were left out."""
+        return self.files.means(self.id)
+
+    @property
     def folder(self) -> Path:
         """Where it ran: its student lies there."""
         return layout.trial_folder(self.files.run_dir, self.id)

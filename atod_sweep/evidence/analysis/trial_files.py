@@ -12,7 +12,7 @@ from typing import Any
 from atod_sweep.config.base import load_yaml
 from atod_sweep.records import layout, packed
 from atod_sweep.records.metrics import MetricRow, read_metrics
-from atod_sweep.records.packed import Packed, PackedTrial
+from atod_sweep.records.packed import Packed
 
 
 class TrialFiles:
@@ -29,16 +29,16 @@ class TrialFiles:
     def config(self, trial: str) -> dict[str, Any]:
         """The resolved config that a trial ran with; empty if it is gone. UserError if it is damaged."""
         if self.packed:
-            return self._of(self.packed, trial).config
+            return self.packed.trial(trial).config
         path = layout.trial_folder(self.run_dir, trial) / layout.CONFIG
         return load_yaml(path) if path.is_file() else {}
 
     def rows(self, trial: str) -> list[MetricRow]:
         """A trial's metric rows in the order of their steps; none if they are gone. UserError if one is damaged."""
         if self.packed:
-            return self._of(self.packed, trial).rows
+            return self.packed.trial(trial).rows
         return read_metrics(layout.trial_folder(self.run_dir, trial) / layout.METRICS)
 
-    @staticmethod
-    def _of(packed: Packed, trial: str) -> PackedTrial:
-        return packed.trials.get(trial) or PackedTrial({}, [])
+    def means(self, trial: str) -> dict[str, float]:
+        """Means over all training steps that the rows no longer tell; none where no row was left out."""
+        return self.packed.trial(trial).means if self.packed else {}

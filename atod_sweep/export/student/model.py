@@ -21,7 +21,7 @@ from atod_sweep.export.record import PROVENANCE, complete, dump, read, read_text
 from atod_sweep.export.schedule.best import choose
 from atod_sweep.export.schedule.provenance import portable, provenance
 from atod_sweep.export.student.model_card import model_card
-from atod_sweep.records import layout
+from atod_sweep.records import layout, packed
 from atod_sweep.records import manifest as own
 
 Save = Callable[[Train, Path, Path], None]
@@ -36,6 +36,7 @@ def write(run_dir: Path, out: Path, save: Save, at: Mapping[str, str] | None = N
     `save(config, student, out)` writes weights and tokenizer. An earlier export at `out` is replaced. UserError if the
     run does not hold the student any more, or if `out` holds something else.
     """
+    packed.refuse(run_dir, "exported as a model")
     results = load(run_dir)
     best = choose(results, at)
     trial, chosen = median_trial(best.trials, results.study.metric)
