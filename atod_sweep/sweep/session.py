@@ -242,7 +242,13 @@ def _execute(session: Session, history: History, show: Progress) -> RunOutcome:
             show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
         if not stopped and after is not None:
             show.doing("writing the report")
-            after(run_dir)
+            try:
+                after(run_dir)
+            except OSError as error:
+                raise UserError(
+                    f"{run_dir}: the report cannot be written: {error.strerror or error}; the ledger has all trials: "
+                    f"make room, then atod-sweep report {run_dir}"
+                ) from error
     except BaseException:
         tracker.close("FAILED")
         raise
