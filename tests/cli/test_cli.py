@@ -18,7 +18,7 @@ from atod_sweep.cli.options import RunOptions
 from atod_sweep.envs.families.support_desk import SupportDesk
 from atod_sweep.errors import UserError
 from atod_sweep.records.metrics import read_metrics
-from atod_sweep.sweep.session import Options
+from atod_sweep.sweep.work import Options
 
 QUICKSTART = str(Path(__file__).parents[2] / "studies" / "quickstart.yaml")
 
