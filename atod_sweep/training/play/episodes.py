@@ -15,7 +15,7 @@ from atod_sweep.training.play.conversation import Conversation
 from atod_sweep.training.play.decoder import Decoder
 from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
-from atod_sweep.training.play.outcomes import Episodes, Limits, Table
+from atod_sweep.training.play.outcomes import EpisodeBook, Episodes, Limits
 
 
 def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -70,8 +70,8 @@ class Player:
         temperature: float,
         generator: torch.Generator,
         bootstrap: bool,
-    ) -> Table:
-        table = Table(self.conversation, self.limits, seeds)
+    ) -> EpisodeBook:
+        table = EpisodeBook(self.conversation, self.limits, seeds)
         rows = list(range(len(seeds)))  # episode played by each row of the decoder
         observations = self.batch.reset(seeds, split)
         decoder: Decoder | None = None
@@ -134,7 +134,7 @@ class Player:
         logits: Tensor,
         temperature: float,
         generator: torch.Generator,
-        table: Table,
+        table: EpisodeBook,
         rows: list[int],
     ) -> list[tuple[int, ...]]:
         """Sample one action per row; the last token of each is left to the next turn's chunk."""

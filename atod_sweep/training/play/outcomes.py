@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atod_sweep.envs.checked import Step
+from atod_sweep.envs.checked import Answer
 from atod_sweep.envs.failures import EnvironmentFailed, EnvironmentTimeout
 from atod_sweep.envs.pool import LOST
 from atod_sweep.errors import UserError
@@ -92,7 +92,7 @@ class Chunk:
     restart: bool
 
 
-class Table:
+class EpisodeBook:
     """The book-keeping of `Player.play`: one current sequence per episode, finished sequences, outcomes."""
 
     def __init__(self, conversation: Conversation, limits: Limits, seeds: list[int]) -> None:
@@ -156,7 +156,7 @@ class Table:
         start = sequence.spans[-1][0]
         self.context[episode][-1] = (self.context[episode][-1][0], sequence.ids[start:])
 
-    def record(self, episode: int, step: Step) -> bool:
+    def record(self, episode: int, step: Answer) -> bool:
         """File an environment's answer; True if the episode is over."""
         outcome = self.outcomes[episode]
         if step.info.get(LOST) == "timeout":
