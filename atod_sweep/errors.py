@@ -1,11 +1,58 @@
 """What everybody may raise: the mistake of a user, and the end of what is under way."""
 
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
 
 class UserError(ValueError):
-    """The user can fix this: the CLI prints it on one line and exits with code 2.
+    """The user can fix this: the CLI prints it and exits with code 2.
 
-    The message quotes the offending value and names the fix.
+    The message is one line that quotes the offending value and names the fix.
     """
+
+
+class Mistakes(UserError):
+    """All that is wrong with one thing: `where: mistake` on one line, or a header and a line for every mistake."""
+
+    def __init__(self, where: str, lines: Sequence[str]) -> None:
+        super().__init__(where, tuple(lines))
+        self.where, self.lines = where, tuple(dict.fromkeys(lines))
+
+    def __str__(self) -> str:
+        if len(self.lines) == 1:
+            return f"{self.where}: {self.lines[0]}"
+        return "\n  ".join([f"{self.where}: {len(self.lines)} mistakes", *self.lines])
+
+
+class Gathered:
+    """Goes on after a mistake, so that all mistakes in `where` are told at once.
+
+    mistakes = Gathered("study.yaml")
+    for name in names:
+        with mistakes.noted():
+            check(name)
+    mistakes.check()
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self._lines: list[str] = []
+
+    @contextlib.contextmanager
+    def noted(self, part: str = "") -> Iterator[None]:
+        """Note the UserError of this block, as one of `part`."""
+        try:
+            yield
+        except UserError as error:
+            said = [f"{error.where}: {line}" for line in error.lines] if isinstance(error, Mistakes) else [str(error)]
+            self._lines += [part + line.removeprefix(f"{self.where}: ") for line in said]
+
+    def check(self) -> None:
+        """Mistakes, if there were any."""
+        if self._lines:
+            raise Mistakes(self.where, self._lines)
 
 
 class Stopped(BaseException):

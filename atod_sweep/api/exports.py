@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout
+
+if TYPE_CHECKING:
+    from atod_sweep.evidence.report.packing import PackedRun
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,29 @@ def export_model(
     from atod_sweep.sweep.mlflow.stores import default_uri
 
     return ExportedModel(folder, str(enter(run, folder, register, tracking_uri or default_uri(run.parent))))
+
+
+def pack(run_dir: str | Path, out: str | Path) -> PackedRun:
+    """Write what a study publishes of a run into folder `out`: at most 2 MB, and enough to rebuild its report.
+
+    That is the ledger, the study file, configs and evaluations of all trials and every tenth training row (fewer of
+    them where that is too much: `.every` says how many), the report, and the best schedule. Paths of the machine, names
+    and credentials are taken out. `report`, `load`, `compare` and `export_schedule` work on `out` as on a run.
+
+    `out`: new, empty, or an earlier pack of the same run. Raises UserError if the run does not fit.
+    """
+    from atod_sweep.evidence.analysis.reading import load
+    from atod_sweep.evidence.report.packing import pack as write
+    from atod_sweep.export.schedule.best import write_best
+    from atod_sweep.export.schedule.trace import needed
+    from atod_sweep.training import NUMERICS
+
+    def best(folder: Path) -> None:
+        with contextlib.suppress(UserError):  # no arm can be called best, which the report says
+            write_best(folder)
+
+    run = Path(run_dir).expanduser()
+    return write(run, Path(out).expanduser(), NUMERICS, needed(load(run)), best)
 
 
 def verify(folder: str | Path, *, trust: bool = False, digest: str | None = None) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from atod_sweep.evidence.analysis.results import Results
     from atod_sweep.export.schedule.best import BestSchedule
-    from atod_sweep.sweep.session import Outcome
+    from atod_sweep.sweep.work import RunOutcome
 
 
 def load(run_dir: str | Path) -> Run:
@@ -34,7 +34,7 @@ class Run:
     trial, arm, point of a curve, or hypothesis, with the columns of the run's `tables/*.csv`.
     """
 
-    def __init__(self, folder: Path, outcome: Outcome | None = None) -> None:
+    def __init__(self, folder: Path, outcome: RunOutcome | None = None) -> None:
         self.folder = folder
         self._outcome = outcome
 
@@ -45,7 +45,7 @@ class Run:
     @cached_property
     def results(self) -> Results:
         """The records behind everything else."""
-        from atod_sweep.evidence.analysis.results import load as read
+        from atod_sweep.evidence.analysis.reading import load as read
 
         return read(self.folder)
 

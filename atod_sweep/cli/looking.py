@@ -42,7 +42,7 @@ def play(
     demonstrator: Annotated[bool, typer.Option("--demonstrator", help="Watch the environment's expert.")] = False,
     model: Annotated[Path | None, typer.Option(help="Watch a student: a model directory.")] = None,
     teacher: Annotated[Path | None, typer.Option(help="With --model: its teacher's opinion on every turn.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the first task.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the first task.", min=0, max=2**31 - 1)] = 0,
     episodes: Annotated[int, typer.Option(help="Tasks to play, one seed after the other.", min=1)] = 1,
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Evaluation tasks in the place of training tasks.")

@@ -1,4 +1,4 @@
-"""Verbs that read a run, or write something from it: report, compare, export, verify, sync."""
+"""Verbs that read a run, or write something from it: report, compare, export, pack, verify, sync."""
 
 from __future__ import annotations
 
@@ -83,6 +83,21 @@ def export(
     typer.echo(f"model            {exported.folder}\nsha256           {digest_of(exported.folder)}")
     if exported.version is not None:
         typer.echo(f"registered       models:/{register}/{exported.version}")
+
+
+@app.command(rich_help_panel=READ)
+def pack(
+    run_dir: RunDir,
+    out: Annotated[Path, typer.Argument(help="Folder to write: new, empty, or an earlier pack of the same run.")],
+) -> None:
+    """Write what a study publishes: at most 2 MB, without private paths, and enough to rebuild the report."""
+    from atod_sweep import api
+
+    packed = api.pack(run_dir, out)
+    typer.echo(f"packed           {packed.folder}\nsize             {packed.size / 1e6:.2f} MB")
+    typer.echo(f"training rows    every {packed.every}th step{'' if packed.every == 10 else ', to fit into 2 MB'}")
+    if packed.unrecorded:
+        typer.echo(f"without records  {packed.unrecorded} trials: their configs and curves are not in the run's folder")
 
 
 @app.command(rich_help_panel=READ)

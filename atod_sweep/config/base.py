@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import functools
 import hashlib
 import json
 import math
 import re
-import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from atod_sweep.errors import UserError
+from atod_sweep.config.schema import check_key, records
+from atod_sweep.config.told import told
+from atod_sweep.errors import Gathered, Mistakes, UserError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -53,6 +54,11 @@ def _later(record: type[BaseModel]) -> dict[str, Any]:
     """The fields of a record that were added later, with their defaults."""
     marked = {name: field for name, field in record.model_fields.items() if field.json_schema_extra == LATER}
     return {name: field.get_default(call_default_factory=True) for name, field in marked.items()}
+
+
+# What generators take, and how many seeds one run can ask for.
+LARGEST_SEED, MOST_SEEDS = 2**32 - 1, 100_000
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 # ---- YAML --------------------------------------------------------------------------------------------------------
@@ -188,70 +194,25 @@ def content_hash(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
-# ---- walking the schema -------------------------------------------------------------------------------------------
-
-
-def _members(annotation: Any) -> Iterator[Any]:
-    """The plain types inside an annotation: Annotated and unions taken apart."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from _members(get_args(annotation)[0])
-    elif origin in (Union, types.UnionType):
-        for arg in get_args(annotation):
-            yield from _members(arg)
-    else:
-        yield annotation
-
-
-def _records(annotation: Any, kind: Any = None) -> list[type[BaseModel]]:
-    """Record classes an annotation admits; narrowed to the one tagged `kind` where there is such a one."""
-    found = [m for m in _members(annotation) if isinstance(m, type) and issubclass(m, BaseModel)]
-    tagged = [m for m in found if "kind" in m.model_fields and m.model_fields["kind"].default == kind]
-    return tagged or found
-
-
-def _is_free_form(annotation: Any) -> bool:
-    return any(get_origin(m) in (dict, Mapping) or m in (dict, Any) for m in _members(annotation))
-
-
-def check_key(model: type[BaseModel], key: str) -> Any:
-    """The annotation of the dotted key in `model`; every member of a union is searched.
-
-    Raises UserError naming the nearest valid key.
-    """
-    classes: list[type[BaseModel]] = [model]
-    parts = key.split(".")
-    annotation: Any = model
-    for i, part in enumerate(parts):
-        fields = {name: field.annotation for cls in classes for name, field in cls.model_fields.items()}
-        if part not in fields:
-            near = difflib.get_close_matches(part, fields, n=1, cutoff=0.5)
-            hint = (
-                f"did you mean {'.'.join([*parts[:i], near[0], *parts[i + 1 :]])!r}?"
-                if near
-                else (f"known here: {', '.join(sorted(fields))}" if fields else "nothing lies below it")
-            )
-            raise UserError(f"unknown key {key!r}; {hint}")
-        annotation = fields[part]
-        owners = [cls.model_fields[part].annotation for cls in classes if part in cls.model_fields]
-        if any(_is_free_form(owner) for owner in owners):
-            return Any
-        classes = list({cls: None for owner in owners for cls in _records(owner)})
-    return annotation
-
-
 # ---- overrides ----------------------------------------------------------------------------------------------------
 
 
-def with_overrides(model: type[BaseModel], data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def with_overrides(
+    model: type[BaseModel], data: Mapping[str, Any], overrides: Mapping[str, Any], mistakes: Gathered | None = None
+) -> dict[str, Any]:
     """A deep copy of `data` with dotted keys set, every key checked against `model`.
 
-    Setting a `kind` keeps the sibling fields that the new kind also has and drops the others, so that one override
-    is enough to change a decay's shape. Kinds are set first, whatever the order of the mapping.
+    UserError for an unknown key; with `mistakes`, it is left out, and told there. Setting a `kind` keeps the sibling
+    fields that the new kind also has and drops the others, so that one override is enough to change a decay's shape.
+    Kinds are set first, whatever the order of the mapping.
     """
     result: dict[str, Any] = json.loads(json.dumps(data))
-    for key in sorted(overrides, key=lambda k: (not k.endswith(".kind"), k.count("."))):
-        check_key(model, key)
+    known = []
+    for key in overrides:
+        with mistakes.noted() if mistakes else contextlib.nullcontext():
+            check_key(model, key)
+            known.append(key)
+    for key in sorted(known, key=lambda k: (not k.endswith(".kind"), k.count("."))):
         *path, last = key.split(".")
         node = result
         annotation: Any = model
@@ -267,7 +228,7 @@ def with_overrides(model: type[BaseModel], data: Mapping[str, Any], overrides: M
                 node[part] = child
             node = child
         if last == "kind" and node.get("kind") != overrides[key]:
-            for cls in _records(annotation, overrides[key]):
+            for cls in records(annotation, overrides[key]):
                 if "kind" in cls.model_fields and cls.model_fields["kind"].default == overrides[key]:
                     for stale in set(node) - set(cls.model_fields):
                         del node[stale]
@@ -279,7 +240,7 @@ def with_overrides(model: type[BaseModel], data: Mapping[str, Any], overrides: M
 
 def _owner(annotation: Any, name: str, node: Mapping[str, Any]) -> type[BaseModel] | None:
     """The record with the field `name`: that of the node's kind, else the first that the annotation admits."""
-    candidates = [*_records(annotation, node.get("kind")), *_records(annotation)]
+    candidates = [*records(annotation, node.get("kind")), *records(annotation)]
     return next((cls for cls in candidates if name in cls.model_fields), None)
 
 
@@ -304,42 +265,11 @@ def parse_assignments(words: list[str]) -> dict[str, Any]:
 
 
 def validate(model: type[M], data: Any, where: str, context: dict[str, Any] | None = None) -> M:
-    """Build `model` from plain data; the first problem becomes a one-line UserError that starts with `where`.
+    """Build `model` from plain data. UserError that starts with `where` and tells all that is wrong.
 
     `context` is passed on to the validators.
     """
     try:
         return model.model_validate(data, context=context)
     except ValidationError as error:
-        raise UserError(f"{where}: {_describe(model, data, error)}") from None
-
-
-def _describe(model: type[BaseModel], data: Any, error: ValidationError) -> str:
-    first = error.errors()[0]
-    path: list[str] = []
-    node: Any = data
-    for i, part in enumerate(first["loc"]):  # union tags are in `loc` but not in the data: leave them out
-        is_list = isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)
-        if is_list or (isinstance(node, Mapping) and part in node):
-            node = node[part]
-        elif i < len(first["loc"]) - 1 or first["type"] != "missing":
-            continue
-        path.append(str(part))
-    key = ".".join(path)
-    if first["type"] == "extra_forbidden":
-        try:
-            check_key(model, key)
-        except UserError as unknown:
-            return str(unknown)
-        return f"{key}: not a field of kind {first['loc'][-2]!r}; choose another {'.'.join([*path[:-1], 'kind'])}"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "union_tag_invalid":
-        tags = re.findall(r"'([^']+)'", str(first["ctx"]["expected_tags"]))
-        near = difflib.get_close_matches(str(first["ctx"]["tag"]), tags, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"{key}.kind: unknown kind {first['ctx']['tag']!r}; {hint}known: {', '.join(tags)}"
-    if first["type"] == "value_error":
-        joiner = "." if re.match(r"^[a-z_.]+: ", message) and key else ": "
-        return f"{key}{joiner}{message}" if key else message
-    value = "" if first["type"] == "missing" else f", got {first['input']!r}"
-    return f"{key}: {message[0].lower()}{message[1:]}{value}"
+        raise Mistakes(where, told(model, data, error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Mapping
 from importlib import resources
@@ -11,7 +12,8 @@ from typing import Any
 from atod_sweep.config.base import load_yaml, parse_yaml, validate, with_overrides
 from atod_sweep.config.study import Study
 from atod_sweep.config.train import Train
-from atod_sweep.errors import UserError
+from atod_sweep.config.whole import Resolve, validate_whole
+from atod_sweep.errors import Gathered, UserError
 
 PRESET_PREFIX = "presets/"
 
@@ -23,12 +25,17 @@ def preset_names() -> list[str]:
 
 
 def train_data(
-    source: str | Mapping[str, Any], folder: Path, where: str, within: tuple[Path, ...] = ()
+    source: str | Mapping[str, Any],
+    folder: Path,
+    where: str,
+    within: tuple[Path, ...] = (),
+    mistakes: Gathered | None = None,
 ) -> dict[str, Any]:
     """The full plain data of a trainer config: defaults, then its `base` if it has one, then its own keys.
 
     `source` is 'presets/NAME', a YAML file (looked up beside `folder`, then from here), or a mapping. Keys may be
-    nested or dotted. `within` holds the files whose `base` led here. Raises UserError.
+    nested or dotted. `within` holds the files whose `base` led here. UserError; with `mistakes`, unknown keys are left
+    out and told there.
     """
     if isinstance(source, str):
         if source.startswith(PRESET_PREFIX):
@@ -38,22 +45,23 @@ def train_data(
                 hint = f"did you mean {PRESET_PREFIX + near[0]!r}?" if near else f"known: {', '.join(preset_names())}"
                 raise UserError(f"{where}: unknown preset {source!r}; {hint}")
             text = (resources.files("atod_sweep.config") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-            return train_data(parse_yaml(text, source) or {}, folder, source)
+            return train_data(parse_yaml(text, source) or {}, folder, source, within, mistakes)
         path = next((p for p in (folder / source, Path(source)) if p.is_file()), None)
         if path is None:
             raise UserError(f"{where}: no such trainer config: {source!r}; give a YAML file or presets/NAME")
         if path.resolve() in within:
             raise UserError(f"{where}: base {source!r} leads back to itself; name another file, or drop it")
-        return train_data(load_yaml(path), path.parent, str(path), (*within, path.resolve()))
+        return train_data(load_yaml(path), path.parent, str(path), (*within, path.resolve()), mistakes)
     if not isinstance(source, Mapping):
         raise UserError(f"{where}: base: expected a preset, a YAML file or a mapping, got {source!r}")
     data = dict(source)
     base = data.pop("base", None)
-    start = train_data(base, folder, where, within) if base is not None else Train().model_dump(mode="json")
-    try:
-        return with_overrides(Train, start, flatten(data))
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+    start = Train().model_dump(mode="json") if base is None else train_data(base, folder, where, within, mistakes)
+    own = Gathered(where)
+    resolved = with_overrides(Train, start, flatten(data), own)
+    with mistakes.noted() if mistakes else contextlib.nullcontext():
+        own.check()
+    return resolved
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -72,13 +80,20 @@ def load_train(
 ) -> Train:
     """One validated trainer config from a preset, file or mapping, with dotted overrides applied last."""
     where = source if isinstance(source, str) else "config"
-    data = train_data(source, folder, where)
-    return validate(Train, with_overrides(Train, data, flatten(overrides or {})), where)
+    mistakes = Gathered(where)
+    data = train_data(source, folder, where, mistakes=mistakes)
+    with mistakes.noted():
+        train = validate(Train, with_overrides(Train, data, flatten(overrides or {}), mistakes), where)
+    mistakes.check()
+    return train
 
 
-def load_study(path: Path) -> Study:
-    """One validated study file (its arms are resolved by `sweep.study`)."""
+def load_study(path: Path, resolve: Resolve[Study] | None = None) -> Study:
+    """One validated study file (its arms are resolved by `sweep.studies`). UserError that tells all its mistakes.
+
+    `resolve` is asked about what can be read of a broken one.
+    """
     data = load_yaml(path)
     if "parameters" in data and "arms" not in data:
         raise UserError(f"{path}: is a search; run it with: atod-sweep search {path}")
-    return validate(Study, data, str(path))
+    return validate_whole(Study, data, path.parent, str(path), resolve)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from atod_sweep.config import shipped
-from atod_sweep.config.base import Record, dump_yaml, validate
+from atod_sweep.config.base import Record, dump_yaml
 from atod_sweep.config.files import load_study
 from atod_sweep.config.search import Search, load_search
 from atod_sweep.config.study import Study
+from atod_sweep.config.whole import Resolve, validate_whole
 
 R = TypeVar("R", bound=Record)
 
@@ -27,22 +28,24 @@ class Given(Generic[R]):
     where: str
 
 
-def study(source: str | Path | Mapping[str, Any] | Study) -> Given[Study]:
-    """A study. Raises UserError."""
+def study(source: str | Path | Mapping[str, Any] | Study, resolve: Resolve[Study] | None = None) -> Given[Study]:
+    """A study. UserError that tells all that is wrong with it; `resolve` is asked about parts of a broken one."""
     if isinstance(source, str | Path):
         path = shipped.find(source, "studies")
-        return Given(load_study(path), path.read_text(encoding="utf-8"), path.parent, str(path))
-    record = source if isinstance(source, Study) else validate(Study, dict(source), "study")
-    return Given(record, _text(record), Path(), "study")
+        return Given(load_study(path, resolve), path.read_text(encoding="utf-8"), path.parent, str(path))
+    if not isinstance(source, Study):
+        source = validate_whole(Study, source, Path(), "study", resolve)
+    return Given(source, _text(source), Path(), "study")
 
 
-def search(source: str | Path | Mapping[str, Any] | Search) -> Given[Search]:
-    """A search. Raises UserError."""
+def search(source: str | Path | Mapping[str, Any] | Search, resolve: Resolve[Search] | None = None) -> Given[Search]:
+    """A search. UserError that tells all that is wrong with it; `resolve` is asked about parts of a broken one."""
     if isinstance(source, str | Path):
         path = shipped.find(source, "search_spaces")
-        return Given(load_search(path), path.read_text(encoding="utf-8"), path.parent, str(path))
-    record = source if isinstance(source, Search) else validate(Search, {"name": "search", **source}, "search")
-    return Given(record, _text(record), Path(), "search")
+        return Given(load_search(path, resolve), path.read_text(encoding="utf-8"), path.parent, str(path))
+    if not isinstance(source, Search):
+        source = validate_whole(Search, {"name": "search", **source}, Path(), "search", resolve)
+    return Given(source, _text(source), Path(), "search")
 
 
 def _text(record: Record) -> str:

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from atod_sweep.config.base import Record, load_yaml, validate
+from atod_sweep.config.base import LARGEST_SEED, MOST_SEEDS, Record, Seed, load_yaml
 from atod_sweep.config.names import check_plain
 from atod_sweep.config.space import Constraint, Parameter, parse_constraint, parse_parameters
 from atod_sweep.config.study import Metric, Resources
+from atod_sweep.config.whole import File, Resolve, validate_whole
 from atod_sweep.errors import UserError
 from atod_sweep.records.metric_names import check_name
 
@@ -41,7 +42,7 @@ class TPE(Record):
     """Optuna's tree-structured Parzen estimator; every argument that decides its draws is pinned here."""
 
     kind: Literal["tpe"] = "tpe"
-    seed: int = Field(0, ge=0, description="Seed of the sampler.")
+    seed: Seed = Field(0, description="Seed of the sampler.")
     startup: int = Field(10, ge=0, description="Random configurations before the model is used.")
     candidates: int = Field(24, ge=1, description="Candidates among which the model chooses.")
     multivariate: bool = Field(True, description="Model parameters jointly.")
@@ -59,7 +60,7 @@ class Random(Record):
     """Independent draws, made before anything runs."""
 
     kind: Literal["random"] = "random"
-    seed: int = Field(0, ge=0, description="Seed of the draws.")
+    seed: Seed = Field(0, description="Seed of the draws.")
 
 
 class Grid(Record):
@@ -72,7 +73,7 @@ class QMC(Record):
     """A scrambled Sobol sequence: more even than random draws; for spaces without conditions."""
 
     kind: Literal["qmc"] = "qmc"
-    seed: int = Field(0, ge=0, description="Seed of the scrambling.")
+    seed: Seed = Field(0, description="Seed of the scrambling.")
 
 
 Sampler = Annotated[TPE | Random | Grid | QMC, Field(discriminator="kind")]
@@ -82,15 +83,23 @@ class Confirm(Record):
     """The best configurations and the base config run again on seeds that the search never saw."""
 
     top: int = Field(3, ge=1, description="Number of configurations.")
-    seeds: int = Field(9, ge=2, description="Fresh seeds per configuration.")
-    first_seed: int = Field(1000, ge=0, description="The first of them; above the search's seeds.")
+    seeds: int = Field(9, ge=2, le=MOST_SEEDS, description="Fresh seeds per configuration.")
+    first_seed: Seed = Field(1000, description="The first of them; above the search's seeds.")
+
+    @model_validator(mode="after")
+    def _below_the_largest(self) -> Confirm:
+        if self.first_seed + self.seeds - 1 > LARGEST_SEED:
+            raise ValueError(f"first_seed: a seed lies below 2^32, got {self.first_seed} and {self.seeds} seeds")
+        return self
 
 
 class Budget(Record):
     """What a search may spend."""
 
     configurations: int = Field(40, ge=1, description="Configurations to try.")
-    seeds: int = Field(2, ge=1, description="Training seeds per configuration (0 .. n-1), the same for all of them.")
+    seeds: int = Field(
+        2, ge=1, le=MOST_SEEDS, description="Training seeds per configuration (0 .. n-1), the same for all of them."
+    )
     confirm: Confirm = Field(default_factory=Confirm, description="Reruns on which the result rests.")
     min_complete: float = Field(
         0.8, ge=0, le=1, description="Share of trials that must complete for the search to count as successful."
@@ -135,9 +144,10 @@ class ASHA(EarlyStopping):
 Stopping = Annotated[NoStopping | Median | ASHA, Field(discriminator="kind")]
 
 
-class Search(Record):
+class Search(File):
     """A hyperparameter search."""
 
+    spine = ("base", "parameters")
     name: str = Field(description="Name of the run's folder; the file's own name if it gives none.")
     question: str = Field("Which configuration is best?", description="What the search asks, as one sentence.")
     base: str | dict[str, Any] = Field(description="Trainer config: 'presets/NAME', a YAML file, or an inline mapping.")
@@ -184,9 +194,12 @@ class Search(Record):
         return parameters, tuple(constraints)
 
 
-def load_search(path: Path) -> Search:
-    """One validated search file (its space is resolved by `sweep.space`)."""
+def load_search(path: Path, resolve: Resolve[Search] | None = None) -> Search:
+    """One validated search file (its space is resolved by `sweep.searches`). UserError that tells all its mistakes.
+
+    `resolve` is asked about what can be read of a broken one.
+    """
     data = load_yaml(path)
     if "arms" in data and "parameters" not in data:
         raise UserError(f"{path}: is a study; run it with: atod-sweep run {path}")
-    return validate(Search, {"name": path.stem, **data}, str(path))
+    return validate_whole(Search, {"name": path.stem, **data}, path.parent, str(path), resolve)

@@ -25,7 +25,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from atod_sweep.config.base import Record, check_key, validate
+from atod_sweep.config.base import Record, validate
+from atod_sweep.config.schema import check_key
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from atod_sweep.config.base import Record
+from atod_sweep.config.base import LARGEST_SEED, MOST_SEEDS, Record
 from atod_sweep.config.names import check_plain, check_trials
+from atod_sweep.config.told import nearest
+from atod_sweep.config.whole import File
+from atod_sweep.errors import Mistakes
 from atod_sweep.records.metric_names import bounds, check_name, direction
 
 Control = Literal["teacher", "opd", "rl", "fixed_mix"]
@@ -140,9 +144,10 @@ class Resources(Record):
 Overrides = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
 
 
-class Study(Record):
+class Study(File):
     """An ablation study: arms x factor levels x seeds."""
 
+    spine = ("base", "arms", "controls", "factors")
     name: str = Field(description="Name of the run's folder: letters, digits, '_', '-', '.'.")
     question: str = Field(description="What the study asks, as one sentence.")
     base: str | dict[str, Any] = Field(description="Trainer config: 'presets/NAME', a YAML file, or an inline mapping.")
@@ -179,9 +184,10 @@ class Study(Record):
     @field_validator("seeds")
     @classmethod
     def _some_seeds(cls, seeds: int | list[int]) -> int | list[int]:
+        most = seeds if isinstance(seeds, int) else len(seeds)  # before the seeds of a number are written out
+        if most > MOST_SEEDS or (isinstance(seeds, list) and max(seeds, default=0) > LARGEST_SEED):
+            raise ValueError(f"a seed lies below 2^32, and a study has at most {MOST_SEEDS} of them, got {seeds!r}")
         values = range(seeds) if isinstance(seeds, int) else seeds
-        if len(values) > 100_000 or max(values, default=0) >= 2**32:  # the length first: a range of 2^32 takes minutes
-            raise ValueError(f"a seed lies below 2^32, and a study has at most 100000 of them, got {seeds!r}")
         if len(values) == 0 or min(values) < 0:
             raise ValueError(f"a study needs at least one seed, none below 0, got {seeds!r}; use seeds: 3")
         if len(set(values)) != len(values):
@@ -189,53 +195,64 @@ class Study(Record):
         return seeds
 
     @model_validator(mode="after")
-    def _decidable(self, info: ValidationInfo) -> Study:
-        """That names are reported and claims can be decided; not asked of what a ledger has recorded already."""
-        if (info.context or {}).get("recorded"):
-            return self
-        for where, check in [
-            ("metric.name", lambda: check_name(self.metric.name)),
-            *((f"hypotheses.{i}", claim.check) for i, claim in enumerate(self.hypotheses)),
-        ]:
+    def _coherent(self, info: ValidationInfo) -> Study:
+        """That names are known and claims can be decided; the latter is not asked of what a ledger has recorded."""
+        recorded = (info.context or {}).get("recorded")
+        found = [
+            *(() if recorded else self._undecidable()),
+            *self._wrong_arms(),
+            *self._wrong_factors(),
+            *self._wrong_claims(),
+        ]
+        if found:
+            raise Mistakes("study", found)
+        check_trials([*self.arms, *self.controls], self.factors.values(), self.seed_list)
+        return self
+
+    def _undecidable(self) -> Iterator[str]:
+        checks: list[tuple[str, Callable[[], object]]] = [("metric.name", lambda: check_name(self.metric.name))]
+        checks += [(f"hypotheses.{i}", claim.check) for i, claim in enumerate(self.hypotheses)]
+        for where, check in checks:
             try:
                 check()
             except ValueError as error:
-                raise ValueError(f"{where}: {error}") from None
-        return self
+                yield f"{where}: {error}"
 
-    @model_validator(mode="after")
-    def _known_names(self) -> Study:
+    def _wrong_arms(self) -> Iterator[str]:
         arms = [*self.arms, *self.controls]
-        for name in arms:
-            _named("arms", name, "cannot name an arm")
         for name in self.arms:
+            yield from _named("arms", name, "cannot name an arm")
             if name in CONTROLS and name in self.controls:
-                raise ValueError(f"arms.{name}: is also a control; rename the arm or drop the control")
+                yield f"arms.{name}: is also a control; rename the arm or drop the control"
         if len(set(self.controls)) != len(self.controls):
-            raise ValueError(f"controls: each control runs once, got {self.controls}")
+            yield f"controls: each control runs once, got {self.controls}"
+        if self.reference is not None and self.reference not in arms:
+            yield f"reference: {self.reference!r} is not an arm; {nearest(self.reference, arms)}"
+
+    def _wrong_factors(self) -> Iterator[str]:
         for factor, levels in self.factors.items():
             if not levels:
-                raise ValueError(f"factors.{factor}: has no levels, so nothing would run; give it one, or drop it")
+                yield f"factors.{factor}: has no levels, so nothing would run; give it one, or drop it"
             for name in (factor, *levels):
-                _named("factors", name, "cannot be a name")
-        check_trials(arms, self.factors.values(), self.seed_list)
-        if self.reference is not None and self.reference not in arms:
-            raise ValueError(f"reference: {self.reference!r} is not an arm; known: {', '.join(arms)}")
+                yield from _named("factors", name, "cannot be a name")
+
+    def _wrong_claims(self) -> Iterator[str]:
+        arms = [*self.arms, *self.controls]
+        known = [f"{f}={v}" for f, levels in self.factors.items() for v in levels]
         for i, claim in enumerate(self.hypotheses):
-            for name in (claim.arm, claim.other):
+            for name in dict.fromkeys((claim.arm, claim.other)):
                 if name not in arms:
-                    raise ValueError(f"hypotheses.{i}: {name!r} is not an arm; known: {', '.join(arms)}")
+                    yield f"hypotheses.{i}: {name!r} is not an arm; {nearest(name, arms)}"
             if claim.arm == claim.other:
-                raise ValueError(f"hypotheses.{i}: compares {claim.arm!r} with itself; name two different arms")
+                yield f"hypotheses.{i}: compares {claim.arm!r} with itself; name two different arms"
             for factor, level in claim.at.items():
                 if level not in self.factors.get(factor, {}):
-                    known = [f"{f}={v}" for f, levels in self.factors.items() for v in levels] or ["no factors"]
-                    raise ValueError(f"hypotheses.{i}: {factor}={level} is not a level; known: {', '.join(known)}")
-        return self
+                    hint = nearest(f"{factor}={level}", known) if known else "known: no factors"
+                    yield f"hypotheses.{i}: {factor}={level} is not a level; {hint}"
 
 
-def _named(where: str, name: str, what: str) -> None:
+def _named(where: str, name: str, what: str) -> Iterator[str]:
     try:
         check_plain(name, what)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        yield f"{where}: {error}"

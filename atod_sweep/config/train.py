@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from atod_sweep.config.base import LATER, Record, content_hash
+from atod_sweep.config.base import LATER, Record, Seed, content_hash
 from atod_sweep.config.objective import Interpolated, Objective
 from atod_sweep.config.schedules import ClosedFormSchedule, Constant
 
@@ -52,7 +52,7 @@ class TeacherRecipe(Record):
         description="Easier settings to learn first, one after the other, before `steps`.",
         json_schema_extra=LATER,
     )
-    seed: int = Field(0, ge=0, description="Seed of initialisation, tasks and perturbations.")
+    seed: Seed = Field(0, description="Seed of initialisation, tasks and perturbations.")
 
 
 class StudentRecipe(TeacherRecipe):
@@ -243,7 +243,7 @@ class Evaluation(Record):
         1, ge=1, description="Episodes per task (k); more than one also reports pass@1 and pass@k over the tasks."
     )
     temperature: float = Field(0.4, ge=0, description="Sampling temperature; 0 is greedy.")
-    seed: int = Field(1, ge=0, description="Seed of the held-out task set and of sampling on it.")
+    seed: Seed = Field(1, description="Seed of the held-out task set and of sampling on it.")
     final: Final | None = Field(
         None,
         description="Task sets played once, at the end, which claims are then judged by (final/success); null: none.",
@@ -296,7 +296,7 @@ class Train(Record):
     diagnostics_every: int = Field(
         50, ge=1, description="Optimiser steps between gradient norms per term (each costs one backward pass per term)."
     )
-    seed: int = Field(0, ge=0, description="Seed of tasks, sampling and order; never of the initial student.")
+    seed: Seed = Field(0, description="Seed of tasks, sampling and order; never of the initial student.")
 
     @model_validator(mode="after")
     def _coherent(self) -> Train:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atod_sweep.config.train import Env
-from atod_sweep.envs.checked import Checked, Step
+from atod_sweep.envs.checked import Answer, Checked
 from atod_sweep.envs.contract import Split
 
 
@@ -18,7 +18,7 @@ class Batch:
         check_fit(len(seeds), len(self.envs))
         return [env.reset(s, split) for env, s in zip(self.envs, seeds, strict=False)]
 
-    def step(self, actions: list[str | None]) -> list[Step | None]:
+    def step(self, actions: list[str | None]) -> list[Answer | None]:
         """One step of every slot that has an action; None marks a slot whose episode is over."""
         check_fit(len(actions), len(self.envs))
         return [None if a is None else env.step(a) for env, a in zip(self.envs, actions, strict=False)]

@@ -33,7 +33,7 @@ _PASSING = (UserError, KeyboardInterrupt, MemoryError, Stopped)
 _QUOTED = 80  # characters of an answer that a message shows
 
 
-class Step(NamedTuple):
+class Answer(NamedTuple):
     """What one environment answered. `info` of a finished episode holds "success" and "metrics"."""
 
     observation: str
@@ -79,7 +79,7 @@ class Checked:
         self._mapping(answer[1], "reset()")
         return self._text(answer[0], "reset()")
 
-    def step(self, action: str) -> Step:
+    def step(self, action: str) -> Answer:
         """One turn. `info` of a finished episode is completed: success from 0 to 1, and metrics, as numbers."""
         self._turn += 1
         try:
@@ -108,7 +108,7 @@ class Checked:
             truncated = True
         if terminated or truncated:
             info = self._outcome(info, reward)
-        return Step(observation, reward, terminated, truncated, info)
+        return Answer(observation, reward, terminated, truncated, info)
 
     def close(self) -> None:
         """Let go of what the environment holds; one that fails at this does no harm any more."""

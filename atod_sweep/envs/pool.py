@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from atod_sweep.config.train import Env
 from atod_sweep.cores import cpu_cores
 from atod_sweep.envs.batch import Batch, check_fit
-from atod_sweep.envs.checked import Checked, Step
+from atod_sweep.envs.checked import Answer, Checked
 from atod_sweep.envs.children import settle, started_safely
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.failures import EnvironmentFailed
@@ -56,7 +56,7 @@ def open_batch(config: Env, size: int, workers: int | None = None, timeout: floa
     return Pool(config, size, workers or cpu_cores(), timeout)
 
 
-class Job(NamedTuple):
+class Errand(NamedTuple):
     """Work on one slot, in this order: start the task (seed, split), play actions, call an optional method.
 
     The answer is that of the last part.
@@ -73,9 +73,9 @@ class Lost(NamedTuple):
 
     why: str
 
-    def step(self) -> Step:
+    def step(self) -> Answer:
         """The end of the episode, marked."""
-        return Step("", 0.0, False, True, {"success": 0.0, "metrics": {}, LOST: self.why})
+        return Answer("", 0.0, False, True, {"success": 0.0, "metrics": {}, LOST: self.why})
 
 
 @dataclass
@@ -105,14 +105,14 @@ class Pool:
     def reset(self, seeds: list[int], split: Split) -> list[str]:
         """First observations of the tasks of `seeds`: slot i plays seeds[i]; there may be fewer seeds than slots."""
         check_fit(len(seeds), self.size)
-        answers = self._run(Job(slot, (seed, split)) for slot, seed in enumerate(seeds))
+        answers = self._run(Errand(slot, (seed, split)) for slot, seed in enumerate(seeds))
         for slot, seed in enumerate(seeds):
             if isinstance(answers[slot], Lost):
                 raise self._lost(f"the task of seed {seed} could not be started", answers[slot])
         self._episodes = {slot: _Episode(seed, split) for slot, seed in enumerate(seeds)}
         return [answers[slot] for slot in range(len(seeds))]
 
-    def step(self, actions: list[str | None]) -> list[Step | None]:
+    def step(self, actions: list[str | None]) -> list[Answer | None]:
         """One step of every slot that has an action; None marks a slot whose episode is over."""
         check_fit(len(actions), self.size)
         played = {slot: action for slot, action in enumerate(actions) if action is not None}
@@ -145,17 +145,17 @@ class Pool:
     def _lost(self, what: str, answer: Lost) -> EnvironmentFailed:
         return EnvironmentFailed(f"env.id: {self._id!r}: {what}: {answer.why} of its worker")
 
-    def _job(self, slot: int, action: str | None = None, ask: str = "") -> Job:
+    def _job(self, slot: int, action: str | None = None, ask: str = "") -> Errand:
         actions = () if action is None else (action,)
         if slot in self._worker(slot).holds:
-            return Job(slot, None, actions, ask)
+            return Errand(slot, None, actions, ask)
         episode = self._episodes[slot]
-        return Job(slot, (episode.seed, episode.split), (*episode.actions, *actions), ask)
+        return Errand(slot, (episode.seed, episode.split), (*episode.actions, *actions), ask)
 
     def _worker(self, slot: int) -> _Worker:
         return self._workers[slot % len(self._workers)]
 
-    def _run(self, jobs: Iterable[Job]) -> dict[int, Any]:
+    def _run(self, jobs: Iterable[Errand]) -> dict[int, Any]:
         """Answers by slot. Jobs of one worker are done one after the other, workers beside each other."""
         for job in jobs:
             self._worker(job.slot).queue.append(job)
@@ -185,7 +185,7 @@ class Pool:
         if worker.queue:
             worker.send(self._timeout)
 
-    def _again(self, job: Job) -> Job:
+    def _again(self, job: Errand) -> Errand:
         return self._job(job.slot, job.actions[0] if job.actions else None, job.ask)
 
 
@@ -206,7 +206,7 @@ class _Worker:
 
     def __init__(self, config: Env) -> None:
         self.config = config
-        self.queue: deque[Job] = deque()
+        self.queue: deque[Errand] = deque()
         self._start()
 
     def _start(self) -> None:
@@ -243,7 +243,7 @@ class _Worker:
             self._wait_for(self.queue[0], timeout)
         return None
 
-    def _wait_for(self, job: Job, timeout: float | None) -> None:
+    def _wait_for(self, job: Errand, timeout: float | None) -> None:
         self.deadline = _deadline(max(timeout, RESET_SECONDS) if timeout and job.start else timeout)
 
     def restart(self) -> None:
@@ -277,7 +277,7 @@ def _serve(pipe: Connection, config: Env) -> None:
     games: dict[int, Checked] = {}
     while True:
         try:
-            jobs: list[Job] = pipe.recv()
+            jobs: list[Errand] = pipe.recv()
         except EOFError:
             return
         for job in jobs:
@@ -297,7 +297,7 @@ def _serve(pipe: Connection, config: Env) -> None:
                 pipe.send(_Raised(traceback.format_exc()))
 
 
-def _parts(env: Checked, job: Job) -> list[Callable[[], Any]]:
+def _parts(env: Checked, job: Errand) -> list[Callable[[], Any]]:
     parts: list[Callable[[], Any]] = []
     if job.start:
         parts.append(partial(env.reset, *job.start))
@@ -307,7 +307,7 @@ def _parts(env: Checked, job: Job) -> list[Callable[[], Any]]:
     return parts
 
 
-def _step(env: Checked, action: str) -> Step:
+def _step(env: Checked, action: str) -> Answer:
     """A step that any pipe can carry: an environment's `info` may hold anything."""
     answer = env.step(action)
     return answer._replace(info={key: answer.info[key] for key in ("success", "metrics") if key in answer.info})

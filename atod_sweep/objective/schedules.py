@@ -19,7 +19,7 @@ from atod_sweep.objective.shapes import SHAPES, numbers
 
 
 @dataclass(frozen=True)
-class Curve:
+class DecayCurve:
     """A weight that is a function of progress alone."""
 
     shape: Callable[[float], float]
@@ -32,11 +32,11 @@ class Curve:
 
 
 @overload
-def build(config: ClosedForm) -> Curve: ...
+def build(config: ClosedForm) -> DecayCurve: ...
 @overload
 def build(config: Controlled) -> Controller: ...
-def build(config: ClosedForm | Controlled) -> Curve | Controller:
-    """The schedule of a config: a `Curve` of its shape, or a `Controller` where it follows a measurement.
+def build(config: ClosedForm | Controlled) -> DecayCurve | Controller:
+    """The schedule of a config: a `DecayCurve` of its shape, or a `Controller` where it follows a measurement.
 
     >>> from atod_sweep.config.schedules import Cosine
     >>> build(Cosine(start=1.0, end=0.2)).value(0.5)
@@ -45,7 +45,7 @@ def build(config: ClosedForm | Controlled) -> Curve | Controller:
     if isinstance(config, OfMeasurement):
         return CONTROLLERS[config.kind](config)
     function, of_config = SHAPES[config.kind].function, numbers(config)
-    return Curve(lambda p: function(p, **of_config))
+    return DecayCurve(lambda p: function(p, **of_config))
 
 
 def progress(step: int, total_steps: int, config: ClosedForm) -> float:

@@ -9,6 +9,12 @@ runs/
     report.html  report.md  figures/  tables/  best_schedule.yaml  export/
     optuna.journal          of a search
     ray/                    Ray's own files, while it runs
+
+DIR/                        what a study publishes of a run (`atod-sweep pack`)
+  ledger.jsonl              without places and names of the machine that it was made on
+  study.yaml                or search.yaml
+  trials.jsonl.gz           configs, evaluations and thinned training rows of all trials (see `packed`)
+  report.md  figures/  tables/  best_schedule.yaml
 """
 
 from __future__ import annotations
@@ -31,6 +37,9 @@ TABLES = "tables"
 EXPORT = "export"
 OPTUNA = "optuna.journal"
 RAY = "ray"
+
+# In the folder of a packed run, in the place of its trials
+PACKED = "trials.jsonl.gz"
 
 # In the folder of a trial, or of a training on its own
 CONFIG = "config.yaml"

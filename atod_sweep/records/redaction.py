@@ -21,6 +21,16 @@ _PARAMETER = re.compile(
     re.IGNORECASE,
 )
 
+# Names of settings whose values are secret by themselves; a count of tokens is none.
+_SECRET = re.compile(
+    r"(?:.*[._-])?(?:token|password|passwd|pwd|secret|credentials?|api_?key|access_?key)", re.IGNORECASE
+)
+
+
+def is_secret(name: str) -> bool:
+    """Whether the text under a key of this name (`env.kwargs.api_key`) is a secret."""
+    return _SECRET.fullmatch(name) is not None
+
 
 def redacted(text: str) -> str:
     """`text` with `***` in place of the credentials in its URIs; text without any comes back as it is."""

@@ -57,10 +57,14 @@ def read_lines(path: Path, form: str, remedy: Callable[[bytes], str]) -> list[Li
     UserError for a line that is damaged, not merely torn, or in a format other than `form`; `remedy` says what to do
     about such a line.
     """
-    data = whole(path.read_bytes()) if path.is_file() else b""
+    return lines_of(path.read_bytes() if path.is_file() else b"", path, form, remedy)
+
+
+def lines_of(data: bytes, path: Path, form: str, remedy: Callable[[bytes], str]) -> list[Line]:
+    """The same of what was read from `path`."""
     found = []
     # Of bytes: other characters that end a line of text, such as U+2028, may stand inside a row.
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+    for number, line in enumerate(whole(data).split(b"\n")[:-1], start=1):
         try:
             found.append(Line(number, *unseal(line, form)))
         except ValueError as error:

@@ -13,8 +13,9 @@ from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.train import Train
 from atod_sweep.sweep.models import ensure_models
 from atod_sweep.sweep.record import progress
-from atod_sweep.sweep.session import Options, Work, at_a_time
+from atod_sweep.sweep.session import at_a_time
 from atod_sweep.sweep.trials.jobs import Row, load
+from atod_sweep.sweep.work import Options, Work
 
 STEPS = 4  # timed training steps; the first one is left out: it warms caches
 START_SECONDS = 2.0  # an attempt's imports and model loading on a warm worker

@@ -10,11 +10,11 @@ from atod_sweep.records import layout, ledger
 from atod_sweep.records.redaction import HIDDEN
 from atod_sweep.sweep.record.rundir import is_stillborn
 from atod_sweep.sweep.searches.run_search import resume_search
-from atod_sweep.sweep.session import Options, Outcome
 from atod_sweep.sweep.studies.run_study import resume_study
+from atod_sweep.sweep.work import Options, RunOutcome
 
 
-def resume_run(run_dir: Path, **options: Any) -> Outcome:
+def resume_run(run_dir: Path, **options: Any) -> RunOutcome:
     """Finish the study or search in a folder; `options` are the fields of `Options`. UserError if there is none.
 
     Where the run was started with another backend, cluster or store than the default, it goes on there, unless

@@ -6,13 +6,12 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, assert_never, cast
+from typing import Any, assert_never, cast
 
 from atod_sweep.config.base import content_hash
-from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.train import model_key
 from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
@@ -32,89 +31,12 @@ from atod_sweep.sweep.models import ensure_models
 from atod_sweep.sweep.record import endings, progress, provenance
 from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.recorder import Recorder
-from atod_sweep.sweep.record.rundir import Extension, Intent, opened
+from atod_sweep.sweep.record.rundir import Intent, opened
 from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.studies.plan import Trial
-from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Judge, Limits, Redefined, Remarked
-from atod_sweep.sweep.trials.jobs import Job, Trainer
-from atod_sweep.sweep.trials.source import Source
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a study or a search runs; none of it decides a trial's result."""
-
-    backend: Literal["ray", "local"] = "ray"
-    concurrency: int | None = None
-    address: str | None = None
-    storage: str | None = None
-    tracking_uri: str | None = None
-    show: Progress | None = None
-    """Who is told what happens; None: the console, in the way that suits it."""
-    max_retries: int = 1
-    time_budget: float | None = None
-    """Seconds after which no further trial starts."""
-    max_trials: int | None = None
-    trainer: Trainer = field(default_factory=Trainer)
-    argv: tuple[str, ...] = ()
-    after: Callable[[Path], None] | None = None
-    """Called with the run's folder when all trials have ended, before MLflow's parent run is closed: what it writes
-    there is stored with it."""
-    judge: Judge | None = None
-    """Called with the run's folder to look at the claims of a study that adds seeds until they are decided: what to
-    record of them, with `decided` among it."""
-
-    @property
-    def place(self) -> dict[str, Any]:
-        """Where trials run and what is written where: what `resume` goes on with. Without defaults and credentials."""
-        names = ("backend", "concurrency", "address", "storage", "tracking_uri")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Options, name)}
-        return {name: redacted(value) if isinstance(value, str) else value for name, value in given.items()}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run left: trials by their last state, and whether it was stopped before its end."""
-
-    run_dir: Path
-    total: int
-    complete: int
-    failed: int
-    pruned: int
-    interrupted: bool
-    seconds: float
-    failures: tuple[TrialRow, ...]
-    min_complete: float = 1.0
-
-    @property
-    def ok(self) -> bool:
-        """Whether enough trials ended well: all of them, unless the study or search says otherwise."""
-        return not self.interrupted and self.complete + self.pruned >= self.min_complete * self.total
-
-
-@dataclass(frozen=True)
-class Work:
-    """What distinguishes a study from a search. `row`: the fields of its study row that it decides."""
-
-    name: str
-    file: str
-    text: str
-    title: str
-    definition: dict[str, Any]
-    row: dict[str, Any]
-    metric: Metric
-    configs: tuple[dict[str, Any], ...]
-    total: int
-    resources: Resources
-    concurrency: int | None
-    extension: Extension
-    source: Callable[[Desk], Source]
-    second: Metric | None = None
-    also: tuple[str, ...] = ()
-    """Metrics beside the first that trials must report."""
-    sign: float = 1.0
-    """-1 if small values of the metric are good."""
-    min_complete: float = 1.0
+from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Redefined, Remarked, RunLimits
+from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel
+from atod_sweep.sweep.work import Options, RunOutcome, Work
 
 
 class Session:
@@ -152,7 +74,7 @@ class Session:
             folder=self.run_dir,
             definition_hash=self.row["definition_hash"],
             latest=MappingProxyType(self.latest),
-            limits=Limits(options.max_retries, options.time_budget, options.max_trials, self.at_a_time),
+            limits=RunLimits(options.max_retries, options.time_budget, options.max_trials, self.at_a_time),
             job=self.job,
             tell=lambda event: self._told(event, show),
             judge=options.judge,
@@ -180,21 +102,17 @@ class Session:
         self.trials[trial.id] = trial
         before, resources = self.latest.get(trial.id), self.work.resources
         models = self._models[model_key(trial.config)]
-        model = {"teacher": models.teacher, "base": models.student}.get(trial.role)
+        saved = {"teacher": models.teacher, "base": models.student}.get(trial.role)
+        goal, own_process = self.work.goal, self.options.backend == "ray" or _local_workers(self.work, self.options) > 0
         return Job(
             trial=trial.id,
             attempt=before["attempt"] + 1 if before else 1,
             config=trial.config,
             directory=str(layout.trial_folder(self.run_dir, trial.id).resolve()),
-            metric=self.work.metric.name,
+            metrics=(goal.metric.name, *goal.also),
             trainer=self.options.trainer,
-            model_path=model.path if model else None,
-            model_role="base" if trial.role == "base" else "teacher",
-            seconds=resources.seconds,
-            memory_gb=resources.memory_gb,
-            gpu=resources.gpu,
-            also=self.work.also,
-            may_exit=self.options.backend == "ray" or _local_workers(self.work, self.options) > 0,
+            model=SavedModel(saved.path, "base" if trial.role == "base" else "teacher") if saved else None,
+            bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process),
         )
 
     # -- the run
@@ -206,7 +124,7 @@ class Session:
         """
         how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
         self.row = {"id": row_id, "event": "study", **self.work.row, **how, "started_with": self.options.place}
-        write_whole(self.run_dir / self.work.file, self.work.text)
+        write_whole(self.run_dir / self.work.document.file, self.work.document.text)
         if provenance.is_news(self.history.study, self.row):
             self.record(self.row)
         show.doing("looking for the teacher and the base student")
@@ -232,13 +150,12 @@ class Session:
         """Run what the source hands out; True if it was stopped from outside."""
         options, work = self.options, self.work
         source = work.source(self.desk(show))
-        self._board = Scoreboard(self.total, self.at_a_time, work.metric.name, self.history.trials, work.sign)
+        self._board = Scoreboard(self.total, self.at_a_time, work.goal.metric.name, self.history.trials, work.goal.sign)
         show.begin(self._board)
         board = self._board
-        listeners = [self._note, tracker.add, board.add, show.trial]
-        sink = Recorder(
-            self.run_dir, self._writer, work.metric, work.second, self.trials, listeners, [self._reported(board, show)]
-        )
+        goal, listeners = work.goal, [self._note, tracker.add, board.add, show.trial]
+        watchers = [self._reported(board, show)]
+        sink = Recorder(self.run_dir, self._writer, goal.metric, goal.second, self.trials, listeners, watchers)
         try:
             if options.backend == "local":
                 local.run_local(source, sink, _local_workers(work, options))
@@ -291,7 +208,7 @@ def _local_workers(work: Work, options: Options) -> int:
     return local.workers_for(at_a_time(work, options), options.concurrency, env_ids)
 
 
-def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> Outcome:
+def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> RunOutcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
     runner.check(options.backend, options.concurrency, options.address, options.storage)
     if options.tracking_uri is not None:
@@ -313,7 +230,7 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
         show.close()
 
 
-def _execute(session: Session, history: History, show: Progress) -> Outcome:
+def _execute(session: Session, history: History, show: Progress) -> RunOutcome:
     run_dir, after = session.run_dir, session.options.after
     tracker = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
     for old in history.trials.values():
@@ -325,7 +242,13 @@ def _execute(session: Session, history: History, show: Progress) -> Outcome:
             show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
         if not stopped and after is not None:
             show.doing("writing the report")
-            after(run_dir)
+            try:
+                after(run_dir)
+            except OSError as error:
+                raise UserError(
+                    f"{run_dir}: the report cannot be written: {error.strerror or error}; the ledger has all trials: "
+                    f"make room, then atod-sweep report {run_dir}"
+                ) from error
     except BaseException:
         tracker.close("FAILED")
         raise
@@ -333,8 +256,8 @@ def _execute(session: Session, history: History, show: Progress) -> Outcome:
     return outcome
 
 
-def _outcome(session: Session, history: History, stopped: bool) -> Outcome:
-    return Outcome(
+def _outcome(session: Session, history: History, stopped: bool) -> RunOutcome:
+    return RunOutcome(
         run_dir=session.run_dir,
         total=max(session.total, len(history.trials)),
         complete=history.count("COMPLETE"),
@@ -343,7 +266,7 @@ def _outcome(session: Session, history: History, stopped: bool) -> Outcome:
         interrupted=stopped,
         seconds=session.seconds,
         failures=tuple(row for row in history.trials.values() if row["state"] == "FAILED"),
-        min_complete=session.work.min_complete,
+        min_complete=session.work.goal.min_complete,
     )
 
 
@@ -357,10 +280,10 @@ def _announce(show: Progress, work: Work, options: Options) -> None:
     envs = sorted({config["env"]["id"] for config in work.configs})
     horizons = sorted({config["env"]["horizon"] for config in work.configs})
     show.note(
-        f"{work.name} · {work.title} · {', '.join(envs)}, horizon {', '.join(map(str, horizons))} · "
+        f"{work.document.name} · {work.document.title} · {', '.join(envs)}, horizon {', '.join(map(str, horizons))} · "
         f"{work.total} trials, {where}",
         event="begin",
-        name=work.name,
+        name=work.document.name,
         trials=work.total,
         definition_hash=content_hash(work.definition),
     )

@@ -187,7 +187,7 @@ def _reading(run: Path) -> str:
     """What a reader makes of a run: its numbers, or the refusal."""
     from atod_sweep.config.base import load_yaml
     from atod_sweep.errors import UserError
-    from atod_sweep.evidence.analysis.results import load
+    from atod_sweep.evidence.analysis.reading import load
 
     try:
         found = load(run)

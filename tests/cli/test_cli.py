@@ -18,7 +18,7 @@ from atod_sweep.cli.options import RunOptions
 from atod_sweep.envs.families.support_desk import SupportDesk
 from atod_sweep.errors import UserError
 from atod_sweep.records.metrics import read_metrics
-from atod_sweep.sweep.session import Options
+from atod_sweep.sweep.work import Options
 
 QUICKSTART = str(Path(__file__).parents[2] / "studies" / "quickstart.yaml")
 
@@ -171,6 +171,14 @@ def test_a_study_from_file_to_exported_schedule(call, tmp_path):
     (run_dir / "report.html").unlink()
     assert call("report", str(run_dir))[0] == 0
     assert (run_dir / "report.html").is_file()
+
+    code, shown, err = call("pack", str(run_dir), str(tmp_path / "published"))
+    assert code == 0, err
+    assert "every 10th step" in shown
+    text = (tmp_path / "published" / "report.md").read_text()
+    assert call("report", str(tmp_path / "published"))[0] == 0
+    assert (tmp_path / "published" / "report.md").read_text() == text
+    assert call("status", str(tmp_path / "published"))[0] == 0
 
     bundle = tmp_path / "bundle"
     assert call("export", str(run_dir), "--out", str(bundle))[0] == 0

@@ -11,7 +11,7 @@ from small import tiny
 
 from atod_sweep.training.loop import trainer
 from atod_sweep.training.loop.build import assemble
-from atod_sweep.training.loop.trial import Run
+from atod_sweep.training.loop.trial import TrialState
 
 
 def first_gradient(folder: Path, settings: dict) -> None:
@@ -41,7 +41,7 @@ def whitened(folder: Path, settings: dict) -> None:
 
 def whole_run(folder: Path, settings: dict) -> None:
     """Train; save what this process was told and where its weights ended."""
-    runs: list[Run] = []
+    runs: list[TrialState] = []
     trainer.assemble = lambda *a, **k: runs.append(assemble(*a, **k)) or runs[-1]
     told: list[dict] = []
     result = trainer.train(tiny(**settings), folder / "run", told.extend, resume=settings.pop("resume", False))

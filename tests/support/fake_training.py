@@ -121,10 +121,10 @@ def train(config, directory, report, resume=False):
             "turn_weight": [1.0, 0.5],
             "pid": float(os.getpid()),
         }
+        report([train_row, row(config, step)])
         staging = checkpoint.with_suffix(".tmp")
         staging.write_text(json.dumps(step))
-        staging.replace(checkpoint)  # whole or not at all, as the real one
-        report([train_row, row(config, step)])
+        staging.replace(checkpoint)  # whole, and only what the driver has heard of
     result = {"eval/success": row(config, config.steps)["eval/success"]}
     if config.evaluation.final:
         found = final(config, result["eval/success"])

@@ -6,14 +6,14 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-Table = dict[tuple[str, str], str]
+RuleTable = dict[tuple[str, str], str]
 
 
 class Rules(NamedTuple):
     """What to do by (context, cue): the rules in force, and the demonstrator's manual."""
 
-    right: Table
-    manual: Table
+    right: RuleTable
+    manual: RuleTable
 
     def wrong_share(self) -> float:
         """Share of the pairs that the manual gets wrong."""

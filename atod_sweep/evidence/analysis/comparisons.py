@@ -15,6 +15,8 @@ from atod_sweep.evidence.stats.intervals import Interval, t_interval
 from atod_sweep.evidence.stats.procedures import STUDENT, resolution
 from atod_sweep.evidence.stats.task_sets import TaskError
 
+APPLIED = "weight/applied_teacher"
+
 
 @dataclass(frozen=True)
 class ArmSummary:
@@ -103,7 +105,9 @@ def summarise(results: Results, arm: str, levels: Levels) -> ArmSummary:
 
 def applied_teacher(trial: Trial) -> float | None:
     """Mean applied teacher weight per generated token of the whole training; None if it was not recorded."""
-    weight = trial.curve("weight/applied_teacher")
+    if APPLIED in trial.means:
+        return trial.means[APPLIED]
+    weight = trial.curve(APPLIED)
     tokens = trial.curve("cost/generated_tokens")
     if not len(weight.x) or not np.array_equal(weight.x, tokens.x):
         return float(weight.y.mean()) if len(weight.x) else None

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.verdicts import Verdict, judge
 from atod_sweep.evidence.stats.sequential import RULE
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +14,13 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from atod_sweep.config.base import load_yaml
-from atod_sweep.config.search import Objective
 from atod_sweep.config.study import Bars, Hypothesis, Metric
-from atod_sweep.errors import UserError
+from atod_sweep.evidence.analysis.trial_files import TrialFiles
 from atod_sweep.evidence.stats.intervals import Array
-from atod_sweep.records import layout, ledger
-from atod_sweep.records.ledger_rows import ErrorFields, Row, StudyRow, TrialRow
+from atod_sweep.records import layout
+from atod_sweep.records.ledger_rows import Row, StudyRow
 from atod_sweep.records.metric_names import direction, final_set
-from atod_sweep.records.metrics import MetricRow, read_metrics
+from atod_sweep.records.metrics import MetricRow
 from atod_sweep.records.score import score
 
 Levels = dict[str, str]
@@ -55,13 +52,13 @@ class Trial:
     seconds: float  # of the training that its result rests on, attempts before its checkpoints included; NaN: unknown
     spent: float  # seconds of all its attempts, what was lost included, as far as the ledger knows; NaN: nothing
     error: dict[str, str] | None
-    folder: Path
+    files: TrialFiles
     recorded: dict[Metric, float] = field(default_factory=dict)  # results that the ledger itself holds
 
     @cached_property
     def rows(self) -> list[MetricRow]:
         """Rows of the trial's metrics file, the last one of each phase and step (a resumed trial repeats some)."""
-        return read_metrics(self.folder / layout.METRICS)
+        return self.files.rows(self.id)
 
     @property
     def is_trained(self) -> bool:
@@ -77,15 +74,24 @@ class Trial:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config it ran with; empty if the file is gone."""
-        path = self.folder / layout.CONFIG
-        return load_yaml(path) if path.is_file() else {}
+        return self.files.config(self.id)
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Means over all training steps, where rows were left out."""
+        return self.files.means(self.id)
+
+    @property
+    def folder(self) -> Path:
+        """Where it ran: its student lies there."""
+        return layout.trial_folder(self.files.run_dir, self.id)
 
     def points(self, key: str, phase: str = "train", x: str = "step") -> dict[int, tuple[float, float]]:
         """Step -> (x, value) of `key` in the rows of one phase, finite ones only. Costs are 0 at step 0."""
         found: dict[int, tuple[float, float]] = {}
         for row in self.rows:
             at, value = row.get(x, 0.0 if row["step"] == 0 else None), row.get(key)
-            if row["phase"] == phase and _is_finite(at) and _is_finite(value):
+            if row["phase"] == phase and is_finite(at) and is_finite(value):
                 found[row["step"]] = (at, value)
         return found
 
@@ -166,8 +172,9 @@ class Results:
     folder: Path
     study: Study
     trials: tuple[Trial, ...]
-    explored: tuple[Trial, ...] = ()
-    ledger: tuple[Row, ...] = ()
+    explored: tuple[Trial, ...]
+    ledger: tuple[Row, ...]
+    files: TrialFiles
 
     @property
     def arms(self) -> list[str]:
@@ -265,122 +272,11 @@ def label(levels: Levels) -> str:
     return ", ".join(f"{factor}={level}" for factor, level in levels.items())
 
 
-def load(run_dir: Path) -> Results:
-    """Read a run's ledger. UserError if the folder has none, if it names no study, or if a row is damaged."""
-    path = run_dir / layout.LEDGER
-    if not path.is_file():
-        raise UserError(f"{run_dir}: holds no {layout.LEDGER}; give the folder of a run, for example runs/quickstart")
-    rows = ledger.read(run_dir)
-    history = ledger.fold(rows)
-    studies = history.studies
-    if not studies:
-        raise UserError(f"{path}: names no study; its run stopped before it began")
-    trials = list(history.trials.values())
-    explored: list[TrialRow] = []
-    if "search" in studies[-1]:
-        # What a search selected on is optimistic: only the fresh seeds that confirm its choice are evidence.
-        if not studies[-1]["arms"] and not _is_fruitless(rows):
-            raise UserError(f"{path}: the search has not selected anything yet; finish it: atod-sweep resume {run_dir}")
-        explored = [row for row in trials if row["phase"] == "search"]
-        trials = [row for row in trials if row["phase"] == "confirm"]
-    spent: dict[str, float] = defaultdict(float)
-    for row in rows:
-        if row["event"] == "trial":
-            spent[row["trial"]] += row.get("seconds") or 0.0
-    return Results(
-        folder=run_dir,
-        study=_study(studies, _metric(studies[-1], trials)),
-        trials=tuple(_trial(row, run_dir, studies[-1], spent[row["trial"]]) for row in trials),
-        explored=tuple(_trial(row, run_dir, studies[-1], spent[row["trial"]]) for row in explored),
-        ledger=tuple(rows),
-    )
-
-
-def _is_fruitless(rows: list[Row]) -> bool:
-    """True if every configuration of a search has ended and none completed."""
-    told = [row["state"] for row in rows if row["event"] == "told"]
-    return bool(told) and "COMPLETE" not in told and len(told) == sum(row["event"] == "configuration" for row in rows)
-
-
-def _metric(study: StudyRow, confirmed: list[TrialRow]) -> Metric:
-    """What trials are judged by. A search never saw the final sets: where they are played, they judge its choice."""
-    metric = Metric.model_validate(study["metric"])
-    final = metric.model_copy(update={"name": f"final/{metric.name.removeprefix('eval/')}", "last": 1})
-    done = [row.get("metrics") or {} for row in confirmed if row["state"] == "COMPLETE"]
-    return final if "search" in study and done and all(final.name in metrics for metrics in done) else metric
-
-
-def _study(rows: tuple[StudyRow, ...], metric: Metric) -> Study:
-    latest = rows[-1]
-    first = {_claim_key(h) for h in rows[0]["hypotheses"]}
-    return Study(
-        name=latest["name"],
-        question=latest["question"],
-        reference=latest["reference"],
-        metric=metric,
-        sign=_sign(latest),
-        claims=tuple(Claim(_hypothesis(h), _claim_key(h) in first) for h in latest["hypotheses"]),
-        arms=tuple(latest["arms"]),
-        controls=tuple(latest["controls"]),
-        factors={factor: list(levels) for factor, levels in latest["factors"].items()},
-        seeds=tuple(latest["seeds"]),
-        sequential=any(row.get("sequential") for row in rows),
-        bars=Bars.model_validate(latest.get("bars", {})),
-        rows=rows,
-    )
-
-
-def _sign(latest: StudyRow) -> float:
-    """A search says whether it minimises; of a study the metric's name does."""
-    if "search" in latest:
-        return Objective.model_validate(latest["search"].get("metric", {})).sign
-    return sign_of(latest["metric"]["name"])
-
-
 def sign_of(metric: str) -> float:
     """What to multiply values of a metric by so that large ones are good."""
     return -1.0 if direction(metric) == "min" else 1.0
 
 
-def _hypothesis(row: dict[str, Any]) -> Hypothesis:
-    return Hypothesis.model_validate({key: value for key, value in row.items() if key != "sentence"})
-
-
-def _claim_key(row: dict[str, Any]) -> str:
-    return _hypothesis(row).model_dump_json()
-
-
-def _trial(row: TrialRow, run_dir: Path, study: StudyRow, spent: float) -> Trial:
-    cost = row.get("cost") or {}
-    seconds = cost.get("seconds") or row.get("seconds") or math.nan
-    scores = [(row.get("score"), study["metric"]), (row.get("second"), study.get("search", {}).get("second"))]
-    return Trial(
-        id=row["trial"],
-        arm=row["arm"],
-        role=row["role"],
-        levels=row["levels"],
-        seed=row["seed"],
-        state=row["state"],
-        attempt=row["attempt"],
-        config_hash=row["config_hash"],
-        metrics=row.get("metrics") or {},
-        start_metrics=row.get("start_metrics") or {},
-        cost=cost,
-        seconds=seconds,
-        spent=max(seconds, spent) if spent else seconds,
-        error=_texts(row.get("error")),
-        folder=layout.trial_folder(run_dir, row["trial"]),
-        recorded={
-            Metric(name=metric["name"], last=metric["last"]): score
-            for score, metric in scores
-            if metric and _is_finite(score)
-        },
-    )
-
-
-def _texts(error: ErrorFields | None) -> dict[str, str] | None:
-    return {key: str(value) for key, value in error.items()} if error else None
-
-
-def _is_finite(value: Any) -> TypeGuard[float]:
+def is_finite(value: Any) -> TypeGuard[float]:
+    """Whether a value of a row is a number that can be reckoned with."""
     return isinstance(value, int | float) and math.isfinite(value)

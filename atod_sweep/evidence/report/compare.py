@@ -7,7 +7,8 @@ from pathlib import Path
 
 from atod_sweep.config.files import flatten
 from atod_sweep.evidence.analysis.comparisons import summarise
-from atod_sweep.evidence.analysis.results import Levels, Results, label, load
+from atod_sweep.evidence.analysis.reading import load
+from atod_sweep.evidence.analysis.results import Levels, Results, label
 from atod_sweep.evidence.analysis.text import NOTHING, duration, estimate, limits, markdown_cell, number
 from atod_sweep.evidence.analysis.verdicts import Verdict, judge
 from atod_sweep.evidence.stats.intervals import t_interval

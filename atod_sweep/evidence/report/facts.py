@@ -40,6 +40,9 @@ def facts(results: Results) -> list[Fact]:
         Fact("Code", f"git {row['git']}" if row["git"] else "not from a git checkout"),
         Fact("Definition", row["definition_hash"]),
     ]
+    if results.files.packed:
+        kept = f"packed: evaluations in full, training at every {results.files.packed.every}th step"
+        found.append(Fact("Records", kept))
     pairs = list(row.get("pairs", {}).values()) or [row["models"]]
     told = {role: list(dict.fromkeys(_model(pair[role]) for pair in pairs if pair[role])) for role in row["models"]}
     return found + [Fact(f"{role.capitalize()} model", "; ".join(refs)) for role, refs in told.items() if refs]

@@ -12,7 +12,8 @@ from typing import Any
 import jinja2
 
 from atod_sweep.errors import UserError
-from atod_sweep.evidence.analysis.results import Results, load
+from atod_sweep.evidence.analysis.reading import load
+from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.searches import searched
 from atod_sweep.evidence.analysis.text import fence, markdown_cell, plural
 from atod_sweep.evidence.analysis.verdicts import judge

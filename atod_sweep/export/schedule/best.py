@@ -10,7 +10,8 @@ from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.comparisons import Comparison, compare
-from atod_sweep.evidence.analysis.results import Levels, Missing, Results, Trial, label, load, matches
+from atod_sweep.evidence.analysis.reading import load
+from atod_sweep.evidence.analysis.results import Levels, Missing, Results, Trial, label, matches
 from atod_sweep.evidence.analysis.scores import seed_score
 from atod_sweep.evidence.analysis.text import estimate
 from atod_sweep.evidence.stats.intervals import Interval, t_interval

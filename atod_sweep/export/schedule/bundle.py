@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.objective import Hybrid
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.export import manifest
 from atod_sweep.export.record import PROVENANCE, dump, read, sha256
 from atod_sweep.export.schedule import generate, own_code, schedule_file, table, trace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.errors import UserError
-from atod_sweep.evidence.analysis.results import Trial
+from atod_sweep.evidence.analysis.results import Results, Trial
+from atod_sweep.export.schedule.best import choose
 
 FILE_NAME = "trace_open_loop.csv"
-_ROW_KEYS = {"distill": "weight/distill", "beta_kl": "weight/kl"}
+_ROW_KEYS = {"distill": "weight/distill", "beta_kl": "weight/kl", "turns": "turn_weight"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def record(trials: Sequence[Trial], parts: Sequence[str], steps: int, horizon: i
     }
     if "turns" not in parts:
         return Trace(**scalars)
-    recorded = [_column(trial, "turn_weight", steps) for trial in trials]
+    recorded = [_column(trial, _ROW_KEYS["turns"], steps) for trial in trials]
     turns = tuple(
         tuple(_mean([row[k] for row in rows if k < len(row)]) for k in range(horizon))
         for rows in zip(*recorded, strict=True)
@@ -50,12 +52,25 @@ def record(trials: Sequence[Trial], parts: Sequence[str], steps: int, horizon: i
     return Trace(**scalars, turns=turns)
 
 
+def needed(results: Results) -> dict[str, list[str]]:
+    """Trial -> names of the numbers of every step that exports of the best arm, at any levels, are made from."""
+    factors = results.study.factors
+    found: dict[str, list[str]] = {}
+    for levels in itertools.product(*([None, *levels] for levels in factors.values())):
+        at = {factor: level for factor, level in zip(factors, levels, strict=True) if level is not None}
+        try:
+            best = choose(results, at)
+        except UserError:  # nothing can be exported there
+            continue
+        found |= {trial.id: [_ROW_KEYS[part] for part in best.schedule.measured] for trial in best.trials}
+    return found
+
+
 def _column(trial: Trial, key: str, steps: int) -> list[Any]:
     values = [row[key] for row in trial.rows if row["phase"] == "train" and key in row]
     if len(values) != steps:
         raise UserError(
-            f"{trial.id}: metrics.jsonl holds {key!r} for {len(values)} of {steps} steps; "
-            "an open-loop trace needs them all"
+            f"{trial.id}: its record holds {key!r} for {len(values)} of {steps} steps, and an open-loop trace needs all"
         )
     return values
 

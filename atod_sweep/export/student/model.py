@@ -14,13 +14,14 @@ from atod_sweep.config.study import Metric
 from atod_sweep.config.train import Train
 from atod_sweep.envs.registry import names
 from atod_sweep.errors import UserError
-from atod_sweep.evidence.analysis.results import Trial, load
+from atod_sweep.evidence.analysis.reading import load
+from atod_sweep.evidence.analysis.results import Trial
 from atod_sweep.export import manifest
 from atod_sweep.export.record import PROVENANCE, complete, dump, read, read_text, vouched
 from atod_sweep.export.schedule.best import choose
 from atod_sweep.export.schedule.provenance import portable, provenance
 from atod_sweep.export.student.model_card import model_card
-from atod_sweep.records import layout
+from atod_sweep.records import layout, packed
 from atod_sweep.records import manifest as own
 
 Save = Callable[[Train, Path, Path], None]
@@ -35,6 +36,7 @@ def write(run_dir: Path, out: Path, save: Save, at: Mapping[str, str] | None = N
     `save(config, student, out)` writes weights and tokenizer. An earlier export at `out` is replaced. UserError if the
     run does not hold the student any more, or if `out` holds something else.
     """
+    packed.refuse(run_dir, "exported as a model")
     results = load(run_dir)
     best = choose(results, at)
     trial, chosen = median_trial(best.trials, results.study.metric)

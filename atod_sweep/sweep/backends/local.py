@@ -30,6 +30,7 @@ from atod_sweep.sweep.backends.ray import Sink
 from atod_sweep.sweep.trials.attempt import execute
 from atod_sweep.sweep.trials.interrupts import asked, stoppable
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, death, interrupted, pruned
+from atod_sweep.sweep.trials.limits import GRACE
 from atod_sweep.sweep.trials.source import Source
 
 _LOOK = 1.0  # seconds between looks at workers that are gone while children of theirs hold their pipe open
@@ -121,6 +122,12 @@ class _Worker:
     began: float = 0.0
     ready: bool = False
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether its attempt is past its time although it should have ended itself: the process was stopped, say."""
+        limit = self.job.bounds.seconds if self.job is not None else None
+        return limit is not None and time.monotonic() - self.began > limit + 2 * GRACE
+
     def send(self, message: Job | bool) -> None:
         """A worker that is gone shows when it is listened to."""
         with contextlib.suppress(OSError):
@@ -200,7 +207,11 @@ class _Pool:
         """Workers with a message, or dead; waits for one."""
         while True:
             ready = wait([worker.pipe for worker in self._busy], _LOOK)
-            found = [worker for worker in self._busy if worker.pipe in ready or not worker.process.is_alive()]
+            found = [
+                worker
+                for worker in self._busy
+                if worker.pipe in ready or worker.is_overdue or not worker.process.is_alive()
+            ]
             if found:
                 return found
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from atod_sweep.errors import UserError
-from atod_sweep.records import ledger
+from atod_sweep.records import ledger, packed
 from atod_sweep.sweep.mlflow.mirror import Mirror
 from atod_sweep.sweep.mlflow.problems import explain
 from atod_sweep.sweep.mlflow.stores import check
@@ -30,8 +30,9 @@ def guarded(uri: str, again: str) -> Iterator[None]:
 def sync(run_dir: Path, uri: str, say: Callable[[str], None] = lambda line: None) -> int:
     """Bring MLflow up to the ledger of a run; the number of trials. `say` gets a line every few seconds.
 
-    UserError if the folder holds no run, if somebody is writing it, or if the store does not take it.
+    UserError if the folder holds no run, or a packed one, if somebody is writing it, or if the store does not take it.
     """
+    packed.refuse(run_dir, "recorded in MLflow")
     if ledger.fold(ledger.read(run_dir)).study is None:
         raise UserError(f"{run_dir}: holds no ledger of a study; give the folder of a run, for example runs/quickstart")
     check(uri)

@@ -104,4 +104,4 @@ def _metrics(row: Row) -> dict[str, float]:
 
 
 def _score(metric: Metric, job: Job, attempt: Attempt, rows: list[Row]) -> float | None:
-    return score(metric.name, metric.last, attempt.totals, rows, trained=job.model_path is None)
+    return score(metric.name, metric.last, attempt.totals, rows, trained=job.model is None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.errors import UserError
-from atod_sweep.records import layout, ledger
+from atod_sweep.records import layout, ledger, packed
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.sweep.record.definition import differences
 
@@ -41,6 +41,7 @@ def opened(
             _move_aside(run_dir)
         if run_dir.exists() and not (run_dir / layout.LEDGER).exists() and not is_stillborn(run_dir):
             raise UserError(f"{run_dir}: exists and is not the folder of a run; use --name to choose another")
+        packed.refuse(run_dir, "gone on with")
         (run_dir / layout.TRIALS).mkdir(parents=True, exist_ok=True)
         writer = Ledger(run_dir)
         writer.__enter__()

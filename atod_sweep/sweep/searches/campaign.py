@@ -23,7 +23,7 @@ from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
 from atod_sweep.sweep.searches.stopping import StoppingRule
 from atod_sweep.sweep.studies.plan import Trial
-from atod_sweep.sweep.trials.desk import Decided, Desk, Expected, Limits, Redefined, Remarked
+from atod_sweep.sweep.trials.desk import Decided, Desk, Expected, Redefined, Remarked, RunLimits
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 from atod_sweep.sweep.trials.source import Queue
 
@@ -50,7 +50,7 @@ class Campaign:
     def __init__(self, search: Search, space: Space, starts: list[Sample], desk: Desk) -> None:
         self._search, self._space, self._desk = search, space, desk
         self._proposer = proposer(space, search, starts)
-        self._queue = Queue([], Limits(desk.limits.max_retries))
+        self._queue = Queue([], RunLimits(desk.limits.max_retries))
         self._candidates: dict[str, Candidate] = {}  # by configuration hash
         self._by_trial: dict[str, Candidate] = {}
         self._asked, self._exhausted, self._confirming = 0, False, False

@@ -21,8 +21,9 @@ from atod_sweep.sweep.searches.campaign import REFERENCE, Campaign
 from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Sample, Space, resolve_space
 from atod_sweep.sweep.searches.starting_points import starting_points
-from atod_sweep.sweep.session import Options, Outcome, Work, execute_work
+from atod_sweep.sweep.session import execute_work
 from atod_sweep.sweep.studies.plan import check_metric
+from atod_sweep.sweep.work import Document, Goal, Options, RunOutcome, Work
 
 Source = str | Path | Mapping[str, Any] | Search
 
@@ -38,14 +39,14 @@ def run_search(
     extend: bool = False,
     overwrite: bool = False,
     **options: Any,
-) -> Outcome:
+) -> RunOutcome:
     """Run a search (a file, a shipped name, a mapping or a record) into `out`/NAME. UserError on bad input.
 
     `options` are the fields of `Options`. `overrides`: dotted keys of the base config, none of them a parameter of
     the space.
     """
     work = _given(source, overrides or {}, name, configurations)
-    return execute_work(work, out / work.name, Intent(resume, extend, overwrite), Options(**options))
+    return execute_work(work, out / work.document.name, Intent(resume, extend, overwrite), Options(**options))
 
 
 def dry_run(
@@ -56,7 +57,7 @@ def dry_run(
 
 
 def _given(source: Source, overrides: Mapping[str, Any], name: str | None, configurations: int | None) -> Work:
-    found = given.search(source)
+    found = given.search(source, search_work)
     search, text, where = found.record, found.text, found.where
     data = search.model_dump()
     if configurations is not None:
@@ -71,7 +72,7 @@ def _given(source: Source, overrides: Mapping[str, Any], name: str | None, confi
     return search_work(search, found.folder, where, text)
 
 
-def resume_search(run_dir: Path, study: StudyRow, options: Options) -> Outcome:
+def resume_search(run_dir: Path, study: StudyRow, options: Options) -> RunOutcome:
     """Finish the search in a folder, from what the folder holds."""
     path = run_dir / layout.SEARCH
     definition = study["definition"]
@@ -82,7 +83,7 @@ def resume_search(run_dir: Path, study: StudyRow, options: Options) -> Outcome:
     return execute_work(work, run_dir, Intent(resume=True), options)
 
 
-def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
+def search_work(search: Search, folder: Path, where: str, text: str = "") -> Work:
     """A search as a session sees it. UserError if space, starting points and sampler do not go together."""
     space = resolve_space(search, folder, where)
     starts = starting_points(space, search, folder, where)
@@ -98,12 +99,12 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
     configurations = budget.configurations
     if points is not None:
         configurations = min(configurations, points)
+    title = (
+        f"{configurations} configurations × {budget.seeds} seeds, {search.sampler.kind}; "
+        f"top {budget.confirm.top} × {budget.confirm.seeds} fresh seeds"
+    )
     return Work(
-        name=search.name,
-        file=layout.SEARCH,
-        text=text,
-        title=f"{configurations} configurations × {budget.seeds} seeds, {search.sampler.kind}; "
-        f"top {budget.confirm.top} × {budget.confirm.seeds} fresh seeds",
+        document=Document(search.name, layout.SEARCH, text, title),
         definition=_definition(search, space, starts),
         row={
             "name": search.name,
@@ -117,18 +118,20 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
             "seeds": [],
             "search": search.model_dump(mode="json", exclude={"base", "name", "question"}),
         },
-        metric=search.metric,
-        second=search.second,
-        # Other values, such as a KL's, depend on the config.
-        also=tuple(o.name for o in search.objectives[1:] if o.name.startswith(("eval/", "cost/"))),
-        sign=search.metric.sign,
+        goal=Goal(
+            search.metric,
+            second=search.second,
+            # Other values, such as a KL's, depend on the config.
+            also=tuple(o.name for o in search.objectives[1:] if o.name.startswith(("eval/", "cost/"))),
+            sign=search.metric.sign,
+            min_complete=budget.min_complete,
+        ),
         configs=(space.base,),
         total=configurations * budget.seeds + (budget.confirm.top + 1) * budget.confirm.seeds,
         resources=search.resources,
         concurrency=search.concurrency,
         extension=_beyond_extension,
         source=lambda desk: Campaign(search, space, starts, desk),
-        min_complete=budget.min_complete,
     )
 
 

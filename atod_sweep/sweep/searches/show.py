@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from atod_sweep.config.search import load_search
+from atod_sweep.config import given
 from atod_sweep.config.space import Branch, Choice, Fixed, Int, Parameter
 from atod_sweep.sweep.searches.draws import CubeDraw, random_units
 from atod_sweep.sweep.searches.samplers.grid import every_point
@@ -15,8 +15,8 @@ from atod_sweep.sweep.searches.space import Infeasible, Sample, Space, resolve_s
 
 def space_lines(path: Path, samples: int = 5) -> list[str]:
     """What `atod-sweep space show FILE` prints. UserError if the file is no valid space."""
-    search = load_search(path)
-    space = resolve_space(search, path.parent, str(path))
+    found = given.search(path, resolve_space)
+    search, space = found.record, resolve_space(found.record, found.folder, found.where)
     lines = [f"{search.name}: {_size(space)}", ""]
     lines += list(_tree(space.parameters))
     lines += [f"  constraint: {constraint}" for constraint in space.constraints]

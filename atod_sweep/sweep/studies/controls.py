@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,18 +12,19 @@ from atod_sweep.config.kinds import kinds, one_each
 from atod_sweep.config.objective import Hybrid, Mixed, Mixture, Objective
 from atod_sweep.config.study import Control
 from atod_sweep.config.train import Train
-from atod_sweep.errors import UserError
+from atod_sweep.errors import Gathered, UserError
 from atod_sweep.objective import schedules
 
 Data = dict[str, Any]
 
 
-def override(data: Data, overrides: Mapping[str, Any], name: str) -> Data:
-    """A copy of a trainer config's data with dotted keys set. UserError that starts with `name`."""
-    try:
-        return with_overrides(Train, data, overrides)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
+def override(data: Data, overrides: Mapping[str, Any], name: str, mistakes: Gathered | None = None) -> Data:
+    """A copy of a trainer config's data with dotted keys set. UserError that starts with `name`, or is noted."""
+    own = Gathered(name)
+    changed = with_overrides(Train, data, overrides, own)
+    with mistakes.noted() if mistakes else contextlib.nullcontext():
+        own.check()
+    return changed
 
 
 def mean_weight(schedule: Any, steps: int) -> float:

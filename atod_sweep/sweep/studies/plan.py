@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -14,7 +14,7 @@ from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.files import flatten, train_data
 from atod_sweep.config.study import Bars, Metric, Study
 from atod_sweep.config.train import Train
-from atod_sweep.errors import UserError
+from atod_sweep.errors import Gathered, UserError
 from atod_sweep.objective import own_code, schedules
 from atod_sweep.records.metric_names import watched
 from atod_sweep.sweep.studies.controls import CONTROLS, mean_weight, override
@@ -77,30 +77,68 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     Where final sets are played, the study's metric and its claims are about them unless they name another metric, and
     every base student plays them once.
     """
-    base = validate(Train, train_data(study.base, folder, f"{where}: base"), f"{where}: base").model_dump(mode="json")
-    cells = _cells(study, base, where)
+    mistakes = Gathered(where)
+    base = _base(study, folder, mistakes)
+    cells = _cells(study, base, mistakes)
     variants: list[_Variant] = []
     for cell, arm in itertools.product(cells, [*study.controls, *study.arms]):
         role: Role = "teacher" if arm == "teacher" else "control" if arm in study.controls else "arm"
-        variants.append((cell, arm, role, _variant(study, cell, arm, where)))
-    if _plays_final(variants, where):
-        study, variants = _on_final_sets(study), [*_base_students(study, cells, where), *variants]
+        with mistakes.noted():
+            variants.append((cell, arm, role, _variant(study, cell, arm, mistakes)))
+    with mistakes.noted():
+        if _plays_final(variants, where):
+            study, variants = _on_final_sets(study), [*_base_students(study, cells, where), *variants]
     played = [data["env"] for _, _, _, data in variants]
     trials = []
-    for seed, (cell, arm, role, data) in itertools.product(study.seed_list, variants):
-        if role in ("teacher", "base") and seed != study.seed_list[0]:
-            continue  # an evaluation on fixed tasks: the seed plays no part in it
-        name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
-        train = validate(Train, with_horizons(data, _horizons(played, data)) | {"seed": seed}, name)
-        if seed == study.seed_list[0]:
-            _check_own_code(train, name)
-        config = train.model_dump(mode="json")
-        trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
-        check_metric(study.metric, config, where)
-        for claim in study.hypotheses:
-            check_metric(Metric(name=claim.metric), config, where)
-        trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
+    for seed in study.seed_list:
+        for cell, arm, role, data in variants:
+            if role in ("teacher", "base") and seed != study.seed_list[0]:
+                continue  # an evaluation on fixed tasks: the seed plays no part in it
+            with mistakes.noted():
+                resolved = with_horizons(data, _horizons(played, data)) | {"seed": seed}
+                config = _resolved(study, resolved, f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}", where)
+                trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
+                trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
+        mistakes.check()  # after the first seed, as a rule
     return Plan(study, tuple(trials), _definition(study, with_horizons(base, _horizons(played, base))), base)
+
+
+def _base(study: Study, folder: Path, mistakes: Gathered) -> dict[str, Any]:
+    """The resolved base config. UserError if it is none, with what is wrong with the keys of arms and levels."""
+    where = f"{mistakes.where}: base"
+    own = Gathered(where)
+    with own.noted():
+        base = validate(Train, train_data(study.base, folder, where, mistakes=own), where).model_dump(mode="json")
+    try:
+        own.check()
+    except UserError:
+        with mistakes.noted():
+            raise
+        for name, overrides in _overrides(study):
+            override(Train().model_dump(mode="json"), overrides, f"{mistakes.where}: {name}", mistakes)
+        mistakes.check()
+    return base
+
+
+def _overrides(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What arms and levels set, with their names in the file."""
+    for arm, own in study.arms.items():
+        yield f"arms.{arm}", {key.removesuffix(MATCH): value for key, value in flatten(own).items()}
+    for factor, levels in study.factors.items():
+        for level, own in levels.items():
+            yield f"factors.{factor}.{level}", flatten(own)
+
+
+def _resolved(study: Study, data: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    """The plain form of a trial's config. UserError unless it is valid, and reports what the study asks for."""
+    train = validate(Train, data, name)
+    if train.seed == study.seed_list[0]:
+        _check_own_code(train, name)
+    config = train.model_dump(mode="json")
+    check_metric(study.metric, config, where)
+    for claim in study.hypotheses:
+        check_metric(Metric(name=claim.metric), config, where)
+    return config
 
 
 def _check_own_code(train: Train, name: str) -> None:
@@ -182,15 +220,16 @@ def _base_students(study: Study, cells: list[_Cell], where: str) -> list[_Varian
 # ---- factors ------------------------------------------------------------------------------------------------------
 
 
-def _cells(study: Study, base: dict[str, Any], where: str) -> list[_Cell]:
+def _cells(study: Study, base: dict[str, Any], mistakes: Gathered) -> list[_Cell]:
     options = [[(f, level, flatten(o)) for level, o in levels.items()] for f, levels in study.factors.items()]
     cells = []
     for chosen in itertools.product(*options):
         data, keys = base, frozenset[str]()
         for factor, level, overrides in chosen:
-            name = f"{where}: factors.{factor}.{level}"
-            _refuse_twice(name, overrides, keys)
-            data, keys = override(data, overrides, name), keys | overrides.keys()
+            name = f"{mistakes.where}: factors.{factor}.{level}"
+            with mistakes.noted():
+                _refuse_twice(name, overrides, keys)
+            data, keys = override(data, overrides, name, mistakes), keys | overrides.keys()
         cells.append(_Cell({factor: level for factor, level, _ in chosen}, keys, data))
     return cells
 
@@ -220,16 +259,16 @@ def with_horizons(data: dict[str, Any], horizons: list[int]) -> dict[str, Any]:
 # ---- arms and controls ----------------------------------------------------------------------------------------------
 
 
-def _variant(study: Study, cell: _Cell, arm: str, where: str, pending: tuple[str, ...] = ()) -> dict[str, Any]:
+def _variant(study: Study, cell: _Cell, arm: str, mistakes: Gathered, pending: tuple[str, ...] = ()) -> dict[str, Any]:
     """The config data of an arm or control in one cell, `{match_mean_of: ARM}` values solved."""
     if arm in study.controls:
-        return CONTROLS[arm](cell.data, f"{where}: controls.{arm}")
-    name = f"{where}: arms.{arm}"
+        return CONTROLS[arm](cell.data, f"{mistakes.where}: controls.{arm}")
+    name = f"{mistakes.where}: arms.{arm}"
     overrides = flatten(study.arms[arm])
     matches = {key.removesuffix(MATCH): other for key, other in overrides.items() if key.endswith(MATCH)}
     plain = {key: value for key, value in overrides.items() if not key.endswith(MATCH)}
     _refuse_twice(name, plain | matches, cell.keys)
-    data = override(cell.data, plain, name)
+    data = override(cell.data, plain, name, mistakes)
     for key, other in matches.items():
         known = [*study.arms, *study.controls]
         if other not in known:
@@ -238,7 +277,7 @@ def _variant(study: Study, cell: _Cell, arm: str, where: str, pending: tuple[str
             raise UserError(f"{name}: {key}: match_mean_of {other!r} is not an arm; {hint}")
         if other in (arm, *pending):
             raise UserError(f"{name}: {key}: match_mean_of {other!r} leads back to itself; match an arm with numbers")
-        target = _variant(study, cell, other, where, (*pending, arm))
+        target = _variant(study, cell, other, mistakes, (*pending, arm))
         data = _matched(data, key, target, name)
     return data
 

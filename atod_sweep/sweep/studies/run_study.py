@@ -16,16 +16,17 @@ from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import beyond_extension
 from atod_sweep.sweep.record.rundir import Intent
-from atod_sweep.sweep.session import Options, Outcome, Work, execute_work
+from atod_sweep.sweep.session import execute_work
 from atod_sweep.sweep.studies.plan import MATCH, Plan, resolve
 from atod_sweep.sweep.studies.until_decided import Rule, in_blocks
 from atod_sweep.sweep.trials.desk import Desk
 from atod_sweep.sweep.trials.jobs import Trainer
 from atod_sweep.sweep.trials.source import Queue
+from atod_sweep.sweep.work import Document, Goal, Options, RunOutcome, Work
 
 Source = str | Path | Mapping[str, Any] | Study
 
-__all__ = ["Options", "Outcome", "Rule", "Trainer", "dry_run", "resume_study", "run_study"]
+__all__ = ["Options", "Rule", "RunOutcome", "Trainer", "dry_run", "resume_study", "run_study"]
 
 
 def run_study(
@@ -40,14 +41,14 @@ def run_study(
     extend: bool = False,
     overwrite: bool = False,
     **options: Any,
-) -> Outcome:
+) -> RunOutcome:
     """Run a study (a file, a shipped name, a mapping or a record) into `out`/NAME. UserError on bad input.
 
     `options` are the fields of `Options`. `overrides`: dotted keys of the trainer config, for every trial of the study.
     `until_decided`: add seeds until the study's claims are decided, of which `judge` among the options tells.
     """
     work = _given(source, overrides or {}, name, seeds, until_decided)
-    return execute_work(work, out / work.name, Intent(resume, extend, overwrite), Options(**options))
+    return execute_work(work, out / work.document.name, Intent(resume, extend, overwrite), Options(**options))
 
 
 def dry_run(
@@ -65,7 +66,7 @@ def dry_run(
 def _given(
     source: Source, overrides: Mapping[str, Any], name: str | None, seeds: int | None, rule: Rule | None
 ) -> Work:
-    found = given.study(source)
+    found = given.study(source, resolve)
     study, text = found.record, found.text
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("seeds", seeds)) if value is not None}
     if overrides:
@@ -93,7 +94,7 @@ def _overridden(study: Study, overrides: dict[str, Any], where: str) -> dict[str
     return {"base": study.base, **overrides}
 
 
-def resume_study(run_dir: Path, row: StudyRow, options: Options) -> Outcome:
+def resume_study(run_dir: Path, row: StudyRow, options: Options) -> RunOutcome:
     """Finish the study of this row in a folder, from what the folder holds."""
     path, definition = run_dir / layout.STUDY, row["definition"]
     base = row.get("base", definition["base"])  # older ledgers hold it with the horizons of its environment
@@ -110,10 +111,7 @@ def study_work(plan: Plan, text: str) -> Work:
     study = plan.study
     arms = f"{len(study.arms)} arms" + (f" + {len(study.controls)} controls" if study.controls else "")
     return Work(
-        name=study.name,
-        file=layout.STUDY,
-        text=text,
-        title=f"{arms} × {len(study.seed_list)} seeds",
+        document=Document(study.name, layout.STUDY, text, f"{arms} × {len(study.seed_list)} seeds"),
         definition=plan.definition,
         row={
             "name": study.name,
@@ -128,8 +126,7 @@ def study_work(plan: Plan, text: str) -> Work:
             "factors": {factor: list(levels) for factor, levels in study.factors.items()},
             "seeds": study.seed_list,
         },
-        metric=study.metric,
-        also=tuple(dict.fromkeys(claim.metric for claim in study.hypotheses)),
+        goal=Goal(study.metric, also=tuple(dict.fromkeys(claim.metric for claim in study.hypotheses))),
         configs=tuple(trial.config for trial in plan.trials),
         total=len(plan.trials),
         resources=study.resources,

@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
+from atod_sweep.config.base import MOST_SEEDS
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
-from atod_sweep.sweep.session import Work
 from atod_sweep.sweep.studies.plan import Plan
 from atod_sweep.sweep.trials.desk import Decided, Desk, Expected, Redefined
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 from atod_sweep.sweep.trials.source import Queue
+from atod_sweep.sweep.work import Work
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Rule:
         """All seeds that may run: the study's own, then those that follow. UserError if that adds none."""
         if self.block < 1:
             raise UserError(f"--block {self.block}: seeds are added in blocks of at least one; use 1 or more")
+        if self.max_seeds > MOST_SEEDS:
+            raise UserError(f"--max-seeds {self.max_seeds}: a study has at most {MOST_SEEDS} seeds")
         if self.max_seeds <= len(first):
             raise UserError(
                 f"--max-seeds {self.max_seeds}: the study begins with {len(first)} seeds; allow more, or fewer --seeds"
@@ -59,7 +62,7 @@ def in_blocks(work: Work, plan: Plan, first: list[int], rule: Rule) -> Work:
         raise UserError("--until-decided: the study states no hypotheses to decide; add some, or drop the option")
     return replace(
         work,
-        title=f"{work.title} at most, until the claims are decided",
+        document=replace(work.document, title=f"{work.document.title} at most, until the claims are decided"),
         definition={**plan.definition, "seeds": first, "sequential": asdict(rule)},
         row={**work.row, "seeds": first, "sequential": True},
         source=lambda desk: Blocks(plan, first, rule, desk),

@@ -20,7 +20,7 @@ from atod_sweep.records.metric_names import watched
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
 from atod_sweep.sweep.trials import interrupts
-from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, Trainer, load
+from atod_sweep.sweep.trials.jobs import Attempt, Bounds, Failure, Job, Row, SavedModel, Trainer, load
 from atod_sweep.sweep.trials.limits import OverMemory, OverTime, limited
 
 
@@ -42,9 +42,9 @@ def execute(job: Job, report: Callable[[list[Row]], None]) -> Attempt:
     worker = f"{socket.gethostname()}:{os.getpid()}"
     relay = _Relay(job, report)
     try:
-        with limited(job.seconds, job.memory_gb, job.may_exit) as relay.calm:
+        with limited(job.bounds.seconds, job.bounds.memory_gb, job.bounds.may_exit) as relay.calm:
             metrics, cost = _run(job, relay)
-            _check_metric(job.metric, Attempt(0.0, worker, metrics, cost).totals)
+            _check_metric(job.metrics[0], Attempt(0.0, worker, metrics, cost).totals)
     except BaseException as error:
         if error is relay.error or interrupts.asked():
             raise
@@ -56,10 +56,10 @@ def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
     """Final metrics and costs."""
     config = validate(Train, job.config, job.trial)
     os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))  # before anything imports numpy or torch
-    if 0 < job.gpu < 1 and config.runtime.gpu_memory_fraction is None:
-        _share_gpu(job.gpu)
-    if job.model_path is not None:
-        found = load(job.trainer.evaluate)(config, job.model_path, job.model_role)
+    if 0 < job.bounds.gpu < 1 and config.runtime.gpu_memory_fraction is None:
+        _share_gpu(job.bounds.gpu)
+    if job.model is not None:
+        found = load(job.trainer.evaluate)(config, job.model.path, job.model.role)
         if final := {key: value for key, value in found.items() if key.startswith("final/")}:
             relay([{"phase": "final", "step": 0, **final}])
         metrics, cost = {key: value for key, value in found.items() if isinstance(value, int | float)}, {}
@@ -101,11 +101,11 @@ class _Relay:
 
 def _check_names(job: Job, row: Row) -> None:
     """Before the first training step: a misspelt name must not cost a study."""
-    for name in (job.metric, *job.also):
+    for name in job.metrics:
         if watched(name) not in row and not (
             name.startswith("cost/") and row["step"] == 0
         ):  # some costs begin with training
-            raise _missing(watched(name), row, "metric.name" if name == job.metric else "hypotheses or second")
+            raise _missing(watched(name), row, "metric.name" if name == job.metrics[0] else "hypotheses or second")
 
 
 def _missing(name: str, metrics: Row, where: str) -> _StoppedError:
@@ -127,9 +127,9 @@ def _failure(error: BaseException, job: Job) -> Failure:
         status = Status.OUT_OF_MEMORY if out_of_memory else Status.EXCEPTION
     message = str(error)
     if isinstance(error, OverTime):
-        message = f"took longer than resources.seconds = {job.seconds:g}"
+        message = f"took longer than resources.seconds = {job.bounds.seconds:g}"
     elif isinstance(error, OverMemory):
-        message = f"its process held more than resources.memory_gb = {job.memory_gb:g}"
+        message = f"its process held more than resources.memory_gb = {job.bounds.memory_gb:g}"
     elif not isinstance(error, Exception):
         message = f"the trial's code raised {error!r}, which ends a process: raise an exception that names the fault"
     return Failure(status, type(error).__name__.lstrip("_"), _writable(message), _writable(traceback.format_exc()))
@@ -150,7 +150,9 @@ def pack(job: Job) -> dict[str, Any]:
 
 def unpack(data: dict[str, Any]) -> Job:
     """The job of `pack`."""
-    return Job(**{**data, "trainer": Trainer(**data["trainer"])})
+    model = SavedModel(**data["model"]) if data["model"] else None
+    parts = {"trainer": Trainer(**data["trainer"]), "model": model, "bounds": Bounds(**data["bounds"])}
+    return Job(**{**data, **parts, "metrics": tuple(data["metrics"])})
 
 
 def ray_trainable(config: dict[str, Any], cargo: Cargo, storage: str | None) -> None:

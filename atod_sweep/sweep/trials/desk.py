@@ -53,7 +53,7 @@ Event = Decided | Redefined | Expected | Remarked
 
 
 @dataclass(frozen=True)
-class Limits:
+class RunLimits:
     """How far a source may go. `seconds`: after which no further trial starts; `at_a_time`: attempts side by side."""
 
     max_retries: int = 1
@@ -73,7 +73,7 @@ class Desk:
     folder: Path
     definition_hash: str
     latest: Mapping[str, TrialRow]
-    limits: Limits
+    limits: RunLimits
     job: Callable[[Trial], Job]
     tell: Callable[[Event], None]
     judge: Judge | None = None

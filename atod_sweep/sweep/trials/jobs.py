@@ -33,29 +33,40 @@ def load(path: str) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """What one attempt may take. `seconds` of wall clock; `memory_gb` (10^9 bytes) resident; `gpu`: of its own, below 1
+    a share of one. `may_exit`: whether the process is the attempt's own, and may be ended with it."""
+
+    seconds: float | None = None
+    memory_gb: float | None = None
+    gpu: float = 0.0
+    may_exit: bool = False
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model that is evaluated in place of training: where it is, and which of the config's models it is."""
+
+    path: str
+    role: Literal["teacher", "base"]
+
+
+@dataclass(frozen=True)
 class Job:
-    """One attempt at one trial. Paths are absolute."""
+    """One attempt at one trial. Paths are absolute.
+
+    `metrics`: what evaluations must report: the metric that trials are judged by, then those of claims and of a second
+    objective. `model`: set for trials of a teacher or a base student.
+    """
 
     trial: str
     attempt: int
     config: dict[str, Any]
     directory: str
-    metric: str
+    metrics: tuple[str, ...]
     trainer: Trainer
-    model_path: str | None = None
-    """Set for trials of a teacher or a base student: evaluate this model in place of training."""
-    model_role: Literal["teacher", "base"] = "teacher"
-    """With `model_path`: which of the config's models it is."""
-    seconds: float | None = None
-    """Wall-clock limit of one attempt."""
-    memory_gb: float | None = None
-    """Limit of the process's resident memory, in 10^9 bytes."""
-    gpu: float = 0.0
-    """GPUs of its own; below 1, a share of one."""
-    also: tuple[str, ...] = ()
-    """Metrics beside `metric` that evaluations must report: a claim or a second objective rests on them."""
-    may_exit: bool = False
-    """Whether the process is the attempt's own, and may be ended with it."""
+    model: SavedModel | None = None
+    bounds: Bounds = Bounds()
 
     @property
     def resume(self) -> bool:
@@ -107,7 +118,7 @@ def pruned(rows: list[Row], seconds: float, worker: str) -> Attempt:
 
 def death(job: Job, seconds: float, failure: Failure) -> Attempt:
     """An attempt whose process is gone: a timeout if its time was up, else what `failure` says."""
-    if job.seconds is not None and seconds > job.seconds:
-        message = f"took longer than resources.seconds = {job.seconds:g}"
+    if job.bounds.seconds is not None and seconds > job.bounds.seconds:
+        message = f"took longer than resources.seconds = {job.bounds.seconds:g}"
         failure = replace(failure, status=Status.TIMEOUT, message=message)
     return Attempt(seconds, "", error=failure)

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable
 from dataclasses import replace
 from typing import Protocol
 
-from atod_sweep.sweep.trials.desk import Limits
+from atod_sweep.sweep.trials.desk import RunLimits
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 
 
@@ -36,7 +36,7 @@ class Queue:
     No attempt starts later than `limits.seconds` after the queue was made, no trial after the first `max_trials`.
     """
 
-    def __init__(self, jobs: Iterable[Job], limits: Limits) -> None:
+    def __init__(self, jobs: Iterable[Job], limits: RunLimits) -> None:
         self._waiting = deque(jobs)
         self._deadline = math.inf if limits.seconds is None else time.monotonic() + limits.seconds
         self._under_way = 0

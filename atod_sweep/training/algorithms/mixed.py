@@ -21,7 +21,7 @@ from atod_sweep.objective.controllers import Controller
 from atod_sweep.objective.distributions import entropy, tempered
 from atod_sweep.objective.penalties import PENALTIES
 from atod_sweep.objective.profiles import measured, profile
-from atod_sweep.objective.schedules import Curve, build, progress
+from atod_sweep.objective.schedules import DecayCurve, build, progress
 from atod_sweep.training.algorithms.advantages import ADVANTAGES
 from atod_sweep.training.algorithms.scoring import FullDistribution, needs_distribution, score
 from atod_sweep.training.algorithms.stage import Collected, Metrics, Needs, Stage
@@ -35,7 +35,7 @@ class Weight:
 
     def __init__(self, config: Any, total_steps: int) -> None:
         self.config, self.total_steps = config, total_steps
-        self.schedule: Curve | Controller = build(config)
+        self.schedule: DecayCurve | Controller = build(config)
 
     def at(self, step: int) -> float:
         if isinstance(self.schedule, Controller):

@@ -17,7 +17,7 @@ from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Episodes, Outcome
-from atod_sweep.training.pretraining.demonstrations import Turn, encode
+from atod_sweep.training.pretraining.demonstrations import DemonstratedTurn, encode
 
 Metrics = dict[str, Any]
 
@@ -116,7 +116,7 @@ class Stage:
         self.cost["teacher_tokens"] += played.tokens
         if self.teacher_player is self.player:
             return TokenBatch.of(played), played.outcomes
-        texts = [[Turn(observation, action) for observation, action in o.transcript] for o in played.outcomes]
+        texts = [[DemonstratedTurn(*said) for said in outcome.transcript] for outcome in played.outcomes]
         batch, dropped = encode(texts, self.player.conversation, self.policy.device, self.player.limits.context)
         self.cost["dropped_turns"] += dropped
         return batch, played.outcomes

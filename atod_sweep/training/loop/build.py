@@ -20,7 +20,7 @@ from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
 from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.loop import cast
 from atod_sweep.training.loop.optimiser import adamw
-from atod_sweep.training.loop.trial import Run
+from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.play.evaluate import evaluate, evaluate_final
 from atod_sweep.training.pretraining import cache as models
@@ -28,7 +28,7 @@ from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import frozen_dtype, keep_freed_memory, use_threads
 
 
-def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False) -> Run:
+def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False) -> TrialState:
     """A trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none).
 
     `mutable`: that checkpoint may come from other schedules and rates.
@@ -65,7 +65,7 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     trained = [p for p in policy.parameters() if p.requires_grad]
     wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
-    run = Run(config, directory, accelerator, stage, player, algorithm, updater, voice.tokenizer, mutable)
+    run = TrialState(config, directory, accelerator, stage, player, algorithm, updater, voice.tokenizer, mutable)
     if resume:
         run.restore()
     elif accelerator.is_main_process:  # or a later resume would take up what an earlier run left here

@@ -17,7 +17,7 @@ from atod_sweep.training.algorithms.stage import Needs
 from atod_sweep.training.models import identity, limits, vocabulary
 from atod_sweep.training.models.load import load_model, load_tokenizer
 from atod_sweep.training.models.policy import Policy, checkpoint_activations
-from atod_sweep.training.play.check import Verdict, admit
+from atod_sweep.training.play.check import SelfCheck, admit
 from atod_sweep.training.play.conversation import Manner, alike, conversation_for
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
@@ -60,7 +60,7 @@ class Voice:
         self.checked(policy)
         return policy
 
-    def checked(self, policy: Policy) -> Verdict | None:
+    def checked(self, policy: Policy) -> SelfCheck | None:
         """How the policy decodes, and how far that is from the model's own forward; None for compact models."""
         return admit(policy, f"{self.role}.path: {self.source.path!r}", identity.stamp(self.source, self.model))
 

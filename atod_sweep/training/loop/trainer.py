@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from atod_sweep.config.train import Pretrained, Student, Teacher, Train
 from atod_sweep.training.loop.build import assemble, evaluate_saved
-from atod_sweep.training.loop.trial import Run
+from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.play.evaluate import evaluate, evaluate_final, summary
 
 Row = dict[str, Any]
@@ -80,13 +80,13 @@ def train(
     return Result(_numbers(last | final), run.cost())
 
 
-def _evaluation(run: Run, step: int) -> Row:
+def _evaluation(run: TrialState, step: int) -> Row:
     started = time.perf_counter()
     found = evaluate(run.stage.policy, run.evaluation_player, run.config.evaluation)
     return {"phase": "eval", "step": step, **found, **run.bill(time.perf_counter() - started, "eval")}
 
 
-def _final(run: Run) -> Row:
+def _final(run: TrialState) -> Row:
     started = time.perf_counter()
     found = evaluate_final(run.stage.policy, run.evaluation_player, run.config.evaluation)
     bill = run.bill(time.perf_counter() - started, "final") if found else {}

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Run:
+class TrialState:
     """A trial between two steps. `step` is the next optimiser step, `unreported` the rows not yet handed over."""
 
     config: Train

@@ -39,7 +39,7 @@ VERSION = 2  # of this check: a change of it makes all models be looked at again
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SelfCheck:
     """How a model decodes, and by how much (nats) the two passes differ from its plain forward."""
 
     decoding: Decoding
@@ -48,7 +48,7 @@ class Verdict:
     tokens: int
 
 
-def admit(policy: Policy, name: str, identity: str) -> Verdict | None:
+def admit(policy: Policy, name: str, identity: str) -> SelfCheck | None:
     """Choose how `policy` decodes; None for compact models, which need no check. Raises UserError if nothing agrees.
 
     `name` is what the user calls the model, `identity` tells its files from others under that name.
@@ -60,7 +60,7 @@ def admit(policy: Policy, name: str, identity: str) -> Verdict | None:
     made_of += [str(model.dtype), policy.device.type, model.config._attn_implementation]
     path = cache_dir() / "checks" / f"{content_hash(made_of)}.json"
     if path.is_file():
-        verdict = Verdict(**json.loads(path.read_text(encoding="utf-8")))
+        verdict = SelfCheck(**json.loads(path.read_text(encoding="utf-8")))
     else:
         try:
             verdict = examine(policy)
@@ -78,7 +78,7 @@ class Disagrees(Exception):
     """Why a model is refused, in one line."""
 
 
-def examine(policy: Policy) -> Verdict:
+def examine(policy: Policy) -> SelfCheck:
     """What `admit` remembers. Raises Disagrees."""
     small = Policy(miniature(passes.causal_lm(policy.model)))
     way = _examine(small, get_args(Decoding)).decoding
@@ -86,7 +86,7 @@ def examine(policy: Policy) -> Verdict:
     return _examine(policy, ways[ways.index(way) :])
 
 
-def _examine(policy: Policy, ways: tuple[Decoding, ...]) -> Verdict:
+def _examine(policy: Policy, ways: tuple[Decoding, ...]) -> SelfCheck:
     rows, training = _conversations(policy), policy.training
     try:
         with torch.no_grad():
@@ -95,7 +95,7 @@ def _examine(policy: Policy, ways: tuple[Decoding, ...]) -> Verdict:
             way, rollout = _first_that_agrees(policy, rows, want, ways)
     finally:
         policy.train(training)
-    return Verdict(way, rollout, update, sum(map(len, rows)))
+    return SelfCheck(way, rollout, update, sum(map(len, rows)))
 
 
 # ---- what is compared --------------------------------------------------------------------------------------------

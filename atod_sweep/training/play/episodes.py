@@ -14,7 +14,7 @@ from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.decoder import Decoder
 from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
-from atod_sweep.training.play.outcomes import Episodes, Limits, Table
+from atod_sweep.training.play.outcomes import EpisodeBook, Episodes, Limits
 from atod_sweep.training.play.talk import Conversation, Growing
 
 
@@ -70,8 +70,8 @@ class Player:
         temperature: float,
         generator: torch.Generator,
         bootstrap: bool,
-    ) -> Table:
-        table = Table(self.conversation, self.limits, seeds, rewinds=policy.decoding == "batch")
+    ) -> EpisodeBook:
+        table = EpisodeBook(self.conversation, self.limits, seeds, rewinds=policy.decoding == "batch")
         rows = list(range(len(seeds)))  # episode played by each row of the decoder
         observations = self.batch.reset(seeds, split)
         decoder: Decoder | None = None
@@ -135,7 +135,7 @@ class Player:
         logits: Tensor,
         temperature: float,
         generator: torch.Generator,
-        table: Table,
+        table: EpisodeBook,
         rows: list[int],
     ) -> list[tuple[int, ...]]:
         """Sample one action per row; the last token of each is left to the next turn's chunk."""

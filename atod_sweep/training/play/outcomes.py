@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atod_sweep.envs.checked import Step
+from atod_sweep.envs.checked import Answer
 from atod_sweep.envs.failures import EnvironmentFailed, EnvironmentTimeout
 from atod_sweep.envs.pool import LOST
 from atod_sweep.errors import UserError
@@ -93,7 +93,7 @@ class Chunk:
     rewind: int | None
 
 
-class Table:
+class EpisodeBook:
     """The book-keeping of `Player.play`: one current sequence per episode, finished sequences, outcomes."""
 
     def __init__(self, conversation: Conversation, limits: Limits, seeds: list[int], rewinds: bool = True) -> None:
@@ -140,7 +140,7 @@ class Table:
         ended = ids[-1] in self.conversation.stop_ids
         self.contexts[episode].answer(ids if ended else [*ids, *self.conversation.end_ids])
 
-    def record(self, episode: int, step: Step) -> bool:
+    def record(self, episode: int, step: Answer) -> bool:
         """File an environment's answer; True if the episode is over."""
         outcome = self.outcomes[episode]
         if step.info.get(LOST) == "timeout":

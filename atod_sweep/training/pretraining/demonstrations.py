@@ -18,7 +18,7 @@ from atod_sweep.training.play.talk import Conversation
 
 
 @dataclass(frozen=True)
-class Turn:
+class DemonstratedTurn:
     """One exchange; `learn` is False for actions that are context only (perturbations)."""
 
     observation: str
@@ -28,12 +28,12 @@ class Turn:
 
 def demonstrate(
     batch: Batch | Pool, seeds: list[int], split: Split, perturb: float, rng: np.random.Generator
-) -> list[list[Turn]]:
+) -> list[list[DemonstratedTurn]]:
     """Demonstrator episodes. With probability `perturb` a turn plays a random one of the state's actions instead, which
     is context and not a label, so that the states after mistakes are demonstrated too.
     """
     observations = batch.reset(seeds, split)
-    episodes: list[list[Turn]] = [[] for _ in seeds]
+    episodes: list[list[DemonstratedTurn]] = [[] for _ in seeds]
     alive = list(range(len(seeds)))
     while alive:
         actions: list[str | None] = [None] * len(seeds)
@@ -48,7 +48,7 @@ def demonstrate(
             ]
         for episode, action, astray in zip(alive, played, swerve, strict=True):
             actions[episode] = action
-            episodes[episode].append(Turn(observations[episode], action, learn=not astray))
+            episodes[episode].append(DemonstratedTurn(observations[episode], action, learn=not astray))
         going = []
         for episode, step in enumerate(batch.step(actions)):
             if step is not None:
@@ -60,7 +60,7 @@ def demonstrate(
 
 
 def encode(
-    episodes: list[list[Turn]], conversation: Conversation, device: torch.device, context: int | None = None
+    episodes: list[list[DemonstratedTurn]], conversation: Conversation, device: torch.device, context: int | None = None
 ) -> tuple[TokenBatch, int]:
     """Token batch of text episodes, the end of every action included, and how many turns were dropped from it.
 

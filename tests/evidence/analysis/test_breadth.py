@@ -7,7 +7,7 @@ import pytest
 
 from atod_sweep.evidence.analysis.breadth import methods
 from atod_sweep.evidence.analysis.comparisons import ArmSummary
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.figures.cost import on_front
 from atod_sweep.evidence.stats.intervals import t_interval
 from atod_sweep.evidence.tables.conditions import breadth

@@ -11,7 +11,8 @@ from ledger_files import read_ledger, study_row, trial_row, write_ledger
 
 from atod_sweep.config.study import Metric
 from atod_sweep.evidence.analysis.comparisons import against_reference, compare, summarise
-from atod_sweep.evidence.analysis.results import Results, load
+from atod_sweep.evidence.analysis.reading import load
+from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.scores import fixed_level
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.report.write import write

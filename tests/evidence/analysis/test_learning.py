@@ -7,7 +7,7 @@ import pytest
 from ledger_files import failed_row, read_ledger, study_row, trial_row, write_ledger
 
 from atod_sweep.evidence.analysis.learning import bar, gain, not_learning
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.verdicts import judge
 
 MakeRun = Callable[..., Path]

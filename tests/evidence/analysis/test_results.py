@@ -10,7 +10,7 @@ from ledger_files import read_ledger, study_row, trial_row, write_ledger, write_
 from atod_sweep.config.study import Metric
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.comparisons import applied_teacher, best_arm, compare, summarise
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 
 MakeRun = Callable[..., Path]
 

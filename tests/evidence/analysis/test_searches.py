@@ -9,7 +9,7 @@ import pytest
 from ledger_files import configuration_row, failed_row, read_ledger, study_row, told_row, trial_row, write_ledger
 
 from atod_sweep.evidence.analysis.comparisons import against_reference, best_arm
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.searches import searched, short_names
 from atod_sweep.evidence.report.write import write
 from atod_sweep.evidence.tables.searches import quote

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from claim_ledgers import End, write_claims
 
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.verdicts import Verdict, judge
 from atod_sweep.evidence.report.summary import arm_table, lines, verdict_lines
 from atod_sweep.evidence.stats.procedures import SEQUENCE, STUDENT

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.figures.style import CONTROLS, PALETTE, styles
 
 MakeRun = Callable[..., Path]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ledger_files import read_ledger, write_ledger
 
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.report.cautions import warnings
 from atod_sweep.evidence.stats.skewness import coverage_of_collapse, false_verdicts, pooled_skewness
 

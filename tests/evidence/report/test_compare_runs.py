@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.report.compare import claims, lines, tables, text
 

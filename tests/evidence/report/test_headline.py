@@ -9,7 +9,7 @@ import pytest
 from claim_ledgers import write_claims
 
 from atod_sweep.evidence.analysis.claim_groups import groups, short_claim
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.searches import searched
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.report.glossary import changes, terms

@@ -12,7 +12,7 @@ from atod_sweep.config.study import Metric
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.comparisons import summaries
 from atod_sweep.evidence.analysis.curves import COUNTERS, reach_teacher, seeds_drawn
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.report.cautions import warnings
 from atod_sweep.evidence.report.write import write
 from atod_sweep.evidence.tables import arms

@@ -12,7 +12,7 @@ import pytest
 from ledger_files import read_ledger, write_ledger
 
 from atod_sweep.evidence.analysis.comparisons import against_reference, summaries
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.report import csv_files
 from atod_sweep.evidence.report.cautions import warnings
 from atod_sweep.evidence.report.write import write

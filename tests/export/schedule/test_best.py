@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from atod_sweep.errors import UserError
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.export.schedule import schedule_file
 from atod_sweep.export.schedule.best import choose, write_best
 

@@ -204,7 +204,7 @@ def test_trace_with_a_hole(make_run: MakeRun, tmp_path: Path) -> None:
         return {} if step == 3 else recorded(seed, step)
 
     run = make_run({"careful": (MEASURED, {0: 0.6})}, record=torn)
-    with pytest.raises(UserError, match=r"careful-s0: metrics.jsonl holds 'weight/distill' for 5 of 6 steps"):
+    with pytest.raises(UserError, match=r"careful-s0: its record holds 'weight/distill' for 5 of 6 steps"):
         bundle.write(run, tmp_path / "bundle")
 
 

@@ -20,7 +20,7 @@ from atod_sweep.config.study import Metric
 from atod_sweep.config.train import Train
 from atod_sweep.envs import registry as envs
 from atod_sweep.errors import UserError
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.export import manifest
 from atod_sweep.export.record import dump
 from atod_sweep.export.student import model

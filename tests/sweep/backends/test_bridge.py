@@ -14,7 +14,7 @@ class OneJob:
     """A source with one job, and a sink."""
 
     def next(self):
-        return Job("a-s0", 1, {"note": HEAVY}, "/none", "eval/success", Trainer())
+        return Job("a-s0", 1, {"note": HEAVY}, "/none", ("eval/success",), Trainer())
 
     def should_stop(self, job, rows):
         return False

@@ -44,7 +44,7 @@ def test_models_are_unpacked_once_and_whole(tmp_path):
 def test_a_folder_goes_up_and_comes_back_without_leftovers(tmp_path):
     folder, storage = tmp_path / "local", tmp_path / "storage"
     fill(folder, {"checkpoint/step-1/a": "1", "checkpoint/step-2/a": "22", "student/w": "w"})
-    job = Job("a-s0", 1, {}, str(tmp_path / "runs/quick/trials/a-s0"), "eval/success", FAKE)
+    job = Job("a-s0", 1, {}, str(tmp_path / "runs/quick/trials/a-s0"), ("eval/success",), FAKE)
     uri = nodes.address(job, f"file://{storage}/")
     push(folder, uri)
     (folder / "checkpoint/step-1/a").unlink()
@@ -63,7 +63,7 @@ def foreign_job(tmp_path, monkeypatch):
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     config = {"steps": 40, "evaluation": {"every": 10}, "env": {"kwargs": {"fault": "flaky"}}}
-    return Job("a-s0", 1, config, "/nowhere/runs/quick/trials/a-s0", "eval/success", FAKE)
+    return Job("a-s0", 1, config, "/nowhere/runs/quick/trials/a-s0", ("eval/success",), FAKE)
 
 
 def test_without_shared_folder_or_storage_the_failure_says_what_to_do(foreign_job):
@@ -83,5 +83,5 @@ def test_a_trial_on_a_foreign_node_continues_on_another_from_the_storage(foreign
 
 def test_the_runs_own_folder_is_used_where_it_is_seen(tmp_path):
     fill(tmp_path, {"ledger.jsonl": ""})
-    job = Job("a-s0", 1, {}, str(tmp_path / "trials/a-s0"), "eval/success", FAKE)
+    job = Job("a-s0", 1, {}, str(tmp_path / "trials/a-s0"), ("eval/success",), FAKE)
     assert place(job, None) is job

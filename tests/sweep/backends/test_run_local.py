@@ -368,7 +368,9 @@ def test_a_report_that_fails_leaves_no_run_open_in_mlflow(write_study, go, monke
     def broken(folder):
         raise OSError("no space")
 
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(
+        UserError, match=r"the report cannot be written: no space; .* make room, then atod-sweep report"
+    ):
         go(write_study(seeds=1), after=broken)
     assert ends == ["FAILED"]
 

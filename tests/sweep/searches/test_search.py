@@ -13,7 +13,7 @@ from no_mlflow import NoMlflow
 
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.front import front
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.records import ledger
 from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run

@@ -13,7 +13,7 @@ from atod_sweep.sweep.searches.run_search import search_work
 from atod_sweep.sweep.studies.plan import resolve
 from atod_sweep.sweep.studies.run_study import study_work
 from atod_sweep.sweep.studies.until_decided import Rule, in_blocks
-from atod_sweep.sweep.trials.desk import Decided, Desk, Expected, Limits, Redefined
+from atod_sweep.sweep.trials.desk import Decided, Desk, Expected, Redefined, RunLimits
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Trainer
 
 STUDY = {
@@ -31,10 +31,10 @@ class Table:
 
     def __init__(self, folder: Path, judge=None, **limits):
         self.told, self.rows, folder = [], {}, Path(folder)
-        self.desk = Desk(folder, "hash", self.rows, Limits(**limits), self._job, self.told.append, judge)
+        self.desk = Desk(folder, "hash", self.rows, RunLimits(**limits), self._job, self.told.append, judge)
 
     def _job(self, trial):
-        return Job(trial.id, 1, trial.config, f"/runs/{trial.id}", "eval/success", Trainer())
+        return Job(trial.id, 1, trial.config, f"/runs/{trial.id}", ("eval/success",), Trainer())
 
     def end(self, source, job, score):
         """The job is complete, and the source hears of it."""

@@ -13,7 +13,7 @@ from no_mlflow import NoMlflow
 
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.look import look
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.report.write import write
 from atod_sweep.records import ledger

@@ -7,7 +7,7 @@ import torch
 from fake_training import FAKE
 
 from atod_sweep.sweep.trials.attempt import execute
-from atod_sweep.sweep.trials.jobs import Job
+from atod_sweep.sweep.trials.jobs import Bounds, Job
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,8 @@ def test_a_share_of_a_gpu_is_a_share_of_its_memory(tmp_path, monkeypatch, gpu, r
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", asked.append)
     config = {"steps": 2, "evaluation": {"every": 2}, "runtime": runtime}
-    attempt = execute(Job("a-s0", 1, config, str(tmp_path), "eval/success", FAKE, gpu=gpu), lambda rows: None)
+    attempt = execute(
+        Job("a-s0", 1, config, str(tmp_path), ("eval/success",), FAKE, bounds=Bounds(gpu=gpu)), lambda rows: None
+    )
     assert attempt.error is None
     assert asked == capped  # the trainer itself applies a cap of its own

@@ -9,7 +9,7 @@ import pytest
 
 from atod_sweep.sweep.trials import limits
 from atod_sweep.sweep.trials.attempt import execute
-from atod_sweep.sweep.trials.jobs import Job
+from atod_sweep.sweep.trials.jobs import Bounds, Job
 from atod_sweep.sweep.trials.limits import OverTime, limited, resident_gb
 
 from fake_training import FAKE  # isort: skip
@@ -22,7 +22,7 @@ def _often(monkeypatch):
 
 def job(tmp_path, fault, **limit):
     config = {"steps": 4, "evaluation": {"every": 2}, "env": {"kwargs": {"fault": fault}}}
-    return Job("a-s0", 1, config, str(tmp_path), "eval/success", FAKE, **limit)
+    return Job("a-s0", 1, config, str(tmp_path), ("eval/success",), FAKE, bounds=Bounds(**limit))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ ADVANTAGE = 0.5 / (math.sqrt(0.5) + 1e-4)
 GAP = [math.log(0.7 / 0.3), math.log(0.8 / 0.1), math.log(0.1 / 0.2)]  # log q - log p of the sampled words
 
 
-class Table(torch.nn.Module):
+class EpisodeBook(torch.nn.Module):
     """A policy whose logits at the generated tokens are parameters; counts its forward passes."""
 
     folded = None
@@ -72,7 +72,7 @@ class Case:
         settings = {f"objective__{key}": value for key, value in objective.items()}
         settings |= {"rollout__tasks": 1, "rollout__group_size": 2, "update__epochs": epochs}
         config = tiny(objective__kind=form, env__horizon=3, steps=10, **settings)
-        self.student, self.teacher, self.reference = Table(P), Table(Q), Table(R)
+        self.student, self.teacher, self.reference = EpisodeBook(P), EpisodeBook(Q), EpisodeBook(R)
         mix = InterpolatedMix if form == "interpolated" else HybridMix
         self.mix = mix(config, self.teacher, self.reference)
         played = played or episodes()
@@ -412,19 +412,19 @@ def test_a_target_kl_coefficient_and_an_adaptive_weight_follow_the_step_they_bel
 @pytest.mark.parametrize("value", [-math.inf, math.nan])
 def test_a_teacher_without_a_probability_for_a_sampled_token_is_named(value):
     config = tiny(objective__distill_weight=0.5, rollout__tasks=1, rollout__group_size=2)
-    teacher = Table(Q)
+    teacher = EpisodeBook(Q)
     with torch.no_grad():
         teacher.logits[1, 2] = value
     mix = InterpolatedMix(config, teacher, None)
     with pytest.raises(TeacherFailed, match=rf"the teacher gives a sampled token the log-probability {value}"):
-        mix.prepare(Table(P), episodes(), 0, 1.0, 10**6)
+        mix.prepare(EpisodeBook(P), episodes(), 0, 1.0, 10**6)
 
 
 def test_a_teacher_may_rule_out_what_nobody_sampled():
     for kind in ("forward_kl", "reverse_kl", "jsd"):
         signal = {"objective__distill_weight": 1.0, "objective__distill__kind": kind}
         config = tiny(rollout__tasks=1, rollout__group_size=2, **signal)
-        teacher, student = Table(Q), Table(P)
+        teacher, student = EpisodeBook(Q), EpisodeBook(P)
         with torch.no_grad():
             teacher.logits[1, 0] = -math.inf
         mix = InterpolatedMix(config, teacher, None)

@@ -19,7 +19,7 @@ from atod_sweep.training.play import talk
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
-from atod_sweep.training.pretraining.demonstrations import Turn, encode
+from atod_sweep.training.pretraining.demonstrations import DemonstratedTurn, encode
 
 PAD, END, OBS, ACT, BLUE, GREEN, ONE, RED, SO, TWO = 0, 1, 2, 3, 6, 8, 9, 10, 11, 13  # ids of small.tokenizer()
 
@@ -74,7 +74,11 @@ def test_loss_mask_of_three_turns_by_hand(monkeypatch):
 
 def test_demonstrations_have_the_same_ids_and_perturbed_actions_no_loss():
     conversation = conversation_for(tokenizer(), chat_template=True, stop_strings=[])
-    turns = [Turn("red", "one"), Turn("so blue", "two", learn=False), Turn("green", "two one")]
+    turns = [
+        DemonstratedTurn("red", "one"),
+        DemonstratedTurn("so blue", "two", learn=False),
+        DemonstratedTurn("green", "two one"),
+    ]
     batch, dropped = encode([turns], conversation, torch.device("cpu"))
     assert dropped == 0
     # fmt: off

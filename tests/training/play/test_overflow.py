@@ -15,7 +15,7 @@ from atod_sweep.training.play import decoder
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
-from atod_sweep.training.pretraining.demonstrations import Turn, encode
+from atod_sweep.training.pretraining.demonstrations import DemonstratedTurn, encode
 
 PAD, END, OBS, ACT, BLUE, GREEN, ONE, RED, SO, TWO, WELL = 0, 1, 2, 3, 6, 8, 9, 10, 11, 13, 14
 SEEDS = [4, 9, 14, 19, 1, 2, 3]
@@ -73,7 +73,7 @@ def test_the_task_goes_where_nothing_else_is_left_to_go(monkeypatch):
 
 def demonstrated(texts, context):
     conversation = conversation_for(tokenizer(), chat_template=True, stop_strings=[])
-    episodes = [[Turn(observation, action) for observation, action in episode] for episode in texts]
+    episodes = [[DemonstratedTurn(observation, action) for observation, action in episode] for episode in texts]
     return encode(episodes, conversation, torch.device("cpu"), context)
 
 

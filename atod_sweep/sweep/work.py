@@ -1,0 +1,107 @@
+"""What a run is given and what it leaves, as records: the options, the work of a study or search, the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from atod_sweep.config.study import Metric, Resources
+from atod_sweep.records.ledger_rows import TrialRow
+from atod_sweep.records.redaction import redacted
+from atod_sweep.sweep.record.progress import Progress
+from atod_sweep.sweep.record.rundir import Extension
+from atod_sweep.sweep.trials.desk import Desk, Judge
+from atod_sweep.sweep.trials.jobs import Trainer
+from atod_sweep.sweep.trials.source import Source
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a study or a search runs; none of it decides a trial's result."""
+
+    backend: Literal["ray", "local"] = "ray"
+    concurrency: int | None = None
+    address: str | None = None
+    storage: str | None = None
+    tracking_uri: str | None = None
+    show: Progress | None = None
+    """Who is told what happens; None: the console, in the way that suits it."""
+    max_retries: int = 1
+    time_budget: float | None = None
+    """Seconds after which no further trial starts."""
+    max_trials: int | None = None
+    trainer: Trainer = field(default_factory=Trainer)
+    argv: tuple[str, ...] = ()
+    after: Callable[[Path], None] | None = None
+    """Called with the run's folder when all trials have ended, before MLflow's parent run is closed: what it writes
+    there is stored with it."""
+    judge: Judge | None = None
+    """Called with the run's folder to look at the claims of a study that adds seeds until they are decided: what to
+    record of them, with `decided` among it."""
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where trials run and what is written where: what `resume` goes on with. Without defaults and credentials."""
+        names = ("backend", "concurrency", "address", "storage", "tracking_uri")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Options, name)}
+        return {name: redacted(value) if isinstance(value, str) else value for name, value in given.items()}
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run left: trials by their last state, and whether it was stopped before its end."""
+
+    run_dir: Path
+    total: int
+    complete: int
+    failed: int
+    pruned: int
+    interrupted: bool
+    seconds: float
+    failures: tuple[TrialRow, ...]
+    min_complete: float = 1.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether enough trials ended well: all of them, unless the study or search says otherwise."""
+        return not self.interrupted and self.complete + self.pruned >= self.min_complete * self.total
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a run calls itself: the name of its folder, its file there with its text, a title for the console."""
+
+    name: str
+    file: str
+    text: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What trials are judged by. `also`: metrics beside the first that they must report; `sign`: -1 if small values of
+    the metric are good; `min_complete`: share of trials that must complete for the run to count as successful."""
+
+    metric: Metric
+    second: Metric | None = None
+    also: tuple[str, ...] = ()
+    sign: float = 1.0
+    min_complete: float = 1.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What distinguishes a study from a search. `row`: the fields of its study row that it decides."""
+
+    document: Document
+    definition: dict[str, Any]
+    row: dict[str, Any]
+    goal: Goal
+    configs: tuple[dict[str, Any], ...]
+    total: int
+    resources: Resources
+    concurrency: int | None
+    extension: Extension
+    source: Callable[[Desk], Source]
