@@ -147,6 +147,7 @@ print(json.dumps(found))
     }
 
 
+@pytest.mark.slow
 def test_a_new_decay_shape_is_handled_everywhere(copy: Any) -> None:
     """At step 40 of a window of 80: sqrt(1/2) of the way from 1 to 0.1 is 0.3636."""
     run = copy(ROOT_RECORD, ROOT_ROW, files=ROOT_CODE)
@@ -206,6 +207,7 @@ print(json.dumps({
     ]
 
 
+@pytest.mark.slow
 def test_a_new_signal_is_computed_and_no_target_pretends_to_carry_it(copy: Any) -> None:
     """P = (1/2, 0.3, 0.2), Q = (0.2, 0.7, 0.1): half of 0.3 + 0.4 + 0.1."""
     run = copy(SIGNAL_RECORD, SIGNAL_ROWS, files=SIGNAL_CODE)

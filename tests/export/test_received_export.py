@@ -79,6 +79,7 @@ def test_converted_line_ends_are_noticed_and_named(folder: str, written: Path, t
         (one / name).write_bytes(good)
 
 
+@pytest.mark.slow
 def test_exports_from_before_there_was_a_manifest_verify_with_a_remark(tmp_path: Path) -> None:
     assert api.verify(OLD)[2] == "made before exports had a manifest: nothing vouches for provenance.json itself"
     copy = shutil.copytree(OLD, tmp_path / "old")

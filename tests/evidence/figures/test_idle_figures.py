@@ -31,6 +31,7 @@ def change(run: Path, **factors: float) -> None:
         write_metrics(path, rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factors", "shown"),
     [

@@ -115,6 +115,7 @@ def test_costs_that_nobody_counted_are_not_nothing(make_run: MakeRun) -> None:
     assert [s.seconds for s in summaries(load(run))] == [5.0, 5.0]  # of the complete ones, as their costs have it
 
 
+@pytest.mark.slow
 def test_a_poorer_report_does_not_replace_a_richer_one(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run("run", ARMS, teacher=0.5)
     rich = write(run).markdown.read_bytes()

@@ -59,6 +59,7 @@ def conclude_here(folder):
     conclude(folder, lambda line: None)
 
 
+@pytest.mark.slow
 def test_a_failure_that_names_a_uri_is_recorded_without_its_secret(write_study, tmp_path, monkeypatch):
     import fake_training
 

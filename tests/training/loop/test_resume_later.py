@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from grown_records import grown
 from interruptions import Recorder, same, stopped_run, weights
 from small import tiny
@@ -29,6 +30,7 @@ print(min(row["step"] for row in rows))
 """
 
 
+@pytest.mark.slow
 def test_checkpoints_and_cached_models_of_before_are_used(built, tmp_path: Path) -> None:
     config = tiny()
     train(config, tmp_path / "whole", Recorder())
