@@ -178,9 +178,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    data = parse_yaml(text, str(path))
+    return parse_mapping(text, str(path))
+
+
+def parse_mapping(text: str, where: str) -> dict[str, Any]:
+    """Parse YAML that must hold a mapping."""
+    data = parse_yaml(text, where)
     if not isinstance(data, dict):
-        raise UserError(f"{path}: expected a mapping of keys, got {type(data).__name__}")
+        raise UserError(f"{where}: expected a mapping of keys, got {type(data).__name__}")
     return data
 
 

@@ -50,6 +50,7 @@ class StudyRow(TypedDict):
     search: NotRequired[dict[str, Any]]  # the search file, of a search
     definition: dict[str, Any]  # everything that decides results
     definition_hash: str
+    file_sha256: NotRequired[str]  # of the study or search file in the run's folder
     argv: list[str]
     started_with: NotRequired[dict[str, Any]]  # where trials run, if not where they do by default
     versions: dict[str, str]

@@ -15,7 +15,7 @@ from atod_sweep.config.base import content_hash
 from atod_sweep.config.train import model_key
 from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
-from atod_sweep.records import layout, ledger
+from atod_sweep.records import layout, ledger, study_file
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.records.ledger_rows import StudyRow, TrialRow
 from atod_sweep.records.metrics import MetricRow
@@ -120,13 +120,20 @@ class Session:
     def prepare(self, show: Progress, row_id: str) -> Background:
         """The study row, models, MLflow: everything before the first trial.
 
-        The row comes first: models take minutes to build, and a run that is killed meanwhile is one to resume.
+        The row comes before the models, which take minutes to build: a run that is killed meanwhile is one to resume.
+        For the same reason a first file comes before its row, and another one in its place after the row that vouches
+        for it: the ledger always knows the file that is there.
         """
+        text = self.work.document.text.encode()
         how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
-        self.row = {"id": row_id, "event": "study", **self.work.row, **how, "started_with": self.options.place}
-        write_whole(self.run_dir / self.work.document.file, self.work.document.text)
+        how |= {"started_with": self.options.place, "file_sha256": study_file.fingerprint(text)}
+        self.row = {"id": row_id, "event": "study", **self.work.row, **how}
+        path = self.run_dir / self.work.document.file
+        if not path.is_file():
+            write_whole(path, text)
         if provenance.is_news(self.history.study, self.row):
             self.record(self.row)
+        write_whole(path, text)
         show.doing("looking for the teacher and the base student")
         self._models = ensure_models(self.work.configs, self.options.trainer, show)
         pairs = {key: asdict(models) for key, models in self._models.items()}

@@ -185,13 +185,13 @@ def _flips(place: Path, find: Callable[[Path], Path]) -> str:
 
 def _reading(run: Path) -> str:
     """What a reader makes of a run: its numbers, or the refusal."""
-    from atod_sweep.config.base import load_yaml
     from atod_sweep.errors import UserError
     from atod_sweep.evidence.analysis.reading import load
+    from atod_sweep.records import study_file
 
     try:
         found = load(run)
-        definition = load_yaml(run / "study.yaml")
+        definition = study_file.read(run / layout.STUDY, found.ledger)
         rows = [(t.id, t.state, t.metrics, [r.get("eval/success") for r in t.rows]) for t in found.trials]
         return json.dumps([rows, definition])
     except UserError as error:

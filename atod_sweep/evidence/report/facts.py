@@ -12,6 +12,7 @@ from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.text import number, plural
 from atod_sweep.records import layout
 from atod_sweep.records.redaction import redacted
+from atod_sweep.records.study_file import read
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,7 @@ def _model(ref: dict[str, Any]) -> str:
 
 
 def study_file(results: Results) -> str:
-    """The YAML that the run was started from, or what the ledger holds of it."""
-    for name in layout.DEFINITIONS:
-        if (results.folder / name).is_file():
-            return (results.folder / name).read_text(encoding="utf-8")
+    """The YAML that the run was started from, or what the ledger holds of it. UserError if the file is damaged."""
+    if path := layout.definition_file(results.folder):
+        return read(path, results.ledger)
     return dump_yaml(results.study.latest["definition"])

@@ -18,7 +18,7 @@ from atod_sweep.evidence.analysis.comparisons import APPLIED, applied_teacher
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.results import Results, Trial
 from atod_sweep.evidence.report.write import write as write_report
-from atod_sweep.records import layout, ledger, ledger_rows, packed
+from atod_sweep.records import layout, ledger, ledger_rows, packed, study_file
 from atod_sweep.records.anonymous import anonymous, anonymous_row, anonymous_yaml
 from atod_sweep.records.packed import Packed, PackedTrial, thinned
 from atod_sweep.records.rows import seal
@@ -122,11 +122,13 @@ def _trials(results: Results) -> tuple[Trial, ...]:
 
 def _write_records(results: Results, folder: Path, every: int, whole: Mapping[str, Sequence[str]]) -> None:
     """The ledger, the study file, and the trials."""
-    for name in layout.DEFINITIONS:
-        if (results.folder / name).is_file():
-            text = (results.folder / name).read_text(encoding="utf-8")
-            (folder / name).write_text(anonymous_yaml(text), encoding="utf-8")
-    lines = [seal(anonymous_row(row), ledger_rows.FORMAT) for row in results.ledger]
+    rows = [anonymous_row(row) for row in results.ledger]
+    if path := layout.definition_file(results.folder):
+        text = anonymous_yaml(study_file.read(path, results.ledger)).encode()
+        (folder / path.name).write_bytes(text)
+        vouched = {"file_sha256": study_file.fingerprint(text)}
+        rows = [row | vouched if row["event"] == "study" else row for row in rows]
+    lines = [seal(row, ledger_rows.FORMAT) for row in rows]
     (folder / layout.LEDGER).write_bytes(b"".join(lines))
     last = results.study.metric.last
     trials = {}

@@ -42,7 +42,7 @@ def is_news(old: StudyRow | None, row: Mapping[str, Any]) -> bool:
         return True
     if old["definition_hash"] != row["definition_hash"]:
         return True
-    keys = ("question", "reference", "versions", "numerics", "git", "hardware")
+    keys = ("question", "reference", "file_sha256", "versions", "numerics", "git", "hardware")
     return any(old.get(key) != row[key] for key in keys)
 
 

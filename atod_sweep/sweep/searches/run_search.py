@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config import given
-from atod_sweep.config.base import dump_yaml, load_yaml, parse_yaml, validate
+from atod_sweep.config.base import dump_yaml, parse_mapping, parse_yaml, validate
 from atod_sweep.config.files import flatten
 from atod_sweep.config.search import Search
 from atod_sweep.errors import UserError
-from atod_sweep.records import layout
+from atod_sweep.records import layout, ledger, study_file
 from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.records.metric_names import watched
 from atod_sweep.sweep.estimate import Estimate, estimate
@@ -76,10 +76,14 @@ def resume_search(run_dir: Path, study: StudyRow, options: Options) -> RunOutcom
     """Finish the search in a folder, from what the folder holds."""
     path = run_dir / layout.SEARCH
     definition = study["definition"]
-    data = load_yaml(path) | {"name": run_dir.name, **{key: definition[key] for key in ("base", "start_from")}}
+    text = study_file.read(path, ledger.read(run_dir))
+    data = parse_mapping(text, str(path)) | {
+        "name": run_dir.name,
+        **{key: definition[key] for key in ("base", "start_from")},
+    }
     data["budget"] = {**data.get("budget", {}), **definition["budget"]}  # as it was run or extended
     search = validate(Search, data, str(path))
-    work = search_work(search, run_dir, str(path), path.read_text(encoding="utf-8"))
+    work = search_work(search, run_dir, str(path), text)
     return execute_work(work, run_dir, Intent(resume=True), options)
 
 

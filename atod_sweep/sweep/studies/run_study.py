@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config import given
-from atod_sweep.config.base import dump_yaml, load_yaml, parse_yaml, validate
+from atod_sweep.config.base import dump_yaml, parse_mapping, parse_yaml, validate
 from atod_sweep.config.files import flatten
 from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
-from atod_sweep.records import layout
+from atod_sweep.records import layout, ledger, study_file
 from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import beyond_extension
@@ -97,12 +97,13 @@ def _overridden(study: Study, overrides: dict[str, Any], where: str) -> dict[str
 def resume_study(run_dir: Path, row: StudyRow, options: Options) -> RunOutcome:
     """Finish the study of this row in a folder, from what the folder holds."""
     path, definition = run_dir / layout.STUDY, row["definition"]
+    text = study_file.read(path, ledger.read(run_dir))
     base = row.get("base", definition["base"])  # older ledgers hold it with the horizons of its environment
     recorded = {key: definition[key] for key in ("seeds", "hypotheses")}
-    data = load_yaml(path) | {"name": run_dir.name, "base": base, **recorded}
+    data = parse_mapping(text, str(path)) | {"name": run_dir.name, "base": base, **recorded}
     rule = Rule(**definition["sequential"]) if "sequential" in definition else None
     study = validate(Study, data, str(path), context={"recorded": True})
-    work = _work(study, run_dir, str(path), path.read_text(encoding="utf-8"), rule)
+    work = _work(study, run_dir, str(path), text, rule)
     return execute_work(work, run_dir, Intent(resume=True), options)
 
 
