@@ -6,7 +6,6 @@ Costs the import of torch only where a GPU is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.base import validate
@@ -15,6 +14,7 @@ from atod_sweep.config.train import Env
 from atod_sweep.envs import registry
 from atod_sweep.envs.look import look as first_look
 from atod_sweep.errors import UserError
+from atod_sweep.paths import local_model
 
 Config = dict[str, Any]
 
@@ -51,7 +51,8 @@ def _environment(_kind: str, env_id: str) -> None:
 
 
 def _model(role: str, path: str) -> None:
-    if path.startswith((".", "/", "~")) and not Path(path).expanduser().is_dir():
+    folder = local_model(path)
+    if folder is not None and not folder.is_dir():
         raise UserError(f"{role}.path: model directory {path!r} does not exist; give a directory or a hub id")
 
 

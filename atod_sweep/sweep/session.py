@@ -15,6 +15,7 @@ from atod_sweep.config.base import content_hash
 from atod_sweep.config.train import model_key
 from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
+from atod_sweep.paths import located
 from atod_sweep.records import layout, ledger
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.records.ledger_rows import StudyRow, TrialRow
@@ -179,7 +180,7 @@ class Session:
         return runner.RayOptions(
             scratch=str((self.run_dir / layout.RAY).resolve()),
             address=self.options.address,
-            storage=self.options.storage,
+            storage=self.options.storage and located(self.options.storage),
             models=tuple(sorted(paths)),
             say=show.note,
         )
