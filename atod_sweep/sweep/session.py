@@ -219,7 +219,7 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
     is_new = intent.overwrite or not (run_dir / layout.LEDGER).exists()
     try:
         if is_new and options.address is None:  # the nodes of a cluster may hold what this machine does not
-            for line in preflight.look(work.configs, show.doing):
+            for line in preflight.look(work.configs, work.goal.names, show.doing):
                 show.note(line)
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
             session = Session(work, run_dir, writer, history, options)

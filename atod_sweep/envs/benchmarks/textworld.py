@@ -42,6 +42,7 @@ class TextWorld(Benchmark):
     """
 
     name = "textworld"
+    metric_names = ("score", "valid")
     reads = ("games",)
     slow = True
 
