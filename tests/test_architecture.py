@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "atod_sweep"
-SHARED = {"errors", "cores"}
+SHARED = {"errors", "cores", "paths"}
 
 # package -> the packages that it may import, beside itself and the SHARED ones
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "cores": set(),
+    "paths": set(),
     "records": set(),
     "config": {"records"},
     "objective": {"records", "config"},
@@ -51,7 +52,7 @@ TORCH_FREE = (
 )
 
 # what `atod-sweep --help` may wait for: everything else of weight is imported inside the verbs
-LIGHT = ("atod_sweep.__version__", "atod_sweep.errors", "atod_sweep.cli", "typer", "rich")
+LIGHT = ("atod_sweep.__version__", "atod_sweep.errors", "atod_sweep.paths", "atod_sweep.cli", "typer", "rich")
 
 
 def sources() -> list[Path]:

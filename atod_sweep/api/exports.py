@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atod_sweep.errors import UserError
+from atod_sweep.paths import expanded
 from atod_sweep.records import layout
 
 if TYPE_CHECKING:
@@ -48,10 +49,9 @@ def export_schedule(
     """
     from atod_sweep.export.schedule import bundle
 
-    folder = Path(run_dir)
-    return bundle.write(
-        folder, Path(out) if out else folder / layout.EXPORT / target, steps, horizon, at or None, target, allow_lossy
-    )
+    folder = expanded(run_dir)
+    goal = expanded(out) if out else folder / layout.EXPORT / target
+    return bundle.write(folder, goal, steps, horizon, at or None, target, allow_lossy)
 
 
 def export_model(
@@ -70,8 +70,8 @@ def export_model(
     from atod_sweep.export.student import model as student
     from atod_sweep.training.loop.standalone import save_standalone
 
-    run = Path(run_dir)
-    folder = student.write(run, Path(out) if out else run / layout.EXPORT / "model", save_standalone, at or None)
+    run = expanded(run_dir)
+    folder = student.write(run, expanded(out) if out else run / layout.EXPORT / "model", save_standalone, at or None)
     if register is None:
         return ExportedModel(folder, None)
     from atod_sweep.sweep.mlflow.model_registry import register as enter
@@ -99,8 +99,8 @@ def pack(run_dir: str | Path, out: str | Path) -> PackedRun:
         with contextlib.suppress(UserError):  # no arm can be called best, which the report says
             write_best(folder)
 
-    run = Path(run_dir).expanduser()
-    return write(run, Path(out).expanduser(), NUMERICS, needed(load(run)), best)
+    run = expanded(run_dir)
+    return write(run, expanded(out), NUMERICS, needed(load(run)), best)
 
 
 def verify(folder: str | Path, *, trust: bool = False, digest: str | None = None) -> list[str]:
@@ -114,7 +114,7 @@ def verify(folder: str | Path, *, trust: bool = False, digest: str | None = None
     from atod_sweep.export.schedule.verify import verify as check
     from atod_sweep.export.student import model
 
-    path = Path(folder)
+    path = expanded(folder)
     if (path / layout.LEDGER).is_file():
         raise UserError(
             f"{folder}: is a run, not an export; write one with `atod-sweep export {folder}`, then verify "

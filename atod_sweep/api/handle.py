@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atod_sweep.errors import UserError
+from atod_sweep.paths import expanded
 from atod_sweep.records import layout
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def load(run_dir: str | Path) -> Run:
     """Open the folder of a run, finished or not. UserError if it holds none."""
-    run = Run(Path(run_dir).expanduser())
+    run = Run(expanded(run_dir))
     _ = run.results  # complain now
     return run
 

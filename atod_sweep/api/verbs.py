@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from atod_sweep.api.ending import conclude, judge
 from atod_sweep.api.handle import Run
+from atod_sweep.paths import expanded
 from atod_sweep.sweep.record.progress import choose
 from atod_sweep.sweep.user_code import admit, command, started_from
 
@@ -85,7 +86,7 @@ def run(
         outcome = run_study(
             study,
             overrides=overrides,
-            out=Path(out).expanduser(),
+            out=expanded(out),
             name=name,
             seeds=seeds,
             until_decided=rule,
@@ -144,7 +145,7 @@ def search(
         outcome = run_search(
             space,
             overrides=overrides,
-            out=Path(out).expanduser(),
+            out=expanded(out),
             name=name,
             configurations=configurations,
             resume=resume,
@@ -189,10 +190,10 @@ def resume(
     from atod_sweep.sweep.resume import resume_run
 
     show = show or choose(callback=callback, verbosity=verbosity)
-    admit(*started_from(Path(run_dir).expanduser()))
+    admit(*started_from(expanded(run_dir)))
     with closing(show):
         outcome = resume_run(
-            Path(run_dir).expanduser(),
+            expanded(run_dir),
             backend=backend,
             concurrency=concurrency,
             address=address,
@@ -245,9 +246,9 @@ def train(
     else:
         from atod_sweep.export.schedule.schedule_file import load_train_with
 
-        resolved = load_train_with(Path(schedule), source, overrides or {})
+        resolved = load_train_with(expanded(schedule), source, overrides or {})
     return train_into(
-        Path(out).expanduser(),
+        expanded(out),
         resolved,
         resume,
         lambda line: tell({"event": "note", "text": line}),
@@ -280,7 +281,7 @@ def report(
     from atod_sweep.evidence.report.write import write
     from atod_sweep.training import NUMERICS
 
-    return write(Path(run_dir), NUMERICS, formats, None if out is None else Path(out)).documents
+    return write(expanded(run_dir), NUMERICS, formats, None if out is None else expanded(out)).documents
 
 
 def compare(runs: Sequence[str | Path], *, claims: bool = False) -> str:
@@ -291,7 +292,7 @@ def compare(runs: Sequence[str | Path], *, claims: bool = False) -> str:
     from atod_sweep.evidence.report.compare import text
     from atod_sweep.training import NUMERICS
 
-    return "\n".join(text([Path(folder) for folder in runs], claims, NUMERICS))
+    return "\n".join(text([expanded(folder) for folder in runs], claims, NUMERICS))
 
 
 def sync(
@@ -304,5 +305,5 @@ def sync(
     from atod_sweep.sweep.mlflow.stores import default_uri
     from atod_sweep.sweep.mlflow.sync import sync as catch_up
 
-    folder = Path(run_dir)
+    folder = expanded(run_dir)
     return catch_up(folder, tracking_uri or default_uri(folder.parent), note)

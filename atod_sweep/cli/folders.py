@@ -9,6 +9,7 @@ import typer
 
 from atod_sweep.cli.app import PLAY, app
 from atod_sweep.errors import UserError
+from atod_sweep.paths import expanded
 
 
 @app.command("list", rich_help_panel=PLAY)
@@ -39,7 +40,7 @@ def init(
     """Write a first study, a search space and an environment of your own to edit."""
     from atod_sweep.config import shipped
 
-    folder = folder.expanduser()
+    folder = expanded(folder)
     starter = shipped.folder("studies") / "starter"
     names = sorted(path.name for path in starter.iterdir() if path.is_file())
     if there := [name for name in names if (folder / name).exists()]:
@@ -62,7 +63,7 @@ def status(
     """Tell where a run stands, also while another terminal runs it."""
     from atod_sweep.sweep.record.overview import overview
 
-    for line in overview(run_dir.expanduser()).lines():
+    for line in overview(expanded(run_dir)).lines():
         typer.echo(line)
 
 
@@ -73,7 +74,7 @@ def runs(
     """List the runs in a folder, the latest first."""
     from atod_sweep.sweep.record.overview import runs_in
 
-    found = list(runs_in(out.expanduser()))
+    found = list(runs_in(expanded(out)))
     for run in found:
         typer.echo(run.line())
     if not found:

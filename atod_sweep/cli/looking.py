@@ -10,6 +10,7 @@ import typer
 
 from atod_sweep.cli.app import PLAY, app, spaces
 from atod_sweep.errors import UserError
+from atod_sweep.paths import expanded
 
 
 @app.command(rich_help_panel=PLAY)
@@ -64,6 +65,7 @@ def play(
         raise UserError(f"--demonstrator and --model {model}: only one can play; drop one of them")
     if teacher and not model:
         raise UserError(f"--teacher {teacher}: is asked about a student's turns; name the student with --model")
+    model, teacher = (folder and expanded(folder) for folder in (model, teacher))
     for folder in (model, teacher):
         if folder and not folder.is_dir():
             raise UserError(f"model directory {str(folder)!r} does not exist; training leaves one in OUT/student")

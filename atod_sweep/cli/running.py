@@ -12,6 +12,7 @@ import typer
 from atod_sweep.cli.app import TRAIN, app
 from atod_sweep.cli.ending import close
 from atod_sweep.cli.options import DryRun, JsonEvents, Overrides, RunOptions, StartOptions, with_run_options
+from atod_sweep.paths import expanded
 
 
 @app.command(rich_help_panel=TRAIN)
@@ -129,4 +130,4 @@ def train(
     changes = parse_assignments(overrides or [])
     result = api.train(config, overrides=changes, out=out, resume=resume, schedule=schedule, callback=show)
     if not json_output:
-        typer.echo(f"student  {out / 'student'}\nsuccess  {result.final['eval/success']:.3f}")
+        typer.echo(f"student  {expanded(out) / 'student'}\nsuccess  {result.final['eval/success']:.3f}")

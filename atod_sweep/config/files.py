@@ -14,6 +14,7 @@ from atod_sweep.config.study import Study
 from atod_sweep.config.train import Train
 from atod_sweep.config.whole import Resolve, validate_whole
 from atod_sweep.errors import Gathered, UserError
+from atod_sweep.paths import expanded
 
 PRESET_PREFIX = "presets/"
 
@@ -46,7 +47,8 @@ def train_data(
                 raise UserError(f"{where}: unknown preset {source!r}; {hint}")
             text = (resources.files("atod_sweep.config") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
             return train_data(parse_yaml(text, source) or {}, folder, source, within, mistakes)
-        path = next((p for p in (folder / source, Path(source)) if p.is_file()), None)
+        file = expanded(source)
+        path = next((p for p in (folder / file, file) if p.is_file()), None)
         if path is None:
             raise UserError(f"{where}: no such trainer config: {source!r}; give a YAML file or presets/NAME")
         if path.resolve() in within:

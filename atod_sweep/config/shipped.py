@@ -15,6 +15,7 @@ from typing import Literal
 
 from atod_sweep.config.base import parse_yaml
 from atod_sweep.errors import UserError
+from atod_sweep.paths import expanded
 
 Kind = Literal["studies", "search_spaces"]
 _VERBS: dict[Kind, str] = {"studies": "run", "search_spaces": "search"}
@@ -39,7 +40,7 @@ def find(given: str | Path, kind: Kind) -> Path:
 
     Raises UserError that names the nearest shipped file.
     """
-    path = Path(given).expanduser()
+    path = expanded(given)
     if path.is_file():
         return path
     name = Path(given).as_posix().removeprefix(f"{kind}/").removesuffix(".yaml")

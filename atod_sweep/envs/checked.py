@@ -142,6 +142,10 @@ class Checked:
         """What to tell its users at the start."""
         return self._texts("remarks()", self.unwrapped.remarks)
 
+    def metric_names(self) -> list[str]:
+        """What its episodes may report beside success."""
+        return self._texts("metric_names", lambda: self.unwrapped.metric_names)
+
     def _texts(self, where: str, method: Callable[[], Any]) -> list[str]:
         answer = self._guarded(where, method)
         if isinstance(answer, str | bytes | Mapping) or not isinstance(answer, Iterable):

@@ -54,6 +54,14 @@ class HasVocabulary(Protocol):
 
 
 @runtime_checkable
+class HasMetricNames(Protocol):
+    """For metrics that some episodes report and others do not: otherwise the first episodes show which there are."""
+
+    metric_names: tuple[str, ...]
+    """The names that `info["metrics"]` can hold."""
+
+
+@runtime_checkable
 class HasRemarks(Protocol):
     """Told at the start of a run."""
 

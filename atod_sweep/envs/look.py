@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from itertools import cycle
 from typing import IO, Any
 
@@ -25,6 +26,7 @@ from atod_sweep.envs.contract import (
     TRAIN_SEEDS,
     HasActions,
     HasDemonstrator,
+    HasMetricNames,
     HasRemarks,
     HasVocabulary,
     split_of_seed,
@@ -41,8 +43,25 @@ def _silent(_: str) -> None:
     """Told to nobody."""
 
 
-def look(configs: Iterable[Env], doing: Callable[[str], None] = _silent, seconds: float = SECONDS) -> list[str]:
-    """What to know of these environments at the start, a line each. UserError for one that does not keep the contract.
+@dataclass(frozen=True)
+class Seen:
+    """What a look found. `notes`: what to know at the start, a line each. `metrics`: what environments reported beside
+    success, by their config as JSON; of those that were not played to an end nothing is known."""
+
+    notes: list[str]
+    metrics: dict[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class _Met:
+    """What the process tells of one environment."""
+
+    notes: list[str]
+    metrics: list[str]
+
+
+def look(configs: Iterable[Env], doing: Callable[[str], None] = _silent, seconds: float = SECONDS) -> Seen:
+    """Play these environments. UserError for one that does not keep the contract.
 
     `doing` is told what is being done, if anything is.
 
@@ -51,19 +70,21 @@ def look(configs: Iterable[Env], doing: Callable[[str], None] = _silent, seconds
     """
     wanted = list({config.model_dump_json(): config for config in configs if _is_worth_it(config)}.values())
     notes: list[str] = []
+    metrics: dict[str, frozenset[str]] = {}
     if wanted:
         doing("looking at the environments")
     while wanted:  # as a rule once
         seen, failure = _in_a_process(wanted, seconds)
-        for found in seen:
-            notes += found
+        for config, met in zip(wanted, seen, strict=False):
+            notes += met.notes
+            metrics[config.model_dump_json()] = frozenset(met.metrics)
         if failure is not None:
             raise failure
         if rest := wanted[len(seen) :]:
             slow = f"env.id: {rest[0].id!r}: no two episodes in {seconds:g} s"
             notes.append(f"{slow}; if a step hangs, rollout.step_timeout ends it")
         wanted = rest[1:]
-    return list(dict.fromkeys(notes))
+    return Seen(list(dict.fromkeys(notes)), metrics)
 
 
 def _is_worth_it(config: Env) -> bool:
@@ -73,8 +94,8 @@ def _is_worth_it(config: Env) -> bool:
     return bool(name) and module != "__main__"
 
 
-def _in_a_process(configs: list[Env], seconds: float) -> tuple[list[list[str]], UserError | None]:
-    """The notes of the first environments, and what is wrong with the next; both end early where time runs out."""
+def _in_a_process(configs: list[Env], seconds: float) -> tuple[list[_Met], UserError | None]:
+    """What is told of the first environments, and what is wrong with the next; both end early where time runs out."""
     command = [sys.executable, "-P", "-c", "from atod_sweep.envs.look import main; main()"]
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     surroundings = {**os.environ, "PYTHONPATH": path, "PYTHONBREAKPOINT": "0"}
@@ -103,16 +124,16 @@ def _in_a_process(configs: list[Env], seconds: float) -> tuple[list[list[str]], 
         said.seek(0)
         last = said.read().decode(errors="replace").split("\n")
     lines = [json.loads(line) for line in told.splitlines() if line.endswith("}")]
-    notes = [line["notes"] for line in lines if "notes" in line]
+    met = [_Met(**line["met"]) for line in lines if "met" in line]
     if lines and "wrong" in lines[-1]:
-        return notes, EnvironmentFailed(lines[-1]["wrong"])
-    if in_time and len(notes) < len(configs):
+        return met, EnvironmentFailed(lines[-1]["wrong"])
+    if in_time and len(met) < len(configs):
         at = lines[-1]["at"] if lines else "its import"
         words = next((line.strip() for line in reversed(last) if line.strip()), "")
         how = f"exit code {process.returncode}" if process.returncode >= 0 else f"signal {-process.returncode}"
-        name = configs[len(notes)].id
-        return notes, EnvironmentFailed(f"env.id: {name!r}: {at} ended its process ({how}) {words[:200]}".rstrip())
-    return notes, None
+        name = configs[len(met)].id
+        return met, EnvironmentFailed(f"env.id: {name!r}: {at} ended its process ({how}) {words[:200]}".rstrip())
+    return met, None
 
 
 # ---- in the process --------------------------------------------------------------------------------------------------
@@ -125,7 +146,7 @@ def main() -> None:
     os.dup2(2, 1)  # what environments print is no message
     for config in configs:
         try:
-            _tell(out, notes=list(_notes(config, out)))
+            _tell(out, met=asdict(_meet(config, out)))
         except UserError as wrong:
             _tell(out, wrong=str(wrong))
             break
@@ -138,25 +159,31 @@ def _tell(out: IO[str], **message: Any) -> None:
     out.flush()
 
 
-def _notes(config: Env, out: IO[str]) -> Iterator[str]:
+def _meet(config: Env, out: IO[str]) -> _Met:
     _tell(out, at="its constructor")
     game = Checked(config)
     family = game.unwrapped
+    notes, metrics = [], set[str]()
     if isinstance(family, HasRemarks):
-        yield from (f"env.id: {config.id!r}: {line}" for line in game.remarks())
+        notes += [f"env.id: {config.id!r}: {line}" for line in game.remarks()]
+    if isinstance(family, HasMetricNames):
+        metrics |= set(game.metric_names())
     if isinstance(family, HasVocabulary):
         game.vocabulary()
     silent = False
     for seed in (TRAIN_SEEDS.start, EVAL_SEEDS.start):
-        _play(game, seed, out)
+        metrics |= _play(game, seed, out).keys()
         silent = silent or not game.reports_success
     game.close()
     if silent:
-        yield f"env.id: {config.id!r} reports no success: {STAND_IN}; info['success'] of the last step would tell"
+        remedy = "info['success'] of the last step would tell"
+        notes.append(f"env.id: {config.id!r} reports no success: {STAND_IN}; {remedy}")
+    return _Met(notes, sorted(metrics))
 
 
-def _play(game: Checked, seed: int, out: IO[str]) -> None:
-    """An episode of the demonstrator or of legal actions on a training task, of any text on a held-out one."""
+def _play(game: Checked, seed: int, out: IO[str]) -> Mapping[str, float]:
+    """An episode of the demonstrator or of legal actions on a training task, of any text on a held-out one: what it
+    reported beside success."""
     split = split_of_seed(seed)
     _tell(out, at=f"reset() of a {split} task")
     game.reset(seed, split)
@@ -169,4 +196,6 @@ def _play(game: Checked, seed: int, out: IO[str]) -> None:
         _tell(out, at=f"step({action!r})")
         answer = game.step(action)
         if answer.terminated or answer.truncated:
-            return
+            metrics: Mapping[str, float] = answer.info["metrics"]
+            return metrics
+    raise AssertionError("texts never end")

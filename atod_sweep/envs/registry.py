@@ -38,6 +38,12 @@ def is_shipped(env_id: str) -> bool:
     return env_id in FAMILIES
 
 
+def metric_names(env_id: str) -> tuple[str, ...]:
+    """What a shipped environment reports beside success. Raises UserError if it needs what is not here."""
+    names: tuple[str, ...] = constructor(env_id).metric_names
+    return names
+
+
 def make(config: Env) -> gymnasium.Env[str, str]:
     """The environment that `config` names, as it is: `checked` is the one to play with.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 Direction = Literal["max", "min"]
@@ -59,6 +60,27 @@ def check_name(name: str) -> str:
     known = ", ".join([*(f"{start}..." for start in OPEN), *COSTS, *TRAINING])
     hint = f"did you mean {near[0]!r}?" if near else f"known: {known}"
     raise ValueError(f"no trial reports {name!r}; {hint}")
+
+
+def check_reported(name: str, own: Iterable[str], attempts: int) -> None:
+    """ValueError if evaluations with so many `attempts` at a task, of an environment that reports its `own` metrics, do
+    not report this one; of names that are not about episodes nothing is said."""
+    start = next((start for start in OPEN if name.startswith(start)), None)
+    if start is None:
+        return
+    known = list(dict.fromkeys(["success", "reward", "turns", *own]))
+    if start != "rollout/" and attempts > 1:
+        known += [f"pass@{k}" for k in (1, attempts) if f"pass@{k}" not in known]
+    what = name.rsplit("/set", 1)[0] if is_final_set(name) else name
+    if what.removeprefix(start) in known:
+        return
+    wanted = re.fullmatch(r"pass@([0-9]+)", name.removeprefix(start))
+    if wanted and start != "rollout/" and int(wanted[1]) > 1:
+        raise ValueError(f"no trial reports {name!r} with evaluation.attempts: {attempts}; set it to {wanted[1]}")
+    names = [start + one for one in known]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"no trial reports {name!r}; {hint}known: {', '.join(names)}")
 
 
 def direction(name: str) -> Direction | None:

@@ -5,8 +5,7 @@ Costs the import of torch only where a GPU is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from atod_sweep.config.base import validate
@@ -15,6 +14,8 @@ from atod_sweep.config.train import Env
 from atod_sweep.envs import registry
 from atod_sweep.envs.look import look as first_look
 from atod_sweep.errors import UserError
+from atod_sweep.paths import local_model
+from atod_sweep.records.metric_names import check_reported
 
 Config = dict[str, Any]
 
@@ -38,12 +39,26 @@ def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> 
         )
 
 
-def look(configs: Iterable[Config], doing: Callable[[str], None]) -> list[str]:
+def look(configs: Sequence[Config], metrics: Iterable[str], doing: Callable[[str], None]) -> list[str]:
     """What to know of the environments at the start; `doing` is told before it takes seconds.
 
-    UserError for one that does not keep the contract.
+    UserError for one that does not keep the contract, or reports none of `metrics` by one of these names.
     """
-    return first_look((validate(Env, config["env"], "env") for config in configs), doing)
+    seen = first_look([validate(Env, config["env"], "env") for config in configs], doing)
+    for config in configs:
+        own = seen.metrics.get(validate(Env, config["env"], "env").model_dump_json())
+        if own is not None:
+            _check_metrics(metrics, own, config)
+    return seen.notes
+
+
+def _check_metrics(names: Iterable[str], own: Iterable[str], config: Config) -> None:
+    for name in names:
+        try:
+            check_reported(name, own, config["evaluation"]["attempts"])
+        except ValueError as error:
+            remedy = "what only some episodes report, the environment names: metric_names = (…,)"
+            raise UserError(f"env.id: {config['env']['id']!r}: {error} ({remedy})") from None
 
 
 def _environment(_kind: str, env_id: str) -> None:
@@ -51,7 +66,8 @@ def _environment(_kind: str, env_id: str) -> None:
 
 
 def _model(role: str, path: str) -> None:
-    if path.startswith((".", "/", "~")) and not Path(path).expanduser().is_dir():
+    folder = local_model(path)
+    if folder is not None and not folder.is_dir():
         raise UserError(f"{role}.path: model directory {path!r} does not exist; give a directory or a hub id")
 
 

@@ -15,6 +15,7 @@ from atod_sweep.config.base import content_hash
 from atod_sweep.config.train import model_key
 from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
+from atod_sweep.paths import located
 from atod_sweep.records import layout, ledger, study_file
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.records.ledger_rows import StudyRow, TrialRow
@@ -186,7 +187,7 @@ class Session:
         return runner.RayOptions(
             scratch=str((self.run_dir / layout.RAY).resolve()),
             address=self.options.address,
-            storage=self.options.storage,
+            storage=self.options.storage and located(self.options.storage),
             models=tuple(sorted(paths)),
             say=show.note,
         )
@@ -225,7 +226,7 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
     is_new = intent.overwrite or not (run_dir / layout.LEDGER).exists()
     try:
         if is_new and options.address is None:  # the nodes of a cluster may hold what this machine does not
-            for line in preflight.look(work.configs, show.doing):
+            for line in preflight.look(work.configs, work.goal.names, show.doing):
                 show.note(line)
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
             session = Session(work, run_dir, writer, history, options)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from atod_sweep.paths import expanded
 from atod_sweep.records import ledger
 
 
@@ -16,7 +17,7 @@ def admit(*sources: Any) -> None:
     `sources` that are no files (a mapping, a shipped name) add no folder. Folders come last on the path: a `numpy.py`
     that lies there is not numpy. What only reads never calls this.
     """
-    files = (Path(source).expanduser() for source in sources if isinstance(source, str | Path))
+    files = (expanded(source) for source in sources if isinstance(source, str | Path))
     folders = [os.getcwd(), *(str(file.resolve().parent) for file in files if file.is_file())]
     sys.path.extend(folder for folder in dict.fromkeys(folders) if folder not in sys.path)
 

@@ -90,6 +90,12 @@ class Goal:
     sign: float = 1.0
     min_complete: float = 1.0
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All metrics that trials must report."""
+        second = (self.second.name,) if self.second else ()
+        return tuple(dict.fromkeys((self.metric.name, *second, *self.also)))
+
 
 @dataclass(frozen=True)
 class Work:

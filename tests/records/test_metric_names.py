@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atod_sweep.records.metric_names import COSTS, TRAINING, check_name, direction, unit
+from atod_sweep.records.metric_names import COSTS, TRAINING, check_name, check_reported, direction, unit
 
 DIRECTIONS = {
     "eval/success": "max",
@@ -61,3 +61,38 @@ def test_units(name, want):
 def test_a_name_that_no_trial_reports_is_refused(ask):
     with pytest.raises(ValueError, match="no trial reports 'kl/techer'; did you mean 'kl/teacher'"):
         ask("kl/techer")
+
+
+@pytest.mark.parametrize(
+    ("name", "attempts", "said"),
+    [
+        ("eval/success", 1, ""),
+        ("final/f1", 1, ""),
+        ("final/f1/set3", 1, ""),
+        ("rollout/reward", 1, ""),
+        ("eval/pass@1", 4, ""),
+        ("eval/pass@4", 4, ""),
+        ("kl/teacher", 1, ""),
+        ("eval/sucess", 1, "no trial reports 'eval/sucess'; did you mean 'eval/success'? known: eval/success, eval/"),
+        ("final/f2", 1, "no trial reports 'final/f2'; did you mean 'final/f1'?"),
+        ("eval/@@@", 1, "no trial reports 'eval/@@@'; "),
+        ("eval/pass@4", 1, "no trial reports 'eval/pass@4' with evaluation.attempts: 1; set it to 4"),
+        ("eval/pass@4", 8, "no trial reports 'eval/pass@4' with evaluation.attempts: 8; set it to 4"),
+        ("rollout/pass@4", 4, "no trial reports 'rollout/pass@4'; "),
+        ("eval/ended_by_turn", 1, "no trial reports 'eval/ended_by_turn'"),
+        ("eval/", 1, "no trial reports 'eval/'"),
+    ],
+)
+def test_what_evaluations_report(name, attempts, said):
+    if not said:
+        check_reported(name, ["f1"], attempts)
+        return
+    with pytest.raises(ValueError, match=r"no trial reports") as caught:
+        check_reported(name, ["f1"], attempts)
+    assert str(caught.value).startswith(said)
+
+
+def test_an_environment_s_own_pass_at_1_needs_no_attempts():
+    check_reported("eval/pass@1", ["pass@1"], 1)
+    with pytest.raises(ValueError, match="known: eval/success"):
+        check_reported("eval/pass@1", [], 1)

@@ -261,3 +261,9 @@ class Helpful(Base):
 
     def remarks(self) -> Any:
         return ["3 of 10 doors are painted on"]
+
+
+class Naming(Base):
+    """Says which metrics its episodes may report."""
+
+    metric_names = ("tidy", "swift")

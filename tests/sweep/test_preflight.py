@@ -7,6 +7,7 @@ from fake_training import FAKE
 
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import preflight
+from atod_sweep.sweep.searches.run_search import run_search
 from atod_sweep.sweep.studies.run_study import run_study
 
 CASES = {
@@ -35,3 +36,43 @@ def test_a_cluster_has_devices_of_its_own(monkeypatch):
     monkeypatch.setattr(preflight, "_gpus", lambda: 0)
     config = Train().model_dump(mode="json") | {"runtime": {"device": "cuda"}}
     preflight.check([config], Resources(gpu=1), is_cluster=True)
+
+
+MEASURING = {"id": "odd_env:Base", "horizon": 3, "kwargs": {"case": "metrics of all sorts"}}
+
+
+@pytest.mark.parametrize(
+    ("env", "metric", "said"),
+    [
+        (
+            {"env.id": "support_desk"},
+            "eval/sucess",
+            "hypotheses.0: no trial reports 'eval/sucess'; did you mean 'eval",
+        ),
+        ({"env.id": "support_desk"}, "eval/pass@8", "hypotheses.0: no trial reports 'eval/pass@8' with evaluation.att"),
+        (
+            {"env": MEASURING},
+            "eval/okay",
+            "'odd_env:Base': no trial reports 'eval/okay'; did you mean 'eval/ok'?",
+        ),
+    ],
+)
+def test_a_metric_that_no_trial_reports(env, metric, said, write_study, tmp_path):
+    study = write_study(base=env, hypotheses=[f"fast > slow on {metric}"])
+    with pytest.raises(UserError) as caught:
+        run_study(study, out=tmp_path / "runs", backend="local", trainer=FAKE)
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("where", ["metric", "bars", "second"])
+def test_wherever_it_is_named(where, tmp_path, write_study):
+    if where == "second":
+        space = {"base": "presets/support_desk_compact", "parameters": {"optimiser.lr": {"float": [1e-4, 1e-2]}}}
+        with pytest.raises(UserError, match="search: second: no trial reports 'eval/trns'; did you mean 'eval/turns'"):
+            run_search({**space, "second": {"name": "eval/trns", "mode": "min"}}, out=tmp_path / "runs", trainer=FAKE)
+        return
+    changes = {"metric": {"name": "eval/sucess"}, "bars": {"learning": {"eval/sucess": 0.1}}}
+    with pytest.raises(UserError, match=rf"{where}.*: no trial reports 'eval/sucess'; did you mean 'eval/success'"):
+        run_study(write_study(**{where: changes[where]}), out=tmp_path / "runs", trainer=FAKE)

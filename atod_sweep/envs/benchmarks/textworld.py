@@ -16,6 +16,7 @@ from atod_sweep.envs.benchmarks.optional import optional
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.families.game import STYLES, read_action
 from atod_sweep.errors import UserError
+from atod_sweep.paths import expanded
 
 # Suite -> its settings, as the challenge of that name takes them.
 SUITES: dict[str, dict[str, int]] = {
@@ -41,6 +42,7 @@ class TextWorld(Benchmark):
     """
 
     name = "textworld"
+    metric_names = ("score", "valid")
     reads = ("games",)
     slow = True
 
@@ -160,7 +162,7 @@ def game_files(place: str, split: Split) -> tuple[Path, ...]:
 
     Raises UserError if there is none.
     """
-    root = Path(os.path.expandvars(place)).expanduser()
+    root = expanded(place)
     if root.is_file():
         return (root,)
     parts = root / split

@@ -181,6 +181,7 @@ class CodeDebug(Game):
     """
 
     name = "code_debug"
+    metric_names = ("pass@1", "checks")
     horizons = range(4, 25)
 
     def __init__(self, horizon: int = 8, style: str = "compact", outdated: float = 0.25) -> None:

@@ -183,6 +183,7 @@ class Planner(Game):
     """
 
     name = "planner"
+    metric_names = ("efficiency",)
     horizons = range(8, 41)
 
     def __init__(self, horizon: int = 16, style: str = "compact", outdated: float = 0.2, table_seed: int = 0) -> None:

@@ -123,6 +123,7 @@ class SupportDesk(Game):
     """
 
     name = "support_desk"
+    metric_names = ("f1",)
     horizons = range(4, 17)
 
     def __init__(self, horizon: int = 8, style: str = "compact", outdated: float = 0.15, table_seed: int = 0) -> None:

@@ -104,6 +104,7 @@ class ToolUse(Game):
     """
 
     name = "tool_use"
+    metric_names = ("tool_accuracy",)
     horizons = range(4, 17)
 
     def __init__(self, horizon: int = 8, style: str = "compact", outdated: float = 0.15, table_seed: int = 0) -> None:

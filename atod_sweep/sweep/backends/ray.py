@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from atod_sweep.config.study import Resources
 from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
+from atod_sweep.paths import located
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.backends import ray_cluster
 from atod_sweep.sweep.backends.ray_files import pack_models
@@ -70,6 +71,8 @@ def check(backend: str, concurrency: int | None, address: str | None, storage: s
             f"--storage {redacted(storage)!r}: brings back files from other machines of a cluster; drop it, or name "
             "the cluster with --address"
         )
+    if storage is not None:
+        located(storage)
 
 
 def capacity(resources: Resources, cores: float | None = None, gpus: float | None = None) -> int:

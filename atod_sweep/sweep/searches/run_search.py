@@ -92,12 +92,12 @@ def search_work(search: Search, folder: Path, where: str, text: str = "") -> Wor
     space = resolve_space(search, folder, where)
     starts = starting_points(space, search, folder, where)
     points = proposer(space, search, starts).total()  # refuses what does not go together
-    for objective in search.objectives:
-        check_metric(objective, space.base, where)
+    for field, objective in zip(("metric", "second"), search.objectives, strict=False):
+        check_metric(objective, space.base, f"{where}: {field}")
         if objective.name.startswith("final/"):
             raise UserError(
-                f"{where}: {objective.name!r}: a search that chooses by the final sets leaves nothing fresh to judge "
-                f"its choice by; use {watched(objective.name)}"
+                f"{where}: {field}: {objective.name!r}: a search that chooses by the final sets leaves nothing fresh "
+                f"to judge its choice by; use {watched(objective.name)}"
             )
     budget = search.budget
     configurations = budget.configurations

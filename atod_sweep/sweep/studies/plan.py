@@ -14,9 +14,10 @@ from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.files import flatten, train_data
 from atod_sweep.config.study import Bars, Metric, Study
 from atod_sweep.config.train import Train
+from atod_sweep.envs import registry
 from atod_sweep.errors import Gathered, UserError
 from atod_sweep.objective import own_code, schedules
-from atod_sweep.records.metric_names import watched
+from atod_sweep.records.metric_names import check_reported, watched
 from atod_sweep.sweep.studies.controls import CONTROLS, mean_weight, override
 
 MATCH = ".match_mean_of"
@@ -135,9 +136,14 @@ def _resolved(study: Study, data: dict[str, Any], name: str, where: str) -> dict
     if train.seed == study.seed_list[0]:
         _check_own_code(train, name)
     config = train.model_dump(mode="json")
-    check_metric(study.metric, config, where)
-    for claim in study.hypotheses:
-        check_metric(Metric(name=claim.metric), config, where)
+    mistakes = Gathered(where)
+    asked = [("metric", study.metric)]
+    asked += [(f"hypotheses.{i}", Metric(name=claim.metric)) for i, claim in enumerate(study.hypotheses)]
+    asked += [("bars.learning", Metric(name=metric)) for metric in study.bars.learning]
+    for field, metric in asked:
+        with mistakes.noted():
+            check_metric(metric, config, f"{where}: {field}")
+    mistakes.check()
     return config
 
 
@@ -149,7 +155,16 @@ def _check_own_code(train: Train, name: str) -> None:
 
 
 def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
-    """UserError if trials of this config do not report the metric, or have fewer evaluations than it averages over."""
+    """UserError if trials of this config do not report the metric, or have fewer evaluations than it averages over.
+
+    What an environment of the user's reports beside success shows when it is looked at.
+    """
+    if registry.is_shipped(config["env"]["id"]):
+        try:
+            own = registry.metric_names(config["env"]["id"])
+            check_reported(metric.name, own, config["evaluation"]["attempts"])
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
     if metric.name.startswith("final/"):
         if "final" not in config["evaluation"]:
             raise UserError(
@@ -158,14 +173,13 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
             )
         if metric.last > 1:
             raise UserError(
-                f"{where}: metric.last: {metric.last}: final sets are played once; drop it, or use "
-                f"{watched(metric.name)}"
+                f"{where}.last: {metric.last}: final sets are played once; drop it, or use {watched(metric.name)}"
             )
         return
     evaluations = -(-config["steps"] // config["evaluation"]["every"]) + 1
     if metric.last > evaluations:
         raise UserError(
-            f"{where}: metric.last: {metric.last} is more than the {evaluations} evaluations of a trial; "
+            f"{where}.last: {metric.last} is more than the {evaluations} evaluations of a trial; "
             f"use at most {evaluations}, or a smaller evaluation.every"
         )
 

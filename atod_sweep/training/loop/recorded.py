@@ -27,14 +27,14 @@ def train_into(
     """
     metrics, begun = folder / layout.METRICS, False
     if os.environ.get("RANK", "0") == "0":  # under `accelerate launch`, one process keeps the records
-        folder.mkdir(parents=True, exist_ok=True)
         if not resume and metrics.exists():
             raise UserError(f"{folder}: holds a finished or interrupted training; use --resume, or another --out")
         if resume and (folder / layout.STUDENT).exists() and not (folder / layout.CHECKPOINT).exists():
             raise UserError(f"--resume: {folder} holds a finished training, nothing is left to do; use another --out")
-        (folder / layout.CONFIG).write_text(dump_yaml(config.model_dump(mode="json")), encoding="utf-8")
-        for line in look([config.env]):
+        for line in look([config.env]).notes:
             say(line)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / layout.CONFIG).write_text(dump_yaml(config.model_dump(mode="json")), encoding="utf-8")
     models.ensure(config, say)
 
     def report(rows: list[Row]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.train import Pretrained
+from atod_sweep.paths import local_model
 
 
 def stamp(source: Pretrained, model: Any) -> str:
@@ -14,7 +15,7 @@ def stamp(source: Pretrained, model: Any) -> str:
 
     `model` is what was loaded from there. Cheap: nothing is read.
     """
-    folder = Path(source.path).expanduser()
+    folder = local_model(source.path) or Path(source.path)
     files = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in sorted(folder.glob("*")) if f.is_file()]
     commit = getattr(model.config, "_commit_hash", None)
     return content_hash([str(folder.resolve()) if files else source.path, source.gguf_file, files, commit])

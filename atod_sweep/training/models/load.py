@@ -11,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from atod_sweep.config.train import Pretrained
 from atod_sweep.errors import UserError
+from atod_sweep.paths import local_model
 
 transformers_logging.disable_progress_bar()  # hundreds of trials load models of a few megabytes
 
@@ -53,13 +54,13 @@ def _with_lora(model: Any, config: Pretrained) -> Any:
 
 
 def _load(loader: Any, path: str | Path, gguf_file: str | None, **kwargs: Any) -> Any:
-    looks_local = str(path).startswith((".", "/", "~")) or str(path).count("/") > 1
-    if looks_local and not Path(path).expanduser().is_dir():
+    folder = local_model(path)
+    if folder is not None and not folder.is_dir():
         raise UserError(f"model directory {str(path)!r} does not exist; give a directory or a hub id")
     if gguf_file is not None:
         kwargs["gguf_file"] = gguf_file
     try:
-        where = str(Path(path).expanduser()) if looks_local else str(path)
+        where = str(path if folder is None else folder)
         # Said outright: left open, transformers asks on the terminal whether to run code that the model brings
         return loader.from_pretrained(where, trust_remote_code=False, **kwargs)
     except (OSError, ValueError) as error:

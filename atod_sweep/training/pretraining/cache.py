@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from atod_sweep.config.train import CompactStudent, CompactTeacher, Env, Pretrai
 from atod_sweep.envs import registry as envs
 from atod_sweep.envs.checked import Checked
 from atod_sweep.errors import UserError
+from atod_sweep.paths import local_model
 from atod_sweep.training import NUMERICS
 from atod_sweep.training.models import compact
 from atod_sweep.training.models.policy import Policy
@@ -58,7 +58,8 @@ def _ensure(
     role: str, model: CompactTeacher | CompactStudent | Pretrained, config: Train, note: Callable[[str], None]
 ) -> ModelRef:
     if isinstance(model, Pretrained):
-        if model.path.startswith((".", "/", "~")) and not Path(model.path).expanduser().is_dir():
+        folder = local_model(model.path)
+        if folder is not None and not folder.is_dir():
             raise UserError(f"{role}.path: model directory {model.path!r} does not exist; give a directory or a hub id")
         return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
     recipe = model.recipe

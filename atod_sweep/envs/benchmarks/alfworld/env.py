@@ -35,6 +35,7 @@ class AlfWorld(Benchmark):
     """
 
     name = "alfworld"
+    metric_names = ("valid",)
     reads = ("games",)
 
     def __init__(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from atod_sweep.envs.benchmarks.alfworld.wheel import TASKS
 from atod_sweep.envs.benchmarks.records import Account, Unusable, quote, read_json
 from atod_sweep.envs.contract import Split
 from atod_sweep.errors import UserError
+from atod_sweep.paths import expanded
 
 # Folders of the official data that hold a split: seen rooms to learn in, unseen ones to be evaluated in.
 FOLDERS: dict[Split, str] = {"train": "train", "eval": "valid_unseen"}
@@ -82,7 +82,7 @@ def _is_playable(path: Path, account: Account) -> bool:
 
 
 def _root(folder: str) -> Path:
-    return Path(os.path.expandvars(folder)).expanduser()
+    return expanded(folder)
 
 
 def _task_of(path: Path) -> str:

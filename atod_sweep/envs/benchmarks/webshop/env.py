@@ -24,6 +24,7 @@ class WebShop(Benchmark):
     """
 
     name = "webshop"
+    metric_names = ("score", "valid")
     reads = ("data",)
 
     def __init__(

@@ -14,6 +14,7 @@ from atod_sweep.envs.benchmarks.records import Account, Unusable, quote, read_js
 from atod_sweep.envs.benchmarks.webshop import fields, generate
 from atod_sweep.envs.benchmarks.webshop.catalogue import Catalogue, Goal, Product
 from atod_sweep.errors import UserError
+from atod_sweep.paths import expanded
 
 Known = Mapping[str, list[Any]]  # the records of each ASIN
 _NO_PRICE = 100.0  # what WebShop takes for the price of a product that has none
@@ -142,7 +143,7 @@ def official(folder: str, count: int | None) -> Catalogue:
 
     `count`: only the first so many products. Raises UserError if a file is missing or none of its records can be used.
     """
-    root = Path(folder).expanduser()
+    root = expanded(folder)
     source, asked = _file(root, "items_shuffle"), _file(root, "items_ins_v2")
     attributes, people = _by_asin(asked), root / "items_human_ins.json"
     sold = Account(source.name, "products")

@@ -1,0 +1,40 @@
+"""Paths as people write them: with `~` and `$VARIABLES`, in files and on command lines alike."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from atod_sweep.errors import UserError
+
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with `~`, `$NAME` and `${NAME}` filled in; what exists under a name with such signs in it stays.
+
+    UserError for a variable that is not set, and for a user who is not known.
+    """
+    text = str(path)
+    if "$" in text and os.path.lexists(text):
+        return Path(text)
+    for names in _VARIABLE.findall(text):
+        if (name := names[0] or names[1]) not in os.environ:
+            raise UserError(f"{text!r}: the environment variable {name} is not set; set it, or write the path out")
+    try:
+        return Path(_VARIABLE.sub(lambda found: os.environ[found[1] or found[2]], text)).expanduser()
+    except RuntimeError:
+        raise UserError(f"{text!r}: no such user; write the path out") from None
+
+
+def located(place: str) -> str:
+    """A URI as it is, a path as `expanded` has it."""
+    return place if "://" in place else str(expanded(place))
+
+
+def local_model(path: str | Path) -> Path | None:
+    """The directory that a model's path means; None where it reads as a hub id, `name` or `owner/name`. UserError."""
+    text = str(path)
+    is_local = text.startswith((".", "/", "~", "$")) or text.count("/") > 1
+    return expanded(text) if is_local else None
