@@ -98,12 +98,15 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
     configurations = budget.configurations
     if points is not None:
         configurations = min(configurations, points)
+    trials, seeds = configurations * budget.seeds, f"{configurations} configurations × {budget.seeds} seeds"
+    if budget.racing is not None:
+        trials = min(budget.configurations * budget.seeds, configurations * budget.racing.max_seeds)
+        seeds = f"at most {configurations} configurations racing for {trials} trials"
     return Work(
         name=search.name,
         file=layout.SEARCH,
         text=text,
-        title=f"{configurations} configurations × {budget.seeds} seeds, {search.sampler.kind}; "
-        f"top {budget.confirm.top} × {budget.confirm.seeds} fresh seeds",
+        title=f"{seeds}, {search.sampler.kind}; top {budget.confirm.top} × {budget.confirm.seeds} fresh seeds",
         definition=_definition(search, space, starts),
         row={
             "name": search.name,
@@ -123,7 +126,7 @@ def search_work(search: Search, folder: Path, where: str, text: str) -> Work:
         also=tuple(o.name for o in search.objectives[1:] if o.name.startswith(("eval/", "cost/"))),
         sign=search.metric.sign,
         configs=(space.base,),
-        total=configurations * budget.seeds + (budget.confirm.top + 1) * budget.confirm.seeds,
+        total=trials + (budget.confirm.top + 1) * budget.confirm.seeds,
         resources=search.resources,
         concurrency=search.concurrency,
         extension=_beyond_extension,
