@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from atod_sweep.config.base import LARGEST_SEED, MOST_SEEDS, Record, Seed, load_yaml
+from atod_sweep.config.base import LARGEST_SEED, LATER, MOST_SEEDS, Record, Seed, load_yaml
 from atod_sweep.config.names import check_plain
 from atod_sweep.config.space import Constraint, Parameter, parse_constraint, parse_parameters
 from atod_sweep.config.study import Metric, Resources
@@ -93,12 +93,28 @@ class Confirm(Record):
         return self
 
 
+class Racing(Record):
+    """A configuration earns its next seed while it may still be best.
+
+    It may, as long as the interval of its difference to the leader, paired by seed, reaches 0.
+    """
+
+    max_seeds: int = Field(6, ge=2, le=MOST_SEEDS, description="Most seeds of one configuration.")
+    level: float = Field(0.9, gt=0, lt=1, description="Level of the interval by which a configuration is given up.")
+
+
 class Budget(Record):
     """What a search may spend."""
 
     configurations: int = Field(40, ge=1, description="Configurations to try.")
     seeds: int = Field(
         2, ge=1, le=MOST_SEEDS, description="Training seeds per configuration (0 .. n-1), the same for all of them."
+    )
+    racing: Racing | None = Field(
+        None,
+        description="Seeds by merit: as many trials as `configurations` x `seeds`, at most so many configurations, and "
+        "further seeds only for those that may still be best; null: `seeds` for each.",
+        json_schema_extra=LATER,
     )
     confirm: Confirm = Field(default_factory=Confirm, description="Reruns on which the result rests.")
     min_complete: float = Field(
@@ -180,10 +196,33 @@ class Search(File):
 
     @model_validator(mode="after")
     def _fresh_seeds(self) -> Search:
-        if self.budget.confirm.first_seed < self.budget.seeds:
+        budget = self.budget
+        own = max(budget.seeds, budget.racing.max_seeds if budget.racing else 0)
+        if budget.confirm.first_seed < own:
             raise ValueError(
-                f"budget.confirm.first_seed: {self.budget.confirm.first_seed} is one of the search's own seeds "
-                f"(0 .. {self.budget.seeds - 1}); use {max(1000, self.budget.seeds)}"
+                f"budget.confirm.first_seed: {budget.confirm.first_seed} is one of the search's own seeds "
+                f"(0 .. {own - 1}); use {max(1000, own)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _racing_alone(self) -> Search:
+        racing, seeds = self.budget.racing, self.budget.seeds
+        if racing is None:
+            return self
+        if racing.max_seeds < seeds:
+            raise ValueError(
+                f"budget.racing.max_seeds: {racing.max_seeds} is below the mean, budget.seeds ({seeds}); "
+                f"use {seeds + 4}"
+            )
+        if self.second is not None:
+            raise ValueError(
+                f"budget.racing: is decided by one objective, and second is {self.second.name!r}; drop one of them"
+            )
+        if not isinstance(self.early_stopping, NoStopping):
+            raise ValueError(
+                f"budget.racing: compares whole trials, and early_stopping.kind: {self.early_stopping.kind!r} ends "
+                "some; drop one of them"
             )
         return self
 

@@ -121,13 +121,22 @@ class ConfigurationRow(TypedDict):
 
 
 class ToldRow(TypedDict):
-    """A search learned how a configuration did: its mean per objective."""
+    """A search learned how a configuration did: its mean per objective. The last row counts (racing: more seeds)."""
 
     event: Literal["told"]
     time: float
     arm: str
     state: Literal["COMPLETE", "PRUNED", "FAIL"]
     values: list[float] | None
+
+
+class EarnedRow(TypedDict):
+    """A racing configuration got its next seed: it may still be best."""
+
+    event: Literal["earned"]
+    time: float
+    arm: str
+    seed: int
 
 
 class SelectionRow(TypedDict):
@@ -152,13 +161,14 @@ class LookRow(TypedDict):
     decided: bool
 
 
-Row = StudyRow | ModelsRow | TrialRow | ConfigurationRow | ToldRow | SelectionRow | LookRow
+Row = StudyRow | ModelsRow | TrialRow | ConfigurationRow | ToldRow | EarnedRow | SelectionRow | LookRow
 KINDS: dict[str, type] = {
     "study": StudyRow,
     "models": ModelsRow,
     "trial": TrialRow,
     "configuration": ConfigurationRow,
     "told": ToldRow,
+    "earned": EarnedRow,
     "selection": SelectionRow,
     "look": LookRow,
 }

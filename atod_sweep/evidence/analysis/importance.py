@@ -71,7 +71,8 @@ def importances(rows: Sequence[Row], second: bool = False, seed: int = 0) -> Imp
         return None
     objective = Objective.model_validate(search[wanted])
     params = {row["arm"]: row["params"] for row in rows if row["event"] == "configuration"}
-    told = [row for row in rows if row["event"] == "told" and row["state"] == "COMPLETE"]
+    last = {row["arm"]: row for row in rows if row["event"] == "told"}
+    told = [row for row in last.values() if row["state"] == "COMPLETE"]
     scores_N = objective.sign * np.array([row["values"][second] for row in told], dtype=np.float64)
     branches = {
         branch.name: branch

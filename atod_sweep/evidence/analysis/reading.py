@@ -51,8 +51,9 @@ def load(run_dir: Path) -> Results:
 
 def _is_fruitless(rows: list[Row]) -> bool:
     """True if every configuration of a search has ended and none completed."""
-    told = [row["state"] for row in rows if row["event"] == "told"]
-    return bool(told) and "COMPLETE" not in told and len(told) == sum(row["event"] == "configuration" for row in rows)
+    told = {row["arm"]: row["state"] for row in rows if row["event"] == "told"}
+    proposed = sum(row["event"] == "configuration" for row in rows)
+    return bool(told) and "COMPLETE" not in told.values() and len(told) == proposed
 
 
 def _metric(study: StudyRow, confirmed: list[TrialRow]) -> Metric:

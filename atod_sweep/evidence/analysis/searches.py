@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from atod_sweep.evidence.analysis.comparisons import compare, summarise
 from atod_sweep.evidence.analysis.front import Front, front
 from atod_sweep.evidence.analysis.importance import Importances, importances
 from atod_sweep.evidence.analysis.results import Results
+from atod_sweep.evidence.analysis.text import plural
 from atod_sweep.evidence.analysis.trends import Trend, trends
 from atod_sweep.evidence.stats.decision import ALPHA
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
@@ -22,7 +24,7 @@ from atod_sweep.records.ledger_rows import ConfigurationRow, ToldRow
 
 @dataclass(frozen=True)
 class Configuration:
-    """A point that was tried. `scores`: mean per objective over the search's seeds; None if it failed or is under way.
+    """A point that was tried. `scores`: mean per objective over its `seeds`; None if it failed or is under way.
 
     `state` is COMPLETE, PRUNED (scores are what it had reached) or FAIL.
     """
@@ -31,6 +33,7 @@ class Configuration:
     values: dict[str, Any]
     state: str
     scores: tuple[float, ...] | None
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,13 @@ class Quote:
 
 @dataclass(frozen=True)
 class Searched:
-    """A search. `keys`: the parameters that vary; `log`: those among them on a logarithmic scale."""
+    """A search. `keys`: the parameters that vary; `log`: those among them on a logarithmic scale.
+
+    `racing`: configurations earned their seeds one by one; else all had the same.
+    """
 
     objectives: tuple[Objective, ...]
-    seeds: int
+    racing: bool
     keys: tuple[str, ...]
     log: frozenset[str]
     configurations: tuple[Configuration, ...]
@@ -74,6 +80,14 @@ class Searched:
     front: Front | None
     quote: Quote | None
     trends: tuple[tuple[Trend, ...], ...]  # per objective
+
+    @property
+    def over_seeds(self) -> str:
+        """Over how many seeds scores are means: "2 seeds", "1 to 6 seeds"."""
+        scored = [c for c in self.configurations if c.scores is not None] or self.configurations
+        counts = [c.seeds for c in scored]
+        few, most = min(counts), max(counts)
+        return plural(most, "seed") if few == most else f"{few} to {plural(most, 'seed')}"
 
     @property
     def ranked(self) -> list[Configuration]:
@@ -93,27 +107,32 @@ def searched(results: Results) -> Searched | None:
         return None
     objectives = tuple(Objective.model_validate(search[key]) for key in ("metric", "second") if search.get(key))
     told = {row["arm"]: row for row in results.ledger if row["event"] == "told"}
-    configurations = tuple(_configuration(row, told.get(row["arm"])) for row in proposed)
+    budget = search["budget"]
+    racing = budget.get("racing") is not None
+    ran = Counter(trial.arm for trial in results.explored if trial.state == "COMPLETE")
+    configurations = tuple(
+        _configuration(row, told.get(row["arm"]), ran[row["arm"]] if racing else budget["seeds"]) for row in proposed
+    )
     by_arm = {c.arm: c for c in configurations}
     parameters = [p for p in parse_parameters(search["parameters"], "parameters") if not _is_fixed(p)]
     chosen = tuple(_chosen(results, c, objectives[0]) for arm in results.study.arms if (c := by_arm.get(arm)))
     return Searched(
         objectives=objectives,
-        seeds=search["budget"]["seeds"],
+        racing=racing,
         keys=tuple(p.key for p in parameters),
         log=frozenset(p.key for p in parameters if _is_log(p)),
         configurations=configurations,
         chosen=chosen,
         importances=tuple(f for second in (False, True) if (f := importances(results.ledger, second))),
         front=front(results.ledger),
-        quote=_quote(results, chosen, objectives[0]),
+        quote=_quote(results, chosen, objectives[0], racing),
         trends=tuple(tuple(trends(results.ledger, second)) for second in (False, True)[: len(objectives)]),
     )
 
 
-def _configuration(row: ConfigurationRow, told: ToldRow | None) -> Configuration:
+def _configuration(row: ConfigurationRow, told: ToldRow | None, seeds: int) -> Configuration:
     scores = tuple(told["values"]) if told and told["values"] else None
-    return Configuration(row["arm"], row["values"], told["state"] if told else "RUNNING", scores)
+    return Configuration(row["arm"], row["values"], told["state"] if told else "RUNNING", scores, seeds)
 
 
 def _chosen(results: Results, c: Configuration, objective: Objective) -> Chosen:
@@ -122,13 +141,14 @@ def _chosen(results: Results, c: Configuration, objective: Objective) -> Chosen:
     return Chosen(c.arm, before, confirmed, objective.sign * (before - confirmed.estimate))
 
 
-def _quote(results: Results, chosen: tuple[Chosen, ...], objective: Objective) -> Quote | None:
+def _quote(results: Results, chosen: tuple[Chosen, ...], objective: Objective, racing: bool) -> Quote | None:
     """None without a reference, or a configuration, that has results on fresh seeds."""
     versus = {c.arm: compare(results, c.arm, results.study.reference, {}, results.study.metric) for c in chosen}
     gains = {arm: [c.sign * d for d in c.values] for arm, c in versus.items() if c.values}
     if not gains:
         return None
-    first = max((c for c in chosen if c.arm in gains), key=lambda c: objective.sign * c.searched).arm
+    ahead = [c for c in chosen if c.arm in gains]  # as the search ranked them; that of a race is not by the mean alone
+    first = (ahead[0] if racing else max(ahead, key=lambda c: objective.sign * c.searched)).arm
     best = max(gains, key=lambda arm: float(np.mean(gains[arm])))
     level = 1 - ALPHA / len(gains)
     return Quote(first, t_interval(gains[first]), best, t_interval(gains[best], level), len(gains))

@@ -59,7 +59,8 @@ def trends(rows: Sequence[Row], second: bool = False) -> list[Trend]:
         return []
     sign = Objective.model_validate(search[wanted]).sign
     drawn = {row["arm"]: row for row in rows if row["event"] == "configuration"}
-    told = {row["arm"]: row["values"][second] for row in rows if row["event"] == "told" and row["state"] == "COMPLETE"}
+    last = {row["arm"]: row for row in rows if row["event"] == "told"}
+    told = {arm: row["values"][second] for arm, row in last.items() if row["state"] == "COMPLETE"}
     unseen = {arm for i, arm in enumerate(drawn) if is_unseen(search, drawn[arm].get("number", i))}
     parameters = parse_parameters(search["parameters"], "parameters")
     keys = [p.key for p in parameters if not all(isinstance(branch.domain, Fixed) for branch in p.branches)]

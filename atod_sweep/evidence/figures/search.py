@@ -38,7 +38,7 @@ def slices(found: Searched, folder: Path) -> Figure | None:
         axis.set_ylabel(metric)
     legend_below(canvas, axes)
     caption = (
-        f"{plural(len(tried), 'configuration')}, each a mean over {plural(found.seeds, 'seed')}, against one parameter "
+        f"{plural(len(tried), 'configuration')}, each a mean over {found.over_seeds}, against one parameter "
         "at a time. Look for values that good configurations share; the other parameters vary along, and the sampler "
         "prefers what did well, so a slope is not yet an effect."
     )

@@ -126,7 +126,7 @@ def _search(results: Results, found: Searched, folder: Path) -> list[Section]:
 
 def _tried(found: Searched) -> str:
     states = Counter(c.state for c in found.configurations)
-    text = f"{plural(len(found.configurations), 'configuration')} × {plural(found.seeds, 'seed')}: "
+    text = f"{plural(len(found.configurations), 'configuration')} × {found.over_seeds}: "
     text += ", ".join(f"{states[state]} {word}" for state, word in searches.ENDS.items() if states[state]) + "."
     kept = [c.optimism for c in found.chosen if not math.isnan(c.optimism)]
     if kept:

@@ -23,6 +23,7 @@ def configurations(found: Searched) -> Table:
         [
             Cell(c.arm),
             *(Cell(number(score, 3), score) for score in c.scores or [math.nan] * len(found.objectives)),
+            *([Cell(str(c.seeds), c.seeds)] if found.racing else []),
             Cell(ENDS[c.state]),
             *(_value(c.values.get(key)) for key in found.keys),
         ]
@@ -30,9 +31,15 @@ def configurations(found: Searched) -> Table:
     ]
     caption = (
         f"The {len(rows)} best of {plural(len(found.configurations), 'configuration')}, by their mean over "
-        f"{plural(found.seeds, 'seed')}. The best of many looks better than it is: judge by the fresh seeds."
+        f"{found.over_seeds}. The best of many looks better than it is: judge by the fresh seeds."
     )
-    return Table(caption, ["configuration", *metrics, "ended", *(names[key] for key in found.keys)], rows)
+    if found.racing:
+        caption += (
+            " They raced: each earned its next seed while it may still have been best, and those that ran again were "
+            "chosen by their mean less its standard error, so that one lucky seed does not win."
+        )
+    seeds = ["seeds"] if found.racing else []
+    return Table(caption, ["configuration", *metrics, *seeds, "ended", *(names[key] for key in found.keys)], rows)
 
 
 def _value(value: Any) -> Cell:
@@ -56,7 +63,7 @@ def optimism(found: Searched) -> Table:
         for c in found.chosen
     ]
     caption = (
-        f"Mean {metric} on the {plural(found.seeds, 'seed')} that the search chose by, and on seeds that it never saw "
+        f"Mean {metric} on the {found.over_seeds} that the search chose by, and on seeds that it never saw "
         "(95 % interval). Optimism: how much better the search saw it."
     )
     return Table(caption, ["chosen", "in the search", "on fresh seeds", "optimism"], rows)

@@ -1,7 +1,7 @@
 """The source of a search's trials: configurations one after the other, each with several seeds, then the confirmation.
 
-The ledger holds every decision in order: `configuration` (proposed), `told` (learned from), `selection` (confirmed). A
-search that resumes repeats them and comes to the same state.
+The ledger holds every decision in order: `configuration` (proposed), `told` (learned from), `earned` (a racing one gets
+its next seed), `selection` (confirmed). A search that resumes repeats them and comes to the same state.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
 from atod_sweep.records.ledger_rows import ConfigurationRow
 from atod_sweep.records.metrics import read_metrics
+from atod_sweep.sweep.searches import racing
 from atod_sweep.sweep.searches.optuna_file import OptunaFile
 from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
@@ -53,7 +54,8 @@ class Campaign:
         self._queue = Queue([], RunLimits(desk.limits.max_retries))
         self._candidates: dict[str, Candidate] = {}  # by configuration hash
         self._by_trial: dict[str, Candidate] = {}
-        self._asked, self._exhausted, self._confirming = 0, False, False
+        self._asked = 0
+        self._exhausted, self._selected, self._confirming = False, False, False
         self._running: set[str] = set()
         self._began = time.monotonic()
         for line in cuts(space.parameters):
@@ -61,21 +63,25 @@ class Campaign:
         self._file = OptunaFile(desk.folder, search, space, lambda text: desk.tell(Remarked(text)))
         stopping = search.early_stopping
         self._rule = StoppingRule(stopping, search.metric) if isinstance(stopping, EarlyStopping) else None
-        self._limit = self._most_configurations()
+        self._racing = search.budget.racing
+        self._most_configurations, self._most_trials = self._limits()
         self._replay()
         self._began = time.monotonic()
 
-    def _most_configurations(self) -> int:
+    def _limits(self) -> tuple[int, int]:
+        """The most configurations, and the most trials of the search phase."""
         budget, most = self._search.budget, self._desk.limits.max_trials
+        configurations, seeds = budget.configurations, budget.seeds
         if most is None:
-            return budget.configurations
+            return configurations, configurations * seeds
         left = most - (budget.confirm.top + 1) * budget.confirm.seeds
-        if left < budget.seeds:
+        if left < seeds:
             raise UserError(
                 f"--max-trials {most}: the confirmation alone takes {most - left} trials and a configuration "
-                f"{budget.seeds}; allow at least {most - left + budget.seeds}, or lower budget.confirm"
+                f"{seeds}; allow at least {most - left + seeds}, or lower budget.confirm"
             )
-        return min(budget.configurations, left // budget.seeds)
+        whole = left if budget.racing else left // seeds
+        return min(configurations, whole), min(configurations * seeds, left)
 
     # ---- the source's interface
 
@@ -85,12 +91,13 @@ class Campaign:
         return self._confirming and self._queue.finished
 
     def next(self) -> Job | None:
-        """A waiting job, else one of a new configuration, else the confirmation's; None while results are due."""
+        """A waiting job, else an earned one, else a new configuration's, else the confirmation's; None while results
+        are due.
+        """
         job = self._queue.next()
-        while job is None and self._may_ask():
-            self._ask(None)
+        while job is None and self._more():
             job = self._queue.next()
-        if job is None and not self._confirming and all(c.state for c in self._candidates.values()):
+        if job is None and not self._confirming and not self._under_way():
             self._confirm()
             job = self._queue.next()
         if job is not None:
@@ -109,7 +116,7 @@ class Campaign:
                 candidate.open &= self._running
                 self._queue.drop({trial.id for trial in candidate.trials} - self._running)
             if not candidate.open:
-                self._tell(candidate)
+                self._settle(candidate)
         return False
 
     def should_stop(self, job: Job, rows: list[Row]) -> bool:
@@ -118,11 +125,59 @@ class Campaign:
 
     # ---- the search phase
 
+    def _more(self) -> bool:
+        """Queue another seed of a racing configuration, else a new configuration; False if there is neither now."""
+        earner = self._earner()
+        if earner is not None:
+            self._extend(earner)
+        elif self._may_ask():
+            self._ask(None)
+        else:
+            return False
+        return True
+
     def _may_ask(self) -> bool:
-        if self._confirming or self._exhausted or len(self._candidates) >= self._limit:
+        full = len(self._candidates) >= self._most_configurations
+        return not self._exhausted and not full and self._may_start()
+
+    def _may_start(self) -> bool:
+        """Whether the search phase has a trial and the time for it left."""
+        trials = sum(len(candidate.trials) for candidate in self._candidates.values())
+        if self._selected or self._confirming or trials >= self._most_trials:
             return False
         budget = self._desk.limits.seconds
         return budget is None or time.monotonic() - self._began + self._seconds_to_confirm() < budget
+
+    def _under_way(self) -> set[str]:
+        """Arms that have trials without a result."""
+        return {candidate.arm for candidate in self._candidates.values() if candidate.open}
+
+    def _earner(self) -> Candidate | None:
+        """The racing configuration whose next seed is due."""
+        if self._racing is None or not self._may_start():
+            return None
+        by_arm = {c.arm: c for c in self._candidates.values() if c.state != "FAIL" and self._scores(c)}
+        scores = {arm: self._scores(c) for arm, c in by_arm.items()}
+        arm = racing.earner(scores, self._racing.max_seeds, self._racing.level, self._under_way())
+        return by_arm[arm] if arm else None
+
+    def _scores(self, candidate: Candidate) -> list[float]:
+        """By seed, so that large is good."""
+        rows = [self._desk.latest[trial.id] for trial in candidate.trials if self._desk.is_finished(trial)]
+        return [self._search.metric.sign * score for row in rows if (score := row.get("score")) is not None]
+
+    def _extend(self, candidate: Candidate) -> None:
+        seed = len(candidate.trials)
+        self._desk.tell(Decided({"event": "earned", "arm": candidate.arm, "seed": seed}))
+        trial = self._grow(candidate)
+        candidate.open.add(trial.id)
+        self._queue.add([self._desk.job(trial)])
+
+    def _grow(self, candidate: Candidate) -> Trial:
+        trial = _trial(candidate.arm, candidate.sample, len(candidate.trials), "search")
+        candidate.trials.append(trial)
+        self._by_trial[trial.id] = candidate
+        return trial
 
     def _seconds_to_confirm(self) -> float:
         times = [row["seconds"] for row in self._desk.latest.values() if row["state"] == "COMPLETE"]
@@ -158,33 +213,45 @@ class Campaign:
                 f"{self._desk.folder}: the sampler proposes another {arm} than the ledger records: another version "
                 "of Optuna or numpy? Install the versions that the ledger names, or start anew with --name"
             )
-        trials = [_trial(arm, sample, seed, "search") for seed in range(self._search.budget.seeds)]
+        first = range(1 if self._racing else self._search.budget.seeds)
+        trials = [_trial(arm, sample, seed, "search") for seed in first]
         candidate = Candidate(arm, sample, trials, [number], {trial.id for trial in trials})
         self._candidates[sample.hash] = candidate
         self._by_trial |= {trial.id: candidate for trial in trials}
         if recorded is None:
             self._queue.add(self._desk.job(trial) for trial in trials)
 
-    def _tell(self, candidate: Candidate) -> None:
+    def _settle(self, candidate: Candidate) -> None:
+        """Learn from a configuration whose trials have ended, unless its next seed is due."""
+        state, values = self._result(candidate)
+        if state != "FAIL" and self._earner() is candidate:
+            return
+        if (state, values) != (candidate.state, candidate.values):
+            self._desk.tell(Decided({"event": "told", "arm": candidate.arm, "state": state, "values": values}))
+            self._learn(candidate, state, values)
+
+    def _result(self, candidate: Candidate) -> tuple[str, list[float] | None]:
+        """How its trials ended, and their mean per objective."""
         rows = [self._desk.latest[t.id] for t in candidate.trials if t.id in self._desk.latest]
         states = {row["state"] for row in rows}
         state = "FAIL" if "FAILED" in states else "PRUNED" if "PRUNED" in states else "COMPLETE"
         wanted = ["score", *(["second"] if self._search.second else [])]
         table = [[row.get(key) for row in rows] for key in wanted]
-        values = None
         if state != "FAIL" and all(value is not None for column in table for value in column):
-            values = [statistics.fmean(column) for column in table]  # type: ignore[arg-type]
-        elif state == "COMPLETE":
-            state = "FAIL"
-        self._desk.tell(Decided({"event": "told", "arm": candidate.arm, "state": state, "values": values}))
-        self._learn(candidate, state, values)
+            return state, [statistics.fmean(column) for column in table]  # type: ignore[arg-type]
+        return ("FAIL" if state == "COMPLETE" else state), None
 
     def _learn(self, candidate: Candidate, state: str, values: list[float] | None) -> None:
+        """The sampler learns of a configuration once, a racing one when it first rests."""
+        first = candidate.state is None
         candidate.state, candidate.values = state, values
         candidate.open.clear()
+        if not first:
+            return
         for number in candidate.numbers:
             self._proposer.tell(number, state, values)
-        self._file.add(candidate.arm, candidate.sample, state, values)
+        if self._racing is None:
+            self._file.add(candidate.arm, candidate.sample, state, values)
 
     # ---- resuming
 
@@ -197,17 +264,20 @@ class Campaign:
                 by_arm = {candidate.arm: candidate for candidate in self._candidates.values()}
             elif row["event"] == "told":
                 self._learn(by_arm[row["arm"]], row["state"], row["values"])
+            elif row["event"] == "earned":
+                self._grow(by_arm[row["arm"]])
             elif row["event"] == "selection" and row["definition_hash"] == self._desk.definition_hash:
-                self._exhausted = True  # its time was up
+                self._selected = True  # its time was up
         for candidate in self._candidates.values():
             for trial in candidate.trials:
                 self._recall(trial)
-            if candidate.state is None:
+            if candidate.state in (None, "COMPLETE"):
                 candidate.open = {trial.id for trial in candidate.trials if not self._desk.is_finished(trial)}
                 self._queue.add(self._desk.job(t) for t in candidate.trials if t.id in candidate.open)
-                if not candidate.open:
-                    self._tell(candidate)
-        if not self._may_ask() and all(candidate.state for candidate in self._candidates.values()):
+        for candidate in self._candidates.values():
+            if candidate.state in (None, "COMPLETE") and not candidate.open:
+                self._settle(candidate)
+        if not self._may_ask() and self._earner() is None and not self._under_way():
             self._confirm()
 
     def _recall(self, trial: Trial) -> None:
@@ -221,6 +291,9 @@ class Campaign:
     def _confirm(self) -> None:
         """Queue the best configurations and the base config on fresh seeds."""
         self._confirming = True
+        for candidate in self._candidates.values() if self._racing else ():
+            self._settle(candidate)  # nobody earns any more
+            self._file.add(candidate.arm, candidate.sample, *self._result(candidate))
         confirm = self._search.budget.confirm
         best = self._ranked()[: confirm.top]
         searched = sum(t.id in self._desk.latest for c in self._candidates.values() for t in c.trials)  # not dropped
@@ -246,6 +319,9 @@ class Campaign:
         """Complete configurations other than the base, best first; with two objectives, front by front."""
         base = Sample({}, {}, self._space.base).hash
         complete = [c for c in self._candidates.values() if c.state == "COMPLETE" and c.sample.hash != base]
+        if self._racing:
+            by_arm = {c.arm: c for c in complete}
+            return [by_arm[arm] for arm in racing.ranked({c.arm: self._scores(c) for c in complete})]
         signs = [objective.sign for objective in self._search.objectives]
         scores = {c.arm: tuple(s * v for s, v in zip(signs, c.values or (), strict=True)) for c in complete}
         fronts = layers(scores)

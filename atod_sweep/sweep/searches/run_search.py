@@ -103,10 +103,11 @@ def search_work(search: Search, folder: Path, where: str, text: str = "") -> Wor
     configurations = budget.configurations
     if points is not None:
         configurations = min(configurations, points)
-    title = (
-        f"{configurations} configurations × {budget.seeds} seeds, {search.sampler.kind}; "
-        f"top {budget.confirm.top} × {budget.confirm.seeds} fresh seeds"
-    )
+    trials, seeds = configurations * budget.seeds, f"{configurations} configurations × {budget.seeds} seeds"
+    if budget.racing is not None:
+        trials = min(budget.configurations * budget.seeds, configurations * budget.racing.max_seeds)
+        seeds = f"at most {configurations} configurations racing for {trials} trials"
+    title = f"{seeds}, {search.sampler.kind}; top {budget.confirm.top} × {budget.confirm.seeds} fresh seeds"
     return Work(
         document=Document(search.name, layout.SEARCH, text, title),
         definition=_definition(search, space, starts),
@@ -131,7 +132,7 @@ def search_work(search: Search, folder: Path, where: str, text: str = "") -> Wor
             min_complete=budget.min_complete,
         ),
         configs=(space.base,),
-        total=configurations * budget.seeds + (budget.confirm.top + 1) * budget.confirm.seeds,
+        total=trials + (budget.confirm.top + 1) * budget.confirm.seeds,
         resources=search.resources,
         concurrency=search.concurrency,
         extension=_beyond_extension,

@@ -22,7 +22,7 @@ FINISHED = ("COMPLETE", "PRUNED")
 
 @dataclass(frozen=True)
 class Decided:
-    """A decision, as a ledger row of its own kind: `configuration`, `told`, `selection`, `look`."""
+    """A decision, as a ledger row of its own kind: `configuration`, `told`, `earned`, `selection`, `look`."""
 
     row: Mapping[str, Any]
 
