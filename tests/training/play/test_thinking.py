@@ -123,7 +123,6 @@ def test_thoughts_need_marks():
 @pytest.mark.parametrize("opened", [False, True])
 def test_an_answer_taken_apart(marks, opened):
     lead = "" if opened else marks.open
-    assert split(f"{lead}\nhm\n{marks.cut}go on", marks, opened)[:2] == ("hm", "go on") if False else True
     said = split(f"{lead} a b {marks.close} go on ", marks, opened)
     assert (said.thought, said.action) == ("a b", "go on")
     assert split(f"{lead} a b", marks, opened).action == ""
@@ -150,7 +149,7 @@ def test_the_teacher_scores_what_the_student_was_shown(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_reward_for_the_answer_alone_teaches_a_model_that_thinks(tmp_path):
-    """A random model earns about one answer in eighteen."""
+    """Of a random model's answers few are right. Many calls end at the first turn, so the most is below 1."""
     config = thinking_run(
         tmp_path,
         steps=150,
@@ -168,5 +167,5 @@ def test_reward_for_the_answer_alone_teaches_a_model_that_thinks(tmp_path):
     rows = []
     train(config, tmp_path / "run", rows.extend)
     reward = [row["eval/reward"] for row in rows if row["phase"] == "eval"]
-    assert reward[0] < 0.2
-    assert reward[-1] > 0.6
+    assert reward[0] < 0.1
+    assert reward[-1] > 0.5
