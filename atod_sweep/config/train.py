@@ -106,6 +106,23 @@ class Lora(Record):
     target_modules: list[str] | Literal["all-linear"] = Field("all-linear", description="Modules that get an adapter.")
 
 
+class Thoughts(Record):
+    """What a model thinks before it acts: never heard by the environment, kept or dropped as its template does."""
+
+    tokens: int = Field(512, ge=1, description="Longest thought, in tokens, beside the action's; then it is closed.")
+    learn: bool = Field(True, description="Whether tokens of thoughts carry loss; false: those of actions alone.")
+    open: str | None = Field(None, min_length=1, description="What opens a thought; null: as the template does.")
+    close: str | None = Field(None, min_length=1, description="What closes a thought; null: as the template does.")
+
+    @model_validator(mode="after")
+    def _both(self) -> Thoughts:
+        if (self.open is None) != (self.close is None):
+            raise ValueError(
+                f"open: set open and close together or neither, got open {self.open!r} and close {self.close!r}"
+            )
+        return self
+
+
 class Pretrained(Record):
     """Any Hugging Face causal LM."""
 
@@ -128,6 +145,12 @@ class Pretrained(Record):
     date: str = Field(
         "2025-01-01",
         description="The day (YYYY-MM-DD) that a chat template reads off the clock, the same whenever a run goes on.",
+        json_schema_extra=LATER,
+    )
+    thoughts: Thoughts | None = Field(
+        None,
+        description="Budget and marks of thoughts; null: where the template knows of thoughts, they are part of the "
+        "action's tokens, and the environment hears what follows them.",
         json_schema_extra=LATER,
     )
     conversation: Literal["auto", "growing", "per_turn"] = Field(

@@ -79,6 +79,7 @@ def manner(source: Pretrained, stop_ids: frozenset[int] = frozenset()) -> Manner
         kwargs=source.chat_template_kwargs,
         system=source.system,
         date=source.date,
+        thoughts=source.thoughts,
         stop_ids=stop_ids,
     )
 

@@ -61,7 +61,7 @@ def _generation(config: Train, conversation: Conversation) -> GenerationConfig:
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
     stops = {"stop_strings": list(conversation.stop_strings)} if conversation.stop_strings else {}
     return GenerationConfig(
-        max_new_tokens=config.rollout.max_action_tokens,
+        max_new_tokens=conversation.answer_tokens(config.rollout.max_action_tokens),
         eos_token_id=sorted(conversation.stop_ids),
         pad_token_id=conversation.tokenizer.pad_token_id,
         **({"do_sample": False} | sampling | stops),

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from atod_sweep.config.train import Thoughts
 from atod_sweep.errors import UserError
 from atod_sweep.training.play import thoughts
-from atod_sweep.training.play.talk import Conversation, Exchange, Growing, PerTurn, encode_all
+from atod_sweep.training.play.talk import Conversation, Exchange, Growing, PerTurn, Thinking, encode_all
 from atod_sweep.training.play.templates import PLAIN, Message, Template, control_tokens, escaper, template_of
 from atod_sweep.training.play.thoughts import Marks
 
@@ -35,17 +36,36 @@ TURNS = 4
 class Manner:
     """How a model is to be addressed, beside what its tokenizer says.
 
-    `kwargs`, `system` and `date` are for the template. `marks` are those of thoughts; None: those that the template
-    knows. `memory`: how many past turns a prompt shows; None: all. `stop_ids` end an action too.
+    `kwargs`, `system` and `date` are for the template. `thoughts`: their budget and marks. `memory`: how many past
+    turns a prompt shows; None: all. `stop_ids` end an action too.
     """
 
     kind: Literal["auto", "growing", "per_turn"] = "auto"
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     system: str | None = None
     date: str = "2025-01-01"
-    marks: Marks | None = None
+    thoughts: Thoughts | None = None
     memory: int | None = None
     stop_ids: frozenset[int] = frozenset()
+
+    def marks_of(self, known: Marks | None, where: str) -> Marks | None:
+        """Those of the config, else those that are `known`. Raises UserError if thoughts are wanted and have none."""
+        if self.thoughts is None:
+            return known
+        if self.thoughts.open is not None and self.thoughts.close is not None:
+            return Marks.of(self.thoughts.open, self.thoughts.close)
+        if known is None:
+            raise UserError(
+                f"thoughts: {where} marks none; set thoughts.open and thoughts.close, or leave thoughts out"
+            )
+        return known
+
+    def thinking(self, tokenizer: Any, marks: Marks | None) -> Thinking | None:
+        """The budget of thoughts, in the tokenizer's tokens."""
+        if self.thoughts is None or marks is None:
+            return None
+        cut = tuple(tokenizer(marks.cut, add_special_tokens=False)["input_ids"])
+        return Thinking(self.thoughts.tokens, cut, self.thoughts.learn)
 
 
 def conversation_for(
@@ -106,7 +126,8 @@ def _plain(tokenizer: Any, stop_strings: list[str], manner: Manner) -> Conversat
         "stop_ids": frozenset({newline[-1], tokenizer.eos_token_id}) | manner.stop_ids,
         "stop_strings": ("\n", *stop_strings),
         "escape": escaper(tokenizer, control_tokens(tokenizer, "")),
-        "marks": manner.marks,
+        "marks": (marks := manner.marks_of(None, "plain text")),
+        "thinking": manner.thinking(tokenizer, marks),
         "first_ids": (tokenizer.bos_token_id,) if plain_start(tokenizer) else (),
     }
     if manner.memory is not None or manner.kind == "per_turn":
@@ -145,7 +166,7 @@ class _Probe:
         prompt = template.render([asked])
         closed = template.render([asked, said], prompt=False)
         two = template.render([asked, said, {"role": "user", "content": _OBS_2}])
-        marks = manner.marks or thoughts.marks_in(template.source)
+        marks = manner.marks_of(thoughts.marks_in(template.source), template.name)
         of_thoughts = {marks.open, marks.close} if marks else set()
         tokens = [t for t in control_tokens(template.tokenizer, prompt + closed + two) if t not in of_thoughts]
         return _Probe(template, manner, prompt, closed, two, tokens, marks)
@@ -166,6 +187,7 @@ class _Probe:
             "escape": escaper(tokenizer, self.tokens),
             "marks": marks,
             "opened": opened,
+            "thinking": self.manner.thinking(tokenizer, marks),
         }
 
     @property

@@ -16,6 +16,7 @@ from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
 from atod_sweep.training.play.outcomes import EpisodeBook, Episodes, Limits
 from atod_sweep.training.play.talk import Conversation, Growing
+from atod_sweep.training.play.thinking import Pace
 
 
 def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -144,23 +145,31 @@ class Player:
         going = torch.ones(len(logits), dtype=torch.bool, device=device)
         count = torch.zeros(len(logits), dtype=torch.long, device=device)
         tokens, logps = [], []
-        for i in range(self.limits.action_tokens):
+        talk = self.conversation
+        most = talk.answer_tokens(self.limits.action_tokens)
+        pace = Pace(talk, talk.thinking, self.limits.action_tokens, len(rows)) if talk.thinking else None
+        for i in range(most):
             token_B, logp_B = sample(logits, temperature, generator)
+            if pace is not None:
+                token_B = pace.impose(token_B)
             tokens.append(token_B)
             logps.append(logp_B)
             count += going
-            going = going & torch.isin(token_B, stop_ids, invert=True)
-            if self.conversation.stop_strings:
-                going = self._unstopped(torch.stack(tokens, 1), going)
+            if pace is not None:
+                going = pace.follow(token_B, going)
+            else:
+                going = going & torch.isin(token_B, stop_ids, invert=True)
+                if talk.stop_strings:
+                    going = self._unstopped(torch.stack(tokens, 1), going)
             feeding = int(going.sum())
-            if i + 1 == self.limits.action_tokens or feeding == 0:
+            if i + 1 == most or feeding == 0:
                 break
             logits = decoder.feed(token_B[:, None], going.long(), (int(feeding == len(going)), 1))
         token_rows, logp_rows = torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist()
         actions = []
-        for episode, n, token, logp in zip(rows, count.tolist(), token_rows, logp_rows, strict=True):
+        for row, (n, token, logp) in enumerate(zip(count.tolist(), token_rows, logp_rows, strict=True)):
             actions.append(tuple(token[:n]))
-            table.append_action(episode, token[:n], logp[:n])
+            table.append_action(rows[row], token[:n], logp[:n], pace.spans(row) if pace else None)
         return actions
 
     def _unstopped(self, tokens_BJ: Tensor, going: Tensor) -> Tensor:

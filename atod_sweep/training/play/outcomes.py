@@ -101,7 +101,7 @@ class EpisodeBook:
         self.conversation, self.limits, self.rewinds = conversation, limits, rewinds
         self.pad = conversation.tokenizer.pad_token_id or 0
         # what may follow an observation: the longest action, and the end that is appended to it when it is cut off
-        self.answer = limits.action_tokens + len(conversation.end_ids)
+        self.answer = conversation.answer_tokens(limits.action_tokens) + len(conversation.end_ids)
         self.outcomes = [Outcome(seed) for seed in seeds]
         self.contexts = [Context(conversation, limits.context) for _ in seeds]
         self.current = [TokenSequence(i, context.ids) for i, context in enumerate(self.contexts)]
@@ -131,11 +131,17 @@ class EpisodeBook:
         self.fed[episode] = len(sequence.ids)
         return Chunk(chunk, rewind)
 
-    def append_action(self, episode: int, ids: list[int], logp: list[float]) -> None:
-        """Add a generated action; an action that was cut off gets its end, which carries no loss."""
+    def append_action(
+        self, episode: int, ids: list[int], logp: list[float], learned: list[tuple[int, int]] | None = None
+    ) -> None:
+        """Add a generated action; an action that was cut off gets its end, which carries no loss.
+
+        `learned`: (first, count) of those of the ids that carry loss; None: all of them.
+        """
         sequence = self.current[episode]
-        sequence.spans.append((len(sequence.ids), len(ids), self.outcomes[episode].turns))
-        sequence.logp.extend(logp)
+        for first, count in learned or [(0, len(ids))]:
+            sequence.spans.append((len(sequence.ids) + first, count, self.outcomes[episode].turns))
+            sequence.logp.extend(logp[first : first + count])
         self.fed[episode] += len(ids) - 1
         ended = ids[-1] in self.conversation.stop_ids
         self.contexts[episode].answer(ids if ended else [*ids, *self.conversation.end_ids])

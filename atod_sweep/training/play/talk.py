@@ -31,6 +31,15 @@ class Exchange:
     ids: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Thinking:
+    """Thoughts that have a budget: of `tokens`, after which `cut_ids` close them. `learn`: they carry loss."""
+
+    tokens: int
+    cut_ids: tuple[int, ...]
+    learn: bool
+
+
 def unchanged(text: str) -> str:
     """The text."""
     return text
@@ -41,7 +50,8 @@ class Conversation(ABC):
     """`stop_ids` end an action; `end_ids` are appended when an action was cut off and the conversation grows behind it.
 
     `escape` takes control tokens apart that a text spells. `marks` are those of thoughts, if the model has any, and
-    `opened` tells that its prompts end inside one. `memory`: how many past turns a prompt shows; None: all.
+    `opened` tells that its prompts end inside one; `thinking`: how long they may be, None where they are part of the
+    action. `memory`: how many past turns a prompt shows; None: all.
     """
 
     tokenizer: Any
@@ -52,6 +62,7 @@ class Conversation(ABC):
     marks: Marks | None = None
     opened: bool = False
     memory: int | None = None
+    thinking: Thinking | None = None
     _said: dict[tuple[int, ...], Said] = field(init=False, default_factory=dict, repr=False)
 
     @abstractmethod
@@ -89,6 +100,11 @@ class Conversation(ABC):
         for stop in self.stop_strings:
             text = text.split(stop, 1)[0]
         return text
+
+    def answer_tokens(self, action_tokens: int) -> int:
+        """The longest answer with an action of at most `action_tokens`."""
+        thought = self.thinking.tokens + len(self.thinking.cut_ids) if self.thinking else 0
+        return thought + action_tokens
 
     def is_stopped(self, ids: tuple[int, ...]) -> bool:
         """Whether a stop string has been generated (stop tokens are checked by the caller, on ids)."""
