@@ -199,12 +199,12 @@ def test_a_script_without_a_guard_is_told_of_it(write_study, tmp_path):
     assert "no worker can start, the first one ended with exit code 1; a script that runs studies" in done.stderr
 
 
-def test_a_misspelt_metric_fails_at_step_0_and_says_what_there_is(write_study, go):
-    outcome = go(write_study(metric={"name": "eval/succes"}, seeds=1))
+def test_a_metric_that_this_config_lacks_fails_at_step_0_and_says_what_there_is(write_study, go):
+    outcome = go(write_study(metric={"name": "kl/reference"}, seeds=1))
     assert outcome.failed == 2
     error = outcome.failures[0]["error"]
     assert error["status"] == "missing_metric"
-    assert "'eval/succes'" in error["message"]
+    assert "'kl/reference'" in error["message"]
     assert "reports eval/success" in error["message"]
     assert outcome.failures[0]["start_metrics"] == {}
 
@@ -352,8 +352,8 @@ def test_every_pair_of_models_is_on_record(write_study, go):
     assert taught == {"desk": "/models/teacher-[6]", "tools": "/models/teacher-[8]"}
 
 
-def test_a_misspelt_metric_of_a_claim_ends_trials_at_their_first_evaluation(write_study, go):
-    metric = "eval/sucess"
+def test_a_metric_of_a_claim_that_trials_lack_ends_them_at_their_first_evaluation(write_study, go):
+    metric = "kl/reference"
     folder = go(write_study(hypotheses=[f"fast > slow on {metric}"], seeds=1)).run_dir
     for trial, row in ledger.fold(ledger.read(folder)).trials.items():
         assert (row["state"], row["error"]["status"]) == ("FAILED", "missing_metric")

@@ -13,7 +13,7 @@ from no_mlflow import NoMlflow
 from optuna.storages.journal import JournalFileBackend
 
 from atod_sweep.errors import UserError
-from atod_sweep.evidence.analysis.results import load
+from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.searches import searched
 from atod_sweep.evidence.tables.searches import configurations
 from atod_sweep.records import ledger
