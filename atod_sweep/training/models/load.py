@@ -7,13 +7,10 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from atod_sweep.config.train import Pretrained
 from atod_sweep.errors import UserError
 from atod_sweep.paths import local_model
-
-transformers_logging.disable_progress_bar()  # hundreds of trials load models of a few megabytes
 
 
 def load_tokenizer(path: str | Path, gguf_file: str | None = None) -> Any:
