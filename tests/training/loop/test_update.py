@@ -84,7 +84,11 @@ def test_parts_that_fit_into_memory_give_the_gradient_of_the_whole(settings):
 
 
 PORTION = 5  # tokens
-EVERYWHERE = {"objective__entropy_coef": 0.01, "objective__kl_penalty__kind": "full", "objective__kl_penalty__coef": 0.1}
+EVERYWHERE = {
+    "objective__entropy_coef": 0.01,
+    "objective__kl_penalty__kind": "full",
+    "objective__kl_penalty__coef": 0.1,
+}
 
 
 def in_portions(monkeypatch, **settings) -> Setting:
