@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.errors import UserError
+from atod_sweep.records import layout
 
 
 def judge(run_dir: Path) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def judge(run_dir: Path) -> dict[str, Any]:
 
 
 def conclude(run_dir: Path, say: Callable[[str], None]) -> None:
-    """Report and best schedule of a finished run, written before it is closed in MLflow.
+    """Report and best schedule of a finished run, written before it is closed in MLflow, unless they are there already.
 
     A machine that can train need not hold what reports are made with: what is left out then is told to `say`.
     """
@@ -33,6 +34,8 @@ def conclude(run_dir: Path, say: Callable[[str], None]) -> None:
         return
     from atod_sweep.training import NUMERICS
 
+    if _is_reported(run_dir):
+        return
     try:
         write_best(run_dir)
     except UserError as nothing_to_export:  # every trial failed, say: the report states it
@@ -41,3 +44,9 @@ def conclude(run_dir: Path, say: Callable[[str], None]) -> None:
         write(run_dir, NUMERICS)
     except UserError as richer_one_there:
         say(f"no new report: {richer_one_there}")
+
+
+def _is_reported(run_dir: Path) -> bool:
+    """Whether nothing was recorded since the last file of the report was written."""
+    report, ledger = run_dir / "report.md", run_dir / layout.LEDGER
+    return report.is_file() and report.stat().st_mtime_ns > ledger.stat().st_mtime_ns
