@@ -26,6 +26,8 @@ def conclude(run_dir: Path, say: Callable[[str], None]) -> None:
 
     A machine that can train need not hold what reports are made with: what is left out then is told to `say`.
     """
+    if _is_reported(run_dir):
+        return
     try:
         from atod_sweep.evidence.report.write import write
         from atod_sweep.export.schedule.best import write_best
@@ -34,8 +36,6 @@ def conclude(run_dir: Path, say: Callable[[str], None]) -> None:
         return
     from atod_sweep.training import NUMERICS
 
-    if _is_reported(run_dir):
-        return
     try:
         write_best(run_dir)
     except UserError as nothing_to_export:  # every trial failed, say: the report states it
@@ -48,5 +48,5 @@ def conclude(run_dir: Path, say: Callable[[str], None]) -> None:
 
 def _is_reported(run_dir: Path) -> bool:
     """Whether nothing was recorded since the last file of the report was written."""
-    report, ledger = run_dir / "report.md", run_dir / layout.LEDGER
+    report, ledger = run_dir / layout.REPORT_MD, run_dir / layout.LEDGER
     return report.is_file() and report.stat().st_mtime_ns > ledger.stat().st_mtime_ns
