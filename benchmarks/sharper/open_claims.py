@@ -1,8 +1,8 @@
 """Seeds for the claims that are open alone: what that saves of `run --until-decided`, simulated from recorded studies.
 
 A replay draws seeds of a recorded study with replacement, all arms of a seed together, and looks at its claims after
-the study's own seeds and after every block, by the rule of the sequential verdicts. `everything`: as long as any claim is
-open, all arms run. `open`: an arm runs on in the settings that an open claim speaks of.
+the study's own seeds and after every block, by the rule of the sequential verdicts. `everything`: as long as any claim
+is open, all arms run. `open`: an arm runs on in the settings that an open claim speaks of.
 """
 
 from __future__ import annotations
