@@ -34,7 +34,7 @@ def sync(run_dir: Path, uri: str, say: Callable[[str], None] = lambda line: None
     """
     packed.refuse(run_dir, "recorded in MLflow")
     if ledger.fold(ledger.read(run_dir)).study is None:
-        raise UserError(f"{run_dir}: holds no ledger of a study; give the folder of a run, for example runs/quickstart")
+        raise ledger.nothing_in(run_dir)
     check(uri)
     with guarded(uri, f"atod-sweep sync {run_dir}"), ledger.locked(run_dir):
         return _sync(run_dir, uri, say)
