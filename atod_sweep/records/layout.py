@@ -9,6 +9,7 @@ runs/
     report.html  report.md  figures/  tables/  best_schedule.yaml  export/
     optuna.journal          of a search
     ray/                    Ray's own files, while it runs
+    tensorboard/  wandb/    of --logger, where these libraries write files
 
 DIR/                        what a study publishes of a run (`atod-sweep pack`)
   ledger.jsonl              without places and names of the machine that it was made on
@@ -37,6 +38,7 @@ TABLES = "tables"
 EXPORT = "export"
 OPTUNA = "optuna.journal"
 RAY = "ray"
+TENSORBOARD = "tensorboard"
 
 # In the folder of a packed run, in the place of its trials
 PACKED = "trials.jsonl.gz"
@@ -46,9 +48,11 @@ CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 STUDENT = "student"
 CHECKPOINT = "checkpoint"
+FOUND = "found.json"  # what pretrained models, and the device's precision, were at its start
 
-# In the folder of a model that was made here (a cached one has a recipe)
+# In the folder of a model that was made here (a cached one has a recipe, adapters of a GGUF model its file)
 RECIPE = "recipe.json"
+BASE = "base.json"
 
 # Beside the runs
 TRASH = ".trash"
