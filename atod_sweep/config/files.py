@@ -39,7 +39,7 @@ def check_sort(data: Mapping[str, Any], path: Path, wanted: str) -> None:
     else:
         return
     if sort != wanted:
-        raise UserError(f"{path}: is a {sort}; use it with: atod-sweep {verb} {path}")
+        raise UserError(f"{path}: is a {sort}; run it with: atod-sweep {verb} {path}")
 
 
 def train_data(
