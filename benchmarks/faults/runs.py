@@ -18,6 +18,7 @@ import yaml
 
 from atod_sweep.records import ledger
 from benchmarks.faults.tools import (
+    PATIENCE,
     RUN,
     Done,
     Fault,
@@ -128,7 +129,7 @@ def _passes(place: Path, fault: str) -> str:
 def _limit(place: Path, fault: str) -> str:
     limits = {"memory_gb": 0.75} if fault == "hog" else {"seconds": 3.0}
     study(place, arms=_arms(fault), seeds=1, resources=limits)
-    fake_run(place, timeout=300)
+    fake_run(place)
     found = ledger.fold(ledger.read(place / "runs" / "small")).trials
     assert found["fine-s0"]["state"] == "COMPLETE", found["fine-s0"]
     assert found["bad-s0"]["state"] == "FAILED"
@@ -143,7 +144,7 @@ def _stopped_worker(place: Path) -> str:
     worker = next(p for p in psutil.Process(driver.pid).children() if "spawn_main" in " ".join(p.cmdline()))
     worker.suspend()
     try:
-        driver.wait(180)
+        driver.wait(PATIENCE)
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
             worker.kill()
@@ -162,7 +163,7 @@ def _told_to_stop(place: Path, name: str) -> str:
     driver = _driver(place, "local")
     _wait(lambda: any(row["event"] == "trial" for row in _rows(place)))
     driver.send_signal(signal.Signals[name])
-    code = driver.wait(180)
+    code = driver.wait(PATIENCE)
     states = {row["state"] for row in ledger.fold(_rows(place)).trials.values()}
     assert code == 130, f"exit {code}"
     assert fake_run(place).code == 0
@@ -175,7 +176,7 @@ def _two_drivers(place: Path) -> str:
     first = _driver(place, "local")
     _wait(lambda: any(row["event"] == "trial" for row in _rows(place)))
     second = fake_run(place).one_line()
-    assert first.wait(180) == 0
+    assert first.wait(PATIENCE) == 0
     assert complete_once(place / "runs" / "small") == 4
     return f"{second}; the first completes 4 trials"
 
@@ -266,7 +267,7 @@ def _locked(place: Path) -> str:
     _wait(lambda: any(row["event"] == "trial" for row in _rows(place)))
     with sqlite3.connect(place / "runs" / "mlflow.db") as database:
         database.execute("begin exclusive")
-        assert driver.wait(240) == 0
+        assert driver.wait(PATIENCE) == 0
         database.rollback()
     assert complete_once(place / "runs" / "small") == 4
     synced = command(place, "sync", "runs/small")
@@ -297,7 +298,7 @@ def _two_at_once(place: Path) -> str:
         subprocess.Popen([*words, str(file), str(place / "runs"), "local", "1"], cwd=place, env=environment(place))
         for file in (place / "small.yaml", other)
     ]
-    assert [driver.wait(300) for driver in drivers] == [0, 0]
+    assert [driver.wait(PATIENCE) for driver in drivers] == [0, 0]
     return "both complete, exit 0"
 
 
@@ -318,7 +319,7 @@ def _killed_worker(place: Path) -> str:
         p for p in psutil.Process(driver.pid).children(recursive=True) if "ImplicitFunc" in " ".join(p.cmdline())
     ]
     workers[0].send_signal(signal.SIGKILL)
-    assert driver.wait(300) == 0
+    assert driver.wait(PATIENCE) == 0
     deaths = [row["error"]["status"] for row in _rows(place) if row.get("state") == "FAILED"]
     assert complete_once(place / "runs" / "small") == 4
     return f"recorded as {', '.join(deaths)}; 4 trials complete"
@@ -337,8 +338,8 @@ def _stranger(place: Path) -> str:
     )
     # the stranger knocks twice and not for 20 s
     knocks = {"RAY_NUM_REDIS_GET_RETRIES": "2", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "HOME": "/nonexistent"}
-    tried = [python(place, code, f"127.0.0.1:{port}", timeout=100, **knocks) for port in sorted(ports)]
-    driver.wait(300)
+    tried = [python(place, code, f"127.0.0.1:{port}", **knocks) for port in sorted(ports)]
+    driver.wait(PATIENCE)
     assert not [one for one in tried if "let in" in one.out], "a stranger was let in"
     return f"refused on all {len(ports)} ports of the head, which listen on {', '.join(sorted(hosts))}"
 
@@ -423,7 +424,7 @@ def _deleted_cache(place: Path) -> str:
     _wait(lambda: any(row["event"] == "trial" for row in _rows(place)))
     for path in sorted((place / "cache" / "models").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
-    _, err = driver.communicate(timeout=300)
+    _, err = driver.communicate(timeout=PATIENCE)
     assert "Traceback" not in err, err[-400:]
     again = command(place, "resume", "runs/small") if driver.returncode else None
     assert complete_once(place / "runs" / "small") == 2, err
@@ -472,7 +473,7 @@ def _one_model(place: Path) -> str:
         )
         for name in names
     ]
-    assert [driver.wait(400) for driver in drivers] == [0, 0]
+    assert [driver.wait(PATIENCE) for driver in drivers] == [0, 0]
     assert results(place / "runs" / "one") == results(place / "runs" / "two")
     return "both complete with the same results"
 
@@ -534,7 +535,7 @@ def _rows(place: Path) -> list[dict[str, object]]:
     return ledger.read(place / "runs" / "small")
 
 
-def _wait(condition: object, most: float = 120) -> None:
+def _wait(condition: object, most: float = PATIENCE) -> None:
     begun = time.monotonic()
     while not condition():  # type: ignore[operator]
         assert time.monotonic() - begun < most, "it never came so far"
