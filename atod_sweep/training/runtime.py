@@ -8,18 +8,12 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 import torch
 
 from atod_sweep.config.models import Dtype
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-
-
-def cache_dir() -> Path:
-    """`$ATOD_SWEEP_CACHE`, else `~/.cache/atod-sweep`."""
-    return Path(os.environ.get("ATOD_SWEEP_CACHE") or Path.home() / ".cache" / "atod-sweep").expanduser()
 
 
 @cache
