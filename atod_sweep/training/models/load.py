@@ -32,11 +32,11 @@ def load_model(config: Pretrained, dtype: torch.dtype | None = None) -> Any:
     if (quantizer := getattr(model, "hf_quantizer", None)) is not None and config.gguf_file is not None:
         quantizer.remove_quantization_config(model)  # GGUF weights are ordinary ones once loaded, and can be saved
     if config.lora is not None:
-        model = _with_lora(model, config)
+        model = with_lora(model, config)
     return model
 
 
-def _with_lora(model: Any, config: Pretrained) -> Any:
+def with_lora(model: Any, config: Pretrained) -> Any:
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError:
