@@ -9,19 +9,21 @@ from typing import Any, assert_never
 import torch
 from accelerate.utils import set_seed
 
-from atod_sweep.config.train import Pretrained, Train
+from atod_sweep.config.models import Pretrained
+from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.pool import Pool
 from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms.stage import Needs
 from atod_sweep.training.models import identity, limits, vocabulary
 from atod_sweep.training.models.load import load_model, load_tokenizer
-from atod_sweep.training.models.policy import Policy, checkpoint_activations
+from atod_sweep.training.models.policy import Policy, Unadapted, checkpoint_activations
 from atod_sweep.training.play.check import SelfCheck, admit
 from atod_sweep.training.play.conversation import Manner, alike, conversation_for
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.play.talk import Conversation
+from atod_sweep.training.runtime import torch_dtype
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Voice:
     @staticmethod
     def load(role: str, source: Pretrained, stop: list[str], dtype: torch.dtype | None = None) -> Voice:
         """Raises UserError for what cannot be loaded, or not be talked to."""
-        tokenizer = load_tokenizer(source.path, source.gguf_file)
+        tokenizer = load_tokenizer(source)
         model = load_model(source, dtype)
         ends = stop_ids(model, tokenizer)
         conversation = conversation_for(tokenizer, source.chat_template, stop, manner(source, ends))
@@ -94,7 +96,7 @@ def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 def student(config: Train, source: Pretrained, device: torch.device, needs: Needs) -> tuple[Voice, Policy]:
     """The student as training finds it."""
     set_seed(config.seed)  # only LoRA's initialisation draws from the global generators
-    voice = Voice.load("student", source, config.rollout.stop)
+    voice = Voice.load("student", source, config.rollout.stop, torch_dtype(source.dtype, device))
     if config.runtime.gradient_checkpointing:
         checkpoint_activations(voice.model)
     return voice, voice.policy(device, needs.value_head).train()
@@ -127,13 +129,13 @@ def teacher(
     return policy, player if same else voice.player(config, player.batch)
 
 
-def reference(policy: Policy, dtype: torch.dtype, needs: Needs) -> Policy | None:
+def reference(policy: Policy, dtype: torch.dtype, needs: Needs, fresh_adapters: bool) -> Policy | None:
     """The initial student, for the objectives that compare with it."""
     match needs.reference:
         case "none":
             return None
         case "frozen":
-            return frozen(policy, dtype)
+            return Unadapted(policy) if fresh_adapters else frozen(policy, dtype)
         case "renewed":  # it also plays and is renewed from the student, so it stays in its precision
             return frozen(policy, torch.float32)
         case _:

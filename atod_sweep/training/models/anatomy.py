@@ -1,6 +1,6 @@
-"""How large a model is, found out without its weights: its own code is run on tensors that have shapes and no memory.
+"""How large a model is, without its weights: its own code runs on tensors that have shapes and no memory.
 
-Whatever an architecture keeps for its gradients or remembers of a conversation is counted so, not derived from formulas.
+So what an architecture keeps for its gradients, or remembers of a conversation, is counted and not derived by formulas.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
-from atod_sweep.config.train import Pretrained
-from atod_sweep.training.models import passes
-from atod_sweep.training.models.load import with_lora
+from atod_sweep.config.models import Lora, Pretrained
+from atod_sweep.training.models import adapters, passes
+from atod_sweep.training.models.load import load_config
 from atod_sweep.training.models.policy import checkpoint_activations
 
 ROWS, TOKENS = 2, 64
@@ -38,13 +38,27 @@ class Anatomy:
     vocabulary: int
 
 
-def anatomy(source: Pretrained, checkpointing: bool = False) -> Anatomy:
-    """Of the model that `source` names. Reads its config only; raises what its code raises where it cannot be run."""
-    config = AutoConfig.from_pretrained(source.path, **({"gguf_file": source.gguf_file} if source.gguf_file else {}))
+def anatomy(source: Pretrained, dtype: torch.dtype, checkpointing: bool = False) -> Anatomy | None:
+    """Of the model that `source` names, by its config alone; None for one whose code cannot be run so.
+
+    Raises UserError for a model that is not there.
+    """
+    config = load_config(source)
+    try:
+        return _anatomy(config, source.lora or _adapters(source), dtype, checkpointing)
+    except Exception:  # kernels that want values, or real memory: each fails in its own way, and nothing hangs on it
+        return None
+
+
+def _adapters(source: Pretrained) -> Lora | None:
+    return None if adapters.base_of(source) is None else Lora()
+
+
+def _anatomy(config: Any, lora: Lora | None, dtype: torch.dtype, checkpointing: bool) -> Anatomy:
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, source.dtype))
-        if source.lora is not None:
-            model = with_lora(model, source)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        if lora is not None:
+            model = adapters.fresh(model, lora, None)
     kept, cached = _kept(model), _cached(model)
     if checkpointing:  # the inputs of blocks, and all of one block while its gradient is computed
         checkpoint_activations(model)
