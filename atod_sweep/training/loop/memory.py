@@ -99,7 +99,8 @@ def longest_episode(config: Train, source: Pretrained) -> int:
     """Tokens of a conversation over the whole horizon whose actions are as long as they may be."""
     tokenizer = load_tokenizer(source)
     talk = conversation_for(tokenizer, source.chat_template, config.rollout.stop, cast.manner(source))
-    context = Context(talk, config.rollout.max_context_tokens or UNBOUNDED)
+    most = config.rollout.max_context_tokens or UNBOUNDED
+    context = Context(talk, most)
     answer = talk.answer_tokens(config.rollout.max_action_tokens)
     room, longest = answer + len(talk.end_ids), 0
     game = Checked(config.env)
@@ -117,8 +118,9 @@ def longest_episode(config: Train, source: Pretrained) -> int:
                 break
     finally:
         game.close()
-    played = max(1, len(context.past))
-    return longest if longest < UNBOUNDED and played == config.env.horizon else longest * config.env.horizon // played
+    if context.dropped:
+        return most
+    return min(most, longest * config.env.horizon // len(context.past))  # others may not end so early
 
 
 def _action(game: Checked) -> str:

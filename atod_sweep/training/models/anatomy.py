@@ -16,11 +16,12 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 from transformers import AutoModelForCausalLM
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from atod_sweep.config.models import Lora, Pretrained
 from atod_sweep.training.models import adapters, passes
 from atod_sweep.training.models.load import load_config
-from atod_sweep.training.models.policy import checkpoint_activations
+from atod_sweep.training.models.policy import Policy, checkpoint_activations
 
 ROWS, TOKENS = 2, 64
 
@@ -59,10 +60,11 @@ def _anatomy(config: Any, lora: Lora | None, dtype: torch.dtype, checkpointing: 
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
         if lora is not None:
             model = adapters.fresh(model, lora, None)
+    model.eval()
     kept, cached = _kept(model), _cached(model)
     if checkpointing:  # the inputs of blocks, and all of one block while its gradient is computed
         checkpoint_activations(model)
-        kept = _kept(model.train()) + kept / config.get_text_config().num_hidden_layers
+        kept = _kept(Policy(model).train().model) + kept / config.get_text_config().num_hidden_layers
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     head = model.get_output_embeddings().weight
@@ -114,9 +116,20 @@ class _Called:
 @contextlib.contextmanager
 def _as_if_on_a_cpu(model: Any) -> Iterator[tuple[_Called, set[int]]]:
     """A model of the meta device as a CPU would run it, and its own storages: kernels differ in what they keep."""
-    with contextlib.redirect_stderr(io.StringIO()), FakeTensorMode(allow_non_fake_inputs=True):
+    quiet, fake = contextlib.redirect_stderr(io.StringIO()), FakeTensorMode(allow_non_fake_inputs=True)
+    with quiet, fake, _no_masks():
         tensors = {
             name: torch.empty(t.shape, dtype=t.dtype, requires_grad=t.requires_grad)
             for name, t in (*model.named_parameters(), *model.named_buffers())
         }
         yield _Called(model, tensors), {t.untyped_storage()._cdata for t in tensors.values()}
+
+
+@contextlib.contextmanager
+def _no_masks() -> Iterator[None]:
+    """Rows without gaps need none, and get none where a model can look at its inputs, which have no values here."""
+    ALL_MASK_ATTENTION_FUNCTIONS["sdpa"] = lambda **_: None
+    try:
+        yield
+    finally:
+        del ALL_MASK_ATTENTION_FUNCTIONS["sdpa"]
