@@ -57,7 +57,8 @@ def run(
         study: a file, the name of a shipped study (`"quickstart"`), a mapping as in such a file, or the record.
         overrides: dotted keys of the trainer config -> values, for every trial.
         seeds: number of seeds, in the place of the study's.
-        until_decided: add seeds until every hypothesis is decided; a `Rule` says how many at a time and at most.
+        until_decided: add seeds, to the arms of open hypotheses, until every one is decided; a `Rule` says how many at
+            a time and at most.
         out: folder that holds one subfolder per run.
         name: of that subfolder; default: the study's name.
         resume: go on with an interrupted run of the same definition.
