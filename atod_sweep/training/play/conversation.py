@@ -14,6 +14,7 @@ from typing import Any, Literal
 from atod_sweep.config.models import Thoughts
 from atod_sweep.errors import UserError
 from atod_sweep.training.play import thoughts
+from atod_sweep.training.play.agent_format import WHOLE, AgentFormat
 from atod_sweep.training.play.talk import Conversation, Exchange, Growing, PerTurn, Thinking, encode_all
 from atod_sweep.training.play.templates import PLAIN, Message, Template, control_tokens, escaper, template_of
 from atod_sweep.training.play.thoughts import Marks
@@ -36,8 +37,8 @@ TURNS = 4
 class Manner:
     """How a model is to be addressed, beside what its tokenizer says.
 
-    `kwargs`, `system` and `date` are for the template. `thoughts`: their budget and marks. `memory`: how many past
-    turns a prompt shows; None: all. `stop_ids` end an action too.
+    `kwargs`, `system` and `date` are for the template. `thoughts`: their budget and marks. `format`: how
+    actions are asked for, and marked. `stop_ids` end an action too.
     """
 
     kind: Literal["auto", "growing", "per_turn"] = "auto"
@@ -45,7 +46,7 @@ class Manner:
     system: str | None = None
     date: str = "2025-01-01"
     thoughts: Thoughts | None = None
-    memory: int | None = None
+    format: AgentFormat = WHOLE
     stop_ids: frozenset[int] = frozenset()
 
     def marks_of(self, known: Marks | None, where: str) -> Marks | None:
@@ -81,7 +82,7 @@ def conversation_for(
     template = template_of(tokenizer, manner.kwargs, manner.system, manner.date)
     probe = _Probe.of(template, manner)
     talk: Conversation | None = None
-    if manner.kind != "per_turn" and manner.memory is None:
+    if manner.kind != "per_turn" and manner.format.steps is None:
         grown = _growing(probe)
         if isinstance(grown, str) and manner.kind == "growing":
             raise UserError(
@@ -128,11 +129,12 @@ def _plain(tokenizer: Any, stop_strings: list[str], manner: Manner) -> Conversat
         "escape": escaper(tokenizer, control_tokens(tokenizer, "")),
         "marks": (marks := manner.marks_of(None, "plain text")),
         "thinking": manner.thinking(tokenizer, marks),
+        "format": manner.format,
         "first_ids": (tokenizer.bos_token_id,) if plain_start(tokenizer) else (),
     }
-    if manner.memory is not None or manner.kind == "per_turn":
+    if manner.format.steps is not None or manner.kind == "per_turn":
         once = common | {"end_ids": (), "close_ids": newline}
-        return PerTurn(**once, renderer=Template(tokenizer, PLAIN), lead=" ", memory=manner.memory)
+        return PerTurn(**once, renderer=Template(tokenizer, PLAIN), lead=" ")
     return Growing(**common, opening="Observation: ", between="Observation: ", closing="\nAction:")
 
 
@@ -188,6 +190,7 @@ class _Probe:
             "marks": marks,
             "opened": opened,
             "thinking": self.manner.thinking(tokenizer, marks),
+            "format": self.manner.format,
         }
 
     @property
@@ -283,7 +286,6 @@ def _per_turn(probe: _Probe) -> PerTurn:
         lead=lead,
         close_ids=() if last is None else (last,),
         apart=probe.apart,
-        memory=probe.manner.memory,
     )
     # What the template refuses whatever the contents, such as a third turn, is told now.
     messages: list[Message] = []
