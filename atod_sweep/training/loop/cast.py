@@ -84,7 +84,7 @@ def manner(source: Pretrained, rollout: Rollout, stop_ids: frozenset[int] = froz
         system=source.system,
         date=source.date,
         thoughts=source.thoughts,
-        format=AgentFormat.of(rollout),
+        format=AgentFormat.of(rollout, source.chat_template_kwargs.get("tools")),
         stop_ids=stop_ids,
     )
 

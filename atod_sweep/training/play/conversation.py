@@ -49,6 +49,11 @@ class Manner:
     format: AgentFormat = WHOLE
     stop_ids: frozenset[int] = frozenset()
 
+    @property
+    def later(self) -> str:
+        """The role in which all observations but the first are told."""
+        return "user" if self.format.tools is None else "tool"
+
     def marks_of(self, known: Marks | None, where: str) -> Marks | None:
         """Those of the config, else those that are `known`. Raises UserError if thoughts are wanted and have none."""
         if self.thoughts is None:
@@ -135,7 +140,9 @@ def _plain(tokenizer: Any, stop_strings: list[str], manner: Manner) -> Conversat
     if manner.format.steps is not None or manner.kind == "per_turn":
         once = common | {"end_ids": (), "close_ids": newline}
         return PerTurn(**once, renderer=Template(tokenizer, PLAIN), lead=" ")
-    return Growing(**common, opening="Observation: ", between="Observation: ", closing="\nAction:")
+    return Growing(
+        **common, opening="Observation: ", between="Observation: ", closing="\nAction:", later_closing="\nAction:"
+    )
 
 
 def plain_start(tokenizer: Any) -> bool:
@@ -167,7 +174,7 @@ class _Probe:
         asked, said = {"role": "user", "content": _OBS}, {"role": "assistant", "content": _ACT}
         prompt = template.render([asked])
         closed = template.render([asked, said], prompt=False)
-        two = template.render([asked, said, {"role": "user", "content": _OBS_2}])
+        two = template.render([asked, said, {"role": manner.later, "content": _OBS_2}])
         marks = manner.marks_of(thoughts.marks_in(template.source), template.name)
         of_thoughts = {marks.open, marks.close} if marks else set()
         tokens = [t for t in control_tokens(template.tokenizer, prompt + closed + two) if t not in of_thoughts]
@@ -214,7 +221,7 @@ def _growing(probe: _Probe) -> Growing | str:
         lead, between = answer.split(_ACT)
     except ValueError:
         return "changes the text of messages"
-    if (head, lead, tail) != (opening, closing, closing):
+    if (head, lead) != (opening, closing) or (tail != closing and probe.manner.format.tools is None):
         return "renders earlier turns differently from the last one"
     end = probe.first_control(between)
     if end is None:
@@ -225,9 +232,10 @@ def _growing(probe: _Probe) -> Growing | str:
         opening=opening,
         between=between.lstrip()[len(end[0]) :],
         closing=closing,
+        later_closing=tail,
     )
     for candidate in (plain, replace(plain, strips=True)):
-        if all(_extends(candidate, probe.template, turns) for turns in _awkward(probe)):
+        if all(_extends(candidate, probe, turns) for turns in _awkward(probe)):
             return candidate
     return "makes other ids of whole conversations than of their turns"
 
@@ -243,13 +251,14 @@ def _awkward(probe: _Probe) -> Iterator[list[tuple[str, str]]]:
         yield [(observations[i % len(observations)], answers[i % len(answers)]) for i in turns]
 
 
-def _extends(talk: Growing, template: Template, turns: list[tuple[str, str]]) -> bool:
+def _extends(talk: Growing, probe: _Probe, turns: list[tuple[str, str]]) -> bool:
     """Whether each whole prompt is the one before it, the action, its end, and the piece of the turn."""
+    template = probe.template
     messages: list[Message] = []
     before: tuple[int, ...] = ()
     for i, (observation, said) in enumerate(turns):
         content = messages[-1]["content"] if messages else ""
-        messages.append({"role": "user", "content": talk.escape(observation)})
+        messages.append({"role": probe.manner.later if i else "user", "content": talk.escape(observation)})
         try:
             whole = encode_all(talk.tokenizer, [template.render(messages)])[0]
         except UserError:  # it refuses this content, which may never come
@@ -289,8 +298,8 @@ def _per_turn(probe: _Probe) -> PerTurn:
     )
     # What the template refuses whatever the contents, such as a third turn, is told now.
     messages: list[Message] = []
-    for _ in range(TURNS):
-        messages.append({"role": "user", "content": OBSERVATIONS[0]})
+    for i in range(TURNS):
+        messages.append({"role": probe.manner.later if i else "user", "content": OBSERVATIONS[0]})
         probe.template.render(messages)
         messages.append({"role": "assistant", "content": ACTIONS[0]})
     return talk

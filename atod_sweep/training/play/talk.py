@@ -129,6 +129,7 @@ class Growing(Conversation):
     opening: str = ""
     between: str = ""
     closing: str = ""
+    later_closing: str = ""  # behind all observations but the first
     first_ids: tuple[int, ...] = ()
     strips: bool = False
     _encoded: dict[tuple[str, bool], tuple[int, ...]] = field(init=False, default_factory=dict, repr=False)
@@ -155,7 +156,8 @@ class Growing(Conversation):
             return
         if len(self._encoded) + len(new) > MAX_CACHED_TEXTS:
             self._encoded.clear()
-        texts = [(self.opening if first else self.between) + self._plain(text) + self.closing for text, first in new]
+        frames = {True: (self.opening, self.closing), False: (self.between, self.later_closing)}
+        texts = [frames[first][0] + self._plain(text) + frames[first][1] for text, first in new]
         for (text, first), ids in zip(new, encode_all(self.tokenizer, texts), strict=True):
             self._encoded[text, first] = self.first_ids + ids if first else ids
 
@@ -196,11 +198,12 @@ class PerTurn(Conversation):
             return self.renderer.render([self._observed(self.format.message(done, observation))])
         messages: list[Message] = []
         for turn in past:
-            messages += [self._observed(turn.observation), self._answered(turn.ids)]
-        return self.renderer.render([*messages, self._observed(observation)])
+            messages += [self._observed(turn.observation, not messages), self._answered(turn.ids)]
+        return self.renderer.render([*messages, self._observed(observation, not messages)])
 
-    def _observed(self, observation: str) -> Message:
-        return {"role": "user", "content": self.escape(observation)}
+    def _observed(self, observation: str, is_first: bool = True) -> Message:
+        role = "user" if is_first or self.format.tools is None else "tool"
+        return {"role": role, "content": self.escape(observation)}
 
     def _answered(self, ids: tuple[int, ...]) -> Message:
         said = self.said(ids)
