@@ -21,14 +21,15 @@ from atod_sweep.training.play.talk import Conversation
 class Act:
     """How one action came about. `surprisal`: -log p of its tokens, summed, at the temperature of sampling.
 
-    `thought` is what came before it. `cut`: it reached its longest length. `marked`: it has the action's
-    marks, if there are any. `admissible`: what the environment says.
+    `thought` is what came before it, `answer` what it was read from. `cut`: it reached its longest length. `marked`: it
+    has the action's marks, if there are any. `admissible`: what the environment says.
     """
 
     tokens: int
     surprisal: float
     cut: bool
     thought: str | None = None
+    answer: str = ""
     marked: bool | None = None
     admissible: bool | None = None
 
@@ -170,9 +171,9 @@ class EpisodeBook:
         ended = ids[-1] in self.conversation.stop_ids
         cut = not ended and not self.conversation.is_stopped(tuple(ids[-self.limits.action_tokens :]))
         whole = tuple(ids)
-        thought, marks = self.conversation.said(whole).thought, self.conversation.format.marks
+        reply, marks = self.conversation.said(whole), self.conversation.format.marks
         marked = None if marks is None else self.conversation.heard(whole) is not None
-        self.outcomes[episode].acts.append(Act(said, surprisal, cut, thought, marked))
+        self.outcomes[episode].acts.append(Act(said, surprisal, cut, reply.thought, reply.action, marked))
         self.contexts[episode].answer(ids if ended else [*ids, *self.conversation.end_ids])
 
     def record(self, episode: int, step: Answer) -> bool:

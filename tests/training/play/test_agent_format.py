@@ -101,6 +101,7 @@ def test_one_message_with_the_task_the_last_step_and_what_can_be_done_now(monkey
         f"\n\nAdmissible actions: 'one', 'two', 'three'{ASK}{tail}three<|im_end|>",
     ]
     assert Offering.heard == ["one", "two", ""]
+    assert [act.answer for act in found.outcomes[0].acts][1:] == ["<action>two</action>", "three"]
 
 
 @pytest.mark.parametrize(
