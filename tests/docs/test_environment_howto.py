@@ -1,4 +1,4 @@
-"""The environment of docs/howto/environment.md: trained with its demonstrator, by reward alone, and with a teacher from a directory."""
+"""docs/howto/environment.md: its environment trains with its demonstrator, by reward, and with a teacher's directory."""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ from atod_sweep.export.schedule.verify import verify
 from atod_sweep.export.targets import parts, registry
 from atod_sweep.export.targets.documented import DOCUMENTED
 
-ROOT = Path(__file__).parents[3]
 MakeRun = Callable[..., Path]
 HYBRID = {"objective": {"kind": "hybrid"}, "steps": 10, "env.horizon": 4}
 FULL = {"objective": {"kind": "interpolated", "distill": {"kind": "jsd", "top_k": 8}}, "steps": 10}
