@@ -1,4 +1,4 @@
-"""docs/howto/environment.md: its environment trains with its demonstrator, by reward, and with a teacher's directory."""
+"""docs/howto/environment.md: its environment trains with its demonstrator, by reward alone, and with a teacher."""
 
 from __future__ import annotations
 
