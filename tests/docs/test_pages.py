@@ -13,7 +13,7 @@ from doc_pages import PAGES, ROOT, blocks, file_name, generated, name_of, spans
 
 from atod_sweep.cli import app
 from atod_sweep.config import given
-from atod_sweep.config.base import parse_mapping
+from atod_sweep.config.base import dump_yaml, parse_mapping
 from atod_sweep.config.files import load_study, load_train, preset_names
 from atod_sweep.config.schema import check_key
 from atod_sweep.config.search import Search
@@ -71,6 +71,9 @@ def test_files_load(page: Path, text: str, tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / (file_name(text) or "file.yaml")
     path.write_text(text, encoding="utf-8")
     data = parse_mapping(text, name_of(page))
+    if data.keys() <= Search.model_fields.keys() - Train.model_fields.keys() - Study.model_fields.keys():
+        data |= {"parameters": {"steps": {"choice": [1, 2]}}, "base": "presets/support_desk_compact"}  # a part of one
+        path.write_text(dump_yaml(data), encoding="utf-8")
     if "arms" in data:
         assert resolve(load_study(path), tmp_path, name_of(page)).trials
     elif "parameters" in data:
@@ -82,8 +85,8 @@ def test_files_load(page: Path, text: str, tmp_path: Path, monkeypatch: pytest.M
 
 # Dotted words in backticks that are no keys: Python, file names, and names of modules.
 ELSEWHERE = re.compile(
-    r"(a|atod|run|trainer|benchmarks|schedule|self|state|torch|info|package|my_\w+)\."
-    r"|.*\.(py|md|yaml|json|csv|jsonl|html|gz|db)$"
+    r"(a|atod|run|trainer|benchmarks|schedule|self|state|tags|torch|info|package|my_\w+)\."
+    r"|.*\.(py|md|yaml|json|csv|jsonl|html|gz|db|journal)$"
 )
 
 
