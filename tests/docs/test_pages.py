@@ -118,7 +118,11 @@ def test_a_key_that_is_none_would_be_found() -> None:
 
 def commands(page: Path) -> list[list[str]]:
     """What the page tells to type, word by word, without `atod-sweep`."""
-    lines = [line for block in blocks(page, "bash") for line in block.replace("\\\n", " ").splitlines()]
+    lines = [
+        line
+        for block in [*blocks(page, "bash"), *blocks(page, "sh")]
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
     parts = [part.strip() for line in [*lines, *spans(page)] for part in line.split(" && ")]
     words = [shlex.split(part.replace("…", "X=1"), comments=True) for part in parts if part.startswith("atod-sweep ")]
     return [found[1:] for found in words if found[1] != "VERB"]
