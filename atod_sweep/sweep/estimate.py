@@ -56,7 +56,7 @@ def estimate(work: Work, options: Options) -> Estimate:
 
     Trials that differ in their objective only are taken to cost the same; a search that stops trials early costs less.
     """
-    show = options.show or progress.choose()
+    show = options.hooks.show or progress.choose()
     ensure_models(work.configs, options.trainer, show)
     timed: dict[str, _Trial] = {}
     costs = []
@@ -68,7 +68,7 @@ def estimate(work: Work, options: Options) -> Estimate:
             timed[size] = _timed(config, options)
         costs.append(timed[size])
     each = work.total / len(costs)  # a search knows its base config only
-    width = at_a_time(work, options)
+    width = at_a_time(work, options.place)
     trial_seconds = statistics.mean(cost.seconds for cost in costs)
     return Estimate(
         trials=work.total,

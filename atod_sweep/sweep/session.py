@@ -35,9 +35,9 @@ from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.record.rundir import Intent, opened
 from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.studies.plan import Trial
-from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Redefined, Remarked, RunLimits
+from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Redefined, Remarked
 from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel
-from atod_sweep.sweep.work import Options, RunOutcome, Work
+from atod_sweep.sweep.work import Options, Place, RunOutcome, Work
 
 
 class Session:
@@ -62,7 +62,7 @@ class Session:
     @property
     def at_a_time(self) -> int:
         """Attempts that run side by side."""
-        return at_a_time(self.work, self.options)
+        return at_a_time(self.work, self.options.place)
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Write a row of another kind than a trial's into the ledger."""
@@ -75,10 +75,11 @@ class Session:
             folder=self.run_dir,
             definition_hash=self.row["definition_hash"],
             latest=MappingProxyType(self.latest),
-            limits=RunLimits(options.max_retries, options.time_budget, options.max_trials, self.at_a_time),
+            limits=options.limits,
+            at_a_time=self.at_a_time,
             job=self.job,
             tell=lambda event: self._told(event, show),
-            judge=options.judge,
+            judge=options.hooks.judge,
         )
 
     def _told(self, event: Event, show: Progress) -> None:
@@ -104,7 +105,8 @@ class Session:
         before, resources = self.latest.get(trial.id), self.work.resources
         models = self._models[model_key(trial.config)]
         saved = {"teacher": models.teacher, "base": models.student}.get(trial.role)
-        goal, own_process = self.work.goal, self.options.backend == "ray" or _local_workers(self.work, self.options) > 0
+        goal, place = self.work.goal, self.options.place
+        own_process = place.backend == "ray" or _local_workers(self.work, place) > 0
         return Job(
             trial=trial.id,
             attempt=before["attempt"] + 1 if before else 1,
@@ -127,7 +129,7 @@ class Session:
         """
         text = self.work.document.text.encode()
         how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
-        how |= {"started_with": self.options.place, "file_sha256": study_file.fingerprint(text)}
+        how |= {"started_with": self.options.place.recorded, "file_sha256": study_file.fingerprint(text)}
         self.row = {"id": row_id, "event": "study", **self.work.row, **how}
         path = self.run_dir / self.work.document.file
         if not path.is_file():
@@ -151,12 +153,12 @@ class Session:
             sync = f"atod-sweep sync {self.run_dir}"
             show.note(f"MLflow is not installed here; where it is, record this run with: {sync}")
             return NoMirror()
-        uri = self.options.tracking_uri or default_uri(self.run_dir.parent)
+        uri = self.options.place.tracking_uri or default_uri(self.run_dir.parent)
         return Mirror(uri, self.run_dir, cast(StudyRow, {**self.row, "time": time.time()}), show.note)
 
     def run(self, show: Progress, tracker: Background) -> bool:
         """Run what the source hands out; True if it was stopped from outside."""
-        options, work = self.options, self.work
+        place, work = self.options.place, self.work
         source = work.source(self.desk(show))
         self._board = Scoreboard(self.total, self.at_a_time, work.goal.metric.name, self.history.trials, work.goal.sign)
         show.begin(self._board)
@@ -165,11 +167,11 @@ class Session:
         watchers = [self._reported(board, show)]
         sink = Recorder(self.run_dir, self._writer, goal.metric, goal.second, self.trials, listeners, watchers)
         try:
-            if options.backend == "local":
-                local.run_local(source, sink, _local_workers(work, options))
+            if place.backend == "local":
+                local.run_local(source, sink, _local_workers(work, place))
             elif not source.finished:
                 show.doing("starting Ray")
-                concurrency = options.concurrency or work.concurrency
+                concurrency = place.concurrency or work.concurrency
                 runner.run_ray(source, sink, work.resources, concurrency, self._ray_options(show))
         except KeyboardInterrupt:
             return True
@@ -183,11 +185,12 @@ class Session:
         return False
 
     def _ray_options(self, show: Progress) -> runner.RayOptions:
+        place = self.options.place
         paths = {ref.path for models in self._models.values() for ref in (models.teacher, models.student) if ref}
         return runner.RayOptions(
             scratch=str((self.run_dir / layout.RAY).resolve()),
-            address=self.options.address,
-            storage=self.options.storage and located(self.options.storage),
+            address=place.address,
+            storage=place.storage and located(place.storage),
             models=tuple(sorted(paths)),
             say=show.note,
         )
@@ -205,32 +208,33 @@ class Session:
         return told
 
 
-def at_a_time(work: Work, options: Options) -> int:
+def at_a_time(work: Work, place: Place) -> int:
     """Attempts side by side: as asked for, else one in this process, or on Ray as many as the resources hold."""
-    default = 1 if options.backend == "local" else runner.capacity(work.resources)
-    return options.concurrency or work.concurrency or default
+    default = 1 if place.backend == "local" else runner.capacity(work.resources)
+    return place.concurrency or work.concurrency or default
 
 
-def _local_workers(work: Work, options: Options) -> int:
+def _local_workers(work: Work, place: Place) -> int:
     env_ids = {config["env"]["id"] for config in work.configs}
-    return local.workers_for(at_a_time(work, options), options.concurrency, env_ids)
+    return local.workers_for(at_a_time(work, place), place.concurrency, env_ids)
 
 
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> RunOutcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
-    runner.check(options.backend, options.concurrency, options.address, options.storage)
-    if options.tracking_uri is not None:
-        check(options.tracking_uri)
-    preflight.check(work.configs, work.resources, is_cluster=options.address is not None)
-    show = options.show or progress.choose()
+    place = options.place
+    runner.check(place.backend, place.concurrency, place.address, place.storage)
+    if place.tracking_uri is not None:
+        check(place.tracking_uri)
+    preflight.check(work.configs, work.resources, is_cluster=place.address is not None)
+    show = options.hooks.show or progress.choose()
     is_new = intent.overwrite or not (run_dir / layout.LEDGER).exists()
     try:
-        if is_new and options.address is None:  # the nodes of a cluster may hold what this machine does not
+        if is_new and place.address is None:  # the nodes of a cluster may hold what this machine does not
             for line in preflight.look(work.configs, work.goal.names, show.doing):
                 show.note(line)
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
             session = Session(work, run_dir, writer, history, options)
-            _announce(show, work, options)
+            _announce(show, work, place)
             if lost := endings.lost(history):
                 show.note(lost)
             return _execute(session, history, show)
@@ -239,7 +243,7 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
 
 
 def _execute(session: Session, history: History, show: Progress) -> RunOutcome:
-    run_dir, after = session.run_dir, session.options.after
+    run_dir, after = session.run_dir, session.options.hooks.after
     tracker = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
     for old in history.trials.values():
         tracker.add(old)
@@ -278,13 +282,13 @@ def _outcome(session: Session, history: History, stopped: bool) -> RunOutcome:
     )
 
 
-def _announce(show: Progress, work: Work, options: Options) -> None:
-    width = at_a_time(work, options)
+def _announce(show: Progress, work: Work, place: Place) -> None:
+    width = at_a_time(work, place)
     where = f"{width} at a time on {cpu_cores()} CPUs"
-    if options.backend == "local" and width == 1:
-        where = "one at a time in a worker process" if _local_workers(work, options) else "in this process"
-    elif options.address:
-        where = f"on the Ray cluster at {redacted(options.address)}"
+    if place.backend == "local" and width == 1:
+        where = "one at a time in a worker process" if _local_workers(work, place) else "in this process"
+    elif place.address:
+        where = f"on the Ray cluster at {redacted(place.address)}"
     envs = sorted({config["env"]["id"] for config in work.configs})
     horizons = sorted({config["env"]["horizon"] for config in work.configs})
     show.note(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,28 +12,33 @@ from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.rundir import Extension
-from atod_sweep.sweep.trials.desk import Desk, Judge
+from atod_sweep.sweep.trials.desk import Desk, Judge, RunLimits
 from atod_sweep.sweep.trials.jobs import Trainer
 from atod_sweep.sweep.trials.source import Source
 
 
 @dataclass(frozen=True)
-class Options:
-    """How a study or a search runs; none of it decides a trial's result."""
+class Place:
+    """Where trials run and what is written where: what `resume` goes on with."""
 
     backend: Literal["ray", "local"] = "ray"
     concurrency: int | None = None
     address: str | None = None
     storage: str | None = None
     tracking_uri: str | None = None
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """For the ledger: without defaults and credentials."""
+        given = {name: value for name, value in vars(self).items() if value != getattr(Place, name)}
+        return {name: redacted(value) if isinstance(value, str) else value for name, value in given.items()}
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Who hears of a run, and what it leaves to others. `show` None: the console, in the way that suits it."""
+
     show: Progress | None = None
-    """Who is told what happens; None: the console, in the way that suits it."""
-    max_retries: int = 1
-    time_budget: float | None = None
-    """Seconds after which no further trial starts."""
-    max_trials: int | None = None
-    trainer: Trainer = field(default_factory=Trainer)
-    argv: tuple[str, ...] = ()
     after: Callable[[Path], None] | None = None
     """Called with the run's folder when all trials have ended, before MLflow's parent run is closed: what it writes
     there is stored with it."""
@@ -41,12 +46,26 @@ class Options:
     """Called with the run's folder to look at the claims of a study that adds seeds until they are decided: what to
     record of them, with `decided` among it."""
 
-    @property
-    def place(self) -> dict[str, Any]:
-        """Where trials run and what is written where: what `resume` goes on with. Without defaults and credentials."""
-        names = ("backend", "concurrency", "address", "storage", "tracking_uri")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Options, name)}
-        return {name: redacted(value) if isinstance(value, str) else value for name, value in given.items()}
+
+@dataclass(frozen=True)
+class Options:
+    """How a study or a search runs; none of it decides a trial's result."""
+
+    place: Place = field(default_factory=Place)
+    limits: RunLimits = field(default_factory=RunLimits)
+    hooks: Hooks = field(default_factory=Hooks)
+    trainer: Trainer = field(default_factory=Trainer)
+    argv: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, **given: Any) -> Options:
+        """From keywords, each a field of this record or of one of its parts. TypeError for a name that none has."""
+        kinds = {"place": Place, "limits": RunLimits, "hooks": Hooks}
+        parts = {
+            part: kind(**{one.name: given.pop(one.name) for one in fields(kind) if one.name in given})
+            for part, kind in kinds.items()
+        }
+        return cls(**parts, **given)
 
 
 @dataclass(frozen=True)
