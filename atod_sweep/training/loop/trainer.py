@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from atod_sweep.config.train import Pretrained, Student, Teacher, Train
+from atod_sweep.config.models import Pretrained, Student, Teacher
+from atod_sweep.config.train import Train
 from atod_sweep.training.loop.build import assemble, evaluate_saved
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.play.evaluate import evaluate, evaluate_final, summary
@@ -107,7 +108,8 @@ def evaluate_model(config: Train, path: str | Path, role: Literal["teacher", "ba
 def evaluate_student(config: Train, path: str | Path) -> dict[str, float]:
     """`eval/*` of a whole trained student at `path` on the config's held-out tasks."""
     student = config.student
-    whole = student.model_copy(update={"lora": None, "gguf_file": None}) if isinstance(student, Pretrained) else student
+    apart = {"lora": None, "gguf_file": None, "revision": None}
+    whole = student.model_copy(update=apart) if isinstance(student, Pretrained) else student
     return _numbers(_evaluation_of(whole, config, path, final=False))
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from atod_sweep.config.base import content_hash
-from atod_sweep.config.train import CompactStudent, CompactTeacher, Env, Pretrained, Train
+from atod_sweep.config.models import CompactStudent, CompactTeacher, Pretrained
+from atod_sweep.config.train import Env, Train
 from atod_sweep.envs import registry as envs
 from atod_sweep.envs.checked import Checked
 from atod_sweep.errors import UserError
@@ -68,7 +69,7 @@ def _ensure(
         model = model.model_copy(update={"recipe": recipe})
     env = config.env.model_copy(update={"horizon": max(recipe.horizons)})
     made_of: dict[str, Any] = {
-        "model": model.model_dump(mode="json"),
+        "model": model.model_dump(mode="json", exclude={"dtype"}),  # it is made in float32
         "env": env.model_dump(mode="json"),
         "action_tokens": config.rollout.max_action_tokens,  # bears on the success at which pretraining stops
         "numerics": NUMERICS,
