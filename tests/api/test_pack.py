@@ -114,6 +114,7 @@ def test_a_packed_run_is_not_one_to_go_on_with(tiny, tmp_path):
             verb(out)
 
 
+@pytest.mark.slow
 def test_a_packed_search_tells_what_the_search_does(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.setattr("atod_sweep.sweep.session.Background", NoMlflow)
     monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path_factory.getbasetemp() / "cli-cache"))

@@ -270,6 +270,7 @@ def test_a_training_that_goes_on_leaves_one_row_per_step(call, tmp_path, monkeyp
     assert (tmp_path / "metrics.jsonl").read_text() == metrics
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_failed_trials_are_listed_and_cost_the_exit_code(call, tmp_path):
     """A learning rate that must diverge: recorded, reported, and the other arm is there."""
     arms = {"fine": {}, "broken": {"optimiser.lr": 1e30, "optimiser.warmup_steps": 0}}
