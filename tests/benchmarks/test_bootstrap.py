@@ -1,4 +1,4 @@
-"""Bootstrap intervals against Efron and Tibshirani's worked examples, scipy, and Student's formula."""
+"""Bootstrap intervals against Efron and Tibshirani's worked examples, scipy."""
 
 import math
 
@@ -7,8 +7,7 @@ import pytest
 from scipy import stats
 
 from atod_sweep.evidence.stats.aggregate import IQM, MEAN, MEDIAN
-from atod_sweep.evidence.stats.bootstrap import bca, draw, linearised, percentile, studentised
-from atod_sweep.evidence.stats.intervals import t_interval
+from benchmarks.bootstrap import bca, draw, percentile, studentised
 
 # Survival times of mice in days (Efron and Tibshirani 1993, table 2.1).
 TREATED = np.array([94.0, 197, 16, 38, 99, 141, 23])[:, None]
@@ -54,24 +53,6 @@ def test_the_generator_decides_the_draws() -> None:
     a, b, c = (draw(CONTROL, IQM, np.random.default_rng(seed), 50).values for seed in (1, 1, 2))
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
-
-
-def test_linearised_is_students_interval_for_the_mean_of_one_task() -> None:
-    ours, student = linearised(CONTROL, MEAN), t_interval(CONTROL[:, 0])
-    assert (ours.low, ours.high) == pytest.approx((student.low, student.high))
-
-
-def test_linearised_takes_seeds_and_not_runs_for_evidence() -> None:
-    """Copying a task adds no information: the interval of the mean must not shrink."""
-    once, twice = linearised(CONTROL, MEAN), linearised(np.hstack([CONTROL, CONTROL]), MEAN)
-    assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
-
-
-def test_linearised_trimmed_mean_by_hand() -> None:
-    """1 .. 8 without two at each end: 4.5. Winsorised 3,3,3,4,5,6,6,6: sd sqrt 2, error sqrt 2 / 0.5 / sqrt 8 = 1."""
-    interval = linearised(np.arange(1.0, 9.0)[:, None], IQM)
-    assert interval.estimate == 4.5
-    assert interval.half_width == pytest.approx(stats.t.ppf(0.975, 7) * 1.0)
 
 
 def test_edges() -> None:

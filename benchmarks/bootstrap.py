@@ -1,7 +1,7 @@
 """Stratified bootstrap intervals. `_R` resamples, `_S` seeds, `_T` tasks, `_M` pooled runs. Pure; generator passed in.
 
-Seeds are drawn again within each task, so that every resample has as many runs of each task as the data. Coverage of
-the three intervals on few seeds is measured in benchmarks/coverage.md: the percentile one falls short below ten.
+Seeds are drawn again within each task, so that every resample has as many runs of each task as the data. These
+intervals are what reports do not use: coverage.md says why.
 """
 
 from __future__ import annotations
@@ -104,22 +104,3 @@ def _interval(draws: Draws, low: float, high: float, level: float) -> Interval:
     if seeds < 2:
         low = high = np.nan
     return Interval(draws.estimate, float(low), float(high), seeds, level)
-
-
-def linearised(scores_ST: ArrayLike, statistic: Statistic, level: float = 0.95) -> Interval:
-    """estimate ± t_{S-1} × standard error from each seed's influence: no resampling, no generator.
-
-    The tasks' runs of one seed count as one observation, so that what a seed does to all tasks is not taken for
-    several pieces of evidence. For one task this is Student's interval of the mean, and Tukey and McLaughlin's (1963)
-    of the trimmed mean up to their degrees of freedom. ValueError for a statistic without influences.
-    """
-    if statistic.influence is None:
-        raise ValueError(f"the {statistic.name} has no standard error; use percentile or bca")
-    table_ST = as_table(scores_ST)
-    estimate, seeds = statistic(table_ST), len(table_ST)
-    if seeds < 2:
-        return Interval(estimate, np.nan, np.nan, seeds, level)
-    influence_S = statistic.influence(table_ST.reshape(-1)).reshape(table_ST.shape).mean(axis=1)
-    error = influence_S.std(ddof=1) / np.sqrt(seeds)
-    half = float(stats.t.ppf((1 + level) / 2, seeds - 1) * error)
-    return Interval(estimate, estimate - half, estimate + half, seeds, level)
