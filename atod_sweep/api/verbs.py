@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from atod_sweep.api.ending import conclude, judge
 from atod_sweep.api.handle import Run
-from atod_sweep.paths import expanded
+from atod_sweep.paths import expanded, written
 from atod_sweep.sweep.record.progress import choose
 from atod_sweep.sweep.user_code import admit, command, started_from
 
@@ -42,6 +42,8 @@ def run(
     address: str | None = None,
     storage: str | None = None,
     tracking_uri: str | None = None,
+    experiment: str | None = None,
+    loggers: Sequence[str] | None = None,
     max_retries: int = 1,
     time_budget: float | None = None,
     max_trials: int | None = None,
@@ -55,7 +57,8 @@ def run(
         study: a file, the name of a shipped study (`"quickstart"`), a mapping as in such a file, or the record.
         overrides: dotted keys of the trainer config -> values, for every trial.
         seeds: number of seeds, in the place of the study's.
-        until_decided: add seeds until every hypothesis is decided; a `Rule` says how many at a time and at most.
+        until_decided: add seeds, to the arms of open hypotheses, until every one is decided; a `Rule` says how many at
+            a time and at most.
         out: folder that holds one subfolder per run.
         name: of that subfolder; default: the study's name.
         resume: go on with an interrupted run of the same definition.
@@ -65,7 +68,9 @@ def run(
         concurrency: trials at a time; default: what the resources hold, one if local.
         address: of a Ray cluster, for example `"auto"`; default: Ray on this machine.
         storage: folder or URI through which nodes that do not see `out` give back their files.
-        tracking_uri: of MLflow; default: a sqlite file in `out`.
+        tracking_uri: of MLflow; default: `MLFLOW_TRACKING_URI`, or else a sqlite file in `out`.
+        experiment: of MLflow; default: `MLFLOW_EXPERIMENT_NAME`, or else `atod-sweep`.
+        loggers: to write to beside MLflow: `"wandb"`, `"tensorboard"`.
         max_retries: further attempts at a trial whose failure may pass.
         time_budget: seconds after which no trial starts.
         max_trials: start at most this many trials.
@@ -98,6 +103,8 @@ def run(
             address=address,
             storage=storage,
             tracking_uri=tracking_uri,
+            experiment=experiment,
+            loggers=loggers,
             max_retries=max_retries,
             time_budget=time_budget,
             max_trials=max_trials,
@@ -124,6 +131,8 @@ def search(
     address: str | None = None,
     storage: str | None = None,
     tracking_uri: str | None = None,
+    experiment: str | None = None,
+    loggers: Sequence[str] | None = None,
     max_retries: int = 1,
     time_budget: float | None = None,
     max_trials: int | None = None,
@@ -156,6 +165,8 @@ def search(
             address=address,
             storage=storage,
             tracking_uri=tracking_uri,
+            experiment=experiment,
+            loggers=loggers,
             max_retries=max_retries,
             time_budget=time_budget,
             max_trials=max_trials,
@@ -174,6 +185,8 @@ def resume(
     address: str | None = None,
     storage: str | None = None,
     tracking_uri: str | None = None,
+    experiment: str | None = None,
+    loggers: Sequence[str] | None = None,
     max_retries: int = 1,
     time_budget: float | None = None,
     max_trials: int | None = None,
@@ -183,9 +196,9 @@ def resume(
 ) -> Run:
     """Go on with an interrupted study or search, from what its folder holds.
 
-    `backend`, `concurrency`, `address`, `storage` and `tracking_uri` are those with which the run was started unless
-    they are given. Finished trials stay, running ones continue from their checkpoint. The other arguments, the value
-    and the errors are those of `run`.
+    `backend`, `concurrency`, `address`, `storage`, `tracking_uri`, `experiment` and `loggers` are those with which the
+    run was started unless they are given. Finished trials stay, running ones continue from their checkpoint. The other
+    arguments, the value and the errors are those of `run`.
     """
     from atod_sweep.sweep.resume import resume_run
 
@@ -199,6 +212,8 @@ def resume(
             address=address,
             storage=storage,
             tracking_uri=tracking_uri,
+            experiment=experiment,
+            loggers=loggers,
             max_retries=max_retries,
             time_budget=time_budget,
             max_trials=max_trials,
@@ -233,8 +248,9 @@ def train(
     Returns the final metrics and total costs. Raises UserError for bad input.
     """
     from atod_sweep.config.files import load_train
+    from atod_sweep.config.study import Resources
     from atod_sweep.config.train import Train
-    from atod_sweep.training.loop.recorded import train_into
+    from atod_sweep.sweep import preflight
 
     admit(config)
     tell = callback or (lambda event: None)
@@ -247,6 +263,9 @@ def train(
         from atod_sweep.export.schedule.schedule_file import load_train_with
 
         resolved = load_train_with(expanded(schedule), source, overrides or {})
+    preflight.check([resolved.model_dump(mode="json")], Resources(), is_cluster=False)
+    from atod_sweep.training.loop.recorded import train_into  # brings torch
+
     return train_into(
         expanded(out),
         resolved,
@@ -264,10 +283,16 @@ def check(model: str | Path, *, teacher: str | Path | None = None, overrides: Ov
     """
     from atod_sweep.config.base import validate
     from atod_sweep.config.models import Pretrained
-    from atod_sweep.training.loop.preflight import lines
+    from atod_sweep.sweep import preflight
 
     source = validate(Pretrained, {"path": str(model), **(overrides or {})}, "check")
-    return list(lines(source, None if teacher is None else Pretrained(path=str(teacher))))
+    pair = {"student": source, "teacher": None if teacher is None else Pretrained(path=str(teacher))}
+    for role, one in pair.items():
+        if one is not None:
+            preflight.model(role, one.path)
+    from atod_sweep.training.loop.preflight import lines  # brings torch
+
+    return list(lines(source, pair["teacher"]))
 
 
 def report(
@@ -278,10 +303,17 @@ def report(
     `formats`: some of html, md, pdf (which needs Chromium). `out`: folder to write; default: the run's own. Needs
     neither Ray nor a trainer. Raises UserError if the folder holds no run.
     """
-    from atod_sweep.evidence.report.write import write
+    from atod_sweep.evidence.analysis.reading import load
+    from atod_sweep.evidence.report.formats import check_formats
     from atod_sweep.training import NUMERICS
 
-    return write(expanded(run_dir), NUMERICS, formats, None if out is None else expanded(out)).documents
+    check_formats(formats)
+    load(expanded(run_dir))
+    from atod_sweep.evidence.report.write import write  # brings matplotlib
+
+    folder = None if out is None else expanded(out)
+    with written(folder or expanded(run_dir)):
+        return write(expanded(run_dir), NUMERICS, formats, folder).documents
 
 
 def compare(runs: Sequence[str | Path], *, claims: bool = False) -> str:
@@ -296,14 +328,22 @@ def compare(runs: Sequence[str | Path], *, claims: bool = False) -> str:
 
 
 def sync(
-    run_dir: str | Path, *, tracking_uri: str | None = None, note: Callable[[str], None] = lambda line: None
+    run_dir: str | Path,
+    *,
+    logger: str = "mlflow",
+    tracking_uri: str | None = None,
+    experiment: str | None = None,
+    note: Callable[[str], None] = lambda line: None,
 ) -> int:
-    """Bring MLflow up to a run's ledger; returns the number of trials there. Raises UserError.
+    """Bring a logger (`"mlflow"`, `"wandb"`, `"tensorboard"`) up to a run's ledger; returns the number of trials there.
 
-    `note` gets a line every few seconds that says how far it is.
+    `tracking_uri` and `experiment` of MLflow: default: where the run was started to be recorded. `note` gets a line
+    every few seconds that says how far it is, and at last the place. Raises UserError.
     """
-    from atod_sweep.sweep.mlflow.stores import default_uri
-    from atod_sweep.sweep.mlflow.sync import sync as catch_up
+    from atod_sweep.api.ending import answer
+    from atod_sweep.sweep.loggers.choice import made
+    from atod_sweep.sweep.loggers.sync import sync as catch_up
 
     folder = expanded(run_dir)
-    return catch_up(folder, tracking_uri or default_uri(folder.parent), note)
+    make = made(logger, folder, tracking_uri, experiment, note)
+    return catch_up(folder, make, note, answer)

@@ -68,7 +68,7 @@ def estimate(work: Work, options: Options) -> Estimate:
             timed[size] = _timed(config, options)
         costs.append(timed[size])
     each = work.total / len(costs)  # a search knows its base config only
-    width = at_a_time(work, options.place)
+    width = at_a_time(work, options.site)
     trial_seconds = statistics.mean(cost.seconds for cost in costs)
     return Estimate(
         trials=work.total,

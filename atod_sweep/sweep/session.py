@@ -17,6 +17,7 @@ from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
 from atod_sweep.paths import located
 from atod_sweep.records import layout, ledger, study_file
+from atod_sweep.records.answer import Answer
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.records.ledger_rows import StudyRow, TrialRow
 from atod_sweep.records.metrics import MetricRow
@@ -25,9 +26,11 @@ from atod_sweep.records.rows import write_whole
 from atod_sweep.sweep import preflight
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
-from atod_sweep.sweep.mlflow.background import Background
-from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror
-from atod_sweep.sweep.mlflow.stores import check, default_uri, is_installed
+from atod_sweep.sweep.loggers.background import Background
+from atod_sweep.sweep.loggers.choice import LOGGERS, place, settled
+from atod_sweep.sweep.loggers.contract import status_of
+from atod_sweep.sweep.mlflow.mirror import Mirror
+from atod_sweep.sweep.mlflow.stores import is_installed
 from atod_sweep.sweep.models import ensure_models
 from atod_sweep.sweep.record import endings, progress, provenance
 from atod_sweep.sweep.record.progress import Progress
@@ -36,8 +39,9 @@ from atod_sweep.sweep.record.rundir import Intent, opened
 from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Redefined, Remarked
+from atod_sweep.sweep.trials.interrupts import stoppable
 from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel
-from atod_sweep.sweep.work import Options, Place, RunOutcome, Work
+from atod_sweep.sweep.work import Options, RunOutcome, Site, Work
 
 
 class Session:
@@ -62,7 +66,7 @@ class Session:
     @property
     def at_a_time(self) -> int:
         """Attempts that run side by side."""
-        return at_a_time(self.work, self.options.place)
+        return at_a_time(self.work, self.options.site)
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Write a row of another kind than a trial's into the ledger."""
@@ -105,8 +109,8 @@ class Session:
         before, resources = self.latest.get(trial.id), self.work.resources
         models = self._models[model_key(trial.config)]
         saved = {"teacher": models.teacher, "base": models.student}.get(trial.role)
-        goal, place = self.work.goal, self.options.place
-        own_process = place.backend == "ray" or _local_workers(self.work, place) > 0
+        goal, site = self.work.goal, self.options.site
+        own_process = site.backend == "ray" or _local_workers(self.work, site) > 0
         return Job(
             trial=trial.id,
             attempt=before["attempt"] + 1 if before else 1,
@@ -120,7 +124,7 @@ class Session:
 
     # -- the run
 
-    def prepare(self, show: Progress, row_id: str) -> Background:
+    def prepare(self, show: Progress, row_id: str) -> list[Background]:
         """The study row, models, MLflow: everything before the first trial.
 
         The row comes before the models, which take minutes to build: a run that is killed meanwhile is one to resume.
@@ -129,7 +133,7 @@ class Session:
         """
         text = self.work.document.text.encode()
         how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
-        how |= {"started_with": self.options.place.recorded, "file_sha256": study_file.fingerprint(text)}
+        how |= {"started_with": self.options.started_with, "file_sha256": study_file.fingerprint(text)}
         self.row = {"id": row_id, "event": "study", **self.work.row, **how}
         path = self.run_dir / self.work.document.file
         if not path.is_file():
@@ -142,36 +146,41 @@ class Session:
         pairs = {key: asdict(models) for key, models in self._models.items()}
         if provenance.are_others(self.history.study, pairs):
             self.record({"event": "models", "models": next(iter(pairs.values())), "pairs": pairs})
-        show.doing("opening MLflow")
-        tracker = Background(self._mirror(show), self.run_dir, show)
-        tracker.begin()
-        return tracker
+        return self._logging(show)
 
-    def _mirror(self, show: Progress) -> Mirror | NoMirror:
-        """MLflow, which is optional."""
-        if not is_installed():
+    def _logging(self, show: Progress) -> list[Background]:
+        """MLflow, where it is installed, and what was asked for beside it."""
+        study = cast(StudyRow, {**self.row, "time": time.time()})
+        found: list[Background] = []
+        if is_installed():
+            show.doing("opening MLflow")
+            mirror = Mirror(place(self.run_dir, self.options), self.run_dir, study, show.note)
+            found.append(Background(mirror, self.run_dir, show))
+            found[0].begin(wait=True)
+        else:
             sync = f"atod-sweep sync {self.run_dir}"
             show.note(f"MLflow is not installed here; where it is, record this run with: {sync}")
-            return NoMirror()
-        uri = self.options.place.tracking_uri or default_uri(self.run_dir.parent)
-        return Mirror(uri, self.run_dir, cast(StudyRow, {**self.row, "time": time.time()}), show.note)
+        for name in self.options.tracking.loggers or ():
+            found.append(Background(LOGGERS[name][0](self.run_dir, study), self.run_dir, show))
+            found[-1].begin(wait=False)
+        return found
 
-    def run(self, show: Progress, tracker: Background) -> bool:
+    def run(self, show: Progress, tracking: list[Background]) -> bool:
         """Run what the source hands out; True if it was stopped from outside."""
-        place, work = self.options.place, self.work
+        site, work = self.options.site, self.work
         source = work.source(self.desk(show))
         self._board = Scoreboard(self.total, self.at_a_time, work.goal.metric.name, self.history.trials, work.goal.sign)
         show.begin(self._board)
         board = self._board
-        goal, listeners = work.goal, [self._note, tracker.add, board.add, show.trial]
+        goal, listeners = work.goal, [self._note, *(logger.add for logger in tracking), board.add, show.trial]
         watchers = [self._reported(board, show)]
         sink = Recorder(self.run_dir, self._writer, goal.metric, goal.second, self.trials, listeners, watchers)
         try:
-            if place.backend == "local":
-                local.run_local(source, sink, _local_workers(work, place))
+            if site.backend == "local":
+                local.run_local(source, sink, _local_workers(work, site))
             elif not source.finished:
                 show.doing("starting Ray")
-                concurrency = place.concurrency or work.concurrency
+                concurrency = site.concurrency or work.concurrency
                 runner.run_ray(source, sink, work.resources, concurrency, self._ray_options(show))
         except KeyboardInterrupt:
             return True
@@ -185,12 +194,12 @@ class Session:
         return False
 
     def _ray_options(self, show: Progress) -> runner.RayOptions:
-        place = self.options.place
+        site = self.options.site
         paths = {ref.path for models in self._models.values() for ref in (models.teacher, models.student) if ref}
         return runner.RayOptions(
             scratch=str((self.run_dir / layout.RAY).resolve()),
-            address=place.address,
-            storage=place.storage and located(place.storage),
+            address=site.address,
+            storage=site.storage and located(site.storage),
             models=tuple(sorted(paths)),
             say=show.note,
         )
@@ -208,64 +217,71 @@ class Session:
         return told
 
 
-def at_a_time(work: Work, place: Place) -> int:
+def at_a_time(work: Work, site: Site) -> int:
     """Attempts side by side: as asked for, else one in this process, or on Ray as many as the resources hold."""
-    default = 1 if place.backend == "local" else runner.capacity(work.resources)
-    return place.concurrency or work.concurrency or default
+    default = 1 if site.backend == "local" else runner.capacity(work.resources)
+    return site.concurrency or work.concurrency or default
 
 
-def _local_workers(work: Work, place: Place) -> int:
+def _local_workers(work: Work, site: Site) -> int:
     env_ids = {config["env"]["id"] for config in work.configs}
-    return local.workers_for(at_a_time(work, place), place.concurrency, env_ids)
+    return local.workers_for(at_a_time(work, site), site.concurrency, env_ids)
 
 
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> RunOutcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
-    place = options.place
-    runner.check(place.backend, place.concurrency, place.address, place.storage)
-    if place.tracking_uri is not None:
-        check(place.tracking_uri)
-    preflight.check(work.configs, work.resources, is_cluster=place.address is not None)
+    site = options.site
+    runner.check(site.backend, site.concurrency, site.address, site.storage)
+    options = settled(run_dir, options)
+    preflight.check(work.configs, work.resources, is_cluster=site.address is not None)
     show = options.hooks.show or progress.choose()
     is_new = intent.overwrite or not (run_dir / layout.LEDGER).exists()
     try:
-        if is_new and place.address is None:  # the nodes of a cluster may hold what this machine does not
+        if is_new and site.address is None:  # the nodes of a cluster may hold what this machine does not
             for line in preflight.look(work.configs, work.goal.names, show.doing):
                 show.note(line)
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
             session = Session(work, run_dir, writer, history, options)
-            _announce(show, work, place)
+            _announce(show, work, site)
             if lost := endings.lost(history):
                 show.note(lost)
-            return _execute(session, history, show)
+            with stoppable():
+                return _execute(session, history, show)
     finally:
         show.close()
 
 
 def _execute(session: Session, history: History, show: Progress) -> RunOutcome:
     run_dir, after = session.run_dir, session.options.hooks.after
-    tracker = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
+    tracking = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
     for old in history.trials.values():
-        tracker.add(old)
+        for logger in tracking:
+            logger.add(old)
+    answer = None
     try:
-        stopped = session.run(show, tracker)
+        stopped = session.run(show, tracking)
         outcome = _outcome(session, ledger.fold(ledger.read(run_dir)), stopped)
         if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
             show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
         if not stopped and after is not None:
             show.doing("writing the report")
             try:
-                after(run_dir)
+                answer = after(run_dir)
             except OSError as error:
                 raise UserError(
                     f"{run_dir}: the report cannot be written: {error.strerror or error}; the ledger has all trials: "
                     f"make room, then atod-sweep report {run_dir}"
                 ) from error
-    except BaseException:
-        tracker.close("FAILED")
+    except BaseException as error:
+        _close(tracking, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-    tracker.close("KILLED" if stopped else "FINISHED")
+    _close(tracking, "KILLED" if stopped else status_of(ledger.fold(ledger.read(run_dir))), answer)
     return outcome
+
+
+def _close(tracking: list[Background], status: str, answer: Answer | None = None) -> None:
+    for logger in tracking:
+        logger.close(status, answer)
 
 
 def _outcome(session: Session, history: History, stopped: bool) -> RunOutcome:
@@ -282,13 +298,13 @@ def _outcome(session: Session, history: History, stopped: bool) -> RunOutcome:
     )
 
 
-def _announce(show: Progress, work: Work, place: Place) -> None:
-    width = at_a_time(work, place)
+def _announce(show: Progress, work: Work, site: Site) -> None:
+    width = at_a_time(work, site)
     where = f"{width} at a time on {cpu_cores()} CPUs"
-    if place.backend == "local" and width == 1:
-        where = "one at a time in a worker process" if _local_workers(work, place) else "in this process"
-    elif place.address:
-        where = f"on the Ray cluster at {redacted(place.address)}"
+    if site.backend == "local" and width == 1:
+        where = "one at a time in a worker process" if _local_workers(work, site) else "in this process"
+    elif site.address:
+        where = f"on the Ray cluster at {redacted(site.address)}"
     envs = sorted({config["env"]["id"] for config in work.configs})
     horizons = sorted({config["env"]["horizon"] for config in work.configs})
     show.note(

@@ -19,7 +19,7 @@ from atod_sweep.envs.families.support_desk import SupportDesk
 from atod_sweep.errors import UserError
 from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep.trials.desk import RunLimits
-from atod_sweep.sweep.work import Place
+from atod_sweep.sweep.work import Site, Tracking
 
 QUICKSTART = str(Path(__file__).parents[2] / "studies" / "quickstart.yaml")
 
@@ -126,7 +126,7 @@ def test_other_bad_input(words, said, call):
 
 def test_the_options_of_a_run_are_a_session_s_and_reach_it(call, monkeypatch, tmp_path):
     own = {f.name for f in fields(RunOptions)} - {"quiet", "verbose"}
-    assert own == {f.name for part in (Place, RunLimits) for f in fields(part)}
+    assert own == {f.name for part in (Site, Tracking, RunLimits) for f in fields(part)}
     asked: dict[str, object] = {}
 
     def look(*_, **options):
