@@ -112,6 +112,9 @@ def test_a_packed_run_is_not_one_to_go_on_with(tiny, tmp_path):
     for verb in (atod.resume, atod.export_model, atod.sync, lambda run: atod.pack(run, tmp_path / "again")):
         with pytest.raises(UserError, match=r"is a packed run, which cannot be .*; use the folder in which"):
             verb(out)
+    (out / layout.STUDY).unlink()  # as in packs of runs from before their study file was kept
+    with pytest.raises(UserError, match="is a packed run, which cannot be resumed"):
+        atod.resume(out)
 
 
 def test_a_packed_search_tells_what_the_search_does(tmp_path, tmp_path_factory, monkeypatch):
