@@ -12,6 +12,7 @@ from typing import Any
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.train import Train
 from atod_sweep.sweep.models import ensure_models
+from atod_sweep.sweep.preflight import fit
 from atod_sweep.sweep.record import progress
 from atod_sweep.sweep.session import at_a_time
 from atod_sweep.sweep.trials.jobs import Row, load
@@ -57,6 +58,9 @@ def estimate(work: Work, options: Options) -> Estimate:
     Trials that differ in their objective only are taken to cost the same; a search that stops trials early costs less.
     """
     show = options.show or progress.choose()
+    if options.address is None:
+        for line in fit(work.configs, work.resources, at_a_time(work, options)):
+            show.note(line)
     ensure_models(work.configs, options.trainer, show)
     timed: dict[str, _Trial] = {}
     costs = []
@@ -90,7 +94,8 @@ def _timed(config: dict[str, Any], options: Options) -> _Trial:
         result = load(options.trainer.train)(short, Path(folder), rows.extend, resume=False)
     steps, every = config["steps"], config["evaluation"]["every"]
     step_seconds = statistics.median(_seconds(row) for row in rows if row["phase"] == "train" and row["step"] > 0)
-    eval_seconds = statistics.median(row.get("seconds/eval", 0.0) for row in rows if row["phase"] == "eval")
+    # of two evaluations, the first may be known from an earlier trial
+    eval_seconds = max(row.get("seconds/eval", 0.0) for row in rows if row["phase"] == "eval")
     return _Trial(
         seconds=START_SECONDS + steps * step_seconds + (math.ceil(steps / every) + 1) * eval_seconds,
         env_steps=float(result.cost.get("env_steps", 0.0)) / STEPS * steps,

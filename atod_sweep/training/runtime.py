@@ -8,18 +8,13 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 import torch
 
 from atod_sweep.config.models import Dtype
+from atod_sweep.errors import UserError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-
-
-def cache_dir() -> Path:
-    """`$ATOD_SWEEP_CACHE`, else `~/.cache/atod-sweep`."""
-    return Path(os.environ.get("ATOD_SWEEP_CACHE") or Path.home() / ".cache" / "atod-sweep").expanduser()
 
 
 @cache
@@ -62,6 +57,14 @@ def cpu_computes_bf16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def check_autocast(wanted: str) -> None:
+    """UserError where `runtime.precision: bf16` would run on a CPU, on which it takes three times as long as fp32."""
+    if wanted == "cpu" or not torch.cuda.is_available():
+        raise UserError(
+            "runtime.precision: 'bf16' is slower than fp32 on a CPU; use fp32; teacher.dtype: bfloat16 helps there"
+        )
 
 
 def torch_dtype(wanted: Dtype, device: torch.device) -> torch.dtype:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from atod_sweep.config.models import Pretrained
 from atod_sweep.errors import UserError
@@ -24,6 +24,12 @@ def load_tokenizer(source: Pretrained | str | Path) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_config(source: Pretrained) -> Any:
+    """What a model directory or hub id says of its shape. Raises UserError."""
+    base = adapters.base_of(source)
+    return _load(AutoConfig, source) if base is None else load_config(base)
 
 
 def load_model(source: Pretrained, dtype: torch.dtype | None = None) -> Any:
