@@ -207,3 +207,5 @@ def test_trials_without_records_are_counted(tmp_path):
     (run / "trials" / trial).mkdir(parents=True, exist_ok=True)
     append_metrics(run / "trials" / trial / "metrics.jsonl", [{"phase": "eval", "step": 0, "eval/success": 0.2}])
     assert atod.pack(run, tmp_path / "out").unrecorded == 3
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "- **Records**: packed: evaluations in full, training at every 10th step; none of 3 trials" in text
