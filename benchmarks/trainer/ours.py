@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator
 
-from atod_sweep.config.models import NoTeacher, Pretrained
+from atod_sweep.config.models import NoTeacher, Pretrained, PretrainedTeacher
 from atod_sweep.config.objective import Interpolated
 from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.schedules import Constant
@@ -34,7 +34,7 @@ def make_config(work: Workload, objective: Interpolated, autocast: bool) -> Trai
     return Train(
         env=Env(id="benchmarks.trainer.workload:WordsEnv", horizon=work.turns),
         student=Pretrained(path=""),
-        teacher=NoTeacher() if objective.distill_weight == NO_WEIGHT else Pretrained(path=""),
+        teacher=NoTeacher() if objective.distill_weight == NO_WEIGHT else PretrainedTeacher(path=""),
         objective=objective,
         rollout=Rollout(tasks=work.tasks, group_size=work.group, max_action_tokens=workload.ACTION_TOKENS),
         optimiser=Optimiser(lr=workload.LR, warmup_steps=0),
