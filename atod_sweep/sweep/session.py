@@ -31,17 +31,19 @@ from atod_sweep.sweep.loggers.choice import LOGGERS, place, settled
 from atod_sweep.sweep.loggers.contract import status_of
 from atod_sweep.sweep.mlflow.mirror import Mirror
 from atod_sweep.sweep.mlflow.stores import is_installed
-from atod_sweep.sweep.models import ensure_models
+from atod_sweep.sweep.models import builders, ensure_models
 from atod_sweep.sweep.record import endings, progress, provenance
 from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.record.rundir import Intent, opened
 from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.studies.plan import Trial
-from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Redefined, Remarked, RunLimits
+from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Redefined, Remarked
 from atod_sweep.sweep.trials.interrupts import stoppable
 from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel
-from atod_sweep.sweep.work import Options, RunOutcome, Work
+from atod_sweep.sweep.trials.source import Source
+from atod_sweep.sweep.work import Options, RunOutcome, Site, Work
+from atod_sweep.training.pretraining.apart import Builders
 
 
 class Session:
@@ -66,7 +68,7 @@ class Session:
     @property
     def at_a_time(self) -> int:
         """Attempts that run side by side."""
-        return at_a_time(self.work, self.options)
+        return at_a_time(self.work, self.options.site)
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Write a row of another kind than a trial's into the ledger."""
@@ -79,10 +81,11 @@ class Session:
             folder=self.run_dir,
             definition_hash=self.row["definition_hash"],
             latest=MappingProxyType(self.latest),
-            limits=RunLimits(options.max_retries, options.time_budget, options.max_trials, self.at_a_time),
+            limits=options.limits,
+            at_a_time=self.at_a_time,
             job=self.job,
             tell=lambda event: self._told(event, show),
-            judge=options.judge,
+            judge=options.hooks.judge,
         )
 
     def _told(self, event: Event, show: Progress) -> None:
@@ -108,7 +111,8 @@ class Session:
         before, resources = self.latest.get(trial.id), self.work.resources
         models = self._models[model_key(trial.config)]
         saved = {"teacher": models.teacher, "base": models.student}.get(trial.role)
-        goal, own_process = self.work.goal, self.options.backend == "ray" or _local_workers(self.work, self.options) > 0
+        goal, site = self.work.goal, self.options.site
+        own_process = site.backend == "ray" or _local_workers(self.work, site) > 0
         return Job(
             trial=trial.id,
             attempt=before["attempt"] + 1 if before else 1,
@@ -123,7 +127,7 @@ class Session:
     # -- the run
 
     def prepare(self, show: Progress, row_id: str) -> list[Background]:
-        """The study row, models, MLflow: everything before the first trial.
+        """The study row and where trials are recorded beside the ledger.
 
         The row comes before the models, which take minutes to build: a run that is killed meanwhile is one to resume.
         For the same reason a first file comes before its row, and another one in its place after the row that vouches
@@ -131,7 +135,7 @@ class Session:
         """
         text = self.work.document.text.encode()
         how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
-        how |= {"started_with": self.options.place, "file_sha256": study_file.fingerprint(text)}
+        how |= {"started_with": self.options.started_with, "file_sha256": study_file.fingerprint(text)}
         self.row = {"id": row_id, "event": "study", **self.work.row, **how}
         path = self.run_dir / self.work.document.file
         if not path.is_file():
@@ -139,12 +143,15 @@ class Session:
         if provenance.is_news(self.history.study, self.row):
             self.record(self.row)
         write_whole(path, text)
-        show.doing("looking for the teacher and the base student")
-        self._models = ensure_models(self.work.configs, self.options.trainer, show)
+        return self._logging(show)
+
+    def _find_models(self, building: Builders, show: Progress) -> None:
+        show.doing(f"{'building' if building.busy else 'looking for'} the teacher and the base student")
+        made = building.made(show.note)
+        self._models = ensure_models(self.work.configs, self.options.trainer, show, made)
         pairs = {key: asdict(models) for key, models in self._models.items()}
         if provenance.are_others(self.history.study, pairs):
             self.record({"event": "models", "models": next(iter(pairs.values())), "pairs": pairs})
-        return self._logging(show)
 
     def _logging(self, show: Progress) -> list[Background]:
         """MLflow, where it is installed, and what was asked for beside it."""
@@ -158,28 +165,28 @@ class Session:
         else:
             sync = f"atod-sweep sync {self.run_dir}"
             show.note(f"MLflow is not installed here; where it is, record this run with: {sync}")
-        for name in self.options.loggers or ():
+        for name in self.options.tracking.loggers or ():
             found.append(Background(LOGGERS[name][0](self.run_dir, study), self.run_dir, show))
             found[-1].begin(wait=False)
         return found
 
-    def run(self, show: Progress, tracking: list[Background]) -> bool:
-        """Run what the source hands out; True if it was stopped from outside."""
-        options, work = self.options, self.work
-        source = work.source(self.desk(show))
-        self._board = Scoreboard(self.total, self.at_a_time, work.goal.metric.name, self.history.trials, work.goal.sign)
-        show.begin(self._board)
-        board = self._board
-        goal, listeners = work.goal, [self._note, *(logger.add for logger in tracking), board.add, show.trial]
-        watchers = [self._reported(board, show)]
-        sink = Recorder(self.run_dir, self._writer, goal.metric, goal.second, self.trials, listeners, watchers)
+    def run(self, show: Progress, tracking: list[Background], building: Builders) -> bool:
+        """Run what the source hands out, once the models are there; True if it was stopped from outside."""
+        site, work = self.options.site, self.work
         try:
-            if options.backend == "local":
-                local.run_local(source, sink, _local_workers(work, options))
-            elif not source.finished:
+            if site.backend == "local":
+                self._find_models(building, show)
+                source, sink = self._begin(show, tracking)
+                local.run_local(source, sink, _local_workers(work, site))
+                return False
+            with runner.OnRay(work.resources, site.concurrency or work.concurrency, self._ray_options(show)) as ray:
+                if building.busy:
+                    show.doing("building the models and starting Ray")
+                    ray.start()
+                self._find_models(building, show)
+                source, sink = self._begin(show, tracking)
                 show.doing("starting Ray")
-                concurrency = options.concurrency or work.concurrency
-                runner.run_ray(source, sink, work.resources, concurrency, self._ray_options(show))
+                ray.run(source, sink, self._model_folders())
         except KeyboardInterrupt:
             return True
         except OSError as error:  # the recorder's: trials catch their own
@@ -191,13 +198,26 @@ class Session:
             show.end()
         return False
 
+    def _begin(self, show: Progress, tracking: list[Background]) -> tuple[Source, Recorder]:
+        """Where trials come from, and who is told of them."""
+        work = self.work
+        source = work.source(self.desk(show))
+        self._board = Scoreboard(self.total, self.at_a_time, work.goal.metric.name, self.history.trials, work.goal.sign)
+        show.begin(self._board)
+        board = self._board
+        goal, listeners = work.goal, [self._note, *(logger.add for logger in tracking), board.add, show.trial]
+        watchers = [self._reported(board, show)]
+        return source, Recorder(self.run_dir, self._writer, goal.metric, goal.second, self.trials, listeners, watchers)
+
+    def _model_folders(self) -> set[str]:
+        return {ref.path for models in self._models.values() for ref in (models.teacher, models.student) if ref}
+
     def _ray_options(self, show: Progress) -> runner.RayOptions:
-        paths = {ref.path for models in self._models.values() for ref in (models.teacher, models.student) if ref}
+        site = self.options.site
         return runner.RayOptions(
             scratch=str((self.run_dir / layout.RAY).resolve()),
-            address=self.options.address,
-            storage=self.options.storage and located(self.options.storage),
-            models=tuple(sorted(paths)),
+            address=site.address,
+            storage=site.storage and located(site.storage),
             say=show.note,
         )
 
@@ -214,50 +234,51 @@ class Session:
         return told
 
 
-def at_a_time(work: Work, options: Options) -> int:
+def at_a_time(work: Work, site: Site) -> int:
     """Attempts side by side: as asked for, else one in this process, or on Ray as many as the resources hold."""
-    default = 1 if options.backend == "local" else runner.capacity(work.resources)
-    return options.concurrency or work.concurrency or default
+    default = 1 if site.backend == "local" else runner.capacity(work.resources)
+    return site.concurrency or work.concurrency or default
 
 
-def _local_workers(work: Work, options: Options) -> int:
+def _local_workers(work: Work, site: Site) -> int:
     env_ids = {config["env"]["id"] for config in work.configs}
-    return local.workers_for(at_a_time(work, options), options.concurrency, env_ids)
+    return local.workers_for(at_a_time(work, site), site.concurrency, env_ids)
 
 
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> RunOutcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
-    runner.check(options.backend, options.concurrency, options.address, options.storage)
+    site = options.site
+    runner.check(site.backend, site.concurrency, site.address, site.storage)
     options = settled(run_dir, options)
-    preflight.check(work.configs, work.resources, is_cluster=options.address is not None)
-    show = options.show or progress.choose()
+    preflight.check(work.configs, work.resources, is_cluster=site.address is not None)
+    show = options.hooks.show or progress.choose()
     is_new = intent.overwrite or not (run_dir / layout.LEDGER).exists()
     try:
-        if is_new and options.address is None:  # the nodes of a cluster may hold what this machine does not
+        if is_new and site.address is None:  # the nodes of a cluster may hold what this machine does not
             for line in preflight.look(work.configs, work.goal.names, show.doing):
                 show.note(line)
-            for line in preflight.fit(work.configs, work.resources, at_a_time(work, options)):
+            for line in preflight.fit(work.configs, work.resources, at_a_time(work, site)):
                 show.note(line)
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
             session = Session(work, run_dir, writer, history, options)
-            _announce(show, work, options)
+            _announce(show, work, site)
             if lost := endings.lost(history):
                 show.note(lost)
-            with stoppable():
-                return _execute(session, history, show)
+            with stoppable(), builders(work.configs, options.trainer) as building:
+                return _execute(session, history, show, building)
     finally:
         show.close()
 
 
-def _execute(session: Session, history: History, show: Progress) -> RunOutcome:
-    run_dir, after = session.run_dir, session.options.after
+def _execute(session: Session, history: History, show: Progress, building: Builders) -> RunOutcome:
+    run_dir, after = session.run_dir, session.options.hooks.after
     tracking = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
     for old in history.trials.values():
         for logger in tracking:
             logger.add(old)
     answer = None
     try:
-        stopped = session.run(show, tracking)
+        stopped = session.run(show, tracking, building)
         outcome = _outcome(session, ledger.fold(ledger.read(run_dir)), stopped)
         if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
             show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
@@ -296,13 +317,13 @@ def _outcome(session: Session, history: History, stopped: bool) -> RunOutcome:
     )
 
 
-def _announce(show: Progress, work: Work, options: Options) -> None:
-    width = at_a_time(work, options)
+def _announce(show: Progress, work: Work, site: Site) -> None:
+    width = at_a_time(work, site)
     where = f"{width} at a time on {cpu_cores()} CPUs"
-    if options.backend == "local" and width == 1:
-        where = "one at a time in a worker process" if _local_workers(work, options) else "in this process"
-    elif options.address:
-        where = f"on the Ray cluster at {redacted(options.address)}"
+    if site.backend == "local" and width == 1:
+        where = "one at a time in a worker process" if _local_workers(work, site) else "in this process"
+    elif site.address:
+        where = f"on the Ray cluster at {redacted(site.address)}"
     envs = sorted({config["env"]["id"] for config in work.configs})
     horizons = sorted({config["env"]["horizon"] for config in work.configs})
     show.note(

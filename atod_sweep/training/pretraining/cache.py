@@ -2,32 +2,25 @@
 
 The cache key is a hash of everything that made the model, so a changed recipe or environment builds a new one. A model
 appears in the cache in one atomic rename: another process finds either nothing or all of it. Every process checks a
-model against its manifest before it first uses it, and builds anew what was damaged.
+model against its manifest before it first uses it, and builds anew what was damaged. Whoever finds all models here
+needs no torch.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-import torch
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.models import CompactStudent, CompactTeacher, Pretrained
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs import registry as envs
-from atod_sweep.envs.checked import Checked
 from atod_sweep.errors import UserError
-from atod_sweep.paths import local_model
+from atod_sweep.paths import cache_dir, local_model
 from atod_sweep.training import NUMERICS
-from atod_sweep.training.models import compact
-from atod_sweep.training.models.policy import Policy
-from atod_sweep.training.play.conversation import conversation_for
-from atod_sweep.training.play.outcomes import Limits
-from atod_sweep.training.pretraining import model_folder, pretrain
-from atod_sweep.training.runtime import cache_dir, keep_freed_memory, one_thread
+from atod_sweep.training.pretraining import model_folder
 
 
 @dataclass(frozen=True)
@@ -49,27 +42,72 @@ class Models:
     student: ModelRef
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """A model that is made here: where it lies, or will, and what it is made of."""
+
+    path: Path
+    digest: str
+    model: CompactTeacher | CompactStudent
+    env: Env
+
+
+def recipes(config: Train) -> dict[str, Recipe]:
+    """Those of the models `teacher` and `student` that are made here, and not given."""
+    models = {"teacher": config.teacher, "student": config.student}
+    return {
+        role: _recipe(role, model, config)
+        for role, model in models.items()
+        if isinstance(model, CompactTeacher | CompactStudent)
+    }
+
+
 def ensure(config: Train, note: Callable[[str], None] = lambda _: None) -> Models:
     """Find or build both models. `note` is called with one line of progress now and then. Raises UserError."""
-    teacher = None if config.teacher.kind == "none" else _ensure("teacher", config.teacher, config, note)
-    return Models(teacher, _ensure("student", config.student, config, note))
+    made = recipes(config)
+    teacher = None if config.teacher.kind == "none" else _ensure("teacher", config.teacher, made, config, note)
+    return Models(teacher, _ensure("student", config.student, made, config, note))
 
 
 def _ensure(
-    role: str, model: CompactTeacher | CompactStudent | Pretrained, config: Train, note: Callable[[str], None]
+    role: str,
+    model: CompactTeacher | CompactStudent | Pretrained,
+    made: dict[str, Recipe],
+    config: Train,
+    note: Callable[[str], None],
 ) -> ModelRef:
-    if isinstance(model, Pretrained):
-        folder = local_model(model.path)
-        if folder is not None and not folder.is_dir():
-            raise UserError(f"{role}.path: model directory {model.path!r} does not exist; give a directory or a hub id")
-        return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
+    if not isinstance(model, Pretrained):
+        return ensure_made(role, made[role], config, note)
+    folder = local_model(model.path)
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"{role}.path: model directory {model.path!r} does not exist; give a directory or a hub id")
+    return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
+
+
+def ensure_made(role: str, recipe: Recipe, config: Train, note: Callable[[str], None]) -> ModelRef:
+    """Find or build one model. Raises UserError."""
+    path = recipe.path
+    with model_folder.locked(path):
+        if path.is_dir() and (problem := model_folder.problem(path)):
+            note(f"{role}: {path} is damaged ({problem}); it is built again")
+            model_folder.discard(path)
+        built = not path.is_dir()
+        if built:
+            from atod_sweep.training.pretraining.build import build  # brings torch
+
+            model_folder.keep(path, *build(role, recipe.model, recipe.env, config, note))
+        meta = model_folder.recipe(path)
+    return ModelRef(str(path), recipe.digest, meta["success"], built, meta["seconds"] if built else 0.0)
+
+
+def _recipe(role: str, model: CompactTeacher | CompactStudent, config: Train) -> Recipe:
     recipe = model.recipe
     if not recipe.horizons:  # trained for this environment's horizon alone
         recipe = recipe.model_copy(update={"horizons": [config.env.horizon]})
         model = model.model_copy(update={"recipe": recipe})
     env = config.env.model_copy(update={"horizon": max(recipe.horizons)})
     made_of: dict[str, Any] = {
-        "model": model.model_dump(mode="json", exclude={"dtype"}),  # it is made in float32
+        "model": model.model_dump(mode="json"),
         "env": env.model_dump(mode="json"),
         "action_tokens": config.rollout.max_action_tokens,  # bears on the success at which pretraining stops
         "numerics": NUMERICS,
@@ -77,54 +115,4 @@ def _ensure(
     if source := envs.source(env.id):  # a user's environment may change under its name
         made_of["source"] = source
     digest = content_hash(made_of)
-    path = cache_dir() / "models" / f"{role}-{digest}"
-    with model_folder.locked(path):
-        if path.is_dir() and (problem := model_folder.problem(path)):
-            note(f"{role}: {path} is damaged ({problem}); it is built again")
-            model_folder.discard(path)
-        built = not path.is_dir()
-        if built:
-            with one_thread():  # rounding depends on their number, and a cached model must not
-                made = _build(role, model, env, config, note)
-            model_folder.keep(path, *made)
-        meta = model_folder.recipe(path)
-    return ModelRef(str(path), digest, meta["success"], built, meta["seconds"] if built else 0.0)
-
-
-def _build(
-    role: str, model: CompactTeacher | CompactStudent, env: Env, config: Train, note: Callable[[str], None]
-) -> tuple[Any, Any, dict[str, Any]]:
-    """The model, its tokenizer, and how it was made."""
-    started = time.perf_counter()
-    keep_freed_memory()
-    sample = Checked(env)
-    if not hasattr(sample.unwrapped, "vocabulary"):
-        raise UserError(
-            f"{role}.kind: a compact {role} needs the words of the environment, and {env.id!r} has no vocabulary(); "
-            "add that method, or use kind: pretrained"
-        )
-    tokenizer = compact.make_tokenizer(sample.vocabulary())
-    conversation = conversation_for(tokenizer, chat_template=True, stop_strings=[])
-    policy = Policy(compact.make_model(model, tokenizer, model.recipe.seed))
-    limits = Limits(config.rollout.max_action_tokens, compact.MAX_POSITIONS)
-    training = pretrain.Pretraining(policy, env, model.recipe, conversation, limits)
-
-    def say(line: str) -> None:
-        note(f"{role}: {line}")
-
-    if isinstance(model, CompactStudent):
-        reached = pretrain.train_student(training, say)
-    else:
-        pretrain.train_teacher(training, say)
-        reached = training.success()
-    training.close()
-    meta = {
-        "role": role,
-        "success": reached,
-        "seconds": time.perf_counter() - started,
-        "model": model.model_dump(mode="json"),
-        "env": env.model_dump(mode="json"),
-        "numerics": NUMERICS,
-        "torch": torch.__version__,
-    }
-    return policy.model, tokenizer, meta
+    return Recipe(cache_dir() / "models" / f"{role}-{digest}", digest, model, env)

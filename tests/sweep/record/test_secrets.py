@@ -39,6 +39,7 @@ def words(write_study, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("uri", URIS)
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_run_keeps_no_secret(write_study, tmp_path, words, capfd, uri):
     options = {"backend": "local", "trainer": FAKE, "tracking_uri": uri, "after": conclude_here}
     outcome = run_study(write_study(seeds=1), out=tmp_path / "runs", **options)
@@ -76,7 +77,7 @@ def test_a_failure_that_names_a_uri_is_recorded_without_its_secret(write_study, 
 
 @pytest.mark.parametrize("kind", [UserError, ValueError])
 def test_what_ends_a_command_is_printed_without_secrets(monkeypatch, capsys, kind):
-    def fail():
+    def fail(standalone_mode):
         raise kind(f"--tracking-uri {URIS[0]!r}: no")
 
     monkeypatch.setattr(sys.modules["atod_sweep.cli.app"], "app", fail)
