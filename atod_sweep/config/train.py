@@ -70,6 +70,20 @@ class StudentRecipe(TeacherRecipe):
         return self
 
 
+class PretrainedRecipe(TeacherRecipe):
+    """Supervised steps on demonstrations before a pretrained model teaches or learns: all its weights, or `lora`."""
+
+    steps: int = Field(100, ge=1, description="Optimiser steps of supervised training; fewer for a student.")
+    episodes: int = Field(16, ge=1, description="Episodes per optimiser step.")
+    lr: float = Field(1e-4, gt=0, description="Peak AdamW learning rate (linear warm-up over 5 %, cosine to 0).")
+    perturb: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Chance per turn that a random action is played while the demonstrator's is the label.",
+    )
+
+
 class _Compact(Record):
     hidden: int = Field(64, ge=8, description="Width of the residual stream.")
     layers: int = Field(2, ge=1, description="Number of transformer blocks.")
@@ -134,6 +148,12 @@ class Pretrained(Record):
         True, description="Talk through the tokenizer's chat template if it has one; false: plain text."
     )
     lora: Lora | None = Field(None, description="Train low-rank adapters instead of all weights.")
+    recipe: PretrainedRecipe | None = Field(
+        None,
+        description="Demonstrations that the model learns first, in its own template; what comes out is cached, with "
+        "adapters merged. null: the model as it is.",
+        json_schema_extra=LATER,
+    )
     system: str | None = Field(
         None, description="System message before every conversation; null: the template's own.", json_schema_extra=LATER
     )
@@ -168,6 +188,10 @@ class Pretrained(Record):
         except ValueError:
             raise ValueError(f"needs a day as YYYY-MM-DD, such as 2025-01-01, got {value!r}") from None
         return value
+
+    def made(self, path: str) -> Pretrained:
+        """The whole model that was made of this one and lies at `path`: addressed the same."""
+        return self.model_copy(update={"path": path, "gguf_file": None, "lora": None, "recipe": None})
 
 
 class NoTeacher(Record):
@@ -334,5 +358,5 @@ def model_key(config: dict[str, Any]) -> str:
     """
     env = {key: value for key, value in config["env"].items() if key != "horizon"}
     own = [config[role] for role in ("teacher", "student")]
-    unmixed = any(model["kind"] == "compact" and not model["recipe"]["horizons"] for model in own)
+    unmixed = any((recipe := model.get("recipe")) is not None and not recipe["horizons"] for model in own)
     return content_hash([env, own, config["env"]["horizon"] if unmixed else None])

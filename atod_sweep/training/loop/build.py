@@ -40,7 +40,10 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     _check_tasks(config, accelerator.num_processes)
     refs = models.ensure(config)
     device = accelerator.device
-    voice, policy = cast.student(config, _source(config.student, refs.student), device, needs)
+    learner = _source(config.student, refs.student)
+    if isinstance(config.student, Pretrained):
+        learner = learner.model_copy(update={"lora": config.student.lora})
+    voice, policy = cast.student(config, learner, device, needs)
     dtype = frozen_dtype(config.runtime.teacher_dtype, device)
     episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
     player = voice.player(config, _batch(config, episodes))
@@ -92,8 +95,10 @@ def _most_tasks(config: Train) -> int:
 
 
 def _source(model: CompactTeacher | CompactStudent | Pretrained, ref: models.ModelRef) -> Pretrained:
-    """What to load: compact models lie in the cache."""
-    return model if isinstance(model, Pretrained) else Pretrained(path=ref.path)
+    """What to load: models with a recipe lie in the cache."""
+    if not isinstance(model, Pretrained):
+        return Pretrained(path=ref.path)
+    return model if model.recipe is None else model.made(ref.path)
 
 
 def _accelerator(config: Train) -> Accelerator:

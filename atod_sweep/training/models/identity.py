@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -19,3 +20,14 @@ def stamp(source: Pretrained, model: Any) -> str:
     files = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in sorted(folder.glob("*")) if f.is_file()]
     commit = getattr(model.config, "_commit_hash", None)
     return content_hash([str(folder.resolve()) if files else source.path, source.gguf_file, files, commit])
+
+
+def fingerprint(source: Pretrained) -> str:
+    """A hash of what the files hold, wherever they lie."""
+    folder = local_model(source.path) or Path(source.path)
+    files = [
+        [f.name, f.stat().st_size, hashlib.sha256(f.read_bytes()).hexdigest()]
+        for f in sorted(folder.glob("*"))
+        if f.is_file()
+    ]
+    return content_hash([source.gguf_file, files])

@@ -15,18 +15,21 @@ from typing import Any
 import torch
 
 from atod_sweep.config.base import content_hash
-from atod_sweep.config.train import CompactStudent, CompactTeacher, Env, Pretrained, Train
+from atod_sweep.config.train import CompactStudent, CompactTeacher, Env, Evaluation, Pretrained, Train
 from atod_sweep.envs import registry as envs
 from atod_sweep.envs.checked import Checked
 from atod_sweep.errors import UserError
 from atod_sweep.paths import local_model
 from atod_sweep.training import NUMERICS
-from atod_sweep.training.models import compact
-from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.loop.cast import Voice
+from atod_sweep.training.models import compact, identity, limits
+from atod_sweep.training.models.policy import Policy, checkpoint_activations
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.pretraining import model_folder, pretrain
 from atod_sweep.training.runtime import cache_dir, keep_freed_memory, one_thread
+
+SHORT_CHECK = Evaluation(tasks=64, temperature=0.4)  # of models for which an episode is dear
 
 
 @dataclass(frozen=True)
@@ -61,41 +64,78 @@ def _ensure(
         folder = local_model(model.path)
         if folder is not None and not folder.is_dir():
             raise UserError(f"{role}.path: model directory {model.path!r} does not exist; give a directory or a hub id")
-        return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
     recipe = model.recipe
+    if recipe is None:
+        assert isinstance(model, Pretrained)
+        return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
     if not recipe.horizons:  # trained for this environment's horizon alone
         recipe = recipe.model_copy(update={"horizons": [config.env.horizon]})
         model = model.model_copy(update={"recipe": recipe})
     env = config.env.model_copy(update={"horizon": max(recipe.horizons)})
-    made_of: dict[str, Any] = {
-        "model": model.model_dump(mode="json"),
-        "env": env.model_dump(mode="json"),
-        "action_tokens": config.rollout.max_action_tokens,  # bears on the success at which pretraining stops
-        "numerics": NUMERICS,
-    }
-    if source := envs.source(env.id):  # a user's environment may change under its name
-        made_of["source"] = source
+    made_of = _made_of(model, env) | {"action_tokens": config.rollout.max_action_tokens}  # bears on success
     digest = content_hash(made_of)
     path = cache_dir() / "models" / f"{role}-{digest}"
+
+    def say(line: str) -> None:
+        note(f"{role}: {line}")
+
     with model_folder.locked(path):
         if path.is_dir() and (problem := model_folder.problem(path)):
-            note(f"{role}: {path} is damaged ({problem}); it is built again")
+            say(f"{path} is damaged ({problem}); it is built again")
             model_folder.discard(path)
         built = not path.is_dir()
         if built:
-            with one_thread():  # rounding depends on their number, and a cached model must not
-                made = _build(role, model, env, config, note)
-            model_folder.keep(path, *made)
+            model_folder.keep(path, *_build(role, model, env, config, say))
         meta = model_folder.recipe(path)
     return ModelRef(str(path), digest, meta["success"], built, meta["seconds"] if built else 0.0)
 
 
+def _made_of(model: CompactTeacher | CompactStudent | Pretrained, env: Env) -> dict[str, Any]:
+    """Everything that makes the model what it is."""
+    made_of: dict[str, Any] = {
+        "model": model.model_dump(mode="json"),
+        "env": env.model_dump(mode="json"),
+        "numerics": NUMERICS,
+    }
+    if isinstance(model, Pretrained):  # what lies there, wherever that is
+        del made_of["model"]["path"]
+        made_of["base"] = identity.fingerprint(model)
+    if source := envs.source(env.id):  # a user's environment may change under its name
+        made_of["source"] = source
+    return made_of
+
+
 def _build(
-    role: str, model: CompactTeacher | CompactStudent, env: Env, config: Train, note: Callable[[str], None]
+    role: str,
+    model: CompactTeacher | CompactStudent | Pretrained,
+    env: Env,
+    config: Train,
+    say: Callable[[str], None],
 ) -> tuple[Any, Any, dict[str, Any]]:
     """The model, its tokenizer, and how it was made."""
     started = time.perf_counter()
     keep_freed_memory()
+    if isinstance(model, Pretrained):
+        made, tokenizer, reached = _taught(role, model, env, config, say)
+    else:
+        with one_thread():  # rounding depends on their number, and a cached model must not
+            made, tokenizer, reached = _from_scratch(role, model, env, config, say)
+    meta = {
+        "role": role,
+        "success": reached,
+        "seconds": time.perf_counter() - started,
+        "model": model.model_dump(mode="json"),
+        "env": env.model_dump(mode="json"),
+        "numerics": NUMERICS,
+        "torch": torch.__version__,
+    }
+    return made, tokenizer, meta
+
+
+def _from_scratch(
+    role: str, model: CompactTeacher | CompactStudent, env: Env, config: Train, say: Callable[[str], None]
+) -> tuple[Any, Any, float]:
+    """A compact model, its tokenizer and its success."""
     sample = Checked(env)
     if not hasattr(sample.unwrapped, "vocabulary"):
         raise UserError(
@@ -107,23 +147,40 @@ def _build(
     policy = Policy(compact.make_model(model, tokenizer, model.recipe.seed))
     limits = Limits(config.rollout.max_action_tokens, compact.MAX_POSITIONS)
     training = pretrain.Pretraining(policy, env, model.recipe, conversation, limits)
-
-    def say(line: str) -> None:
-        note(f"{role}: {line}")
-
     if isinstance(model, CompactStudent):
         reached = pretrain.train_student(training, say)
     else:
         pretrain.train_teacher(training, say)
         reached = training.success()
     training.close()
-    meta = {
-        "role": role,
-        "success": reached,
-        "seconds": time.perf_counter() - started,
-        "model": model.model_dump(mode="json"),
-        "env": env.model_dump(mode="json"),
-        "numerics": NUMERICS,
-        "torch": torch.__version__,
-    }
-    return policy.model, tokenizer, meta
+    return policy.model, tokenizer, reached
+
+
+def _taught(
+    role: str, model: Pretrained, env: Env, config: Train, say: Callable[[str], None]
+) -> tuple[Any, Any, float]:
+    """A pretrained model after its recipe, whole, its tokenizer and its success.
+
+    All its weights are trained in float32; adapters on weights as they are. Rounded last.
+    """
+    recipe = model.recipe
+    assert recipe is not None
+    pretrain.check_can_teach(env, recipe)  # before anything is loaded
+    device = torch.device("cpu" if config.runtime.device == "cpu" or not torch.cuda.is_available() else "cuda")
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)  # adapters begin at random
+        voice = Voice.load(role, model, config.rollout.stop, None if model.lora else torch.float32)
+    if config.runtime.gradient_checkpointing:
+        checkpoint_activations(voice.model)
+    policy = voice.policy(device).train()
+    room = limits.positions(voice.model)
+    bounds = Limits(config.rollout.max_action_tokens, min(room, config.rollout.max_context_tokens or room))
+    parts = config.update.micro_batch_tokens
+    training = pretrain.Pretraining(policy, env, recipe, voice.conversation, bounds, SHORT_CHECK, parts)
+    pretrain.train_teacher(training, say)
+    reached = training.success()
+    training.close()
+    say(f"success {reached:.3f} on {SHORT_CHECK.tasks} held-out tasks")
+    whole = policy.model.float()
+    whole = whole.merge_and_unload() if model.lora else whole
+    return whole.to(getattr(torch, model.dtype)), voice.tokenizer, reached
