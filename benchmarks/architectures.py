@@ -22,7 +22,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
-from atod_sweep.config.train import Pretrained, Rollout, Train
+from atod_sweep.config.models import Pretrained
+from atod_sweep.config.train import Rollout, Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms.scoring import score

@@ -263,7 +263,7 @@ def check(model: str | Path, *, teacher: str | Path | None = None, overrides: Ov
     for what cannot be trained.
     """
     from atod_sweep.config.base import validate
-    from atod_sweep.config.train import Pretrained
+    from atod_sweep.config.models import Pretrained
     from atod_sweep.training.loop.preflight import lines
 
     source = validate(Pretrained, {"path": str(model), **(overrides or {})}, "check")

@@ -49,11 +49,14 @@ def play(
         bool, typer.Option("--held-out", help="Evaluation tasks in the place of training tasks.")
     ] = False,
     temperature: Annotated[float, typer.Option(help="With --model: 0 takes the likeliest action.", min=0)] = 0.0,
+    top_k: Annotated[int | None, typer.Option(help="With --temperature: among the k likeliest tokens.", min=1)] = None,
+    top_p: Annotated[float | None, typer.Option(help="With --temperature: among those of this share.")] = None,
+    min_p: Annotated[float | None, typer.Option(help="With --temperature: from this times the likeliest on.")] = None,
     action_tokens: Annotated[int, typer.Option(help="With --model: longest action, in tokens.", min=1)] = 32,
 ) -> None:
     """Play an environment in the terminal, or watch its expert or a student; Ctrl-D leaves."""
     from atod_sweep.config.base import parse_assignments, validate, with_overrides
-    from atod_sweep.config.train import Env
+    from atod_sweep.config.train import Env, Evaluation
     from atod_sweep.envs import play as playing
     from atod_sweep.envs import registry as registry
     from atod_sweep.sweep.user_code import admit
@@ -70,9 +73,11 @@ def play(
         if folder and not folder.is_dir():
             raise UserError(f"model directory {str(folder)!r} does not exist; training leaves one in OUT/student")
     if model:
+        from atod_sweep.training.play.truncation import Truncation
         from atod_sweep.training.play.watch import Student
 
-        choose: playing.Chooser = Student(model, teacher, action_tokens, temperature)
+        how = validate(Evaluation, {"top_k": top_k, "top_p": top_p, "min_p": min_p}, "play")
+        choose: playing.Chooser = Student(model, teacher, action_tokens, temperature, Truncation.of(how))
     elif demonstrator:
         choose = playing.demonstrator
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.base import load_yaml, parse_yaml, validate, with_overrides
+from atod_sweep.config.signals import SHIPPED_OVER_VOCABULARY
 from atod_sweep.config.study import Study
 from atod_sweep.config.train import Train
 from atod_sweep.config.whole import Resolve, validate_whole
@@ -17,6 +18,7 @@ from atod_sweep.errors import Gathered, UserError
 from atod_sweep.paths import expanded
 
 PRESET_PREFIX = "presets/"
+TOP_K, LIKELIEST = "objective.distill.top_k", 64
 
 
 def preset_names() -> list[str]:
@@ -60,10 +62,31 @@ def train_data(
     base = data.pop("base", None)
     start = Train().model_dump(mode="json") if base is None else train_data(base, folder, where, within, mistakes)
     own = Gathered(where)
-    resolved = with_overrides(Train, start, flatten(data), own)
+    resolved = _with(start, flatten(data), own)
     with mistakes.noted() if mistakes else contextlib.nullcontext():
         own.check()
     return resolved
+
+
+def _with(data: dict[str, Any], overrides: Mapping[str, Any], mistakes: Gathered) -> dict[str, Any]:
+    """Overrides laid over a trainer config, and the default that depends on its models.
+
+    Vocabularies of pretrained models are too wide for whole distributions of every token to be kept: unless the
+    overrides say otherwise, signals compare the likeliest ids once such a model comes in.
+    """
+    result = with_overrides(Train, data, overrides, mistakes)
+    distill = result["objective"].get("distill") if isinstance(result["objective"], dict) else None
+    if not isinstance(distill, dict) or distill.get("kind") not in SHIPPED_OVER_VOCABULARY or TOP_K in overrides:
+        return result
+    is_new = distill.get("top_k") is None and not _has_pretrained(data)
+    if _has_pretrained(result) and ("top_k" not in distill or is_new):
+        distill["top_k"] = LIKELIEST
+    return result
+
+
+def _has_pretrained(data: Mapping[str, Any]) -> bool:
+    models = [data[role] for role in ("student", "teacher")]
+    return any(isinstance(model, Mapping) and model.get("kind") == "pretrained" for model in models)
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -85,7 +108,7 @@ def load_train(
     mistakes = Gathered(where)
     data = train_data(source, folder, where, mistakes=mistakes)
     with mistakes.noted():
-        train = validate(Train, with_overrides(Train, data, flatten(overrides or {}), mistakes), where)
+        train = validate(Train, _with(data, flatten(overrides or {}), mistakes), where)
     mistakes.check()
     return train
 

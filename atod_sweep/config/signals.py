@@ -20,7 +20,10 @@ class OverVocabulary(Record):
 
     temperature: float = Field(1.0, gt=0, description="Distillation temperature of both distributions.")
     top_k: int | None = Field(
-        None, ge=1, description="Compare the teacher's k likeliest tokens plus one tail mass; null: whole vocabulary."
+        None,
+        ge=1,
+        description="Compare the teacher's k likeliest tokens plus one tail mass; null: whole vocabulary. With a "
+        "pretrained model, files that leave it out get 64.",
     )
 
 
@@ -63,4 +66,5 @@ class CustomSignal(Custom, OverVocabulary):
         return True
 
 
+SHIPPED_OVER_VOCABULARY = ("forward_kl", "reverse_kl", "jsd")
 Distill = Annotated[SampledReverseKL | ForwardKL | ReverseKL | JSD | CustomSignal, Field(discriminator="kind")]

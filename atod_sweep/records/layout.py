@@ -46,9 +46,11 @@ CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 STUDENT = "student"
 CHECKPOINT = "checkpoint"
+FOUND = "found.json"  # what pretrained models, and the device's precision, were at its start
 
-# In the folder of a model that was made here (a cached one has a recipe)
+# In the folder of a model that was made here (a cached one has a recipe, adapters of a GGUF model its file)
 RECIPE = "recipe.json"
+BASE = "base.json"
 
 # Beside the runs
 TRASH = ".trash"

@@ -92,6 +92,11 @@ class TokenBatch:
             self.numbers,
         )
 
+    def tokens_at(self, rows: slice) -> TokenBatch:
+        """Some of the generated tokens, of the same sequences."""
+        fields = {name: values[rows] for name, values in self.fields.items()}
+        return replace(self, sequence_N=self.sequence_N[rows], column_N=self.column_N[rows], fields=fields)
+
     def joined(self, other: TokenBatch) -> TokenBatch:
         """Both batches as one, of the same `numbers`; the other's sequences and episodes are numbered after this's."""
         width = max(self.ids_ST.shape[1], other.ids_ST.shape[1])

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from atod_sweep.config.models import Dtype
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -62,8 +64,8 @@ def cpu_computes_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def frozen_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """Precision of frozen models for `runtime.teacher_dtype`."""
+def torch_dtype(wanted: Dtype, device: torch.device) -> torch.dtype:
+    """The precision that a config wants on a device."""
     if wanted == "auto":
         return torch.bfloat16 if device.type == "cuda" or cpu_computes_bf16() else torch.float32
-    return torch.bfloat16 if wanted == "bf16" else torch.float32
+    return torch.bfloat16 if wanted == "bfloat16" else torch.float32

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import torch
 
-from atod_sweep.training.runtime import frozen_dtype
+from atod_sweep.config.models import Dtype
+from atod_sweep.training.runtime import torch_dtype
 from benchmarks.trainer.ours import Ours
 from benchmarks.trainer.workload import SIZES
 
@@ -34,14 +35,14 @@ class Peer:
         }
 
 
-def make(size: str, mode: str, turns: int, teacher: str = "auto") -> Peer:
+def make(size: str, mode: str, turns: int, teacher: Dtype = "auto") -> Peer:
     """`mode`: "grpo" (reward only), "grpo_teacher" (reward and teacher), "kl" (reverse KL over the vocabulary)."""
     work = replace(SIZES[size], turns=turns)
-    dtype = None if mode == "grpo" else frozen_dtype(teacher, torch.device("cpu"))
+    dtype = None if mode == "grpo" else torch_dtype(teacher, torch.device("cpu"))
     suffix = "" if dtype is None else f" {teacher} teacher"
     return Peer(f"ours {mode}{suffix}", Ours(work, dtype, "cpu", whole_distribution=mode == "kl"))
 
 
 def make_fp32(size: str, mode: str, turns: int) -> Peer:
     """As `make`, with the teacher in float32."""
-    return make(size, mode, turns, "fp32")
+    return make(size, mode, turns, "float32")

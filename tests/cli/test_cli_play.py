@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from atod_sweep import cli
-from atod_sweep.config.train import CompactStudent
+from atod_sweep.config.models import CompactStudent
 from atod_sweep.envs.families.support_desk import SupportDesk
 from atod_sweep.training.models.compact import make_model, make_tokenizer
 

@@ -427,3 +427,38 @@ def test_a_circle_of_bases_is_refused(tmp_path: Path) -> None:
 def test_baselines_refuse_updates_that_they_cannot_make(overrides, said):
     with pytest.raises(UserError, match=said):
         load_train("presets/support_desk_compact", overrides)
+
+
+WIDE = {"student": {"kind": "pretrained", "path": "somewhere"}}
+
+
+@pytest.mark.parametrize(
+    ("data", "overrides", "top_k"),
+    [
+        ({}, {}, None),
+        (WIDE, {}, 64),
+        ({"teacher": WIDE["student"]}, {}, 64),
+        (WIDE, {"objective.distill.kind": "jsd"}, 64),
+        (WIDE | {"objective": {"distill": {"top_k": 8}}}, {}, 8),
+        (WIDE | {"objective.distill.top_k": None}, {"objective.distill.kind": "reverse_kl"}, None),
+        ({}, {"student.kind": "pretrained", "student.path": "x"}, 64),
+        (WIDE | {"objective.distill.kind": "sampled_reverse_kl"}, {"objective.distill.kind": "forward_kl"}, 64),
+        (WIDE, {"objective.distill.top_k": None}, None),
+    ],
+)
+def test_signals_of_pretrained_models_compare_the_likeliest_tokens(data, overrides, top_k) -> None:
+    assert load_train(data, overrides).objective.distill.top_k == top_k
+
+
+def test_recorded_configs_keep_the_whole_vocabulary_and_the_teachers_precision() -> None:
+    """What ran before there were these defaults says null and float32 outright."""
+    data = load_train(WIDE | {"teacher": WIDE["student"]}).model_dump(mode="json")
+    data["objective"]["distill"]["top_k"] = None
+    data["teacher"]["dtype"] = "float32"
+    assert validate(Train, data, "recorded").model_dump(mode="json") == data
+    assert load_train(data).model_dump(mode="json") == data
+
+
+def test_objectives_without_such_a_signal_get_none() -> None:
+    for kind in ("sft", "dpo"):
+        assert "distill" not in load_train(WIDE, {"objective.kind": kind}).objective.model_dump()

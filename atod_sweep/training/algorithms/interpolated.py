@@ -13,6 +13,7 @@ from atod_sweep.objective import losses
 from atod_sweep.objective.distributions import tempered, top_k_with_tail, with_rest
 from atod_sweep.objective.signals import SIGNALS, Divergence, Push, numbers
 from atod_sweep.training.algorithms.mixed import Mixed, View
+from atod_sweep.training.algorithms.scoring import whole
 from atod_sweep.training.batch import TokenBatch
 
 
@@ -43,7 +44,10 @@ class InterpolatedMix(Mixed):
                 pull_N = signal.advantage(batch["old_logp"], batch["teacher_logp"], **numbers(config))
                 return losses.clipped_surrogate(view.logp_N, view.old_logp_N, pull_N, self.objective.clip_ratio)
             case Divergence():
-                student_NV, teacher_NV = with_rest(self._student(view, batch), batch["teacher_full"])
+                assert self.teacher is not None
+                assert self.full is not None
+                teacher_NC = whole(self.teacher, batch, "teacher", self.full.temperature)
+                student_NV, teacher_NV = with_rest(self._student(view, batch), teacher_NC)
                 return signal.loss(student_NV, teacher_NV, **numbers(config))
             case _:
                 assert_never(signal)

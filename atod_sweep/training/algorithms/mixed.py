@@ -23,7 +23,7 @@ from atod_sweep.objective.penalties import PENALTIES
 from atod_sweep.objective.profiles import measured, profile
 from atod_sweep.objective.schedules import DecayCurve, build, progress
 from atod_sweep.training.algorithms.advantages import ADVANTAGES
-from atod_sweep.training.algorithms.scoring import FullDistribution, needs_distribution, score
+from atod_sweep.training.algorithms.scoring import FullDistribution, needs_distribution, score, whole
 from atod_sweep.training.algorithms.stage import Collected, Metrics, Needs, Stage
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
@@ -171,7 +171,9 @@ class Mixed(ABC):
     def _penalty(self, logp_NV: Tensor, logp_N: Tensor, batch: TokenBatch) -> Tensor:
         assert self.penalty is not None
         if self.penalty.over_vocabulary:
-            return self.penalty.term(logp_NV, batch["reference_full"])
+            assert self.reference is not None
+            reference_NV = whole(self.reference, batch, "reference", batch.numbers["temperature"])
+            return self.penalty.term(logp_NV, reference_NV)
         return self.penalty.term(logp_N, batch["reference_logp"])
 
     # ---- after the update ------------------------------------------------------------------------------------------

@@ -12,12 +12,14 @@ from atod_sweep.objective.distributions import tempered, top_k_with_tail
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged, ReferenceFailed, TeacherFailed, TrialError
 from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.portions import portions
 
 # Padded ids per forward pass without gradients: bounds memory, and keeps a CPU's working set in its cache.
 SCORING_TOKENS = 2048
 # As many more for a compact Llama in bfloat16 on a CPU; measured on one of 0.9 M parameters: 0.92 times the cost.
 BF16_FACTOR = 4
-
+# Whole distributions of so many portions of logits may be kept until the update.
+STORED_PORTIONS = 4
 
 # Whose fault it is if a model gives no probability for what was sampled, and what to do about it.
 _FAILURES: dict[str, tuple[type[TrialError], str]] = {
@@ -46,9 +48,11 @@ def score(
 ) -> TokenBatch:
     """`batch` with the field `<name>_logp` (sampled tokens, at `temperature`) and, with `full`, `<name>_full`.
 
-    With top-k, `<name>_full` holds k log-probs and that of the tail, and `<name>_index` the k ids. `tokens` bounds the
-    padded ids of one forward pass. Raises the failure of that model on NaN or on a token of probability 0.
+    With top-k, `<name>_full` holds k log-probs and that of the tail, and `<name>_index` the k ids. Whole distributions
+    that would be large are left for `whole` to make of `<name>_hidden`. `tokens` bounds the padded ids of one forward
+    pass. Raises the failure of that model on NaN or on a token of probability 0.
     """
+    late = batch.tokens > STORED_PORTIONS * model.at_once
     batch = batch.having(row=torch.arange(batch.tokens, device=batch.ids_ST.device))
     found: dict[str, Tensor] = {}
 
@@ -59,12 +63,14 @@ def score(
 
     if model.folded is not None and model.folded.dtype == torch.bfloat16:
         tokens *= BF16_FACTOR
-    for part in batch.parts(tokens):
-        logits_NV = model(part.ids_ST, part.index_N).logits_NV
-        logp_NV = tempered(logits_NV, temperature)
+    for output, part in (said for several in batch.parts(tokens) for said in portions(model, several)):
+        logp_NV = tempered(output.logits_NV, temperature)
         put(f"{name}_logp", part, logp_NV.gather(1, part.target_N[:, None])[:, 0])
-        if full is not None:
-            full_NV = logp_NV if full.temperature == temperature else tempered(logits_NV, full.temperature)
+        if full is not None and full.top_k is None and late:
+            assert output.hidden_NC is not None
+            put(f"{name}_hidden", part, output.hidden_NC)
+        elif full is not None:
+            full_NV = logp_NV if full.temperature == temperature else tempered(output.logits_NV, full.temperature)
             if full.top_k is None:
                 put(f"{name}_full", part, full_NV)
             else:
@@ -77,6 +83,14 @@ def score(
         failed, remedy = _FAILURES[name]
         raise failed(f"the {name} gives a sampled token the log-probability {value}; {remedy}")
     return batch.having(**found)
+
+
+@torch.no_grad()
+def whole(model: Policy, batch: TokenBatch, name: str, temperature: float) -> Tensor:
+    """Log-probs (N, V) of what `score` compared whole distributions of, at the temperature that it did."""
+    if f"{name}_full" in batch.fields:
+        return batch[f"{name}_full"]
+    return tempered(model.logits(batch[f"{name}_hidden"]), temperature)
 
 
 @torch.no_grad()

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from atod_sweep.config.train import CompactStudent, CompactTeacher, NoTeacher, Pretrained, Train
+from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, Pretrained
+from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.pool import Pool, open_batch
 from atod_sweep.errors import UserError
@@ -18,14 +19,14 @@ from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
 from atod_sweep.training.algorithms.stage import Stage
-from atod_sweep.training.loop import cast
+from atod_sweep.training.loop import cast, found
 from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.play.evaluate import evaluate, evaluate_final
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
-from atod_sweep.training.runtime import frozen_dtype, keep_freed_memory, use_threads
+from atod_sweep.training.runtime import keep_freed_memory, torch_dtype, use_threads
 
 
 def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False) -> TrialState:
@@ -41,10 +42,12 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     refs = models.ensure(config)
     device = accelerator.device
     learner = _source(config.student, refs.student)
-    if isinstance(config.student, Pretrained):
+    if isinstance(config.student, Pretrained):  # what a recipe made is whole, and gets adapters of its own
         learner = learner.model_copy(update={"lora": config.student.lora})
     voice, policy = cast.student(config, learner, device, needs)
-    dtype = frozen_dtype(config.runtime.teacher_dtype, device)
+    before = found.kept(directory) if resume else None
+    frozen_dtype = found.precision(config, before, device)
+    dtype = torch_dtype(frozen_dtype, device)
     episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
     player = voice.player(config, _batch(config, episodes))
     teacher, teacher_player = None, None
@@ -69,24 +72,31 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
     run = TrialState(config, directory, accelerator, stage, player, algorithm, updater, voice.tokenizer, mutable)
+    loaded = {"student": policy.model} | ({} if teacher is None else {"teacher": teacher.model})
+    now = found.Found(frozen_dtype, found.fingerprints(config, refs, loaded))
     if resume:
         run.restore()
     elif accelerator.is_main_process:  # or a later resume would take up what an earlier run left here
         shutil.rmtree(directory / layout.CHECKPOINT, ignore_errors=True)
+    if before is not None and run.step > 0:
+        found.check_same(before, now, config)
+    elif accelerator.is_main_process and (now.models or config.frozen_dtype == "auto"):
+        now.keep(directory)
     return run
 
 
 def evaluate_saved(config: Train, source: Pretrained, final: bool) -> dict[str, Any]:
     """`eval/*` of a saved model on the config's held-out tasks; with `final`, `final/*` on its final sets as well."""
     accelerator = _accelerator(config)
-    voice = cast.Voice.load("student", source, config.rollout.stop)
+    dtype = torch_dtype(source.dtype, accelerator.device)
+    voice = cast.Voice.load("student", source, config.rollout.stop, dtype)
     batch = _batch(config, _most_tasks(config))
     policy, player = voice.policy(accelerator.device), voice.player(config, batch)
-    found = evaluate(policy, player, config.evaluation)
+    row = evaluate(policy, player, config.evaluation)
     if final:
-        found |= evaluate_final(policy, player, config.evaluation)
+        row |= evaluate_final(policy, player, config.evaluation)
     batch.close()
-    return found
+    return row
 
 
 def _most_tasks(config: Train) -> int:

@@ -9,7 +9,8 @@ from typing import Any, assert_never
 import torch
 from accelerate.utils import set_seed
 
-from atod_sweep.config.train import Pretrained, Train
+from atod_sweep.config.models import Pretrained
+from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.pool import Pool
 from atod_sweep.errors import UserError
@@ -22,6 +23,7 @@ from atod_sweep.training.play.conversation import Manner, alike, conversation_fo
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.play.talk import Conversation
+from atod_sweep.training.runtime import torch_dtype
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Voice:
     @staticmethod
     def load(role: str, source: Pretrained, stop: list[str], dtype: torch.dtype | None = None) -> Voice:
         """Raises UserError for what cannot be loaded, or not be talked to."""
-        tokenizer = load_tokenizer(source.path, source.gguf_file)
+        tokenizer = load_tokenizer(source)
         model = load_model(source, dtype)
         ends = stop_ids(model, tokenizer)
         conversation = conversation_for(tokenizer, source.chat_template, stop, manner(source, ends))
@@ -94,7 +96,7 @@ def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 def student(config: Train, source: Pretrained, device: torch.device, needs: Needs) -> tuple[Voice, Policy]:
     """The student as training finds it."""
     set_seed(config.seed)  # only LoRA's initialisation draws from the global generators
-    voice = Voice.load("student", source, config.rollout.stop)
+    voice = Voice.load("student", source, config.rollout.stop, torch_dtype(source.dtype, device))
     if config.runtime.gradient_checkpointing:
         checkpoint_activations(voice.model)
     return voice, voice.policy(device, needs.value_head).train()

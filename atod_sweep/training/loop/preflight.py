@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 
 import torch
 
-from atod_sweep.config.train import Pretrained
+from atod_sweep.config.models import Pretrained
 from atod_sweep.errors import UserError
 from atod_sweep.training.loop.cast import Voice
 from atod_sweep.training.models import limits, vocabulary

@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from atod_sweep.config.train import Pretrained, Train
-from atod_sweep.errors import UserError
+from atod_sweep.config.models import Pretrained
+from atod_sweep.config.train import Train
 from atod_sweep.training.loop.cast import manner, stop_ids
+from atod_sweep.training.models.adapters import base_of
 from atod_sweep.training.models.load import load_model, load_tokenizer
 from atod_sweep.training.play.conversation import conversation_for, plain_start
 from atod_sweep.training.play.talk import Conversation
 from atod_sweep.training.play.templates import PLAIN, dated, with_defaults
 from atod_sweep.training.pretraining import model_folder
+from atod_sweep.training.runtime import torch_dtype
 
 
 def save_standalone(config: Train, student: Path, out: Path) -> None:
@@ -43,22 +45,26 @@ def save_standalone(config: Train, student: Path, out: Path) -> None:
 
 def _whole(source: Pretrained, student: Path) -> Any:
     """The student as one model."""
-    if not (student / "adapter_config.json").is_file():
-        return load_model(Pretrained(path=str(student), dtype=source.dtype))
-    try:
-        from peft import PeftModel
-    except ImportError:
-        raise UserError(
-            f"{student}: holds adapters, which need the package peft; pip install 'atod-sweep[lora]'"
-        ) from None
-    base = load_model(source.model_copy(update={"lora": None}), torch.float32)  # merged first, rounded last
-    merged = PeftModel.from_pretrained(base, str(student)).merge_and_unload()
-    return merged.to(getattr(torch, source.dtype))
+    whole = source.made(str(student))
+    file = source.gguf_file if source.recipe is None else None  # of the base of adapters; a recipe's is no GGUF
+    saved = whole.model_copy(update={"gguf_file": file})
+    if base_of(saved) is None:
+        return load_model(whole)
+    merged = load_model(saved, torch.float32).merge_and_unload()  # merged first, rounded last
+    return merged.to(torch_dtype(source.dtype, torch.device("cpu")))
 
 
 def _generation(config: Train, conversation: Conversation) -> GenerationConfig:
-    temperature = config.evaluation.temperature
-    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
+    how = config.evaluation
+    sampling: dict[str, Any] = {}
+    if how.temperature:
+        sampling = {
+            "do_sample": True,
+            "temperature": how.temperature,
+            "top_k": how.top_k or 0,
+            "top_p": how.top_p or 1.0,
+        }
+        sampling |= {"min_p": how.min_p} if how.min_p else {}
     stops = {"stop_strings": list(conversation.stop_strings)} if conversation.stop_strings else {}
     return GenerationConfig(
         max_new_tokens=conversation.answer_tokens(config.rollout.max_action_tokens),

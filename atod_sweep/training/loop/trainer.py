@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from atod_sweep.config.train import Pretrained, Student, Teacher, Train
+from atod_sweep.config.models import Pretrained, Student, Teacher
+from atod_sweep.config.train import Train
 from atod_sweep.training.loop.build import assemble, evaluate_saved
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.play.evaluate import evaluate, evaluate_final, summary

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from atod_sweep.config.base import content_hash
+from atod_sweep.config.models import Pretrained
 from atod_sweep.config.train import Train
 from atod_sweep.records import layout
 from atod_sweep.training.algorithms.stage import Algorithm, Stage
@@ -20,6 +21,7 @@ from atod_sweep.training.failures import BadCheckpoint
 from atod_sweep.training.loop import checkpoint
 from atod_sweep.training.loop.checkpoint import Checkpoint
 from atod_sweep.training.loop.update import Updater
+from atod_sweep.training.models import adapters
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.pretraining import model_folder
 
@@ -154,7 +156,9 @@ class TrialState:
             if target.exists():
                 shutil.rmtree(target)
             target.parent.mkdir(parents=True, exist_ok=True)
-            model_folder.save(target, self.stage.policy.model, self.tokenizer, {})
+            student = self.config.student
+            extra = adapters.note(student) if isinstance(student, Pretrained) and student.recipe is None else {}
+            model_folder.save(target, self.stage.policy.model, self.tokenizer, extra)
             shutil.rmtree(self.directory / layout.CHECKPOINT, ignore_errors=True)
         self.evaluation_player.batch.close()
         self.accelerator.wait_for_everyone()

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,11 @@ from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged
 from atod_sweep.training.loop.optimiser import MasterAdamW, rate
 from atod_sweep.training.models.policy import Output
+from atod_sweep.training.portions import portions, summed
 
 Terms = Callable[..., dict[str, Tensor]]
+# Distance of the policy from the one that played: the mean |log-ratio|, and the k3 estimate of their KL.
+NOTICED = ("gap", "drift")
 MANY = 0.5  # share of updates that round away, from which it is worth a warning
 
 log = logging.getLogger(__name__)
@@ -82,10 +86,10 @@ class Updater:
         policy = self.accelerator.unwrap_model(self.policy)
         numbered = batch.having(row=torch.arange(batch.tokens, device=batch.ids_ST.device))
         old_N = torch.empty_like(batch["old_logp"])
-        for part in numbered.parts(self.config.update.micro_batch_tokens):
-            with self._autocast():
-                output = policy(part.ids_ST, part.index_N)
-            old_N[part["row"]] = _logp(output, part, temperature)
+        with self._autocast():
+            for part in numbered.parts(self.config.update.micro_batch_tokens):
+                for output, some in portions(policy, part):
+                    old_N[some["row"]] = _logp(output, some, temperature)
         return batch.having(old_logp=old_N), float((old_N - batch["old_logp"]).abs().mean())
 
     def _step(self, batch: TokenBatch, terms: Terms, step: int, temperature: float) -> dict[str, float]:
@@ -93,30 +97,31 @@ class Updater:
         sums: dict[str, float] = {}
         self.optimiser.zero_grad(set_to_none=True)
         parts = list(batch.parts(self.config.update.micro_batch_tokens))
-        drift = gap = 0.0
+        seen: dict[str, float] = {}
+        policy = self.accelerator.unwrap_model(self.policy)
+
+        def told(output: Output, part: TokenBatch) -> dict[str, Tensor]:
+            return terms(output, part) | self._noticed(output, part, temperature)
+
         for i, part in enumerate(parts):
             # What has gone to masters is summed up over processes already.
             with self._syncing(last=i + 1 == len(parts) or self.collect is not None), self._autocast():
-                output = self.policy(part.ids_ST, part.index_N)
-                found = terms(output, part)
+                found = summed(told, policy, self.policy, part)
+                seen = {name: seen.get(name, 0.0) + float(found.pop(name)) for name in NOTICED if name in found}
                 loss = torch.stack(list(found.values())).sum() * (self.accelerator.num_processes / tokens)
                 self.accelerator.backward(loss)
             if self.collect is not None:
                 self.collect()
             for name, value in found.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
-            if self.config.update.target_kl is not None:
-                drift += _approximate_kl(output, part, temperature)
-            if self.measures:
-                gap += float((_logp(output, part, temperature) - part["old_logp"]).abs().sum())
         metrics = {f"loss/{name}": value / batch.tokens for name, value in sums.items()}
         metrics["loss"] = sum(metrics.values())
         norm = torch.nn.utils.clip_grad_norm_(self.stepped, self.config.optimiser.max_grad_norm)
         metrics["grad_norm"] = float(norm)
         if self.measures:
-            metrics["logp_gap"] = gap / batch.tokens
+            metrics["logp_gap"] = seen["gap"] / batch.tokens
         if self.config.update.target_kl is not None:
-            metrics["kl/update"] = self._sum(drift, batch) / tokens  # of all processes: they must stop together
+            metrics["kl/update"] = self._sum(seen["drift"], batch) / tokens  # of all processes: they must stop together
         for name in ("loss", "grad_norm"):
             if not math.isfinite(metrics[name]):
                 raise Diverged(f"{name} is {metrics[name]} at step {step}; lower optimiser.lr or check the environment")
@@ -125,6 +130,14 @@ class Updater:
         else:
             self.optimiser.step()
         return metrics
+
+    def _noticed(self, output: Output, batch: TokenBatch, temperature: float) -> dict[str, Tensor]:
+        """Sums over tokens of what is reported beside the loss."""
+        if self.config.update.target_kl is None and not self.measures:
+            return {}
+        d_N = _logp(output, batch, temperature) - batch["old_logp"]
+        seen = {"gap": d_N.abs().sum()} if self.measures else {}
+        return seen if self.config.update.target_kl is None else {**seen, "drift": (d_N.expm1() - d_N).sum()}
 
     @torch.no_grad()
     def _step_and_count(self, step: int) -> float:
@@ -147,25 +160,29 @@ class Updater:
         return share
 
     def gradient_norms(self, batch: TokenBatch, terms: Terms) -> dict[str, float]:
-        """Norm of each term's own gradient, before clipping and without touching the weights."""
-        gradients: dict[str, list[Tensor]] = {}
+        """Norm of each term's own gradient, before clipping and without touching the weights.
+
+        One term's gradient is there at a time: where a batch has several parts, each term has passes of its own.
+        """
         policy = self.accelerator.unwrap_model(self.policy)
-        for part in batch.parts(self.config.update.micro_batch_tokens):
-            with self._autocast():
-                found = terms(policy(part.ids_ST, part.index_N), part, split=True)
-            for i, (name, value) in enumerate(found.items()):
+        split = partial(terms, split=True)
+        norms: dict[str, float] = {}
+        parts = list(batch.parts(self.config.update.micro_batch_tokens))
+        with self._autocast():
+            found = summed(split, policy, policy, parts[0])
+        for name in found:
+            total: list[Tensor] = []
+            for part in parts:
+                if len(parts) > 1:
+                    with self._autocast():
+                        found = summed(split, policy, policy, part)
                 got = torch.autograd.grad(
-                    value / batch.tokens, self.parameters, retain_graph=i + 1 < len(found), allow_unused=True
+                    found[name] / batch.tokens, self.parameters, retain_graph=len(parts) == 1, allow_unused=True
                 )
-                got_or_zero = [
-                    torch.zeros_like(p) if g is None else g for g, p in zip(got, self.parameters, strict=True)
-                ]
-                old = gradients.setdefault(name, [torch.zeros_like(p) for p in self.parameters])
-                gradients[name] = [a + b for a, b in zip(old, got_or_zero, strict=True)]
-        return {
-            f"grad_norm/{name}": float(torch.stack([g.norm() for g in grads]).norm())
-            for name, grads in gradients.items()
-        }
+                there = [torch.zeros_like(p) if g is None else g for g, p in zip(got, self.parameters, strict=True)]
+                total = [a.add_(b) for a, b in zip(total, there, strict=True)] if total else there
+            norms[f"grad_norm/{name}"] = float(torch.stack([g.norm() for g in total]).norm())
+        return norms
 
     def _set_lr(self, step: int) -> None:
         for group in self.optimiser.param_groups:
@@ -199,9 +216,3 @@ class Updater:
 def _logp(output: Output, batch: TokenBatch, temperature: float) -> Tensor:
     """Log-probs (N) of the batch's tokens, at the temperature of the rollouts."""
     return tempered(output.logits_NV, temperature).gather(1, batch.target_N[:, None])[:, 0]
-
-
-def _approximate_kl(output: Output, batch: TokenBatch, temperature: float) -> float:
-    """Sum over tokens of the k3 estimate of KL(rollout policy || policy now), at the temperature of the rollouts."""
-    d_N = _logp(output, batch, temperature) - batch["old_logp"]
-    return float((d_N.expm1() - d_N).sum())

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from atod_sweep.config.train import CompactStudent, CompactTeacher
+from atod_sweep.config.models import CompactStudent, CompactTeacher
 
 PAD, END, OBS, ACT, UNKNOWN = "<pad>", "<end>", "<obs>", "<act>", "<unk>"
 MAX_POSITIONS = 4096

@@ -61,8 +61,8 @@ class FoldedLlama:
         head, bias = model.lm_head.weight[:words], model.lm_head.bias  # of the ids that the tokenizer has
         self.head, self.head_bias = (head.float() * body.norm.weight).T, None if bias is None else bias[:words]
 
-    def logits(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
-        """Logits (N, V) at flat positions of right-padded rows."""
+    def hidden(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
+        """What the head reads (N, C) at flat positions of right-padded rows."""
         length = ids_BT.shape[1]
         attention = _attention_in_products if self.dtype == torch.bfloat16 and length <= PRODUCTS_UP_TO else _attention
 
@@ -76,8 +76,14 @@ class FoldedLlama:
         return self.run(ids_BT, self.rotary(length)[:length, None], attend, index_N)
 
     @torch.no_grad()
+    def say(self, hidden_NC: Tensor) -> Tensor:
+        """Logits (N, V)."""
+        logits_NV = hidden_NC @ self.head
+        return logits_NV if self.head_bias is None else logits_NV + self.head_bias
+
+    @torch.no_grad()
     def run(self, ids_BL: Tensor, rotary: Tensor, attend: Attend, index_N: Tensor | None) -> Tensor:
-        """Logits (N, V) at flat positions; None: at all of them. `rotary` broadcasts to (B, L, H, D / 2)."""
+        """What the head reads at flat positions; None: at all of them. `rotary` broadcasts to (B, L, H, D / 2)."""
         rows, length = ids_BL.shape
         inner = self.heads * self.dim
 
@@ -106,8 +112,7 @@ class FoldedLlama:
             x_MC = self._plus(x_MC, a_MC, out)
             gate, up = self._gate_and_up(self._normed(x_MC), gate_up)
             x_MC = self._plus(x_MC, F.silu(gate).mul_(up), down)
-        logits_NV = (x_MC * inverse_rms(x_MC, self.eps)) @ self.head
-        return logits_NV if self.head_bias is None else logits_NV + self.head_bias
+        return x_MC * inverse_rms(x_MC, self.eps)
 
     def _normed(self, x: Tensor) -> Tensor:
         r = inverse_rms(x, self.eps)

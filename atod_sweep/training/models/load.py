@@ -6,65 +6,82 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from atod_sweep.config.train import Pretrained
+from atod_sweep.config.models import Pretrained
 from atod_sweep.errors import UserError
 from atod_sweep.paths import local_model
+from atod_sweep.training.models import adapters, identity
+from atod_sweep.training.runtime import torch_dtype
 
 transformers_logging.disable_progress_bar()  # hundreds of trials load models of a few megabytes
 
 
-def load_tokenizer(path: str | Path, gguf_file: str | None = None) -> Any:
+def load_tokenizer(source: Pretrained | str | Path) -> Any:
     """The tokenizer of a model directory or hub id, with a padding token. Raises UserError."""
-    tokenizer = _load(AutoTokenizer, path, gguf_file)
+    source = source if isinstance(source, Pretrained) else Pretrained(path=str(source))
+    if adapters.base_of(source) is not None:
+        source = source.model_copy(update={"gguf_file": None})  # it lies beside the adapters
+    tokenizer = _load(AutoTokenizer, source)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def load_model(config: Pretrained, dtype: torch.dtype | None = None) -> Any:
-    """A causal LM from a directory or hub id. Raises UserError for one that is not there or cannot be loaded."""
-    dtype = dtype or getattr(torch, config.dtype)
-    model = _load(AutoModelForCausalLM, config.path, config.gguf_file, dtype=dtype)
+def origin(source: Pretrained) -> list[str]:
+    """Fingerprints of what lies at `source`, and of the base of adapters there; nothing is loaded. Raises UserError."""
+    base = adapters.base_of(source)
+    if base is not None:
+        return [identity.fingerprint(source), *origin(base)]
+    commit = None if local_model(source.path) else getattr(_load(AutoConfig, source), "_commit_hash", None)
+    return [identity.fingerprint(source), *([commit] if commit else [])]
+
+
+def load_model(source: Pretrained, dtype: torch.dtype | None = None) -> Any:
+    """A causal LM from a directory or hub id, with its adapters if it has any, which can be trained on.
+
+    `dtype`: instead of the source's. Raises UserError for one that is not there or cannot be loaded.
+    """
+    dtype = dtype or torch_dtype(source.dtype, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    base = adapters.base_of(source)
+    if base is None:
+        model = _load_whole(source, dtype)
+        return model if source.lora is None else adapters.fresh(model, source.lora, source.revision)
+    try:
+        model = load_model(base, dtype)
+    except UserError as error:
+        raise UserError(f"{source.path!r} holds adapters, and their base is not to be had: {error}") from None
+    return adapters.attached(model.merge_and_unload() if hasattr(model, "merge_and_unload") else model, source)
+
+
+def _load_whole(source: Pretrained, dtype: torch.dtype) -> Any:
+    kernel = {"attn_implementation": source.attn_implementation} if source.attn_implementation else {}
+    model = _load(AutoModelForCausalLM, source, dtype=dtype, **kernel)
     model.config.use_cache = False
-    if (quantizer := getattr(model, "hf_quantizer", None)) is not None and config.gguf_file is not None:
+    if (quantizer := getattr(model, "hf_quantizer", None)) is not None and source.gguf_file is not None:
         quantizer.remove_quantization_config(model)  # GGUF weights are ordinary ones once loaded, and can be saved
-    if config.lora is not None:
-        model = _with_lora(model, config)
     return model
 
 
-def _with_lora(model: Any, config: Pretrained) -> Any:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError:
-        raise UserError("student.lora: needs the package peft; pip install 'atod-sweep[lora]'") from None
-    assert config.lora is not None
-    return get_peft_model(
-        model,
-        LoraConfig(
-            r=config.lora.rank,
-            lora_alpha=config.lora.alpha,
-            target_modules=config.lora.target_modules,
-            task_type="CAUSAL_LM",
-        ),
-    )
-
-
-def _load(loader: Any, path: str | Path, gguf_file: str | None, **kwargs: Any) -> Any:
-    folder = local_model(path)
+def _load(loader: Any, source: Pretrained, **kwargs: Any) -> Any:
+    folder = local_model(source.path)
     if folder is not None and not folder.is_dir():
-        raise UserError(f"model directory {str(path)!r} does not exist; give a directory or a hub id")
-    if gguf_file is not None:
-        kwargs["gguf_file"] = gguf_file
+        raise UserError(f"model directory {source.path!r} does not exist; give a directory or a hub id")
+    if folder is not None and source.revision is not None:
+        raise UserError(f"revision: {source.revision!r} is of a hub's model, and {source.path!r} is a folder; drop it")
+    for key in ("gguf_file", "revision"):
+        if (value := getattr(source, key)) is not None:
+            kwargs[key] = value
     try:
-        where = str(path if folder is None else folder)
+        where = source.path if folder is None else str(folder.resolve())  # adapters remember it
         # Said outright: left open, transformers asks on the terminal whether to run code that the model brings
-        return loader.from_pretrained(where, trust_remote_code=False, **kwargs)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        return loader.from_pretrained(where, trust_remote_code=source.trust_remote_code, **kwargs)
+    except (OSError, ValueError, ImportError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if "custom code" in reason:
-            reason = "it brings code of its own, which is never run; use an architecture that transformers knows"
-        raise UserError(f"model {str(path)!r} cannot be loaded: {reason}") from None
+            reason = (
+                "it brings code of its own, which is not run unless it is allowed to; read that code, then set "
+                "trust_remote_code: true, or use an architecture that transformers knows"
+            )
+        raise UserError(f"model {source.path!r} cannot be loaded: {reason}") from None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from atod_sweep.errors import UserError
-from atod_sweep.training.models import llama, llama_learning, passes
+from atod_sweep.training.models import head, llama, llama_learning, passes
 from atod_sweep.training.models.llama_inference import FoldedLlama
 
 # All rows of a rollout in one batch; one row at a time; one row, and behind its first chunk one token, at a time.
@@ -19,10 +21,28 @@ Decoding = Literal["batch", "rows", "tokens"]
 
 @dataclass(frozen=True)
 class Output:
-    """What the policy says at N chosen positions."""
+    """What the policy says at N chosen positions, and what its head read there (None: nobody will ask)."""
 
     logits_NV: Tensor
     value_N: Tensor | None
+    hidden_NC: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Silent:
+    """What the policy would say at N chosen positions: its logits are still to be made."""
+
+    hidden_NC: Tensor
+    value_N: Tensor | None
+
+    def said(self, policy: Policy, rows: slice) -> Output:
+        """At some of them."""
+        hidden_NC = self.hidden_NC[rows]
+        return Output(policy.logits(hidden_NC), self.value_at(rows), hidden_NC)
+
+    def value_at(self, rows: slice) -> Tensor | None:
+        """Values at some of them."""
+        return None if self.value_N is None else self.value_N[rows]
 
 
 class Policy(nn.Module):
@@ -59,27 +79,54 @@ class Policy(nn.Module):
                 module.training = mode
         return self
 
-    def forward(self, ids_BT: Tensor, index_N: Tensor) -> Output:
-        """Logits (and values) at flat positions `index_N` of right-padded `ids_BT`.
+    @overload
+    def forward(self, ids_BT: Tensor, index_N: Tensor, silent: Literal[False] = False) -> Output: ...
+
+    @overload
+    def forward(self, ids_BT: Tensor, index_N: Tensor, silent: Literal[True]) -> Silent: ...
+
+    def forward(self, ids_BT: Tensor, index_N: Tensor, silent: bool = False) -> Output | Silent:
+        """Logits (and values) at flat positions `index_N` of right-padded `ids_BT`; with `silent`, what gives them.
 
         Rows are right-padded and hold no gaps, so the causal mask alone keeps padding out of every real position.
         """
         if self.reach is not None:
             self.check_reach(int(ids_BT.max()))
-        if self.folded is not None:
-            return Output(self.folded.logits(ids_BT, index_N), None)
-        if self._is_fast(ids_BT.device):
-            hidden_NC = llama_learning.hidden_at(self.model, ids_BT, index_N)
-            logits_NV = self.head(hidden_NC)
+        if silent or self.folded is not None or self._is_fast(ids_BT.device):
+            hidden_NC = self.hidden(ids_BT, index_N)
+            logits_NV = None if silent else self.logits(hidden_NC)
         else:
             model = passes.causal_lm(self.model)
             hidden_NC, logits_NV, _ = passes.logits_at(model, index_N, input_ids=ids_BT, use_cache=False)
+            logits_NV = self.known(logits_NV).float()
         value_N = None if self.value_head is None else self.values(hidden_NC)
-        return Output(self.known(logits_NV).float(), value_N)
+        return Silent(hidden_NC, value_N) if logits_NV is None else Output(logits_NV, value_N, hidden_NC)
+
+    def logits(self, hidden_NC: Tensor) -> Tensor:
+        """Logits (N, V) of the ids that the tokenizer has, from what the head reads."""
+        if self.folded is not None:
+            return self.folded.say(hidden_NC)
+        assert self.finish is not None, "`at_once` says so"
+        return self.known(self.finish(self.head(hidden_NC))).float()
 
     def known(self, logits_NV: Tensor) -> Tensor:
         """Logits of the ids that the tokenizer has."""
         return logits_NV if self.words is None else logits_NV[:, : self.words]
+
+    @cached_property
+    def finish(self) -> head.Finish | None:
+        """What follows the head's product."""
+        return head.unchanged if self.compact else head.finish(passes.causal_lm(self.model))
+
+    @property
+    def vocabulary(self) -> int:
+        """V, the number of logits per position."""
+        return self.words or self.head.weight.shape[0]
+
+    @cached_property
+    def at_once(self) -> int:
+        """The most positions whose logits, of which losses need some copies, are made at a time."""
+        return sys.maxsize if self.finish is None else max(1, head.elements_at_once(self.device) // self.vocabulary)
 
     def check_reach(self, largest: int) -> None:
         """Raise UserError if this id, the largest of some conversations, is not one that the policy can read."""
@@ -105,6 +152,8 @@ class Policy(nn.Module):
 
     def hidden(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
         """Last hidden states (N, C) at flat positions of right-padded rows."""
+        if self.folded is not None:
+            return self.folded.hidden(ids_BT, index_N)
         if self._is_fast(ids_BT.device):
             return llama_learning.hidden_at(self.model, ids_BT, index_N)
         return passes.hidden_at(passes.causal_lm(self.model), index_N, input_ids=ids_BT, use_cache=False)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from atod_sweep.config.train import Thoughts
+from atod_sweep.config.models import Thoughts
 from atod_sweep.errors import UserError
 from atod_sweep.training.play import thoughts
 from atod_sweep.training.play.talk import Conversation, Exchange, Growing, PerTurn, Thinking, encode_all

@@ -112,7 +112,8 @@ class FoldedDecoder(Decoder):
             seen = cache[:, :, :, :visible]
             return _attention(q, seen, mask) if q.dim() == 4 else _attention(q[:, None], seen, last_mask)
 
-        return self.model.run(ids_BL, rotary, attend, None if last_B is None else row_B * width + last_B)
+        index_B = None if last_B is None else row_B * width + last_B
+        return self.model.say(self.model.run(ids_BL, rotary, attend, index_B))
 
     def _step(self) -> Tensor:
         """As many zeros as there are slots, and behind them as many -inf: every mask is a window on it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from atod_sweep.training.play.graphs import GraphedDecoder
 from atod_sweep.training.play.outcomes import EpisodeBook, Episodes, Limits
 from atod_sweep.training.play.talk import Conversation, Growing
 from atod_sweep.training.play.thinking import Pace
+from atod_sweep.training.play.truncation import Truncation
 
 
 def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -34,6 +36,15 @@ def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) ->
         token_B1 = torch.searchsorted(cumulative, (1 - u) * cumulative[:, -1:]).clamp_(max=p_BV.shape[-1] - 1)
         logp_B1 = p_BV.gather(1, token_B1).log_()
     return token_B1[:, 0], logp_B1[:, 0]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn."""
+
+    temperature: float
+    generator: torch.Generator
+    truncation: Truncation | None = None
 
 
 class Player:
@@ -54,12 +65,13 @@ class Player:
         temperature: float,
         generator: torch.Generator,
         bootstrap: bool = False,
+        truncation: Truncation | None = None,
     ) -> Episodes:
         """One episode per seed. Raises EnvironmentFailed, EnvironmentTimeout, UserError (an observation too long)."""
         training = policy.training
         policy.eval()
         with torch.inference_mode():
-            table = self._play(policy, seeds, split, temperature, generator, bootstrap)
+            table = self._play(policy, seeds, split, Sampling(temperature, generator, truncation), bootstrap)
         policy.train(training)
         return table.episodes(policy.device)  # outside inference mode: losses save these tensors for backward
 
@@ -68,8 +80,7 @@ class Player:
         policy: Policy,
         seeds: list[int],
         split: Split,
-        temperature: float,
-        generator: torch.Generator,
+        sampling: Sampling,
         bootstrap: bool,
     ) -> EpisodeBook:
         table = EpisodeBook(self.conversation, self.limits, seeds, rewinds=policy.decoding == "batch")
@@ -90,7 +101,7 @@ class Player:
                         decoder.rewind(i, chunk.rewind)
                 decoder.longest = max(len(table.current[e].ids) - len(c.ids) for e, c in zip(rows, chunks, strict=True))
                 logits = _feed(decoder, [chunk.ids for chunk in chunks], table.pad)
-            actions = self._act(decoder, logits, temperature, generator, table, rows)
+            actions = self._act(decoder, logits, sampling, table, rows)
             texts: list[str | None] = [None] * len(seeds)
             for episode, ids in zip(rows, actions, strict=True):
                 text = texts[episode] = self.conversation.decode_action(ids)
@@ -134,8 +145,7 @@ class Player:
         self,
         decoder: Decoder,
         logits: Tensor,
-        temperature: float,
-        generator: torch.Generator,
+        sampling: Sampling,
         table: EpisodeBook,
         rows: list[int],
     ) -> list[tuple[int, ...]]:
@@ -149,7 +159,9 @@ class Player:
         most = talk.answer_tokens(self.limits.action_tokens)
         pace = Pace(talk, talk.thinking, self.limits.action_tokens, len(rows)) if talk.thinking else None
         for i in range(most):
-            token_B, logp_B = sample(logits, temperature, generator)
+            if sampling.truncation is not None:
+                logits = sampling.truncation.cut(logits, sampling.temperature)
+            token_B, logp_B = sample(logits, sampling.temperature, sampling.generator)
             if pace is not None:
                 token_B = pace.impose(token_B)
             tokens.append(token_B)

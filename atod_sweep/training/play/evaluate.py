@@ -15,6 +15,7 @@ from atod_sweep.records.outcomes import pack
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Outcome
+from atod_sweep.training.play.truncation import Truncation
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 
 # Tasks of `evaluation.seed`, and of the default one by which base students are made, that no final set may hold.
@@ -92,7 +93,8 @@ def evaluate_final(policy: Policy, player: Player, config: Evaluation) -> dict[s
 def _play(policy: Policy, player: Player, config: Evaluation, seeds: list[int], purpose: str) -> list[list[Outcome]]:
     """Every attempt at every task, round by round, with random numbers of `purpose`."""
     generator = torch_generator(config.seed, purpose, policy.device)
-    return [player.play(policy, seeds, "eval", config.temperature, generator).outcomes for _ in range(config.attempts)]
+    how: Any = {"temperature": config.temperature, "generator": generator, "truncation": Truncation.of(config)}
+    return [player.play(policy, seeds, "eval", **how).outcomes for _ in range(config.attempts)]
 
 
 def _measures(rounds: list[list[Outcome]]) -> dict[str, float]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from atod_sweep.config.train import Pretrained
+from atod_sweep.config.models import Pretrained
 from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.play import Transcript, prompt
 from atod_sweep.training.models import limits, vocabulary
 from atod_sweep.training.models.load import load_model, load_tokenizer
 from atod_sweep.training.play.context import Context
 from atod_sweep.training.play.conversation import conversation_for
+from atod_sweep.training.play.truncation import Truncation
 
 
 class Speaker:
@@ -27,13 +29,16 @@ class Speaker:
         self.positions = limits.positions(self.model)
         self.words = vocabulary.words(tokenizer)
 
-    def act(self, transcript: Transcript, observation: str, temperature: float = 0.0) -> str:
+    def act(
+        self, transcript: Transcript, observation: str, temperature: float = 0.0, truncation: Truncation | None = None
+    ) -> str:
         """The next action; temperature 0 takes the likeliest tokens."""
         ids = self._ids(transcript, observation)
         talk = self.conversation
         options: dict[str, Any] = {"do_sample": False}
         if temperature > 0:
             options = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+            options |= {name: value for name, value in asdict(truncation or Truncation()).items() if value is not None}
         if talk.stop_strings:
             options |= {"stop_strings": list(talk.stop_strings), "tokenizer": talk.tokenizer}
         if beyond := list(range(self.words, self.model.get_output_embeddings().weight.shape[0])):
@@ -71,13 +76,20 @@ class Speaker:
 class Student:
     """Plays, with its teacher looking on."""
 
-    def __init__(self, model: Path, teacher: Path | None, action_tokens: int, temperature: float) -> None:
+    def __init__(
+        self,
+        model: Path,
+        teacher: Path | None,
+        action_tokens: int,
+        temperature: float,
+        truncation: Truncation | None = None,
+    ) -> None:
         self.student = Speaker(model, action_tokens)
         self.teacher = Speaker(teacher, action_tokens) if teacher else None
-        self.temperature = temperature
+        self.temperature, self.truncation = temperature, truncation
 
     def __call__(self, game: Checked, transcript: Transcript, observation: str) -> tuple[str, list[str]]:
-        action = self.student.act(transcript, observation, self.temperature)
+        action = self.student.act(transcript, observation, self.temperature, self.truncation)
         own = self.student.logp(transcript, observation, action)
         told = [f"{prompt(transcript)}{action}   (log-prob {own:.2f})"]
         if self.teacher:

@@ -15,19 +15,21 @@ from typing import Any
 import torch
 
 from atod_sweep.config.base import content_hash
-from atod_sweep.config.train import CompactStudent, CompactTeacher, Env, Evaluation, Pretrained, Train
+from atod_sweep.config.models import CompactStudent, CompactTeacher, Pretrained
+from atod_sweep.config.train import Env, Evaluation, Train
 from atod_sweep.envs import registry as envs
 from atod_sweep.envs.checked import Checked
 from atod_sweep.errors import UserError
 from atod_sweep.paths import local_model
 from atod_sweep.training import NUMERICS
 from atod_sweep.training.loop.cast import Voice
-from atod_sweep.training.models import compact, identity, limits
+from atod_sweep.training.models import compact, limits
+from atod_sweep.training.models.load import origin
 from atod_sweep.training.models.policy import Policy, checkpoint_activations
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.pretraining import model_folder, pretrain
-from atod_sweep.training.runtime import cache_dir, keep_freed_memory, one_thread
+from atod_sweep.training.runtime import cache_dir, keep_freed_memory, one_thread, torch_dtype
 
 SHORT_CHECK = Evaluation(tasks=64, temperature=0.4)  # of models for which an episode is dear
 
@@ -93,13 +95,13 @@ def _ensure(
 def _made_of(model: CompactTeacher | CompactStudent | Pretrained, env: Env) -> dict[str, Any]:
     """Everything that makes the model what it is."""
     made_of: dict[str, Any] = {
-        "model": model.model_dump(mode="json"),
+        # Of pretrained ones, what lies at the path counts, wherever that is; compact ones are made in float32.
+        "model": model.model_dump(mode="json", exclude={"path"} if isinstance(model, Pretrained) else {"dtype"}),
         "env": env.model_dump(mode="json"),
         "numerics": NUMERICS,
     }
-    if isinstance(model, Pretrained):  # what lies there, wherever that is
-        del made_of["model"]["path"]
-        made_of["base"] = identity.fingerprint(model)
+    if isinstance(model, Pretrained):
+        made_of["base"] = origin(model)
     if source := envs.source(env.id):  # a user's environment may change under its name
         made_of["source"] = source
     return made_of
@@ -182,5 +184,6 @@ def _taught(
     training.close()
     say(f"success {reached:.3f} on {SHORT_CHECK.tasks} held-out tasks")
     whole = policy.model.float()
-    whole = whole.merge_and_unload() if model.lora else whole
-    return whole.to(getattr(torch, model.dtype)), voice.tokenizer, reached
+    if hasattr(whole, "merge_and_unload"):
+        whole = whole.merge_and_unload()
+    return whole.to(torch_dtype(model.dtype, device)), voice.tokenizer, reached

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from atod_sweep.config.train import Env, Evaluation, PretrainedRecipe, StudentRecipe, TeacherRecipe
+from atod_sweep.config.models import PretrainedRecipe, StudentRecipe, TeacherRecipe
+from atod_sweep.config.train import Env, Evaluation
 from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.contract import TRAIN_SEEDS
 from atod_sweep.envs.pool import open_batch

@@ -9,6 +9,8 @@ the last token before an action decides the value at turn level.
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from small import make_model, play, tiny
@@ -193,6 +195,7 @@ class Reference(torch.nn.Module):
     """Gives word 1, which is what was generated everywhere, the stated log-probs."""
 
     folded = None
+    at_once = sys.maxsize
 
     def __init__(self, logp_N: torch.Tensor) -> None:
         super().__init__()

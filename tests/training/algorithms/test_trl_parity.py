@@ -6,7 +6,7 @@ import pytest
 import torch
 from small import play, tiny, tokenizer
 
-from atod_sweep.config.train import Pretrained
+from atod_sweep.config.models import Pretrained
 from atod_sweep.training.algorithms.hybrid import HybridMix
 from atod_sweep.training.algorithms.interpolated import InterpolatedMix
 from atod_sweep.training.models.load import load_model

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from kind_examples import SIGNALS
 from small import make_model, play, tiny
 
 from atod_sweep.training.algorithms.interpolated import InterpolatedMix
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged
 from atod_sweep.training.loop.update import Updater
+from atod_sweep.training.models import head
 from atod_sweep.training.models.policy import Policy
 
 SEEDS = [1, 1, 2, 2, 3, 3, 4, 4]
@@ -79,6 +81,67 @@ def test_parts_that_fit_into_memory_give_the_gradient_of_the_whole(settings):
         in_parts = parts.apply()
         assert relative(parts.gradients(), whole.gradients()) < 1e-5
         assert in_parts == pytest.approx(metrics, rel=1e-4, abs=1e-6)
+
+
+PORTION = 5  # tokens
+EVERYWHERE = {
+    "objective__entropy_coef": 0.01,
+    "objective__kl_penalty__kind": "full",
+    "objective__kl_penalty__coef": 0.1,
+}
+
+
+def in_portions(monkeypatch, **settings) -> Setting:
+    """With logits of a few tokens at a time."""
+    monkeypatch.setattr(head, "elements_at_once", lambda device: PORTION * 15)
+    return Setting(**settings)
+
+
+@pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: "-".join(map(str, signal.values())))
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_logits_in_portions_give_the_loss_and_the_gradient_of_the_whole(signal, temperature, monkeypatch):
+    mixed = {"objective__distill_weight": 0.5, "objective__distill": signal, "temperature": temperature} | EVERYWHERE
+    whole = Setting(**mixed)
+    parts = in_portions(monkeypatch, **mixed)
+    assert "reference_full" not in parts.batch.fields
+    assert parts.batch.tokens > 4 * PORTION
+    want, have = whole.apply(), parts.apply()
+    assert have == pytest.approx(want, rel=1e-6, abs=1e-6)
+    assert relative(parts.gradients(), whole.gradients()) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        GAE,
+        {"update__micro_batch_tokens": 64},
+        {"update__epochs": 2, "update__minibatches": 2, "update__target_kl": 1e9},
+        {"runtime__precision": "bf16"},
+    ],
+    ids=["gae", "parts", "epochs", "autocast"],
+)
+def test_logits_in_portions_with(more, monkeypatch):
+    settings = REGULARISED | EVERYWHERE | more
+    whole, parts = Setting(**settings), in_portions(monkeypatch, **settings)
+    exact = "runtime__precision" not in more
+    assert parts.apply() == pytest.approx(whole.apply(), rel=1e-5 if exact else 0.02, abs=1e-6 if exact else 1e-3)
+    if exact:
+        assert relative(parts.gradients(), whole.gradients()) < 1e-5
+
+
+def test_no_more_logits_than_a_portion_s_are_made_at_a_time(monkeypatch):
+    parts = in_portions(monkeypatch, **REGULARISED | EVERYWHERE)
+    widths = []
+    original = Policy.logits
+
+    def counted(self, hidden_NC):
+        widths.append(len(hidden_NC))
+        return original(self, hidden_NC)
+
+    monkeypatch.setattr(Policy, "logits", counted)
+    parts.apply()
+    assert max(widths) == PORTION
+    assert len(widths) >= 4 * parts.batch.tokens // PORTION  # student's twice, teacher's and reference's twice
 
 
 def test_the_loss_is_a_sum_over_generated_tokens_divided_by_their_number():

@@ -46,7 +46,7 @@ def test_logits_equal_those_of_transformers(changes, words, monkeypatch):
     want = model.eval()(input_ids=ids()).logits.flatten(0, 1)
     few = torch.tensor([119, 3, 41, 4])  # none of some rows' positions, not in order
     for index_N in (everywhere(), few):
-        assert torch.allclose(FoldedLlama(model).logits(ids(), index_N), want[index_N], rtol=0, atol=2e-5)
+        assert torch.allclose(Policy(model).frozen()(ids(), index_N).logits_NV, want[index_N], rtol=0, atol=2e-5)
 
 
 def test_a_frozen_policy_is_folded_and_a_learning_one_follows_its_weights():

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from small import LLAMA, make_model, play, tiny
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from atod_sweep.config.train import Pretrained
+from atod_sweep.config.models import Pretrained
 from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.loop.build import assemble

@@ -10,7 +10,7 @@ import torch
 from small import LLAMA, tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from atod_sweep.config.train import Pretrained
+from atod_sweep.config.models import Pretrained
 from atod_sweep.errors import UserError
 from atod_sweep.training.models.load import load_model, load_tokenizer
 
@@ -61,5 +61,5 @@ def test_a_tokenizer_that_names_code(received):
     amend(received, "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Evil", "evil.Evil"]})
     assert load_tokenizer(received).get_vocab() == tokenizer().get_vocab()
     amend(received, "tokenizer_config.json", tokenizer_class="Evil")
-    with pytest.raises(UserError, match="brings code of its own, which is never run"):
+    with pytest.raises(UserError, match="brings code of its own, which is not run unless it is allowed to"):
         load_tokenizer(received)

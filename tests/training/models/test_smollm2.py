@@ -9,7 +9,8 @@ import pytest
 import torch
 from small import full_forward_logp, tiny
 
-from atod_sweep.config.train import Pretrained, Train
+from atod_sweep.config.models import Pretrained
+from atod_sweep.config.train import Train
 from atod_sweep.training.loop.build import assemble
 from atod_sweep.training.loop.trainer import train
 from atod_sweep.training.models.load import load_model
@@ -34,7 +35,9 @@ def config(smollm2: dict[str, str], **settings) -> Train:
     if settings.get("teacher__kind") == "none":
         teacher = {}
     else:
-        teacher = {f"teacher__{key}": value for key, value in ({"kind": "pretrained"} | smollm2).items()}
+        teacher = {
+            f"teacher__{key}": value for key, value in ({"kind": "pretrained", "dtype": "float32"} | smollm2).items()
+        }
     desk = {"env__id": "support_desk", "env__horizon": 4, "env__kwargs": {"style": "natural"}}
     small = {"rollout__tasks": 1, "rollout__group_size": 2, "rollout__max_action_tokens": 4, "evaluation__tasks": 2}
     return tiny(steps=2, optimiser__lr=1e-5, checkpoint_every=10, **student | teacher | desk | small | settings)

@@ -62,7 +62,8 @@ def saved(folder: Path, kind: str, width: int, more: list[str] | None = None, se
 
 def config(student: str, teacher: str | None, **settings) -> Train:
     models = {"student__kind": "pretrained", "student__path": student}
-    models |= {"teacher__kind": "pretrained", "teacher__path": teacher} if teacher else {"teacher__kind": "none"}
+    theirs = {"teacher__kind": "pretrained", "teacher__path": teacher, "teacher__dtype": "float32"}
+    models |= theirs if teacher else {"teacher__kind": "none"}
     return tiny(steps=1, rollout__max_action_tokens=12, evaluation__tasks=2, **models, **settings)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from small import make_model, tiny
 
-from atod_sweep.config.train import Pretrained
+from atod_sweep.config.models import Pretrained
 from atod_sweep.errors import UserError
 from atod_sweep.training.loop.build import assemble
 from atod_sweep.training.models import identity

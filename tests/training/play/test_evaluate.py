@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 from small import make_model, tiny, tokenizer
 
-from atod_sweep.config.train import Env, Evaluation, Final, Pretrained
+from atod_sweep.config.models import Pretrained
+from atod_sweep.config.train import Env, Evaluation, Final
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.contract import EVAL_SEEDS
 from atod_sweep.records.outcomes import unpack

@@ -7,7 +7,8 @@ import thinker
 import torch
 from small import follow, full_forward_logp, make_model, tiny
 
-from atod_sweep.config.train import Env, Thoughts
+from atod_sweep.config.models import Thoughts
+from atod_sweep.config.train import Env
 from atod_sweep.envs.batch import Batch
 from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms.scoring import score
