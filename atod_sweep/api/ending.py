@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.errors import UserError
+from atod_sweep.records.answer import Answer
 
 
 def judge(run_dir: Path) -> dict[str, Any]:
@@ -20,8 +21,17 @@ def judge(run_dir: Path) -> dict[str, Any]:
     return look(run_dir)
 
 
-def conclude(run_dir: Path, say: Callable[[str], None]) -> None:
-    """Report and best schedule of a finished run, written before it is closed in MLflow.
+def answer(run_dir: Path) -> Answer | None:
+    """What a run found, for loggers; None where what it is worked out with is not installed."""
+    try:
+        from atod_sweep.evidence.report.answer import answer as worked_out
+    except ModuleNotFoundError:
+        return None
+    return worked_out(run_dir)
+
+
+def conclude(run_dir: Path, say: Callable[[str], None]) -> Answer | None:
+    """Report and best schedule of a finished run, written before loggers close it with its answer.
 
     A machine that can train need not hold what reports are made with: what is left out then is told to `say`.
     """
@@ -30,7 +40,7 @@ def conclude(run_dir: Path, say: Callable[[str], None]) -> None:
         from atod_sweep.export.schedule.best import write_best
     except ModuleNotFoundError as missing:
         say(f"no report: {missing.name} is not installed here; where it is: atod-sweep report {run_dir}")
-        return
+        return None
     from atod_sweep.training import NUMERICS
 
     try:
@@ -41,3 +51,4 @@ def conclude(run_dir: Path, say: Callable[[str], None]) -> None:
         write(run_dir, NUMERICS)
     except UserError as richer_one_there:
         say(f"no new report: {richer_one_there}")
+    return answer(run_dir)

@@ -61,10 +61,12 @@ def export_model(
     at: Mapping[str, str] | None = None,
     register: str | None = None,
     tracking_uri: str | None = None,
+    experiment: str | None = None,
 ) -> ExportedModel:
     """Write the best arm's student as a plain Hugging Face directory.
 
-    `out`: default `RUN/export/model`. `register`: name in MLflow's model registry under which it is entered, too.
+    `out`: default `RUN/export/model`. `register`: name in MLflow's model registry under which it is entered, too;
+    `tracking_uri` and `experiment`: where the run is recorded, if not where it was started to be.
     Raises UserError where there is no best arm, or its student is gone.
     """
     from atod_sweep.export.student import model as student
@@ -75,9 +77,9 @@ def export_model(
     if register is None:
         return ExportedModel(folder, None)
     from atod_sweep.sweep.mlflow.model_registry import register as enter
-    from atod_sweep.sweep.mlflow.stores import default_uri
+    from atod_sweep.sweep.mlflow.stores import place_of
 
-    return ExportedModel(folder, str(enter(run, folder, register, tracking_uri or default_uri(run.parent))))
+    return ExportedModel(folder, str(enter(run, folder, register, place_of(run, tracking_uri, experiment))))
 
 
 def pack(run_dir: str | Path, out: str | Path) -> PackedRun:

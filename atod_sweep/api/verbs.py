@@ -42,6 +42,8 @@ def run(
     address: str | None = None,
     storage: str | None = None,
     tracking_uri: str | None = None,
+    experiment: str | None = None,
+    loggers: Sequence[str] | None = None,
     max_retries: int = 1,
     time_budget: float | None = None,
     max_trials: int | None = None,
@@ -65,7 +67,9 @@ def run(
         concurrency: trials at a time; default: what the resources hold, one if local.
         address: of a Ray cluster, for example `"auto"`; default: Ray on this machine.
         storage: folder or URI through which nodes that do not see `out` give back their files.
-        tracking_uri: of MLflow; default: a sqlite file in `out`.
+        tracking_uri: of MLflow; default: `MLFLOW_TRACKING_URI`, or else a sqlite file in `out`.
+        experiment: of MLflow; default: `MLFLOW_EXPERIMENT_NAME`, or else `atod-sweep`.
+        loggers: to write to beside MLflow: `"wandb"`, `"tensorboard"`.
         max_retries: further attempts at a trial whose failure may pass.
         time_budget: seconds after which no trial starts.
         max_trials: start at most this many trials.
@@ -98,6 +102,8 @@ def run(
             address=address,
             storage=storage,
             tracking_uri=tracking_uri,
+            experiment=experiment,
+            loggers=loggers,
             max_retries=max_retries,
             time_budget=time_budget,
             max_trials=max_trials,
@@ -124,6 +130,8 @@ def search(
     address: str | None = None,
     storage: str | None = None,
     tracking_uri: str | None = None,
+    experiment: str | None = None,
+    loggers: Sequence[str] | None = None,
     max_retries: int = 1,
     time_budget: float | None = None,
     max_trials: int | None = None,
@@ -156,6 +164,8 @@ def search(
             address=address,
             storage=storage,
             tracking_uri=tracking_uri,
+            experiment=experiment,
+            loggers=loggers,
             max_retries=max_retries,
             time_budget=time_budget,
             max_trials=max_trials,
@@ -174,6 +184,8 @@ def resume(
     address: str | None = None,
     storage: str | None = None,
     tracking_uri: str | None = None,
+    experiment: str | None = None,
+    loggers: Sequence[str] | None = None,
     max_retries: int = 1,
     time_budget: float | None = None,
     max_trials: int | None = None,
@@ -183,9 +195,9 @@ def resume(
 ) -> Run:
     """Go on with an interrupted study or search, from what its folder holds.
 
-    `backend`, `concurrency`, `address`, `storage` and `tracking_uri` are those with which the run was started unless
-    they are given. Finished trials stay, running ones continue from their checkpoint. The other arguments, the value
-    and the errors are those of `run`.
+    `backend`, `concurrency`, `address`, `storage`, `tracking_uri`, `experiment` and `loggers` are those with which the
+    run was started unless they are given. Finished trials stay, running ones continue from their checkpoint. The other
+    arguments, the value and the errors are those of `run`.
     """
     from atod_sweep.sweep.resume import resume_run
 
@@ -199,6 +211,8 @@ def resume(
             address=address,
             storage=storage,
             tracking_uri=tracking_uri,
+            experiment=experiment,
+            loggers=loggers,
             max_retries=max_retries,
             time_budget=time_budget,
             max_trials=max_trials,
@@ -296,14 +310,22 @@ def compare(runs: Sequence[str | Path], *, claims: bool = False) -> str:
 
 
 def sync(
-    run_dir: str | Path, *, tracking_uri: str | None = None, note: Callable[[str], None] = lambda line: None
+    run_dir: str | Path,
+    *,
+    logger: str = "mlflow",
+    tracking_uri: str | None = None,
+    experiment: str | None = None,
+    note: Callable[[str], None] = lambda line: None,
 ) -> int:
-    """Bring MLflow up to a run's ledger; returns the number of trials there. Raises UserError.
+    """Bring a logger (`"mlflow"`, `"wandb"`, `"tensorboard"`) up to a run's ledger; returns the number of trials there.
 
-    `note` gets a line every few seconds that says how far it is.
+    `tracking_uri` and `experiment` of MLflow: default: where the run was started to be recorded. `note` gets a line
+    every few seconds that says how far it is, and at last the place. Raises UserError.
     """
-    from atod_sweep.sweep.mlflow.stores import default_uri
-    from atod_sweep.sweep.mlflow.sync import sync as catch_up
+    from atod_sweep.api.ending import answer
+    from atod_sweep.sweep.loggers.choice import made
+    from atod_sweep.sweep.loggers.sync import sync as catch_up
 
     folder = expanded(run_dir)
-    return catch_up(folder, tracking_uri or default_uri(folder.parent), note)
+    make = made(logger, folder, tracking_uri, experiment, note)
+    return catch_up(folder, make, note, answer)

@@ -16,7 +16,8 @@ Overrides = Annotated[
 ]
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder that holds one subfolder per study.")]
-TrackingUri = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: sqlite under --out.")]
+TrackingUri = Annotated[str | None, typer.Option(help="Of MLflow; default: MLFLOW_TRACKING_URI, else runs/mlflow.db.")]
+Experiment = Annotated[str | None, typer.Option(help="Of MLflow; default: MLFLOW_EXPERIMENT_NAME, else atod-sweep.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print trials, time and cost from a few timed steps; run nothing.")
 ]
@@ -47,6 +48,11 @@ class RunOptions:
         ),
     ] = None
     tracking_uri: TrackingUri = None
+    experiment: Experiment = None
+    loggers: Annotated[
+        list[str] | None,
+        typer.Option("--logger", metavar="[wandb|tensorboard]", help="Write to it beside MLflow; may be repeated."),
+    ] = None
     max_retries: Annotated[int, typer.Option(min=0, help="Further attempts at a trial whose failure may pass.")] = 1
     time_budget: Annotated[
         float | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from atod_sweep.cli.app import READ, app
-from atod_sweep.cli.options import RunDir, TrackingUri
+from atod_sweep.cli.options import Experiment, RunDir, TrackingUri
 from atod_sweep.errors import UserError
 
 
@@ -59,6 +59,7 @@ def export(
     ] = False,
     register: Annotated[str | None, typer.Option(help="With --model: name in the MLflow model registry.")] = None,
     tracking_uri: TrackingUri = None,
+    experiment: Experiment = None,
 ) -> None:
     """Write the best schedule in a form that other trainers can run, or the best student (--model)."""
     from atod_sweep import api
@@ -79,7 +80,9 @@ def export(
         )
     from atod_sweep.export.manifest import digest_of
 
-    exported = api.export_model(run_dir, out, at=levels, register=register, tracking_uri=tracking_uri)
+    exported = api.export_model(
+        run_dir, out, at=levels, register=register, tracking_uri=tracking_uri, experiment=experiment
+    )
     typer.echo(f"model            {exported.folder}\nsha256           {digest_of(exported.folder)}")
     if exported.version is not None:
         typer.echo(f"registered       models:/{register}/{exported.version}")
@@ -122,10 +125,14 @@ def verify(
 @app.command(rich_help_panel=READ)
 def sync(
     run_dir: Annotated[Path, typer.Argument(help="Folder of a run that nobody is writing.")],
+    logger: Annotated[
+        str, typer.Option(metavar="[mlflow|wandb|tensorboard]", help="What to bring up to date.")
+    ] = "mlflow",
     tracking_uri: TrackingUri = None,
+    experiment: Experiment = None,
 ) -> None:
-    """Bring MLflow up to a run's ledger."""
+    """Bring MLflow, or another logger, up to a run's ledger."""
     from atod_sweep import api
 
-    total = api.sync(run_dir, tracking_uri=tracking_uri, note=typer.echo)
-    typer.echo(f"{total} trials are in MLflow")
+    total = api.sync(run_dir, logger=logger, tracking_uri=tracking_uri, experiment=experiment, note=typer.echo)
+    typer.echo(f"{total} trials are there")

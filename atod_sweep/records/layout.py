@@ -9,6 +9,7 @@ runs/
     report.html  report.md  figures/  tables/  best_schedule.yaml  export/
     optuna.journal          of a search
     ray/                    Ray's own files, while it runs
+    tensorboard/  wandb/    of --logger, where these libraries write files
 
 DIR/                        what a study publishes of a run (`atod-sweep pack`)
   ledger.jsonl              without places and names of the machine that it was made on
@@ -37,6 +38,7 @@ TABLES = "tables"
 EXPORT = "export"
 OPTUNA = "optuna.journal"
 RAY = "ray"
+TENSORBOARD = "tensorboard"
 
 # In the folder of a packed run, in the place of its trials
 PACKED = "trials.jsonl.gz"

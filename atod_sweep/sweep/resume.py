@@ -8,6 +8,7 @@ from typing import Any
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
 from atod_sweep.records.redaction import HIDDEN
+from atod_sweep.sweep.mlflow.stores import is_in_environment
 from atod_sweep.sweep.record.rundir import is_stillborn
 from atod_sweep.sweep.searches.run_search import resume_search
 from atod_sweep.sweep.studies.run_study import resume_study
@@ -28,6 +29,8 @@ def resume_run(run_dir: Path, **options: Any) -> RunOutcome:
     finish = resume_search if "search" in row else resume_study
     given = {name: value for name, value in options.items() if value is not None}
     place = {name: value for name, value in row.get("started_with", {}).items() if name not in given}
+    if is_in_environment(place.get("tracking_uri")):
+        place.pop("tracking_uri")
     if given.get("backend") == "local":
         place.pop("address", None)
     if "address" not in {**place, **given}:

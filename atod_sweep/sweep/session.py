@@ -17,6 +17,7 @@ from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
 from atod_sweep.paths import located
 from atod_sweep.records import layout, ledger, study_file
+from atod_sweep.records.answer import Answer
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.records.ledger_rows import StudyRow, TrialRow
 from atod_sweep.records.metrics import MetricRow
@@ -25,9 +26,11 @@ from atod_sweep.records.rows import write_whole
 from atod_sweep.sweep import preflight
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
-from atod_sweep.sweep.mlflow.background import Background
-from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror
-from atod_sweep.sweep.mlflow.stores import check, default_uri, is_installed
+from atod_sweep.sweep.loggers.background import Background
+from atod_sweep.sweep.loggers.choice import LOGGERS, place, settled
+from atod_sweep.sweep.loggers.contract import status_of
+from atod_sweep.sweep.mlflow.mirror import Mirror
+from atod_sweep.sweep.mlflow.stores import is_installed
 from atod_sweep.sweep.models import ensure_models
 from atod_sweep.sweep.record import endings, progress, provenance
 from atod_sweep.sweep.record.progress import Progress
@@ -36,6 +39,7 @@ from atod_sweep.sweep.record.rundir import Intent, opened
 from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Redefined, Remarked, RunLimits
+from atod_sweep.sweep.trials.interrupts import stoppable
 from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel
 from atod_sweep.sweep.work import Options, RunOutcome, Work
 
@@ -118,7 +122,7 @@ class Session:
 
     # -- the run
 
-    def prepare(self, show: Progress, row_id: str) -> Background:
+    def prepare(self, show: Progress, row_id: str) -> list[Background]:
         """The study row, models, MLflow: everything before the first trial.
 
         The row comes before the models, which take minutes to build: a run that is killed meanwhile is one to resume.
@@ -140,28 +144,33 @@ class Session:
         pairs = {key: asdict(models) for key, models in self._models.items()}
         if provenance.are_others(self.history.study, pairs):
             self.record({"event": "models", "models": next(iter(pairs.values())), "pairs": pairs})
-        show.doing("opening MLflow")
-        tracker = Background(self._mirror(show), self.run_dir, show)
-        tracker.begin()
-        return tracker
+        return self._logging(show)
 
-    def _mirror(self, show: Progress) -> Mirror | NoMirror:
-        """MLflow, which is optional."""
-        if not is_installed():
+    def _logging(self, show: Progress) -> list[Background]:
+        """MLflow, where it is installed, and what was asked for beside it."""
+        study = cast(StudyRow, {**self.row, "time": time.time()})
+        found: list[Background] = []
+        if is_installed():
+            show.doing("opening MLflow")
+            mirror = Mirror(place(self.run_dir, self.options), self.run_dir, study, show.note)
+            found.append(Background(mirror, self.run_dir, show))
+            found[0].begin(wait=True)
+        else:
             sync = f"atod-sweep sync {self.run_dir}"
             show.note(f"MLflow is not installed here; where it is, record this run with: {sync}")
-            return NoMirror()
-        uri = self.options.tracking_uri or default_uri(self.run_dir.parent)
-        return Mirror(uri, self.run_dir, cast(StudyRow, {**self.row, "time": time.time()}), show.note)
+        for name in self.options.loggers or ():
+            found.append(Background(LOGGERS[name][0](self.run_dir, study), self.run_dir, show))
+            found[-1].begin(wait=False)
+        return found
 
-    def run(self, show: Progress, tracker: Background) -> bool:
+    def run(self, show: Progress, tracking: list[Background]) -> bool:
         """Run what the source hands out; True if it was stopped from outside."""
         options, work = self.options, self.work
         source = work.source(self.desk(show))
         self._board = Scoreboard(self.total, self.at_a_time, work.goal.metric.name, self.history.trials, work.goal.sign)
         show.begin(self._board)
         board = self._board
-        goal, listeners = work.goal, [self._note, tracker.add, board.add, show.trial]
+        goal, listeners = work.goal, [self._note, *(logger.add for logger in tracking), board.add, show.trial]
         watchers = [self._reported(board, show)]
         sink = Recorder(self.run_dir, self._writer, goal.metric, goal.second, self.trials, listeners, watchers)
         try:
@@ -219,8 +228,7 @@ def _local_workers(work: Work, options: Options) -> int:
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> RunOutcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
     runner.check(options.backend, options.concurrency, options.address, options.storage)
-    if options.tracking_uri is not None:
-        check(options.tracking_uri)
+    options = settled(run_dir, options)
     preflight.check(work.configs, work.resources, is_cluster=options.address is not None)
     show = options.show or progress.choose()
     is_new = intent.overwrite or not (run_dir / layout.LEDGER).exists()
@@ -233,35 +241,43 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
             _announce(show, work, options)
             if lost := endings.lost(history):
                 show.note(lost)
-            return _execute(session, history, show)
+            with stoppable():
+                return _execute(session, history, show)
     finally:
         show.close()
 
 
 def _execute(session: Session, history: History, show: Progress) -> RunOutcome:
     run_dir, after = session.run_dir, session.options.after
-    tracker = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
+    tracking = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
     for old in history.trials.values():
-        tracker.add(old)
+        for logger in tracking:
+            logger.add(old)
+    answer = None
     try:
-        stopped = session.run(show, tracker)
+        stopped = session.run(show, tracking)
         outcome = _outcome(session, ledger.fold(ledger.read(run_dir)), stopped)
         if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
             show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
         if not stopped and after is not None:
             show.doing("writing the report")
             try:
-                after(run_dir)
+                answer = after(run_dir)
             except OSError as error:
                 raise UserError(
                     f"{run_dir}: the report cannot be written: {error.strerror or error}; the ledger has all trials: "
                     f"make room, then atod-sweep report {run_dir}"
                 ) from error
-    except BaseException:
-        tracker.close("FAILED")
+    except BaseException as error:
+        _close(tracking, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-    tracker.close("KILLED" if stopped else "FINISHED")
+    _close(tracking, "KILLED" if stopped else status_of(ledger.fold(ledger.read(run_dir))), answer)
     return outcome
+
+
+def _close(tracking: list[Background], status: str, answer: Answer | None = None) -> None:
+    for logger in tracking:
+        logger.close(status, answer)
 
 
 def _outcome(session: Session, history: History, stopped: bool) -> RunOutcome:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from atod_sweep.config.study import Metric, Resources
+from atod_sweep.records.answer import Answer
 from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.record.progress import Progress
@@ -26,6 +27,9 @@ class Options:
     address: str | None = None
     storage: str | None = None
     tracking_uri: str | None = None
+    experiment: str | None = None
+    loggers: Sequence[str] | None = None
+    """Where to write beside MLflow: names in `sweep.loggers.choice`."""
     show: Progress | None = None
     """Who is told what happens; None: the console, in the way that suits it."""
     max_retries: int = 1
@@ -34,9 +38,9 @@ class Options:
     max_trials: int | None = None
     trainer: Trainer = field(default_factory=Trainer)
     argv: tuple[str, ...] = ()
-    after: Callable[[Path], None] | None = None
-    """Called with the run's folder when all trials have ended, before MLflow's parent run is closed: what it writes
-    there is stored with it."""
+    after: Callable[[Path], Answer | None] | None = None
+    """Called with the run's folder when all trials have ended, before loggers close the run: what it writes there and
+    the answer that it returns are stored with it."""
     judge: Judge | None = None
     """Called with the run's folder to look at the claims of a study that adds seeds until they are decided: what to
     record of them, with `decided` among it."""
@@ -44,7 +48,7 @@ class Options:
     @property
     def place(self) -> dict[str, Any]:
         """Where trials run and what is written where: what `resume` goes on with. Without defaults and credentials."""
-        names = ("backend", "concurrency", "address", "storage", "tracking_uri")
+        names = ("backend", "concurrency", "address", "storage", "tracking_uri", "experiment", "loggers")
         given = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Options, name)}
         return {name: redacted(value) if isinstance(value, str) else value for name, value in given.items()}
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from atod_sweep.records import layout
@@ -78,6 +77,7 @@ FILES: dict[str, str | bytes] = {
     "a misspelt key": "armz: {a: {}}\n",
     "a misspelt metric": "hypotheses: ['a > b on eval/sucess']\n",
 }
+FLIPS = 300
 REST = {"name": "x", "question": "Q?", "base": "presets/support_desk_compact", "arms": {"a": {}, "b": {}}, "seeds": 1}
 
 
@@ -97,17 +97,14 @@ def faults() -> Iterator[Fault]:
             "one line that quotes what came, exit 2; or that trial fails by its name",
             lambda place, name=name: _environment(place, name),
         )
-    flips: dict[str, Callable[[Path], Path]] = {
-        "ledger": lambda run: run / "ledger.jsonl",
-        "study file": lambda run: run / "study.yaml",
-        "trial's metrics": lambda run: run / "trials" / "slow-s0" / "metrics.jsonl",
-    }
-    for name, find in flips.items():
+    import bit_flips  # of tests/support, which `python -m` has not on its path before main()
+
+    for name in bit_flips.FILES:
         yield Fault(
             "records",
-            f"200 random bit flips in a run's {name}",
-            "noticed in one line, or without effect; never a traceback",
-            lambda place, find=find: _flips(place, find),
+            f"{FLIPS} random bit flips in {name}",
+            "noticed in one line, or without effect; never silent, never a traceback",
+            lambda place, name=name: _flips(place, name),
         )
     for name, tail in {
         "a torn row": '{"event": "tri',
@@ -165,37 +162,20 @@ def _environment(place: Path, name: str) -> str:
     return done.one_line()
 
 
-def _flips(place: Path, find: Callable[[Path], Path]) -> str:
-    study(place)
-    assert fake_run(place).code == 0
-    run = place / "runs" / "small"
-    path = find(run)
-    whole, truth = path.read_bytes(), _reading(run)
-    rng = random.Random(path.name)
-    noticed, harmless = 0, 0
-    for _ in range(200):
-        at = rng.randrange(len(whole))
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << rng.randrange(8))]) + whole[at + 1 :])
-        seen = _reading(run)
-        assert seen == truth or seen.startswith("refused"), f"byte {at}: read as {seen[:200]}"
-        noticed, harmless = noticed + seen.startswith("refused"), harmless + (seen == truth)
-    path.write_bytes(whole)
-    return f"{noticed} noticed, {harmless} without effect, none silent, no traceback"
+def _flips(place: Path, name: str) -> str:
+    from bit_flips import FILES as FLIPPED
+    from bit_flips import flip_bits, read_run
 
-
-def _reading(run: Path) -> str:
-    """What a reader makes of a run: its numbers, or the refusal."""
-    from atod_sweep.errors import UserError
-    from atod_sweep.evidence.analysis.reading import load
-    from atod_sweep.records import study_file
-
-    try:
-        found = load(run)
-        definition = study_file.read(run / layout.STUDY, found.ledger)
-        rows = [(t.id, t.state, t.metrics, [r.get("eval/success") for r in t.rows]) for t in found.trials]
-        return json.dumps([rows, definition])
-    except UserError as error:
-        return f"refused: {error}"
+    file = FLIPPED[name]
+    if file.read is read_run:  # of a real run
+        study(place)
+        assert fake_run(place).code == 0
+        folder = place / "runs" / "small"
+    else:
+        folder = file.make(place)
+    seen = flip_bits(folder / file.name, lambda: file.read(folder), FLIPS, random.Random(name))
+    assert not seen.wrong, seen.wrong
+    return f"{seen.noticed} noticed, {seen.harmless} without effect, none silent, no traceback"
 
 
 def _tail(place: Path, tail: str) -> str:

@@ -28,6 +28,7 @@ from benchmarks.faults.tools import (
     study,
 )
 
+SLOW = {"steps": 40, "evaluation.every": 10, "env.kwargs": {"sleep": 0.4}}
 TINY = {
     "base": "presets/support_desk_compact",
     "teacher": {"hidden": 16, "layers": 1, "heads": 2, "recipe": {"steps": 3, "episodes": 4}},
@@ -88,6 +89,14 @@ def _trials() -> Iterator[Fault]:
         "ended once past its time, the other trial completes, resume finishes",
         _stopped_worker,
     )
+    for name in ("SIGINT", "SIGTERM"):
+        yield Fault(
+            "trials",
+            f"{name} to the driver",
+            "exit 130; resume finishes, equal",
+            lambda p, name=name: _told_to_stop(p, name),
+        )
+    yield Fault("trials", "two drivers on one run", "the second is refused; the first completes", _two_drivers)
 
 
 def _arms(fault: str) -> dict[str, object]:
@@ -139,6 +148,32 @@ def _stopped_worker(place: Path) -> str:
     assert fake_run(place).code == 0
     assert complete_once(place / "runs" / "small") == 2
     return f"{' and '.join(sorted(states.values()))} ({', '.join(said)}); resumed, 2 trials complete"
+
+
+def _told_to_stop(place: Path, name: str) -> str:
+    study(place, base=SLOW)
+    assert fake_run(place).code == 0
+    whole = results(place / "runs" / "small")
+    (place / "runs").rename(place / "whole")
+    driver = _driver(place, "local")
+    _wait(lambda: any(row["event"] == "trial" for row in _rows(place)))
+    driver.send_signal(signal.Signals[name])
+    code = driver.wait(180)
+    states = {row["state"] for row in ledger.fold(_rows(place)).trials.values()}
+    assert code == 130, f"exit {code}"
+    assert fake_run(place).code == 0
+    assert results(place / "runs" / "small") == whole
+    return f"exit {code} with trials {' and '.join(sorted(states))}; resumed, equal"
+
+
+def _two_drivers(place: Path) -> str:
+    study(place, base=SLOW)
+    first = _driver(place, "local")
+    _wait(lambda: any(row["event"] == "trial" for row in _rows(place)))
+    second = fake_run(place).one_line()
+    assert first.wait(180) == 0
+    assert complete_once(place / "runs" / "small") == 4
+    return f"{second}; the first completes 4 trials"
 
 
 # ---- disks ---------------------------------------------------------------------------------------------------------
@@ -222,7 +257,7 @@ def _spoiled(place: Path, spoil: object) -> str:
 
 
 def _locked(place: Path) -> str:
-    study(place, base={"steps": 40, "evaluation.every": 10, "env.kwargs": {"sleep": 0.4}})
+    study(place, base=SLOW)
     driver = _driver(place, "local")
     _wait(lambda: any(row["event"] == "trial" for row in _rows(place)))
     with sqlite3.connect(place / "runs" / "mlflow.db") as database:
@@ -239,10 +274,12 @@ def _no_server(place: Path) -> str:
     study(place, base="presets/support_desk_compact", arms={"a": {}}, seeds=1)
     done = command(place, "run", "small.yaml", "--backend", "local", "--tracking-uri", "http://u:secret@127.0.0.1:9")
     assert "Traceback" not in done.err, done.err[-400:]
+    said = next((line for line in done.err.splitlines() + done.out.splitlines() if "MLflow" in line), "nothing")
+    assert complete_once(place / "runs" / "small") == 1 if done.code == 0 else done.code == 2
     written = [path for path in (place / "runs").rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
     assert "secret" not in done.err + done.out, "the password was printed"
     assert not written, f"the password is in {written}"
-    return f"exit {done.code}: {done.last[:120]}"
+    return f"exit {done.code}; said: {said[:120]}"
 
 
 def _two_at_once(place: Path) -> str:
@@ -320,6 +357,21 @@ def _models() -> Iterator[Fault]:
             lambda place, spoil=spoil: _spoiled_cache(place, spoil),
         )
     yield Fault("cache", "the cache deleted in mid-run", "the run completes, or resumes", _deleted_cache)
+    yield Fault("cache", "the cache read-only in mid-run", "the run completes, or resumes", _read_only_cache)
+    for share in (0.05, 0.5, 0.9):
+        yield Fault(
+            "cache",
+            f"killed after {share:.0%} of a model's file operations",
+            "`resume` builds it and completes",
+            lambda place, share=share: _while_built(place, share, "kill"),
+            kills=1,
+        )
+        yield Fault(
+            "cache",
+            f"the disk is full after {share:.0%} of a model's file operations",
+            "one line that names the cache; `resume` builds it and completes",
+            lambda place, share=share: _while_built(place, share, "full"),
+        )
     yield Fault("cache", "two studies build one model at once", "one builds, both complete", _one_model)
 
 
@@ -374,6 +426,37 @@ def _deleted_cache(place: Path) -> str:
     return f"exit {driver.returncode}" + (f", resumed with exit {again.code}" if again else "") + "; 2 trials complete"
 
 
+def _read_only_cache(place: Path) -> str:
+    _real(place)
+    under = {"FAULT_UNDER": str(place / "cache"), "FAULT_WHO": "worker", "FAULT_AT": "1", "FAULT_HOW": "readonly"}
+    done = command(place, "run", "small.yaml", "--backend", "local", "--concurrency", "2", **under)
+    assert "Traceback" not in done.err, done.err[-400:]
+    again = command(place, "resume", "runs/small") if done.code else None
+    assert complete_once(place / "runs" / "small") == 2, done.err
+    return f"exit {done.code}" + (f", resumed with exit {again.code}" if again else "") + "; 2 trials complete"
+
+
+def _while_built(place: Path, share: float, how: str) -> str:
+    """A fault while the models are built; the operations are counted in an undisturbed run of another folder."""
+    _real(place)
+    words = ("run", "small.yaml", "--backend", "local")
+    under, counted = {"FAULT_UNDER": str(place / "cache")}, place / "count"
+    assert command(place, *words, FAULT_COUNT=str(counted), **under).code == 0
+    whole = results(place / "runs" / "small")
+    (place / "runs").rename(place / "whole")
+    (place / "cache").rename(place / "whole cache")
+    at = str(max(1, int(share * int(counted.read_text().split()[-1]))))
+    more = {"FAULT_AT": at, "FAULT_HOW": how, "FAULT_KILLED": str(place / "killed")}
+    done = command(place, *words, **under, **more)
+    assert "Traceback" not in done.err, done.err[-400:]
+    assert done.code in ((-signal.SIGKILL,) if how == "kill" else (0, 2)), f"exit {done.code}: {done.last}"
+    said = done.last.replace(str(place), "") if done.code == 2 else "killed" if done.code else "both models were there"
+    again = command(place, "resume", "runs/small", "--backend", "local")
+    assert again.code == 0, again.last
+    assert results(place / "runs" / "small") == whole
+    return f"{said}; resumed, equal"
+
+
 def _one_model(place: Path) -> str:
     names = ("one", "two")
     drivers = [
@@ -416,10 +499,14 @@ def _many(place: Path) -> str:
     begun = time.monotonic()
     assert fake_run(place).code == 0
     resumed = time.monotonic() - begun
-    return (
+    observed = (
         f"{took:.0f} s in all; {early / 0.4:.1f} ms a trial early, {late / 0.4:.1f} late; memory "
         f"{seen[100][1]:.0f} to {seen[-1][1]:.0f} MB; report {reported:.1f} s; resume of the whole {resumed:.1f} s"
     )
+    assert late < 2 * early, observed
+    assert seen[-1][1] < 1.2 * seen[100][1], observed
+    assert (reported <= 20.0, resumed <= 5.0) == (True, True), observed
+    return observed
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------------------

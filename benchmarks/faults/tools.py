@@ -51,12 +51,13 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. `cause` causes and judges it: returns what was observed, or raises AssertionError."""
+    """One fault, or a chain of `kills`. `cause` judges it: returns what was observed, or raises AssertionError."""
 
     kind: str
     name: str
     expected: str
     cause: Callable[[Path], str]
+    kills: int = 0
 
 
 @dataclass(frozen=True)

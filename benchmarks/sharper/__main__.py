@@ -12,21 +12,25 @@ from benchmarks.sharper.play import ARMS, NOISES, trial
 SCORES = Path(__file__).parent / "scores.csv"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sharper", description=__doc__)
-    parser.add_argument("--train", type=int, metavar="SEEDS", help="train so many seeds, those recorded left out")
-    parser.add_argument("--steps", type=int, default=200, help="of each trial")
-    parser.add_argument("--scores", type=Path, default=SCORES, help="where scores are recorded")
-    args = parser.parse_args()
-    for seed in range(args.train or 0):
-        for noise in NOISES:
+def train(steps: int, noises: list[str], seeds: int) -> None:
+    """Train and record so many seeds, those recorded left out."""
+    for seed in range(seeds):
+        for noise in noises:
             for arm in ARMS:
-                known = {(s.noise, s.arm, s.seed) for s in scores.read(args.scores)}
-                if (noise, arm, seed) in known:
+                if (steps, noise, arm, seed) in {(s.steps, s.noise, s.arm, s.seed) for s in scores.read(SCORES)}:
                     continue
                 with tempfile.TemporaryDirectory() as folder:
-                    scores.append(args.scores, trial(noise, arm, seed, args.steps, Path(folder)))
-                print(noise, arm, seed, flush=True)
+                    scores.append(SCORES, trial(steps, noise, arm, seed, Path(folder)))
+                print(steps, noise, arm, seed, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sharper", description=__doc__)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--noises", nargs="+", choices=NOISES, default=list(NOISES))
+    parser.add_argument("--seeds", type=int, default=8)
+    args = parser.parse_args()
+    train(args.steps, args.noises, args.seeds)
 
 
 if __name__ == "__main__":

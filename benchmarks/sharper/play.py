@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from atod_sweep.config.files import load_train
+from atod_sweep.config.objective import Interpolated
 from atod_sweep.config.train import Train
 from atod_sweep.training.loop.build import assemble
-from atod_sweep.training.loop.trial import Run
+from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play import episodes
 from atod_sweep.training.play.episodes import Player, sample
@@ -26,12 +27,12 @@ from atod_sweep.training.randomness import torch_generator
 from benchmarks.sharper.scores import Score
 
 SETS, TASKS, PART = 8, 512, 256  # of the final evaluation; scores are kept by parts of a set
-FEWER = 4  # sets for students other than the last
+FEWER = 4  # sets for other students, and other ways of evaluating, than what `evaluation.final` does
 ARMS = ("linear", "cosine")
 NOISES = ("drawn", "keyed")  # of the rollouts: from one stream per seed, or by (seed, step, episode, turn, token)
-EARLIER = (160, 170, 180, 190)  # steps whose students are evaluated beside the last
-DECAYS = (0.9, 0.95, 0.98)  # of exponential averages of the weights
-LAST = (20, 50)  # steps over which weights are averaged evenly
+EARLIER = (25, 50, 100)  # steps before the end whose students are evaluated beside the last
+DECAYS = (0.95,)  # of exponential averages of the weights
+LAST = (20, 100)  # steps over which weights are averaged evenly
 
 
 class Keyed(Player):
@@ -77,31 +78,35 @@ def config_of(arm: str, seed: int, steps: int) -> Train:
     )
 
 
-def trial(noise: str, arm: str, seed: int, steps: int, folder: Path) -> list[Score]:
-    """Train, then evaluate the last student in four ways and its earlier and averaged selves in one."""
-    config = config_of(arm, seed, steps)
-    run = assemble(config, folder, resume=False)
+def trial(steps: int, noise: str, arm: str, seed: int, folder: Path) -> list[Score]:
+    """Train, then evaluate the last student in four ways and its earlier and averaged selves in one; with keyed noise
+    only the last one, as `evaluation.final` does.
+
+    Seconds are of the processor: others may use the machine, too.
+    """
+    thorough = noise == "drawn"
+    run = assemble(config_of(arm, seed, steps), folder, resume=False)
     if noise == "keyed":
         run.stage.player = _keyed(run.stage.player, seed, "rollout")
-    started = time.perf_counter()
+    started = time.process_time()
     students = _train(run)
-    trained = time.perf_counter() - started
+    trained = time.process_time() - started
     scores = []
     for student, weights in students.items():
         last = student == "last"
-        if noise == "keyed" and not last:
+        if not (last or thorough):
             continue
         _load(run.stage.policy, weights)
-        for evaluation in ("stream", "own", "keyed", "greedy") if last and noise == "drawn" else ("stream",):
-            began = time.perf_counter()
-            success = _evaluate(run, evaluation, SETS if last else FEWER)
-            seconds = time.perf_counter() - began
-            scores.append(Score(noise, arm, seed, student, evaluation, trained, seconds, success))
+        for evaluation in ("stream", "own", "keyed", "greedy") if last and thorough else ("stream",):
+            began = time.process_time()
+            success = _evaluate(run, evaluation, SETS if last and evaluation == "stream" else FEWER)
+            seconds = time.process_time() - began
+            scores.append(Score(steps, noise, arm, seed, student, evaluation, trained, seconds, success))
     run.evaluation_player.batch.close()
     return scores
 
 
-def _train(run: Run) -> dict[str, list[Tensor]]:
+def _train(run: TrialState) -> dict[str, list[Tensor]]:
     """The trainer's own steps, and the weights of every student that is to be evaluated."""
     weights = [p for p in run.stage.policy.parameters() if p.requires_grad]
     steps = run.config.steps
@@ -117,8 +122,8 @@ def _train(run: Run) -> dict[str, list[Tensor]]:
         for last, total in zip(LAST, sums.values(), strict=True):
             if step >= steps - last:
                 torch._foreach_add_(total, now)
-        if step + 1 in EARLIER:
-            students[f"step {step + 1}"] = _copy(weights)
+        if steps - step - 1 in EARLIER:
+            students[f"{steps - step - 1} before"] = _copy(weights)
     means = {name: [p / last for p in total] for last, (name, total) in zip(LAST, sums.items(), strict=True)}
     return students | {"last": _copy(weights)} | averages | means
 
@@ -133,12 +138,13 @@ def _load(policy: Policy, weights: list[Tensor]) -> None:
         parameter.copy_(value)
 
 
-def _evaluate(run: Run, evaluation: str, sets: int) -> tuple[float, ...]:
+def _evaluate(run: TrialState, evaluation: str, sets: int) -> tuple[float, ...]:
     """Success by parts of the sets. `stream`: as `evaluation.final` plays; `own`: with noise of the trial's own."""
-    config, player = run.config.evaluation, run.evaluation_player
+    config, player, objective = run.config.evaluation, run.evaluation_player, run.config.objective
+    assert isinstance(objective, Interpolated)
     if evaluation == "keyed":
         player = _keyed(player, config.seed, "final")
-    own = f" {run.config.objective.distill_weight.kind} {run.config.seed}" if evaluation == "own" else ""
+    own = f" {objective.distill_weight.kind} {run.config.seed}" if evaluation == "own" else ""
     found = []
     for k, seeds in enumerate(final_sets(config)[:sets]):
         generator = torch_generator(config.seed, f"final sampling {k}{own}", run.stage.policy.device)

@@ -11,6 +11,7 @@ from pathlib import Path
 class Score:
     """Success of one student of one trial under one evaluation, by parts of the task sets; seconds of both."""
 
+    steps: int
     noise: str
     arm: str
     seed: int
@@ -28,6 +29,7 @@ def read(path: Path) -> list[Score]:
     with path.open(encoding="utf-8") as file:
         return [
             Score(
+                int(row["steps"]),
                 row["noise"],
                 row["arm"],
                 int(row["seed"]),

@@ -15,6 +15,7 @@ def test_the_list_is_long_and_names_each_fault_once():
     assert len(names) >= 60
     assert len(set(names)) == len(names)
     assert len({fault.kind for fault in FAULTS}) >= 8
+    assert sum(fault.kills for fault in FAULTS) >= 60
 
 
 def test_a_fault_that_is_not_survived_is_said_to_be_so(tmp_path):
@@ -23,9 +24,9 @@ def test_a_fault_that_is_not_survived_is_said_to_be_so(tmp_path):
 
     lost = cause(Fault("k", "n", "e", bad))
     assert (lost.survived, lost.observed) == (False, "AssertionError: results | differ")
-    page = table([lost, Outcome(Fault("k", "m", "e", lambda place: ""), "fine", True, 0.1)], 0)
+    page = table([lost, Outcome(Fault("k", "m", "e", lambda place: "", kills=3), "fine", True, 0.1)])
     assert "results \\| differ | **not** |" in page
-    assert "2 faults tried, 0 kills among them; 1 survived; not survived: n." in page
+    assert "2 faults tried, 3 kills among them; 1 survived; not survived: n." in page
 
 
 @pytest.mark.slow

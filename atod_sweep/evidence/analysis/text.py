@@ -84,12 +84,21 @@ def listing(names: list[str], most: int = 8) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def inert(text: str) -> str:
+    """Somebody's text on one line, with no picture, link or tag alive: who renders it would fetch them."""
+    return _unlinked(text).replace("<", "&lt;")
+
+
 def markdown_cell(text: str) -> str:
     """Text that stays inside its table cell and is not read as markup."""
     for sign in "\\|*<`":
         text = text.replace(sign, f"\\{sign}")
-    # a picture or a link of somebody's question would be fetched, or followed, by whoever renders the report
-    text = text.replace("![", "!\\[").replace("](", "]\\(").replace("][", "]\\[")
+    return _unlinked(text)
+
+
+def _unlinked(text: str) -> str:
+    for sign in ("![", "](", "]["):
+        text = text.replace(sign, f"{sign[0]}\\{sign[1]}")
     return " ".join(text.split())
 
 

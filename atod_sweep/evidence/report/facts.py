@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.base import dump_yaml
-from atod_sweep.evidence.analysis.results import Results
+from atod_sweep.evidence.analysis.results import Results, unrecorded
 from atod_sweep.evidence.analysis.text import number, plural
 from atod_sweep.records import layout
 from atod_sweep.records.redaction import redacted
@@ -42,11 +42,23 @@ def facts(results: Results) -> list[Fact]:
         Fact("Definition", row["definition_hash"]),
     ]
     if results.files.packed:
-        kept = f"packed: evaluations in full, training at every {results.files.packed.every}th step"
-        found.append(Fact("Records", kept))
+        found.append(Fact("Records", f"packed: {_kept(results, results.files.packed.every)}"))
     pairs = list(row.get("pairs", {}).values()) or [row["models"]]
     told = {role: list(dict.fromkeys(_model(pair[role]) for pair in pairs if pair[role])) for role in row["models"]}
     return found + [Fact(f"{role.capitalize()} model", "; ".join(refs)) for role, refs in told.items() if refs]
+
+
+def _kept(results: Results, every: int) -> str:
+    """What a packed run holds of its trials' records, and of how many there were none to be packed."""
+    kept = f"evaluations in full, training at every {every}th step"
+    done, lost = unrecorded(results)
+    if not lost:
+        return kept
+    return (
+        "the ledger alone, without the trials' own"
+        if len(lost) == len(done)
+        else f"{kept}; none of {plural(len(lost), 'trial')}"
+    )
 
 
 def _model(ref: dict[str, Any]) -> str:

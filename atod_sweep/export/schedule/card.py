@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from atod_sweep.config.objective import WithReference
+from atod_sweep.evidence.analysis.text import inert
 from atod_sweep.export.schedule import own_code
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.schedule.table import symbols
 from atod_sweep.export.targets import registry
 
+FIRST_FORMAT = "atod-sweep/provenance/1"  # of exports without a manifest, whose cards held texts as they came
 _MEASURED = {
     "distill": "the teacher's weight follows the measured teacher-student gap (`controllers.py`)",
     "beta_kl": "the KL coefficient follows the measured KL (`controllers.py`)",
@@ -36,11 +38,16 @@ def _title(schedule: ScheduleFile, p: dict[str, Any]) -> str:
     weight = schedule.objective.distill_weight
     turns = schedule.objective.turns.kind
     return (
-        f"# Distillation schedule: {p['arm']} of {p['study']}\n\n"
+        f"# Distillation schedule: {said(p, p['arm'])} of {said(p, p['study'])}\n\n"
         f"A `{weight.kind}` decay of the teacher's weight with `{turns}` turn weights, for on-policy distillation "
         f"mixed with reward ({schedule.objective.kind} objective), over {schedule.steps} optimiser steps and episodes "
-        f"of {schedule.horizon} turns.\n\nQuestion of the study: {p['question']}"
+        f"of {schedule.horizon} turns.\n\nQuestion of the study: {said(p, p['question'])}"
     )
+
+
+def said(p: dict[str, Any], text: str) -> str:
+    """What the study's author wrote, or what names of theirs stand in."""
+    return text if p["format"] == FIRST_FORMAT else inert(text)
 
 
 def _use(schedule: ScheduleFile) -> str:
@@ -112,8 +119,8 @@ def evidence(p: dict[str, Any]) -> str:
     start = f" (before training {p['start']:.3f})" if p["start"] is not None else ""
     lines = [
         f"- {p['metric']['name']} {result['mean']:.3f}{bounds} over {result['n']} seeds{start}; by seed {seeds}.",
-        *(f"- {note}" for note in p["notes"]),
-        *(f"- Verdict: {v['claim']}: {v['outcome']}. {v['sentence']}" for v in p["verdicts"]),
+        *(f"- {said(p, note)}" for note in p["notes"]),
+        *(f"- Verdict: {said(p, v['claim'])}: {v['outcome']}. {said(p, v['sentence'])}" for v in p["verdicts"]),
     ]
     return "## Evidence\n\n" + "\n".join(lines)
 
@@ -147,7 +154,7 @@ def _files(schedule: ScheduleFile, p: dict[str, Any]) -> str:
         "- `schedule.py`: `weights(step, turn, total_steps, horizon)`",
         "- `provenance.json`: study, scores, models, versions",
     ]
-    if p["format"] != "atod-sweep/provenance/1":  # whose cards did not say so
+    if p["format"] != FIRST_FORMAT:
         lines.append("- `manifest.sha256`: what vouches for all of them")
     if schedule.measured:
         lines.append("- `trace_open_loop.csv`: what the run applied where there is no closed form")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atod_sweep.export.schedule.card import evidence, models
+from atod_sweep.export.schedule.card import evidence, models, said
 
 
 def model_card(p: dict[str, Any]) -> str:
@@ -25,9 +25,10 @@ def _title(p: dict[str, Any]) -> str:
     env, student = p["env"], p["model"]["config"]["student"]
     what = f"`{student['path']}`, trained further" if student["kind"] == "pretrained" else "A compact Llama"
     return (
-        f"# Student of arm {p['arm']} of {p['study']}\n\n{what} by annealed on-policy distillation mixed with reward "
-        f"on `{env['id']}` at a horizon of {p['run']['horizon']} turns, over {p['run']['steps']} optimiser steps.\n\n"
-        f"Question of the study: {p['question']}"
+        f"# Student of arm {said(p, p['arm'])} of {said(p, p['study'])}\n\n"
+        f"{what} by annealed on-policy distillation mixed with reward on `{env['id']}` at a horizon of "
+        f"{p['run']['horizon']} turns, over {p['run']['steps']} optimiser steps.\n\n"
+        f"Question of the study: {said(p, p['question'])}"
     )
 
 

@@ -7,6 +7,7 @@ client allows, since each costs its store milliseconds.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,43 +18,45 @@ from urllib.request import url2pathname
 import yaml
 
 from atod_sweep.records import layout
+from atod_sweep.records.answer import Answer
 from atod_sweep.records.ledger_rows import StudyRow, TrialRow
 from atod_sweep.records.metrics import read_metrics
 from atod_sweep.records.redaction import redacted
-from atod_sweep.sweep.mlflow import content
-from atod_sweep.sweep.mlflow.problems import Deleted, Gone
-from atod_sweep.sweep.mlflow.stores import connect, file_of
+from atod_sweep.sweep.loggers import content
+from atod_sweep.sweep.mlflow import moved
+from atod_sweep.sweep.mlflow.left_running import at_work, close_left_running
+from atod_sweep.sweep.mlflow.problems import Deleted, Gone, explain
+from atod_sweep.sweep.mlflow.stores import Place, connect, file_of
 
-EXPERIMENT = "atod-sweep"
 _STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAILED": "FAILED"}
 _PARAM_BATCH, _METRIC_BATCH = 100, 800  # MLflow's limits are 100, and 1000 for everything in a batch
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI shows runs and charts, not traces of chats
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # files of our own, and many of them
 
 
-class NoMirror:
-    """In a mirror's place where MLflow is not installed: the ledger has everything, and `sync` records it later."""
-
-    uri = ""
-
-    def begin(self) -> None:
-        """Nothing to find."""
-
-    def trial(self, row: TrialRow) -> None:
-        """Nothing to bring up to date."""
-
-    def end(self, status: str) -> None:
-        """Nothing to close."""
-
-
 class Mirror:
-    """A study's runs in one MLflow store, from `begin` on.
+    """A study's runs in one MLflow store, from `begin` on: a `Logger`."""
 
-    Every method may raise whatever a store raises; after that, `begin` takes everything up anew.
-    """
+    name, option = "MLflow", ""
 
-    def __init__(self, uri: str, run_dir: Path, study: StudyRow, say: Callable[[str], None]) -> None:
+    def __init__(self, where: Place, run_dir: Path, study: StudyRow, say: Callable[[str], None]) -> None:
         """MLflow is installed, and can use the address. `say` gets a line where something was repaired."""
-        self.uri, self._run_dir, self._study, self._say = uri, run_dir, study, say
+        self.uri, self._where, self._run_dir, self._study, self._say = where.uri, where, run_dir, study, say
+
+    @property
+    def place(self) -> str:
+        """The store, the experiment, and where its page is, in the mode that shows runs."""
+        page = f"#/experiments/{self._experiment}/runs?workflowType=machine_learning"
+        uri = redacted(self.uri)
+        if self._file is None:
+            look = f"{uri}/{page}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+        else:
+            look = f"mlflow ui --backend-store-uri {uri}, then http://127.0.0.1:5000/{page}"
+        return f"MLflow: {uri}, experiment {self._where.experiment!r}; see {look}"
+
+    def explain(self, error: Exception) -> str:
+        """What is wrong with the store, and the remedy."""
+        return explain(error, self.uri)
 
     # -- what the store has
 
@@ -63,30 +66,38 @@ class Mirror:
         self.parent = self._find_parent()
         self._children = {run.data.tags["atod.trial"]: run for run in self._search(self.parent)}
         self._logged: dict[str, int] = {}
+        self._configs: dict[str, dict[str, Any]] = {}
         self._client.update_run(self.parent, status="RUNNING")
-        self._client.set_tag(self.parent, "definition_hash", self._study["definition_hash"])
+        self._describe()
         for name in layout.DEFINITIONS:
             if (self._run_dir / name).is_file():
                 self._client.log_artifact(self.parent, str(self._run_dir / name))
 
     def connect(self) -> None:
-        """Find or create the experiment."""
+        """Find or create the experiment, and close there what was left as running by processes that are gone."""
         self._client = connect(self.uri, self._say)
         self._file = file_of(self.uri)
         self._experiment = self._find_experiment()
+        close_left_running(self._client, self._experiment, self._study["id"])
 
     def _find_experiment(self) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
+        name = self._where.experiment
+        found = self._client.get_experiment_by_name(name)
         if found is None:
-            local = self._file is not None  # a server knows best where its artifacts go
-            folder = (self._run_dir.parent / layout.MLFLOW_ARTIFACTS).resolve().as_uri() if local else None
-            return str(self._client.create_experiment(EXPERIMENT, artifact_location=folder))
+            # A server knows best where its artifacts go.
+            folder = moved.beside(self._file).as_uri() if self._file is not None else None
+            return str(self._client.create_experiment(name, artifact_location=folder, tags=_KIND))
         number, uri = found.experiment_id, redacted(self.uri)
         if found.lifecycle_stage != "active":
             raise Deleted(
-                f"MLflow at {uri}: the experiment {EXPERIMENT!r} was deleted; bring it back with: "
+                f"MLflow at {uri}: the experiment {name!r} was deleted; bring it back with: "
                 f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id {number}"
             )
+        for key, value in _KIND.items():
+            if key not in found.tags:
+                self._client.set_experiment_tag(number, key, value)
+        if self._file is not None and (news := moved.follow(self._file, found.artifact_location)):
+            self._say(news)
         return str(number)
 
     def _find_parent(self) -> str:
@@ -94,9 +105,46 @@ class Mirror:
         found = self._client.search_runs([self._experiment], f"tags.`atod.run` = '{study['id']}'", max_results=1)
         if found:
             return str(found[0].info.run_id)
-        tags = content.tags({"atod.run": study["id"], "question": study["question"], **content.git(study)})
+        tags = content.tags({"atod.run": study["id"], "question": study["question"], **content.origin(study)})
         run = self._client.create_run(self._experiment, int(study["time"] * 1000), tags, run_name=study["name"])
         return str(run.info.run_id)
+
+    def _describe(self) -> None:
+        """What the study is: its base config, the tasks that it is judged by, its design, and where it is at work."""
+        from mlflow.entities import Param, RunTag
+
+        study, parent = self._study, self._client.get_run(self.parent)
+        tags = {key: study[key] for key in ("definition_hash", "reference")} | at_work(self._run_dir)
+        tags |= {"metric": study["metric"]["name"], "arms": ", ".join([*study["arms"], *study["controls"]])}
+        base = study.get("base", study["definition"].get("base", {}))
+        known = parent.data.params
+        params = [Param(key, value) for key, value in content.params(base).items() if key not in known]
+        for batch in _batches(params, _PARAM_BATCH):
+            self._client.log_batch(self.parent, params=batch)
+        self._client.log_batch(self.parent, tags=[RunTag(key, value) for key, value in content.tags(tags).items()])
+        if base and not parent.inputs.dataset_inputs:
+            self._plays(self.parent, [tasks for tasks in content.tasks(base) if tasks.use != "training"])
+
+    def _plays(self, run_id: str, found: list[content.Tasks]) -> None:
+        """Enter tasks as the data sets of a run."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        self._client.log_inputs(
+            run_id,
+            [
+                DatasetInput(
+                    Dataset(
+                        name=tasks.env,
+                        digest=tasks.digest,
+                        source_type="environment",
+                        source=tasks.source,
+                        profile=json.dumps({"tasks": tasks.count}),
+                    ),
+                    [InputTag("mlflow.data.context", tasks.use)],
+                )
+                for tasks in found
+            ],
+        )
 
     def _search(self, parent: str) -> Iterator[Any]:
         token: str | None = None
@@ -123,7 +171,8 @@ class Mirror:
         if run is not None and _is_current(run, row):
             return
         folder = layout.trial_folder(self._run_dir, row["trial"])
-        points = list(content.points(read_metrics(folder / layout.METRICS)))
+        every = content.thinning(self._config(row["trial"], folder))
+        points = list(content.points(read_metrics(folder / layout.METRICS), every))
         tags = content.grown(row, points[-1][0] if points else -1)
         is_new = run is None
         if run is None:
@@ -135,6 +184,11 @@ class Mirror:
             return
         self._keep(run, folder / layout.METRICS)
         self._client.set_terminated(run.info.run_id, _STATUS[row["state"]], int(row["time"] * 1000))
+
+    def _config(self, trial: str, folder: Path) -> dict[str, Any]:
+        if trial not in self._configs:
+            self._configs[trial] = yaml.load((folder / layout.CONFIG).read_text(encoding="utf-8"), _LOADER)
+        return self._configs[trial]
 
     def _create(self, row: TrialRow, tags: dict[str, str]) -> Any:
         tags = {**content.born(row, self.parent, self._study), **tags}
@@ -152,13 +206,16 @@ class Mirror:
         done = self._logged.get(trial, _last_logged(run, row))
         params: list[Any] = []
         if done is None:
-            config = yaml.load((folder / layout.CONFIG).read_text(encoding="utf-8"), _LOADER)
-            params = [Param(key, value) for key, value in content.params(config).items()]
+            config, known = self._config(trial, folder), run.data.params
+            params = [Param(key, value) for key, value in content.params(config).items() if key not in known]
             self._keep(run, folder / layout.CONFIG)
+            is_trained = row["role"] not in ("teacher", "base")
+            self._plays(run_id, [one for one in content.tasks(config) if is_trained or one.use != "training"])
         metrics: list[Any] = []
         for step, values in points:
-            if done is None or step > done:
-                # A time that follows from the step: the store drops a point that it already has.
+            if done is None or step >= done:
+                # A time that follows from the step: the store drops a point that it already has. The last step may
+                # have been logged in part: it has a row of an evaluation and one of training.
                 metrics += [Metric(key, value, begun + step, step) for key, value in values.items()]
         last, shown = points[-1] if points else (-1, {})
         at = max(last, 0)
@@ -185,9 +242,11 @@ class Mirror:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, folder / path.name)
 
-    def end(self, status: str) -> None:
-        """Close the parent run; the report and the ledger become its artifacts."""
+    def end(self, status: str, answer: Answer | None) -> None:
+        """Close the parent run with its answer; the report and the ledger become its artifacts."""
         self._check_there()
+        if answer is not None:
+            self._answered(answer)
         for name in (layout.LEDGER, layout.REPORT_HTML, layout.REPORT_MD, layout.BEST_SCHEDULE):
             if (self._run_dir / name).is_file():
                 self._client.log_artifact(self.parent, str(self._run_dir / name))
@@ -195,6 +254,19 @@ class Mirror:
             if (self._run_dir / name).is_dir():
                 self._client.log_artifacts(self.parent, str(self._run_dir / name), name)
         self._client.set_terminated(self.parent, status)
+
+    def _answered(self, answer: Answer) -> None:
+        """Numbers have the count of complete trials as their step: an answer that did not change is the same point."""
+        from mlflow.entities import Metric, RunTag
+
+        at = int(answer.numbers["trials/complete"])
+        begun = self._client.get_run(self.parent).info.start_time
+        words = content.tags({**answer.words, "mlflow.note.content": answer.note})
+        self._client.log_batch(
+            self.parent,
+            metrics=[Metric(content.name(key), value, begun + at, at) for key, value in answer.numbers.items()],
+            tags=[RunTag(key, value) for key, value in words.items()],
+        )
 
 
 def _batches(items: list[Any], size: int) -> list[list[Any]]:

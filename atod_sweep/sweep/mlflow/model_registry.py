@@ -12,11 +12,11 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.mlflow.mirror import Mirror
-from atod_sweep.sweep.mlflow.stores import check
-from atod_sweep.sweep.mlflow.sync import guarded
+from atod_sweep.sweep.mlflow.problems import explain
+from atod_sweep.sweep.mlflow.stores import Place, check
 
 
-def register(run_dir: Path, model: Path, name: str, uri: str) -> str:
+def register(run_dir: Path, model: Path, name: str, place: Place) -> str:
     """Enter the exported student in folder `model` as a version of `name`; the version's number.
 
     The folder becomes an artifact of the trial's run; entering the same files twice gives the same version. UserError
@@ -24,9 +24,14 @@ def register(run_dir: Path, model: Path, name: str, uri: str) -> str:
     """
     record = json.loads((model / "provenance.json").read_text(encoding="utf-8"))
     history = ledger.fold(ledger.read(run_dir))
-    check(uri)
-    with guarded(uri, f"atod-sweep export {run_dir} --model --register {name!r}"):
-        return _Registry(uri, run_dir, history.studies[0], lambda line: None).enter(model, name, record)
+    check(place)
+    try:
+        return _Registry(place, run_dir, history.studies[0], lambda line: None).enter(model, name, record)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a store raises
+        again = f"atod-sweep export {run_dir} --model --register {name!r}"
+        raise UserError(f"{explain(error, place.uri)}; then again: {again}") from error
 
 
 class _Registry(Mirror):

@@ -6,12 +6,14 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from atod_sweep.errors import UserError
-from atod_sweep.records.redaction import redacted
+from atod_sweep.records import layout, ledger
+from atod_sweep.records.redaction import HIDDEN, redacted
 from atod_sweep.sweep.mlflow import database
 
 # MLflow must be told before it is imported; what a user has set stays. A store that does not answer must not hold the
@@ -26,9 +28,64 @@ _ENVIRONMENT = {
 _SQL = ("postgresql", "mysql", "mssql")  # the databases that MLflow speaks with, beside sqlite
 
 
+EXPERIMENT = "atod-sweep"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in MLflow a run is recorded. `said`: what named the store; "" for the one beside the runs."""
+
+    uri: str
+    experiment: str
+    said: str = ""
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether nobody asked for this store."""
+        return not self.said
+
+
+def placed(runs: Path, tracking_uri: str | None, experiment: str | None) -> Place:
+    """The place of runs in folder `runs`: as given, else as MLflow's own variables say, else beside the runs."""
+    from_environment = os.environ.get("MLFLOW_TRACKING_URI")
+    experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    if tracking_uri:
+        return Place(_whole(tracking_uri), experiment, "--tracking-uri")
+    if from_environment:
+        return Place(_whole(from_environment), experiment, "MLFLOW_TRACKING_URI")
+    return Place(default_uri(runs), experiment)
+
+
+def place_of(run_dir: Path, tracking_uri: str | None = None, experiment: str | None = None) -> Place:
+    """The place of a run that is there: as given, else where it was started to be, else as for a new run.
+
+    UserError where that held a secret, which the run's ledger does not, and the environment does not give it either.
+    """
+    row = ledger.fold(ledger.read(run_dir)).study
+    recorded = dict(row.get("started_with", {})) if row else {}
+    if tracking_uri is None:
+        kept = recorded.get("tracking_uri")
+        tracking_uri = None if is_in_environment(kept) else kept
+        if tracking_uri is not None and HIDDEN in tracking_uri:
+            raise UserError(f"{run_dir}: was started with --tracking-uri {kept}, and no secret is kept; give it again")
+    return placed(run_dir.parent, tracking_uri, experiment or recorded.get("experiment"))
+
+
+def is_in_environment(recorded: str | None) -> bool:
+    """Whether the environment names the store that a ledger names, which holds no secret of it."""
+    found = os.environ.get("MLFLOW_TRACKING_URI")
+    return bool(found) and redacted(_whole(str(found))) == recorded
+
+
 def default_uri(runs: Path) -> str:
     """The database beside the studies."""
-    return f"sqlite:///{runs.resolve() / 'mlflow.db'}"
+    return f"sqlite:///{runs.resolve() / layout.MLFLOW}"
+
+
+def _whole(uri: str) -> str:
+    """With the whole path of a sqlite file: a run is also taken up from other folders."""
+    path = file_of(uri)
+    return uri if path is None else uri.replace(f":///{path}", f":///{path.absolute()}", 1)
 
 
 def file_of(uri: str) -> Path | None:
@@ -42,9 +99,10 @@ def is_installed() -> bool:
     return find_spec("mlflow") is not None
 
 
-def check(uri: str) -> None:
+def check(place: Place) -> None:
     """UserError for an address that MLflow cannot use here; whether the store is well shows when it is used."""
-    said = f"--tracking-uri {redacted(uri)!r}"
+    uri = place.uri
+    said = f"{place.said or '--tracking-uri'} {redacted(uri)!r}"
     if not is_installed():
         raise UserError(f"{said}: MLflow is not installed; pip install mlflow")
     if file_of(uri) is not None or uri.startswith(("http://", "https://")):

@@ -7,15 +7,12 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from atod_sweep.config.models import Pretrained
 from atod_sweep.errors import UserError
 from atod_sweep.paths import local_model
 from atod_sweep.training.models import adapters, identity
 from atod_sweep.training.runtime import torch_dtype
-
-transformers_logging.disable_progress_bar()  # hundreds of trials load models of a few megabytes
 
 
 def load_tokenizer(source: Pretrained | str | Path) -> Any:

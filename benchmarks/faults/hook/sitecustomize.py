@@ -1,8 +1,9 @@
 """Python runs this file at its start in every process of a fault's command, workers included.
 
 FAULT_AT=N: at the Nth file-system operation below FAULT_UNDER, in processes of the role FAULT_WHO (driver or worker),
-the process is killed (FAULT_HOW=kill), or the disk is full from then on (FAULT_HOW=full). FAULT_COUNT names a file to
-which the number of operations is appended, for planning.
+the process is killed (FAULT_HOW=kill, its id is first appended to the file FAULT_KILLED), or the disk is full from then
+on (FAULT_HOW=full), or read-only (FAULT_HOW=readonly). FAULT_COUNT names a file to which the number of operations is
+appended, for planning.
 """
 
 import atexit
@@ -19,7 +20,6 @@ _driver = os.environ.setdefault("FAULT_DRIVER", str(os.getpid()))
 _mine = (_driver == str(os.getpid())) == (os.environ.get("FAULT_WHO", "driver") == "driver")
 _seen = 0
 _lock = threading.Lock()
-_paths = {}  # file descriptor -> path, of files below FAULT_UNDER
 
 
 def _count(path):
@@ -30,9 +30,12 @@ def _count(path):
         _seen += 1
         hit = _seen >= _at > 0
     if hit and _how == "kill":
+        with open(os.environ["FAULT_KILLED"], "a") as file:
+            file.write(f"{os.getpid()}\n")
         os.kill(os.getpid(), signal.SIGKILL)
-    if hit and _how == "full":
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    if hit:
+        number = {"full": errno.ENOSPC, "readonly": errno.EROFS}[_how]
+        raise OSError(number, os.strerror(number), str(path))
 
 
 def _audit(event, args):

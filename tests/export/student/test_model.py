@@ -15,6 +15,7 @@ import torch
 from trained_run import write_trained
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from atod_sweep.api import sync
 from atod_sweep.config.base import load_yaml, validate, with_overrides
 from atod_sweep.config.study import Metric
 from atod_sweep.config.train import Train
@@ -25,7 +26,6 @@ from atod_sweep.export import manifest
 from atod_sweep.export.record import dump
 from atod_sweep.export.student import model
 from atod_sweep.sweep.mlflow.model_registry import register
-from atod_sweep.sweep.mlflow.sync import sync
 from atod_sweep.training.loop.standalone import save_standalone
 from atod_sweep.training.loop.trainer import evaluate_student
 from atod_sweep.training.play.conversation import conversation_for
@@ -276,7 +276,7 @@ def test_registered_with_the_run_that_trained_it(run: Path, exported: Path, tmp_
         UserError, match=r"holds no run of trial plain-s\d; bring it up to date: atod-sweep sync .*study"
     ):
         register(run, exported, "agent", uri)
-    sync(run, uri)
+    sync(run, tracking_uri=uri)
     assert [register(run, exported, "agent", uri) for _ in range(2)] == ["1", "1"]
     client = mlflow.MlflowClient(tracking_uri=uri)
     version = client.get_model_version("agent", "1")

@@ -363,7 +363,7 @@ def test_a_metric_of_a_claim_that_trials_lack_ends_them_at_their_first_evaluatio
 
 def test_a_report_that_fails_leaves_no_run_open_in_mlflow(write_study, go, monkeypatch):
     ends = []
-    monkeypatch.setattr(NoMlflow, "close", lambda self, status: ends.append(status))
+    monkeypatch.setattr(NoMlflow, "close", lambda self, status, answer=None: ends.append(status))
 
     def broken(folder):
         raise OSError("no space")

@@ -15,13 +15,13 @@ import time
 import pytest
 from fake_training import FAKE
 
+from atod_sweep.api import sync
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.sweep.mlflow import database
-from atod_sweep.sweep.mlflow.mirror import EXPERIMENT, Mirror
+from atod_sweep.sweep.mlflow.mirror import Mirror
 from atod_sweep.sweep.mlflow.problems import explain
-from atod_sweep.sweep.mlflow.stores import check, connect, default_uri, file_of
-from atod_sweep.sweep.mlflow.sync import sync
+from atod_sweep.sweep.mlflow.stores import EXPERIMENT, Place, check, connect, default_uri, file_of
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.studies.run_study import run_study
 
@@ -147,7 +147,7 @@ def test_an_attempt_that_is_cut_off_leaves_nothing(tmp_path, monkeypatch, stop):
 
 STARTER = """
 import sys
-from atod_sweep.sweep.mlflow.stores import connect
+from atod_sweep.sweep.mlflow.stores import EXPERIMENT, Place, check, connect, default_uri, file_of
 connect(sys.argv[1], lambda line: print(line, flush=True)).get_experiment_by_name("x")
 print("whole", flush=True)
 """
@@ -194,8 +194,8 @@ def test_the_file_of_an_address(uri, path):
     ],
 )
 def test_an_address_that_cannot_be_meant_is_refused_before_anything_runs(write_study, tmp_path, uri, message):
-    check("sqlite:///x.db")
-    check("http://nobody.there")
+    check(Place("sqlite:///x.db", EXPERIMENT))
+    check(Place("http://nobody.there", EXPERIMENT))
     with pytest.raises(UserError, match=message):
         run_study(write_study(), out=tmp_path / "runs", backend="local", trainer=FAKE, tracking_uri=uri)
     assert ledger.read(tmp_path / "runs" / "small") == []
@@ -338,14 +338,14 @@ def test_a_study_runs_in_spite_of_its_store_and_sync_says_the_same(write_study, 
         assert told[1].startswith("MLflow is behind the ledger")
         assert printed.err == ""
         with pytest.raises(UserError) as refused:
-            sync(outcome.run_dir, uri)
+            sync(outcome.run_dir, tracking_uri=uri)
         assert UNWELL[state] in str(refused.value)
         assert str(refused.value).endswith(f"; then again: atod-sweep sync {outcome.run_dir}")
         assert "\n" not in str(refused.value)
         assert "geheim" not in "".join(told) + str(refused.value)
         assert resume_run(outcome.run_dir, **options).ok
     shutil.copy(whole, tmp_path / "well.db")
-    assert sync(outcome.run_dir, f"sqlite:///{tmp_path / 'well.db'}") == 2
+    assert sync(outcome.run_dir, tracking_uri=f"sqlite:///{tmp_path / 'well.db'}") == 2
 
 
 def broken_in_the_middle(how, monkeypatch):
@@ -385,7 +385,7 @@ def test_a_store_that_breaks_in_the_middle(write_study, tmp_path, whole, capfd, 
     assert printed.err == ""
     assert printed.out.splitlines()[-1].endswith(f"catch up with: atod-sweep sync {outcome.run_dir}")
     shutil.copy(whole, tmp_path / "well.db")
-    assert sync(outcome.run_dir, f"sqlite:///{tmp_path / 'well.db'}") == 2
+    assert sync(outcome.run_dir, tracking_uri=f"sqlite:///{tmp_path / 'well.db'}") == 2
 
 
 def test_a_run_that_was_deleted_in_mlflow_is_recorded_again(write_study, tmp_path, whole):
@@ -397,5 +397,5 @@ def test_a_run_that_was_deleted_in_mlflow_is_recorded_again(write_study, tmp_pat
     number = client.get_experiment_by_name(EXPERIMENT).experiment_id
     for run in client.search_runs([number]):
         client.delete_run(run.info.run_id)
-    assert sync(outcome.run_dir, uri) == 2
+    assert sync(outcome.run_dir, tracking_uri=uri) == 2
     assert len(client.search_runs([number])) == 3

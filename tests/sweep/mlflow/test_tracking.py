@@ -16,36 +16,56 @@ import pytest
 from fake_training import FAKE
 from ledger_files import study_row
 
+from atod_sweep.api import sync
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.ledger import Ledger
-from atod_sweep.sweep.mlflow.background import Background
-from atod_sweep.sweep.mlflow.content import points
-from atod_sweep.sweep.mlflow.mirror import EXPERIMENT
-from atod_sweep.sweep.mlflow.stores import default_uri
-from atod_sweep.sweep.mlflow.sync import sync
+from atod_sweep.sweep.loggers.background import Background
+from atod_sweep.sweep.loggers.content import points, thinning
+from atod_sweep.sweep.mlflow.problems import explain
+from atod_sweep.sweep.mlflow.stores import EXPERIMENT, default_uri
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.studies.run_study import run_study
 
 
-def test_points_are_evaluations_with_the_training_row_before_them():
+def test_points_are_evaluations_and_training_rows_thinned_between_them():
     rows = [
-        {"phase": "eval", "step": 0, "eval/success": 0.1},
-        {"phase": "train", "step": 1, "loss": 3.0},
+        {"phase": "eval", "step": 0, "eval/success": 0.1, "eval/ended_by_turn": [3, 5], "cost/episodes": 0},
+        {"phase": "train", "step": 0, "loss": 4.0, "cost/episodes": 8},
+        {"phase": "train", "step": 1, "loss": 3.0, "check": "ab"},
         {"phase": "train", "step": 2, "loss": 2.0, "turn_weight": [1.0, 0.5, None], "odd key!": 1},
-        {"phase": "eval", "step": 2, "eval/success": 0.2},
         {"phase": "train", "step": 3, "loss": 1.0},
+        {"phase": "eval", "step": 4, "eval/success": 0.2, "cost/episodes": 32},
+        {"phase": "train", "step": 4, "loss": 0.5},
+        {"phase": "train", "step": 5, "loss": 0.4},
     ]
-    assert list(points(rows)) == [
-        (0, {"eval/success": 0.1}),
-        (2, {"loss": 2.0, "eval/success": 0.2, "turn_weight/0": 1.0, "turn_weight/1": 0.5, "odd key_": 1.0}),
+    evaluations = [(0, {"eval/success": 0.1, "cost/episodes": 0.0}), (4, {"eval/success": 0.2, "cost/episodes": 32.0})]
+    second = (2, {"loss": 2.0, "turn_weight/0": 1.0, "turn_weight/1": 0.5, "odd key_": 1.0})
+    last_before = (3, {"loss": 1.0})
+    assert list(points(rows, 2)) == [
+        evaluations[0],
+        (0, {"loss": 4.0}),
+        second,
+        last_before,
+        evaluations[1],
+        (4, {"loss": 0.5}),
     ]
+    assert list(points(rows, 100)) == [evaluations[0], (0, {"loss": 4.0}), last_before, evaluations[1]]
+    assert len(list(points(rows))) == 8
+    for so_far in range(len(rows)):  # a trial under way: what is logged stays
+        assert list(points(rows, 2))[: len(part := list(points(rows[:so_far], 2)))] == part
+
+
+@pytest.mark.parametrize(("steps", "every"), [(1, 1), (50, 1), (51, 2), (400, 8), (1001, 21)])
+def test_a_curve_has_at_most_fifty_points_beside_its_evaluations(steps, every):
+    assert thinning({"steps": steps}) == every
+    assert len(range(0, steps, every)) <= 50
 
 
 class Store:
-    """A mirror whose store can be away."""
+    """A logger whose store can be away."""
 
-    uri = "http://store"
+    name, option, place = "MLflow", "", "at http://store"
 
     def __init__(self):
         self.away, self.seen, self.begun, self.poison = False, [], 0, None
@@ -64,16 +84,22 @@ class Store:
             raise ValueError("never")
         self.seen.append((row["trial"], row["state"]))
 
-    def end(self, status):
+    def end(self, status, answer):
         self._answer()
         self.seen.append(status)
+
+    def explain(self, error):
+        return explain(error, "http://store")
 
 
 class Said:
     """A console that keeps its lines."""
 
     def __init__(self, lines):
-        self.note = lines.append
+        self._lines = lines
+
+    def note(self, text, **data):
+        self._lines.append(text)
 
     def doing(self, what):
         pass
@@ -81,14 +107,14 @@ class Said:
 
 @pytest.fixture
 def store(monkeypatch):
-    monkeypatch.setattr("atod_sweep.sweep.mlflow.background.INTERVAL", 0.05)
+    monkeypatch.setattr("atod_sweep.sweep.loggers.background.INTERVAL", 0.05)
     return Store()
 
 
 def test_a_store_that_goes_away_delays_nothing_and_is_told_later(store, tmp_path):
     said = []
     tracker = Background(store, tmp_path, Said(said))
-    tracker.begin()
+    tracker.begin(wait=True)
     store.away = True
     began = time.monotonic()
     for state in ("RUNNING", "COMPLETE"):
@@ -98,14 +124,15 @@ def test_a_store_that_goes_away_delays_nothing_and_is_told_later(store, tmp_path
         time.sleep(0.01)
     tracker.add({"trial": "a-s1", "state": "RUNNING"})
     assert said == [
-        f"MLflow at http://store says: no route; the run goes on from its ledger (later: atod-sweep sync {tmp_path})"
+        "at http://store",
+        f"MLflow at http://store says: no route; the run goes on from its ledger (later: atod-sweep sync {tmp_path})",
     ]
     store.away = False
     tracker.close("FINISHED")
     assert sorted(store.seen[:-1]) == [("a-s0", "COMPLETE"), ("a-s1", "RUNNING")]
     assert store.seen[-1] == "FINISHED"
     assert store.begun == 2
-    assert len(said) == 1
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize("from_the_start", [True, False])
@@ -113,7 +140,7 @@ def test_a_store_that_stays_away_is_admitted(store, tmp_path, from_the_start):
     said = []
     store.away = from_the_start
     tracker = Background(store, tmp_path, Said(said))
-    tracker.begin()
+    tracker.begin(wait=True)
     store.away = True
     tracker.add({"trial": "a-s0", "state": "COMPLETE"})
     tracker.close("FINISHED")
@@ -121,13 +148,14 @@ def test_a_store_that_stays_away_is_admitted(store, tmp_path, from_the_start):
         "MLflow is behind the ledger (MLflow at http://store says: no route); "
         f"catch up with: atod-sweep sync {tmp_path}"
     )
-    assert len(said) == 1 + from_the_start
+    assert len(said) == 2
+    assert said[0] == ("at http://store" if not from_the_start else said[0])
     assert store.seen == []
 
 
 def test_a_store_that_comes_back_gets_every_trial_even_if_it_forgot_some(store, tmp_path):
     tracker = Background(store, tmp_path, Said([]))
-    tracker.begin()
+    tracker.begin(wait=True)
     tracker.add({"trial": "a-s0", "state": "COMPLETE"})
     while not store.seen:
         time.sleep(0.01)
@@ -144,7 +172,7 @@ def test_a_row_that_the_store_refuses_holds_back_no_other(store, tmp_path):
     said = []
     store.poison = "a-s1"
     tracker = Background(store, tmp_path, Said(said))
-    tracker.begin()
+    tracker.begin(wait=True)
     for seed in range(4):
         tracker.add({"trial": f"a-s{seed}", "state": "COMPLETE"})
     tracker.close("FINISHED")
@@ -155,13 +183,14 @@ def test_a_row_that_the_store_refuses_holds_back_no_other(store, tmp_path):
 def test_a_store_that_hangs_is_left_and_ctrl_c_ends_the_wait(store, tmp_path, monkeypatch):
     said, hanging = [], threading.Event()
     monkeypatch.setattr(store, "trial", lambda row: hanging.wait(60))
-    monkeypatch.setattr("atod_sweep.sweep.mlflow.background.PATIENCE", 0.2)
+    monkeypatch.setattr("atod_sweep.sweep.loggers.background.PATIENCE", 0.2)
     tracker = Background(store, tmp_path, Said(said))
-    tracker.begin()
+    tracker.begin(wait=True)
     tracker.add({"trial": "a-s0", "state": "COMPLETE"})
     tracker.close("FINISHED")
     assert said == [
-        f"MLflow is behind the ledger (it took nothing for 0.2 s); catch up with: atod-sweep sync {tmp_path}"
+        "at http://store",
+        f"MLflow is behind the ledger (it took nothing for 0.2 s); catch up with: atod-sweep sync {tmp_path}",
     ]
 
     def interrupt(self):
@@ -177,7 +206,7 @@ def test_a_run_that_is_being_written_is_not_synced(tmp_path):
     with Ledger(tmp_path) as writer:
         writer.append(study_row())
         with pytest.raises(UserError, match="another process is running this study"):
-            sync(tmp_path, "sqlite:///nowhere.db")
+            sync(tmp_path, tracking_uri="sqlite:///nowhere.db")
 
 
 def client(uri):
@@ -226,7 +255,7 @@ def test_mlflow_holds_what_the_ledger_holds_also_after_a_retry_a_resume_and_a_lo
         }
         run = children["flaky-s1"]
         assert run.data.tags["arm"] == "flaky"
-        assert run.data.params["env.kwargs.fault"] == '"flaky"'
+        assert run.data.params["env.kwargs.fault"] == "flaky"
         assert run.data.metrics["cost/env_steps"] == 2560.0
         history = store.get_metric_history(run.info.run_id, "eval/success")
         assert [(m.step, m.value) for m in history] == [(s, 0.1 + 1e-2 * s + 0.001) for s in (0, 10, 20, 30, 40)]
@@ -236,7 +265,7 @@ def test_mlflow_holds_what_the_ledger_holds_also_after_a_retry_a_resume_and_a_lo
     check(uri)
     elsewhere = f"sqlite:///{tmp_path / 'other.db'}"
     for _ in range(2):  # from the files alone, and again without doubling anything
-        assert sync(folder, elsewhere) == 6
+        assert sync(folder, tracking_uri=elsewhere) == 6
         check(elsewhere)
 
 
@@ -275,7 +304,7 @@ class Server:
 @pytest.mark.slow
 def test_a_server_that_goes_away_delays_nothing_and_is_caught_up(write_study, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr("atod_sweep.sweep.mlflow.background.PATIENCE", 5.0)
+    monkeypatch.setattr("atod_sweep.sweep.loggers.background.PATIENCE", 5.0)
     path = write_study(base={"steps": 40, "evaluation.every": 10, "env.kwargs": {"sleep": 0.2}}, seeds=4)
     server = Server(tmp_path / "server")
     server.start()
@@ -303,7 +332,7 @@ def test_a_server_that_goes_away_delays_nothing_and_is_caught_up(write_study, tm
         thread.join()
     server.start()
     try:
-        assert sync(folder, server.uri) == 8
+        assert sync(folder, tracking_uri=server.uri) == 8
         store, (parent,), children = runs_of(server.uri)
         assert parent.info.status == "FINISHED"
         assert {run.info.status for run in children.values()} == {"FINISHED"}

@@ -1,4 +1,4 @@
-"""Keeps a mirror up to date from a thread of its own: a slow, broken or lost store never delays or stops a trial."""
+"""Keeps a logger up to date from a thread of its own: a slow, broken or lost store never delays or stops a trial."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from atod_sweep.records import layout
+from atod_sweep.records.answer import Answer
 from atod_sweep.records.ledger_rows import TrialRow
-from atod_sweep.sweep.mlflow.mirror import Mirror, NoMirror
-from atod_sweep.sweep.mlflow.problems import explain
+from atod_sweep.sweep.loggers.contract import Logger
 from atod_sweep.sweep.record.progress import Progress
 
 INTERVAL = 5.0  # seconds between looks at the metrics of running trials
@@ -19,22 +19,24 @@ _NEWS = 5.0  # seconds between lines that tell how far it is
 
 
 class Background:
-    """Feeds a mirror with the latest row of every trial that changed, until `close`."""
+    """Feeds a logger with the latest row of every trial that changed, until `close`."""
 
-    def __init__(self, mirror: Mirror | NoMirror, run_dir: Path, show: Progress) -> None:
-        self._mirror, self._run_dir, self._show = mirror, run_dir, show
+    def __init__(self, logger: Logger, run_dir: Path, show: Progress) -> None:
+        self._logger, self._run_dir, self._show = logger, run_dir, show
+        self._later = f"atod-sweep sync {run_dir}{logger.option}"
         self._seen: dict[str, TrialRow] = {}  # the last row of every trial
-        self._latest: dict[str, TrialRow] = {}  # rows that the mirror does not have yet
+        self._latest: dict[str, TrialRow] = {}  # rows that the logger does not have yet
         self._running: dict[str, tuple[TrialRow, int]] = {}  # running trials and the size of their metrics file
         self._lock, self._wake, self._stop = threading.Lock(), threading.Event(), threading.Event()
-        self._begun = False
+        self._begun, self._placed = False, False
         self.problem: str | None = None
         self._told = False
-        self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="logger", daemon=True)
 
-    def begin(self) -> None:
-        """Find the run in the store, or say why that fails; from then on work in the background."""
-        self._attempt(self._begin)
+    def begin(self, wait: bool) -> None:
+        """Work in the background from now on; with `wait`, find the run in the store first, or say why that fails."""
+        if wait:
+            self._attempt(self._begin)
         self._tell()
         self._thread.start()
 
@@ -45,24 +47,25 @@ class Background:
         self._wake.set()
         self._tell()
 
-    def close(self, status: str) -> None:
+    def close(self, status: str, answer: Answer | None = None) -> None:
         """Bring over what is left, as long as the store takes it, and close the run there; or say what to do later."""
         try:
             self._finish()
             if self.problem is None and not self._thread.is_alive():
-                self._attempt(lambda: self._mirror.end(status))
+                self._attempt(lambda: self._logger.end(status, answer))
         except KeyboardInterrupt:
             self.problem = "not waited for"
+        if self.problem is None:
+            self._tell()
         if self.problem is not None:
-            later = f"catch up with: atod-sweep sync {self._run_dir}"
-            self._show.note(f"MLflow is behind the ledger ({self.problem}); {later}")
+            self._show.note(f"{self._logger.name} is behind the ledger ({self.problem}); catch up with: {self._later}")
 
     def _finish(self) -> None:
         self._stop.set()
         self._wake.set()
         left, moved = len(self._latest), time.monotonic()
         told = moved
-        self._show.doing("bringing MLflow up to date")
+        self._show.doing(f"bringing {self._logger.name} up to date")
         while self._thread.is_alive():
             self._thread.join(0.2)
             now = time.monotonic()
@@ -72,14 +75,17 @@ class Background:
                 self.problem = self.problem or f"it took nothing for {PATIENCE:g} s"
                 return
             if left and now - told > _NEWS:
-                self._show.doing(f"bringing MLflow up to date, {left} trials left")
+                self._show.doing(f"bringing {self._logger.name} up to date, {left} trials left")
                 told = now
 
     def _tell(self) -> None:
-        """Say a problem once. Called by the driver's own thread, which alone prints."""
+        """Say once where the run is, and once a problem. Called by the driver's own thread, which alone prints."""
+        if self._begun and not self._placed:
+            self._placed = True
+            self._show.note(self._logger.place, event="logger", name=self._logger.name, place=self._logger.place)
         if self.problem is not None and not self._told:
             self._told = True
-            self._show.note(f"{self.problem}; the run goes on from its ledger (later: atod-sweep sync {self._run_dir})")
+            self._show.note(f"{self.problem}; the run goes on from its ledger (later: {self._later})")
 
     # -- the thread
 
@@ -99,13 +105,13 @@ class Background:
         try:
             step()
         except Exception as error:  # whatever a store can raise: the ledger has it all, `sync` catches up
-            self.problem, self._begun = explain(error, self._mirror.uri), False
+            self.problem, self._begun = self._logger.explain(error), False
             return False
         self.problem = None
         return True
 
     def _begin(self) -> None:
-        self._mirror.begin()
+        self._logger.begin()
         self._begun = True
 
     def _round(self) -> None:
@@ -123,7 +129,7 @@ class Background:
         for trial, row in rows.items():
             size = self._size(trial)
             try:
-                self._mirror.trial(row)
+                self._logger.trial(row)
             except Exception as error:
                 if failed is not None:
                     raise
