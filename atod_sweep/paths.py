@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from atod_sweep.errors import UserError
@@ -26,6 +28,18 @@ def expanded(path: str | Path) -> Path:
         return Path(_VARIABLE.sub(lambda found: os.environ[found[1] or found[2]], text)).expanduser()
     except RuntimeError:
         raise UserError(f"{text!r}: no such user; write the path out") from None
+
+
+@contextlib.contextmanager
+def written(folder: Path) -> Iterator[None]:
+    """What the system refuses to write inside, as a UserError about the folder that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename not in (None, str(folder)) else ""
+        raise UserError(
+            f"{folder}: cannot be written: {error.strerror or error}{where}; choose another folder"
+        ) from error
 
 
 def located(place: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atod_sweep.errors import UserError
-from atod_sweep.paths import expanded
+from atod_sweep.paths import expanded, written
 from atod_sweep.records import layout
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def export_schedule(
 
     folder = expanded(run_dir)
     goal = expanded(out) if out else folder / layout.EXPORT / target
-    return bundle.write(folder, goal, steps, horizon, at or None, target, allow_lossy)
+    with written(goal):
+        return bundle.write(folder, goal, steps, horizon, at or None, target, allow_lossy)
 
 
 def export_model(
@@ -73,7 +74,9 @@ def export_model(
     from atod_sweep.training.loop.standalone import save_standalone
 
     run = expanded(run_dir)
-    folder = student.write(run, expanded(out) if out else run / layout.EXPORT / "model", save_standalone, at or None)
+    goal = expanded(out) if out else run / layout.EXPORT / "model"
+    with written(goal):
+        folder = student.write(run, goal, save_standalone, at or None)
     if register is None:
         return ExportedModel(folder, None)
     from atod_sweep.sweep.mlflow.model_registry import register as enter
@@ -92,7 +95,6 @@ def pack(run_dir: str | Path, out: str | Path) -> PackedRun:
     `out`: new, empty, or an earlier pack of the same run. Raises UserError if the run does not fit.
     """
     from atod_sweep.evidence.analysis.reading import load
-    from atod_sweep.evidence.report.packing import pack as write
     from atod_sweep.export.schedule.best import write_best
     from atod_sweep.export.schedule.trace import needed
     from atod_sweep.training import NUMERICS
@@ -102,7 +104,10 @@ def pack(run_dir: str | Path, out: str | Path) -> PackedRun:
             write_best(folder)
 
     run = expanded(run_dir)
-    return write(run, expanded(out), NUMERICS, needed(load(run)), best)
+    whole = needed(load(run))
+    from atod_sweep.evidence.report.packing import pack as write  # brings matplotlib
+
+    return write(run, expanded(out), NUMERICS, whole, best)
 
 
 def verify(folder: str | Path, *, trust: bool = False, digest: str | None = None) -> list[str]:

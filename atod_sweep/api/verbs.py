@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from atod_sweep.api.ending import conclude, judge
 from atod_sweep.api.handle import Run
-from atod_sweep.paths import expanded
+from atod_sweep.paths import expanded, written
 from atod_sweep.sweep.record.progress import choose
 from atod_sweep.sweep.user_code import admit, command, started_from
 
@@ -57,7 +57,8 @@ def run(
         study: a file, the name of a shipped study (`"quickstart"`), a mapping as in such a file, or the record.
         overrides: dotted keys of the trainer config -> values, for every trial.
         seeds: number of seeds, in the place of the study's.
-        until_decided: add seeds until every hypothesis is decided; a `Rule` says how many at a time and at most.
+        until_decided: add seeds, to the arms of open hypotheses, until every one is decided; a `Rule` says how many at
+            a time and at most.
         out: folder that holds one subfolder per run.
         name: of that subfolder; default: the study's name.
         resume: go on with an interrupted run of the same definition.
@@ -247,8 +248,9 @@ def train(
     Returns the final metrics and total costs. Raises UserError for bad input.
     """
     from atod_sweep.config.files import load_train
+    from atod_sweep.config.study import Resources
     from atod_sweep.config.train import Train
-    from atod_sweep.training.loop.recorded import train_into
+    from atod_sweep.sweep import preflight
 
     admit(config)
     tell = callback or (lambda event: None)
@@ -261,6 +263,9 @@ def train(
         from atod_sweep.export.schedule.schedule_file import load_train_with
 
         resolved = load_train_with(expanded(schedule), source, overrides or {})
+    preflight.check([resolved.model_dump(mode="json")], Resources(), is_cluster=False)
+    from atod_sweep.training.loop.recorded import train_into  # brings torch
+
     return train_into(
         expanded(out),
         resolved,
@@ -278,10 +283,16 @@ def check(model: str | Path, *, teacher: str | Path | None = None, overrides: Ov
     """
     from atod_sweep.config.base import validate
     from atod_sweep.config.models import Pretrained
-    from atod_sweep.training.loop.preflight import lines
+    from atod_sweep.sweep import preflight
 
     source = validate(Pretrained, {"path": str(model), **(overrides or {})}, "check")
-    return list(lines(source, None if teacher is None else Pretrained(path=str(teacher))))
+    pair = {"student": source, "teacher": None if teacher is None else Pretrained(path=str(teacher))}
+    for role, one in pair.items():
+        if one is not None:
+            preflight.model(role, one.path)
+    from atod_sweep.training.loop.preflight import lines  # brings torch
+
+    return list(lines(source, pair["teacher"]))
 
 
 def report(
@@ -292,10 +303,17 @@ def report(
     `formats`: some of html, md, pdf (which needs Chromium). `out`: folder to write; default: the run's own. Needs
     neither Ray nor a trainer. Raises UserError if the folder holds no run.
     """
-    from atod_sweep.evidence.report.write import write
+    from atod_sweep.evidence.analysis.reading import load
+    from atod_sweep.evidence.report.formats import check_formats
     from atod_sweep.training import NUMERICS
 
-    return write(expanded(run_dir), NUMERICS, formats, None if out is None else expanded(out)).documents
+    check_formats(formats)
+    load(expanded(run_dir))
+    from atod_sweep.evidence.report.write import write  # brings matplotlib
+
+    folder = None if out is None else expanded(out)
+    with written(folder or expanded(run_dir)):
+        return write(expanded(run_dir), NUMERICS, formats, folder).documents
 
 
 def compare(runs: Sequence[str | Path], *, claims: bool = False) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from atod_sweep.cli.usage import told
 from atod_sweep.errors import UserError
 
 app = typer.Typer(
@@ -44,11 +45,16 @@ app.add_typer(spaces, name="space", rich_help_panel=PLAY)
 def main() -> None:
     """Entry point: UserError becomes one line on stderr and exit code 2. No credential of a URI is printed."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except UserError as error:
         _complain(f"{error}\n")
         sys.exit(2)
-    except Exception:
+    except typer.Abort:
+        sys.exit(1)
+    except Exception as error:
+        if line := told(error):
+            _complain(f"{line}\n")
+            sys.exit(2)
         sys.excepthook = lambda *error: _complain("".join(traceback.format_exception(*error)))
         raise
 

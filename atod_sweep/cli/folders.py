@@ -9,7 +9,7 @@ import typer
 
 from atod_sweep.cli.app import PLAY, app
 from atod_sweep.errors import UserError
-from atod_sweep.paths import expanded
+from atod_sweep.paths import expanded, written
 
 
 @app.command("list", rich_help_panel=PLAY)
@@ -45,12 +45,10 @@ def init(
     names = sorted(path.name for path in starter.iterdir() if path.is_file())
     if there := [name for name in names if (folder / name).exists()]:
         raise UserError(f"{folder / there[0]}: exists already, and is not overwritten; name another folder")
-    try:
+    with written(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
             (folder / name).write_text((starter / name).read_text(encoding="utf-8"), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}; name another folder") from None
     for name in names:
         typer.echo(folder / name)
     typer.echo(f"\nnext  atod-sweep run {folder / 'study.yaml'}")

@@ -23,7 +23,11 @@ def run(
     overrides: Overrides = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, in the place of the study's.")] = None,
     until_decided: Annotated[
-        bool, typer.Option("--until-decided", help="Add seeds until all hypotheses are decided, by a sequential rule.")
+        bool,
+        typer.Option(
+            "--until-decided",
+            help="Add seeds to the arms of open hypotheses until all are decided, by a sequential rule.",
+        ),
     ] = False,
     max_seeds: Annotated[
         int | None, typer.Option(help="With --until-decided: seeds in all at which it gives up; default: 40.")

@@ -160,6 +160,8 @@ def parse_yaml(text: str, where: str) -> Any:
         mark = error.problem_mark or error.context_mark
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         context = f" ({' '.join(error.context.split())})" if error.context else ""
+        if "'\\t'" in str(error.problem):
+            context = "; indent with spaces, not with tabs"
         raise UserError(f"{where}: not valid YAML{place}: {' '.join(str(error.problem).split())}{context}") from None
     except yaml.YAMLError as error:
         said = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
@@ -184,6 +186,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
 def parse_mapping(text: str, where: str) -> dict[str, Any]:
     """Parse YAML that must hold a mapping."""
     data = parse_yaml(text, where)
+    if data is None:
+        raise UserError(f"{where}: is empty; write keys and values, such as `seeds: 3`")
     if not isinstance(data, dict):
         raise UserError(f"{where}: expected a mapping of keys, got {type(data).__name__}")
     return data

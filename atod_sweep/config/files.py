@@ -27,6 +27,21 @@ def preset_names() -> list[str]:
     return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
 
 
+def check_sort(data: Mapping[str, Any], path: Path, wanted: str) -> None:
+    """UserError that names the right verb, for a file of another sort than the `wanted` one."""
+    own = {str(key).partition(".")[0] for key in data} - {"base"}
+    if "arms" in data and "parameters" not in data:
+        sort, verb = "study", "run"
+    elif "parameters" in data and "arms" not in data:
+        sort, verb = "search", "search"
+    elif own and own <= Train.model_fields.keys():
+        sort, verb = "trainer config", "train"
+    else:
+        return
+    if sort != wanted:
+        raise UserError(f"{path}: is a {sort}; run it with: atod-sweep {verb} {path}")
+
+
 def train_data(
     source: str | Mapping[str, Any],
     folder: Path,
@@ -55,7 +70,9 @@ def train_data(
             raise UserError(f"{where}: no such trainer config: {source!r}; give a YAML file or presets/NAME")
         if path.resolve() in within:
             raise UserError(f"{where}: base {source!r} leads back to itself; name another file, or drop it")
-        return train_data(load_yaml(path), path.parent, str(path), (*within, path.resolve()), mistakes)
+        found = load_yaml(path)
+        check_sort(found, path, "trainer config")
+        return train_data(found, path.parent, str(path), (*within, path.resolve()), mistakes)
     if not isinstance(source, Mapping):
         raise UserError(f"{where}: base: expected a preset, a YAML file or a mapping, got {source!r}")
     data = dict(source)
@@ -119,6 +136,5 @@ def load_study(path: Path, resolve: Resolve[Study] | None = None) -> Study:
     `resolve` is asked about what can be read of a broken one.
     """
     data = load_yaml(path)
-    if "parameters" in data and "arms" not in data:
-        raise UserError(f"{path}: is a search; run it with: atod-sweep search {path}")
+    check_sort(data, path, "study")
     return validate_whole(Study, data, path.parent, str(path), resolve)

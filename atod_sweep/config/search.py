@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from atod_sweep.config.base import LARGEST_SEED, LATER, MOST_SEEDS, Record, Seed, load_yaml
+from atod_sweep.config.files import check_sort
 from atod_sweep.config.names import check_plain
 from atod_sweep.config.space import Constraint, Parameter, parse_constraint, parse_parameters
 from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.whole import File, Resolve, validate_whole
-from atod_sweep.errors import UserError
 from atod_sweep.records.metric_names import check_name
 
 
@@ -239,6 +239,5 @@ def load_search(path: Path, resolve: Resolve[Search] | None = None) -> Search:
     `resolve` is asked about what can be read of a broken one.
     """
     data = load_yaml(path)
-    if "arms" in data and "parameters" not in data:
-        raise UserError(f"{path}: is a study; run it with: atod-sweep run {path}")
+    check_sort(data, path, "search")
     return validate_whole(Search, {"name": path.stem, **data}, path.parent, str(path), resolve)

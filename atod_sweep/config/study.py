@@ -54,6 +54,12 @@ class Hypothesis(Record):
                 f"'{self.arm} {self.relation} {self.other}' needs a margin: no number of seeds shows two arms equal to "
                 "the last digit; add for example 'within 0.02'"
             )
+        limits = bounds(self.metric)
+        if limits and self.margin >= limits[1] - limits[0]:
+            raise ValueError(
+                f"a margin of {self.margin:g} is as much as {self.metric} can differ by at all, from {limits[0]:g} to "
+                f"{limits[1]:g}; use less"
+            )
 
 
 def _parts(text: str) -> dict[str, str] | None:

@@ -172,7 +172,7 @@ def _quotes(text: str) -> list[str]:
 
 def nearest(value: Any, known: Sequence[str]) -> str:
     """What may have been meant, and all that is known."""
-    near = difflib.get_close_matches(str(value), known, n=1)
+    near = difflib.get_close_matches(str(value).lower(), known, n=1)
     return (f"did you mean {near[0]!r}? " if near else "") + f"known: {', '.join(known)}"
 
 

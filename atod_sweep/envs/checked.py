@@ -21,13 +21,16 @@ from atod_sweep.envs import registry
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.failures import EnvironmentFailed
 from atod_sweep.errors import Stopped, UserError
+from atod_sweep.records.metric_names import HABITS
 
 # Words of `info` under which environments say whether an episode was solved. The first that is there counts.
 SUCCESS = ("success", "is_success", "won", "is_correct")
+# Words of `info` under which environments say whether the state admitted the action.
+ADMISSIBLE = ("is_admissible", "is_action_valid")
 # What stands in for them.
 STAND_IN = "an episode counts as solved if its last reward is positive"
 # Recorded of every episode under these names, so that no metric of an environment's own can have them.
-_OUR_METRICS = ("success", "reward", "turns", "ended_by_turn", "success_by_turn")
+_OUR_METRICS = ("success", "reward", "turns", "ended_by_turn", "success_by_turn", *HABITS)
 # Not the environment's doing, or its own word to the user.
 _PASSING = (UserError, KeyboardInterrupt, MemoryError, Stopped)
 _QUOTED = 80  # characters of an answer that a message shows
@@ -41,6 +44,11 @@ class Answer(NamedTuple):
     terminated: bool
     truncated: bool
     info: dict[str, Any]
+
+
+def admitted(answer: Answer) -> bool | None:
+    """Whether the state admitted the action; None if the environment does not tell."""
+    return next((bool(answer.info[word]) for word in ADMISSIBLE if word in answer.info), None)
 
 
 class Checked:
@@ -102,6 +110,9 @@ class Checked:
             truncated = self._flag(truncated, "truncated")
         if type(info) is not dict:
             info = self._mapping(info, "step()")
+        for word in ADMISSIBLE:
+            if word in info and type(info[word]) is not bool:
+                info = {**info, word: self._flag(info[word], f"info[{word!r}]")}
         if self._turn >= self._horizon and not (terminated or truncated):
             if self._ends_itself:
                 raise self._unlike("the episode goes on", f"its end by turn env.horizon = {self._horizon}")

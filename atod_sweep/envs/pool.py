@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from atod_sweep.config.train import Env
 from atod_sweep.cores import cpu_cores
 from atod_sweep.envs.batch import Batch, check_fit
-from atod_sweep.envs.checked import Answer, Checked
+from atod_sweep.envs.checked import ADMISSIBLE, Answer, Checked
 from atod_sweep.envs.children import settle, started_safely
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.failures import EnvironmentFailed
@@ -92,7 +92,7 @@ class Pool:
 
     A step that takes longer than `timeout` seconds, or kills its worker, ends its episode as truncated, with LOST in
     info. Raises what `Checked` raises, and EnvironmentFailed for an episode that cannot be started. Of `info`, success
-    and metrics come through, when an episode is finished.
+    and metrics of a finished episode come through, and whether an action was admissible.
     """
 
     def __init__(self, config: Env, size: int, workers: int, timeout: float | None = None) -> None:
@@ -263,6 +263,7 @@ def _deadline(seconds: float | None) -> float:
 
 # ---- in the worker -----------------------------------------------------------------------------------------------
 
+_CARRIED = ("success", "metrics", *ADMISSIBLE)
 _PROGRESS = None  # a part of a job is done, another one follows
 
 
@@ -310,4 +311,4 @@ def _parts(env: Checked, job: Errand) -> list[Callable[[], Any]]:
 def _step(env: Checked, action: str) -> Answer:
     """A step that any pipe can carry: an environment's `info` may hold anything."""
     answer = env.step(action)
-    return answer._replace(info={key: answer.info[key] for key in ("success", "metrics") if key in answer.info})
+    return answer._replace(info={key: answer.info[key] for key in _CARRIED if key in answer.info})

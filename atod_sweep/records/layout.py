@@ -5,7 +5,7 @@ runs/
   NAME/                     the folder of a run
     ledger.jsonl            what happened (see `ledger`), with ledger.lock while somebody writes it
     study.yaml              or search.yaml: the file that it was started from
-    trials/TRIAL/           config.yaml, metrics.jsonl, student/, and checkpoint/ until it has ended
+    trials/TRIAL/           config.yaml, metrics.jsonl, samples/, student/, and checkpoint/ until it has ended
     report.html  report.md  figures/  tables/  best_schedule.yaml  export/
     optuna.journal          of a search
     ray/                    Ray's own files, while it runs
@@ -48,6 +48,7 @@ CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 STUDENT = "student"
 CHECKPOINT = "checkpoint"
+SAMPLES = "samples"
 FOUND = "found.json"  # what pretrained models, and the device's precision, were at its start
 
 # In the folder of a model that was made here (a cached one has a recipe, adapters of a GGUF model its file)

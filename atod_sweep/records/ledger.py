@@ -44,6 +44,12 @@ class History:
         return sum(row["state"] == state for row in self.trials.values())
 
 
+def nothing_in(run_dir: Path) -> UserError:
+    """What to say of a folder that is none of a run."""
+    what = "holds no run" if run_dir.is_dir() else "no such folder"
+    return UserError(f"{run_dir}: {what}; give the folder of a run, for example runs/quickstart")
+
+
 def read(run_dir: Path) -> list[Row]:
     """All whole rows; none if there is no ledger. UserError on a line that is damaged, not merely torn."""
     path = run_dir / layout.LEDGER

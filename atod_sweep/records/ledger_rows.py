@@ -150,6 +150,13 @@ class SelectionRow(TypedDict):
     definition_hash: str
 
 
+class OpenClaim(TypedDict):
+    """What an undecided claim compares, at which levels."""
+
+    arms: list[str]
+    at: dict[str, str]
+
+
 class LookRow(TypedDict):
     """The claims were looked at, to see whether more seeds are needed."""
 
@@ -158,6 +165,7 @@ class LookRow(TypedDict):
     seeds: list[int]
     rule: str
     verdicts: list[dict[str, Any]]
+    open: NotRequired[list[OpenClaim]]  # for whose arms the next seeds are; absent in runs in which they are for all
     decided: bool
 
 

@@ -44,10 +44,16 @@ _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     **{f"seconds/{part}": ("s", "min") for part in ("rollout", "score", "update", "eval")},
 }
 TRAINING = tuple(_DIAGNOSTICS)
+# Of evaluations and rollouts, beside what the environment reports: shares of actions that were cut off, empty, not
+# admitted by the state; the entropy of the policy per token, estimated from those that were sampled; the share of tasks
+# whose episodes all have one reward, from which groups learn nothing.
+HABITS = ("action_cut", "action_empty", "action_inadmissible", "token_entropy", "group_flat")
 _FINAL_SET = re.compile(r"final/.+/set[0-9]+")
 # Words in the names of an environment's own metrics that say that less is better, and units of the usual names.
 _LESS = {"turns", "steps", "kl", "cost", "costs", "loss", "seconds", "error", "errors", "regret", "penalty", "invalid"}
+_LESS |= {"cut", "empty", "inadmissible", "flat"}
 _UNITS = {"success": "share", "turns": "turns", "steps": "steps", "seconds": "s", "f1": "share", "pass": "share"}
+_UNITS |= {"cut": "share", "empty": "share", "inadmissible": "share", "flat": "share", "entropy": "nats"}
 
 _SHARE = re.compile(r"[a-z]+/(success|f1|pass@[0-9]+)")
 
@@ -68,7 +74,7 @@ def check_reported(name: str, own: Iterable[str], attempts: int) -> None:
     start = next((start for start in OPEN if name.startswith(start)), None)
     if start is None:
         return
-    known = list(dict.fromkeys(["success", "reward", "turns", *own]))
+    known = list(dict.fromkeys(["success", "reward", "turns", *own, *(() if start == "final/" else HABITS)]))
     if start != "rollout/" and attempts > 1:
         known += [f"pass@{k}" for k in (1, attempts) if f"pass@{k}" not in known]
     what = name.rsplit("/set", 1)[0] if is_final_set(name) else name
@@ -97,6 +103,8 @@ def direction(name: str) -> Direction | None:
     if name in COSTS:
         return "min"
     if name.startswith(OPEN):
+        if name.endswith("/token_entropy"):
+            return None
         return "min" if _LESS & set(_words(name)) else "max"
     return _DIAGNOSTICS[name][1]
 

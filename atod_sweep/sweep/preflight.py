@@ -65,7 +65,8 @@ def _environment(_kind: str, env_id: str) -> None:
     registry.constructor(env_id)
 
 
-def _model(role: str, path: str) -> None:
+def model(role: str, path: str) -> None:
+    """UserError for a model directory that is not there."""
     folder = local_model(path)
     if folder is not None and not folder.is_dir():
         raise UserError(f"{role}.path: model directory {path!r} does not exist; give a directory or a hub id")
@@ -82,4 +83,4 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
-_CHECKS = {"env": _environment, "student": _model, "teacher": _model, "device": _device}
+_CHECKS = {"env": _environment, "student": model, "teacher": model, "device": _device}

@@ -25,7 +25,7 @@ def resume_run(run_dir: Path, **options: Any) -> RunOutcome:
     if row is None:
         if (run_dir / layout.LEDGER).is_file() or (run_dir.is_dir() and is_stillborn(run_dir)):
             raise UserError(f"{run_dir}: its run stopped before it began; start it again: atod-sweep run STUDY.yaml")
-        raise UserError(f"{run_dir}: holds no ledger of a study; give the folder of a run, for example runs/quickstart")
+        raise ledger.nothing_in(run_dir)
     finish = resume_search if "search" in row else resume_study
     given = {name: value for name, value in options.items() if value is not None}
     place = {name: value for name, value in row.get("started_with", {}).items() if name not in given}

@@ -21,7 +21,7 @@ from atod_sweep.training.loop.build import assemble
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play import episodes
-from atod_sweep.training.play.episodes import Player, sample
+from atod_sweep.training.play.episodes import Player, Sampling, sample
 from atod_sweep.training.play.evaluate import final_sets
 from atod_sweep.training.randomness import torch_generator
 from benchmarks.sharper.scores import Score
@@ -45,7 +45,7 @@ class Keyed(Player):
         return super().play(*args, **kwargs)
 
     def _act(
-        self, decoder: Any, logits: Tensor, temperature: float, generator: Any, table: Any, rows: list[int]
+        self, decoder: Any, logits: Tensor, sampling: Sampling, table: Any, rows: list[int]
     ) -> list[tuple[int, ...]]:
         key, tokens, everybody = f"{self.purpose} {self.plays} {self.turn}", itertools.count(), len(table.outcomes)
         self.turn += 1
@@ -58,7 +58,7 @@ class Keyed(Player):
             return token_E[rows], logp_E[rows]
 
         with patch.object(episodes, "sample", keyed):
-            return super()._act(decoder, logits, temperature, generator, table, rows)
+            return super()._act(decoder, logits, sampling, table, rows)
 
 
 def config_of(arm: str, seed: int, steps: int) -> Train:

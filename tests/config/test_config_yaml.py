@@ -70,7 +70,7 @@ def test_what_cannot_be_read_is_one_line(text: str) -> None:
 def test_a_file_holds_a_mapping(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match="expected a mapping of keys, got "):
+    with pytest.raises(UserError, match=r"expected a mapping of keys, got |is empty"):
         load_yaml(path)
 
 

@@ -134,6 +134,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "hypotheses.0: 'cosine = linear' needs a margin",
     ),
     (
+        {"hypotheses": ["cosine > linear by 1.5"]},
+        "hypotheses.0: a margin of 1.5 is as much as eval/success can differ by at all, from 0 to 1; use less",
+    ),
+    ({"hypotheses": ["cosine = linear within 1"]}, "hypotheses.0: a margin of 1 is as much as eval/success can"),
+    (
         {"hypotheses": ["cosine > linear on success"]},
         "hypotheses.0: no trial reports 'success'; did you mean 'eval/success'?",
     ),

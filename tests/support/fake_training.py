@@ -86,6 +86,8 @@ def train(config, directory, report, resume=False):
     checkpoint = directory / "checkpoint.json"
     first = json.loads(checkpoint.read_text()) if resume and checkpoint.is_file() else 0
     if first == 0:
+        (directory / "samples").mkdir(exist_ok=True)
+        (directory / "samples" / "step-000000.json").write_text("[]")
         report([row(config, 0)])
     every = config.evaluation.every
     for step in range(first + every, config.steps + 1, every):

@@ -54,6 +54,7 @@ class Benchmark(gymnasium.Env[str, str]):
             raise UserError(f"env.horizon: {self.name} needs at least 1 turn, got {horizon!r}")
         self.horizon = horizon
         self.turn = 0
+        self.admitted: bool | None = None  # whether the state admitted the last action; None where nobody can tell
         self._over = True
         self.observation_space = AnyText()
         self.action_space = AnyText()
@@ -90,8 +91,8 @@ class Benchmark(gymnasium.Env[str, str]):
         observation, reward, terminated = self.play(action)
         truncated = self.turn >= self.horizon and not terminated
         self._over = terminated or truncated
-        info: dict[str, Any] = {}
+        info: dict[str, Any] = {} if self.admitted is None else {"is_admissible": self.admitted}
         if self._over:
             success, metrics = self.outcome()
-            info = {"success": success, "metrics": metrics}
+            info |= {"success": success, "metrics": metrics}
         return observation, reward, terminated, truncated, info

@@ -100,9 +100,11 @@ class TextWorld(Benchmark):
 
     def play(self, text: str) -> Answer:
         command = re.sub(r"[^a-z0-9 ',.-]", "", read_action(text))
+        tracked = self._state.admissible_commands
+        self.admitted = None if tracked is None else command in tracked
         if not command or _META.match(command):
             return Answer(self._observation(_NOT_HERE), 0.0, False)
-        self._valid += command in (self._state.admissible_commands or ())
+        self._valid += bool(self.admitted)
         self._state, _, _ = self._game.step(command)
         won, lost = bool(self._state.won), bool(self._state.lost)
         return Answer(self._observation(self._state.feedback), float(won), won or lost)

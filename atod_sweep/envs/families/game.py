@@ -7,6 +7,7 @@ import string
 import zlib
 from abc import abstractmethod
 from collections.abc import Hashable, Iterable
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 from atod_sweep.envs.benchmarks.base import Answer, Benchmark
@@ -91,7 +92,15 @@ class Game(Benchmark):
     def metrics(self, solved: bool) -> dict[str, float]:
         """The finished episode's metrics beside success."""
 
+    @abstractmethod
+    def actions(self) -> list[str]:
+        """All action texts, whatever the state."""
+
     # ---- what every environment does -------------------------------------------------------------------------
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.actions())
 
     def start(self, seed: int, split: Split) -> tuple[str, dict[str, Any]]:
         """Draw tasks from the seed until one belongs to the split."""
@@ -102,7 +111,9 @@ class Game(Benchmark):
         return self.deal(task), {"task": task}
 
     def play(self, text: str) -> Answer:
-        observation, self._solved = self.respond(read_action(text))
+        action = read_action(text)
+        self.admitted = action in self._known
+        observation, self._solved = self.respond(action)
         return Answer(observation, float(self._solved), self._solved)
 
     def outcome(self) -> tuple[float, dict[str, float]]:

@@ -132,7 +132,6 @@ class SupportDesk(Game):
         self.n_decisions = max(1, 3 * horizon // 8)
         self.rules = rules(table_seed, share("outdated", outdated))
         self.wording = WORDINGS[style]
-        self._legal = frozenset(self.actions())
         self._intents, self._cues = tuple(INTENTS), tuple(CUES)
 
     # ---- the game ----------------------------------------------------------------------------------------------
@@ -151,7 +150,7 @@ class SupportDesk(Game):
     def respond(self, action: str) -> Turn:
         self._performed.append(action)
         if action != self._required[self._done]:
-            return Turn((self.wording.refused if action in self._legal else self.wording.unknown) + self._prompt())
+            return Turn((self.wording.refused if action in self._known else self.wording.unknown) + self._prompt())
         self._done += 1
         if self._done == len(self._required):
             return Turn(self.wording.solved, solved=True)

@@ -112,7 +112,6 @@ class ToolUse(Game):
         self.n_questions = max(1, 3 * horizon // 8)
         self.rules = rules(table_seed, share("outdated", outdated))
         self.wording = WORDINGS[style]
-        self._legal = frozenset(self.actions())
         self._attributes, self._kinds = tuple(ATTRIBUTES), tuple(KINDS)
 
     # ---- the game ----------------------------------------------------------------------------------------------
@@ -135,7 +134,7 @@ class ToolUse(Game):
         tool, _, argument = action.partition(" ")
         right_tool, right_argument = self._right_call()
         self._right_tools += tool == right_tool
-        if action not in self._legal:
+        if action not in self._known:
             return Turn(self.wording.unknown + self._prompt())
         if tool != right_tool:
             return Turn(self.wording.wrong_tool + self._prompt())

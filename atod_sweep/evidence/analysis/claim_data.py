@@ -12,7 +12,7 @@ from atod_sweep.config.study import Metric
 from atod_sweep.evidence.analysis.comparisons import Comparison
 from atod_sweep.evidence.analysis.learning import SUCCESS
 from atod_sweep.evidence.analysis.results import Levels, Results, Trial, matches
-from atod_sweep.evidence.analysis.scores import outcomes, seed_score, teacher_level
+from atod_sweep.evidence.analysis.scores import outcomes, rests, seed_score, teacher_level
 from atod_sweep.evidence.stats import collapse
 from atod_sweep.evidence.stats.decision import Data, Seed
 from atod_sweep.evidence.stats.intervals import Interval
@@ -58,7 +58,10 @@ def claim_data(results: Results, c: Comparison, metric: Metric, without: Sequenc
     missing = [
         _range(results, c, metric, seed, without)
         for seed in results.seeds
-        if seed not in c.pairs and c.pairs and _has_begun(results, c, seed, without)
+        if seed not in c.pairs
+        and c.pairs
+        and _has_begun(results, c, seed, without)
+        and not any(rests(results, arm, c.levels, seed, without) for arm in (c.arm, c.other))
     ]
     return Data(seeds, missing, outcomes(results, metric, c.levels, without))
 

@@ -9,7 +9,16 @@ import numpy as np
 
 from atod_sweep.config.study import Metric
 from atod_sweep.evidence.analysis.results import Levels, Missing, Results, Trial, sign_of
-from atod_sweep.evidence.analysis.scores import by_task_set, difference_error, level_error, mean, outcomes, seed_score
+from atod_sweep.evidence.analysis.scores import (
+    by_task_set,
+    difference_error,
+    level_error,
+    mean,
+    outcomes,
+    rests,
+    seed_score,
+    seeds_of_all,
+)
 from atod_sweep.evidence.stats import significance
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
 from atod_sweep.evidence.stats.procedures import STUDENT, resolution
@@ -92,7 +101,7 @@ def summarise(results: Results, arm: str, levels: Levels) -> ArmSummary:
         role=trials[0].role if trials else ("control" if arm in results.study.controls else "arm"),
         levels=levels,
         scores=scores,
-        expected=len(results.seeds),
+        expected=sum(not rests(results, arm, levels, seed) for seed in results.seeds),
         interval=STUDENT.over_tasks(level_error(results, arm, levels, list(scores))).interval(list(scores.values())),
         start=results.start(arm, levels),
         cost={
@@ -124,10 +133,12 @@ def compare(
 ) -> Comparison:
     """Paired differences arm - other on common seeds, at the given levels (averaged over factors left open).
 
-    Conditions in `without` do not count.
+    Conditions in `without` do not count; nor do seeds on which a side rests.
     """
     pairs, missing = {}, []
     for seed in results.seeds:
+        if any(rests(results, side, at, seed, without) for side in (arm, other)):
+            continue
         a = seed_score(results, arm, at, seed, metric, without)
         b = seed_score(results, other, at, seed, metric, without)
         if isinstance(a, float) and isinstance(b, float):
@@ -188,15 +199,17 @@ class Best:
 def best_arm(results: Results) -> Best | None:
     """The arm (never a control) with the best mean result; None if no arm has one.
 
-    A seed counts if it has every condition. Arms with missing seeds take part only if no arm is complete.
+    A seed counts if it has every condition and no arm rests on it. Arms with missing seeds take part only if no arm is
+    complete.
     """
     metric = results.study.metric
+    seeds = seeds_of_all(results)
     scores = {
-        arm: {seed: x for seed in results.seeds if isinstance(x := seed_score(results, arm, {}, seed, metric), float)}
+        arm: {seed: x for seed in seeds if isinstance(x := seed_score(results, arm, {}, seed, metric), float)}
         for arm in results.study.arms
     }
     scored = {arm: by_seed for arm, by_seed in scores.items() if by_seed}
-    complete = {arm: by_seed for arm, by_seed in scored.items() if len(by_seed) == len(results.seeds)}
+    complete = {arm: by_seed for arm, by_seed in scored.items() if len(by_seed) == len(seeds)}
     candidates = complete or scored
     if not candidates:
         return None

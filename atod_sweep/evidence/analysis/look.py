@@ -14,10 +14,12 @@ from atod_sweep.evidence.stats.sequential import RULE
 def look(run_dir: Path) -> dict[str, Any]:
     """The rule, its verdict on every claim from what the run's files hold, and whether more seeds could change one."""
     verdicts = judge(load(run_dir))
+    undecided = [verdict.hypothesis for verdict in verdicts if verdict.outcome == "undecided"]
     return {
         "rule": RULE,
         "verdicts": [_plain(verdict) for verdict in verdicts],
-        "decided": all(verdict.outcome != "undecided" for verdict in verdicts),
+        "open": [{"arms": [h.arm, h.other], "at": dict(h.at)} for h in undecided],
+        "decided": not undecided,
     }
 
 

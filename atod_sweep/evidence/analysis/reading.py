@@ -20,7 +20,7 @@ def load(run_dir: Path) -> Results:
     """Read a run's ledger. UserError if the folder has none, if it names no study, or if a row is damaged."""
     path = run_dir / layout.LEDGER
     if not path.is_file():
-        raise UserError(f"{run_dir}: holds no {layout.LEDGER}; give the folder of a run, for example runs/quickstart")
+        raise ledger.nothing_in(run_dir)
     rows = ledger.read(run_dir)
     history = ledger.fold(rows)
     studies = history.studies

@@ -19,6 +19,7 @@ from atod_sweep.evidence.analysis.trial_files import TrialFiles
 from atod_sweep.evidence.stats.intervals import Array
 from atod_sweep.records import layout
 from atod_sweep.records.ledger_rows import Row, StudyRow
+from atod_sweep.records.looks import Block, blocks, rests
 from atod_sweep.records.metric_names import direction, final_set
 from atod_sweep.records.metrics import MetricRow
 from atod_sweep.records.score import score
@@ -228,12 +229,25 @@ class Results:
         found = [t for t in self.trials if t.arm == arm and matches(t.levels, levels)]
         return sorted(found, key=lambda t: t.seed)
 
+    @cached_property
+    def _blocks(self) -> list[Block]:
+        return blocks(self.ledger)
+
+    def rests(self, arm: str, levels: Levels, seed: int) -> bool:
+        """Whether a cell was left out for good: when its seed was added, every claim about its arm was decided."""
+        return self.find(arm, levels, seed) is None and rests(self._blocks, arm, levels, seed)
+
+    @cached_property
+    def cells(self) -> list[tuple[str, Levels, int]]:
+        """Every cell of arms and trained controls that the design asks for: arm, levels, seed."""
+        every = itertools.product(self.arms, self.conditions, self.seeds)
+        return [cell for cell in every if not self.rests(*cell)]
+
     def missing(self) -> list[Missing]:
         """Cells of arms and trained controls without a result for the study's metric."""
-        cells = itertools.product(self.arms, self.conditions, self.seeds)
         return [
             Missing(arm, levels, seed, reason)
-            for arm, levels, seed in cells
+            for arm, levels, seed in self.cells
             if (reason := self.why_missing(arm, levels, seed, self.study.metric))
         ]
 

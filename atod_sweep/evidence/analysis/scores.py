@@ -26,6 +26,22 @@ def teacher_level(results: Results, levels: Levels, metric: Metric) -> float:
     return mean([score for score in found if score is not None])
 
 
+def rests(results: Results, arm: str, at: Levels, seed: int, without: Sequence[Levels] = ()) -> bool:
+    """Whether the arm was left out of the seed at any of the conditions inside `at`. The teacher never is."""
+    return arm in results.arms and any(
+        results.rests(arm, levels, seed)
+        for levels in results.conditions
+        if matches(levels, at) and levels not in without
+    )
+
+
+def seeds_of_all(results: Results, at: Levels | None = None) -> list[int]:
+    """The seeds on which no arm of the study rests at the levels `at`: those by which the best one is told."""
+    return [
+        seed for seed in results.seeds if not any(rests(results, arm, at or {}, seed) for arm in results.study.arms)
+    ]
+
+
 def seed_score(
     results: Results, arm: str, at: Levels, seed: int, metric: Metric, without: Sequence[Levels] = ()
 ) -> float | list[Missing]:

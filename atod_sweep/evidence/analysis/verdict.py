@@ -173,8 +173,9 @@ class Verdict:
         mine = next((c for c in self.collapses if c.arm == side), None)
         if mine is None or not self.offset < mine.rate.high:
             return ""
+        few = f"{100 * self.offset:.0f}" if self.offset >= 0.005 else "less than 1"
         return (
-            f"barring collapse: if {side} fell to 0 on {100 * self.offset:.0f} % of seeds, the mean over all of them "
+            f"barring collapse: if {side} fell to 0 on {few} % of seeds, the mean over all of them "
             f"would favour it no more; {mine.count} of {mine.rate.n} collapsed, which leaves up to "
             f"{100 * mine.rate.high:.0f} % open"
         )
@@ -184,6 +185,8 @@ class Verdict:
         if not self.comparison.missing:
             return ""
         cells = f"{plural(len(self.comparison.missing), 'cell')} missing"
+        if self.n == 0:
+            return f"incomplete: {cells}, and no seed has a result on both sides"
         if not self.data.missing:
             return f"incomplete: {cells}, of seeds that neither side has begun"
         if self.holds is not None:
@@ -233,7 +236,7 @@ class Verdict:
         if self.silent:
             return f"{self.silent[0].upper()}{self.silent[1:]}, so nothing can be said."
         if self.n == 0:
-            return f"{c.arm} and {c.other} have no seed in common, so nothing can be said."
+            return f"{c.arm} and {c.other} have results on no seed in common, so nothing can be said."
         direction = "above" if d.estimate >= 0 else "below"
         on = "" if self.hypothesis.metric == self.usual else f" on {self.hypothesis.metric}"
         less = ", of which less is better" if c.sign < 0 else ""

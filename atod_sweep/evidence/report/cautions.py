@@ -14,7 +14,7 @@ from atod_sweep.records.metric_names import bounds
 def warnings(results: Results, numerics: int | None = None) -> list[str]:
     """Every caution that applies to this run, the gravest first; `numerics` is today's version of the trainer."""
     gaps = len(results.missing())
-    cells = len(results.arms) * len(results.conditions) * len(results.seeds)
+    cells = len(results.cells)
     if gaps == cells:
         return ["No trial has a result: see failures and gaps below."]
     found = []
@@ -72,7 +72,8 @@ def _sequential(results: Results) -> str:
     looks = sorted({len(row["seeds"]) for row in results.ledger if row["event"] == "look"})
     when = f" (looks after {listing([str(seeds) for seeds in looks], 40)} seeds)" if looks else ""
     return (
-        f"Seeds were added until the claims were decided{when}, each at 5 % on its own. The verdicts use intervals and "
+        f"Seeds were added until the claims were decided{when}, each at 5 % on its own, to the arms of those that were "
+        "open. The verdicts use intervals and "
         f"p values that allow for this ({RULE}), and are marked where Holm's correction over all claims disagrees; "
         "other intervals and p values, in tables and pictures, do not allow for it."
     )

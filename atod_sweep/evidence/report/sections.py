@@ -21,7 +21,7 @@ from atod_sweep.evidence.figures import claims as claim_figures
 from atod_sweep.evidence.figures import cost, curves, factors, forest, search, turns
 from atod_sweep.evidence.figures.style import Figure
 from atod_sweep.evidence.report.glossary import changes
-from atod_sweep.evidence.tables import arms, claims, conditions, searches
+from atod_sweep.evidence.tables import arms, claims, conditions, conversations, searches
 from atod_sweep.evidence.tables.cells import Cell, Table
 
 
@@ -44,7 +44,7 @@ def sections(
     results: Results, verdicts: Sequence[Verdict], found: Searched | None, folder: Path
 ) -> tuple[list[Section], Figure | None]:
     """Everything below the opening, and the opening picture: the claims, or without any the arms."""
-    table, versus = summaries(results), against_reference(results)
+    table, versus, best = summaries(results), against_reference(results), best_arm(results)
     opening = claim_figures.forest(results, verdicts, folder)
     differences = forest.differences(results, versus, folder)
     hero = opening or differences or forest.scores(results, table, folder)
@@ -90,7 +90,8 @@ def sections(
             _some(cost.scatter(results, table, folder), *charts(*learning[1:])),
         ),
         _gaps(results),
-        Section("The best arm", _selection(best_arm(results)), [], []),
+        Section("The best arm", _selection(best), [], []),
+        Section("Conversations", "", conversations.of_arm(results, best.arm if best else None), []),
     ]
     filled = [replace(s, tables=[t for t in s.tables if t.rows]) for s in parts]
     return [s for s in filled if s.text or s.tables or s.figures], hero

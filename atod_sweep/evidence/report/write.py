@@ -11,7 +11,6 @@ from typing import Any
 
 import jinja2
 
-from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.searches import searched
@@ -22,13 +21,12 @@ from atod_sweep.evidence.figures.style import Figure
 from atod_sweep.evidence.report import csv_files, pdf
 from atod_sweep.evidence.report.cautions import warnings
 from atod_sweep.evidence.report.facts import facts, study_file
+from atod_sweep.evidence.report.formats import check_formats
 from atod_sweep.evidence.report.glossary import terms
 from atod_sweep.evidence.report.headline import headline
 from atod_sweep.evidence.report.richer import refuse_poorer
 from atod_sweep.evidence.report.sections import sections
 from atod_sweep.records import layout
-
-FORMATS = ("html", "md", "pdf")
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,7 @@ def write(
     `numerics` is the version of today's trainer, where one is installed: a run made with another is marked stale.
     `formats` are some of `FORMATS`; a PDF needs Chromium.
     """
-    if unknown := [name for name in formats if name not in FORMATS]:
-        raise UserError(f"--format {unknown[0]!r}: unknown; use {', '.join(FORMATS)}")
-    if "pdf" in formats:
-        pdf.browser()  # complain before anything is drawn
+    check_formats(formats)
     results, folder = load(run_dir), out or run_dir
     refuse_poorer(results, folder)
     found, verdicts = searched(results), judge(results)

@@ -12,7 +12,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.comparisons import Comparison, compare
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.results import Levels, Missing, Results, Trial, label, matches
-from atod_sweep.evidence.analysis.scores import seed_score
+from atod_sweep.evidence.analysis.scores import seed_score, seeds_of_all
 from atod_sweep.evidence.analysis.text import estimate
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
 from atod_sweep.export.schedule import schedule_file
@@ -64,7 +64,8 @@ class BestSchedule:
 def choose(results: Results, at: Mapping[str, str] | None = None) -> BestSchedule:
     """The arm (role "arm", never a control) with the best mean of the study's metric over seeds and conditions.
 
-    Only arms with a result for every seed at every condition within `at` take part. The config exported is that of the
+    Only arms with a result for every seed at every condition within `at` take part (seeds that were added for some arms
+    alone do not count). The config exported is that of the
     longest horizon among those conditions. UserError if no arm is complete, or if the arm's schedule depends on a
     factor that `at` leaves open.
     """
@@ -73,10 +74,11 @@ def choose(results: Results, at: Mapping[str, str] | None = None) -> BestSchedul
     metric = results.study.metric
     complete: dict[str, dict[int, float]] = {}
     left_out: list[Missing] = []
+    seeds = seeds_of_all(results, at)
     for arm in results.study.arms:
-        by_seed = {seed: seed_score(results, arm, at, seed, metric) for seed in results.seeds}
+        by_seed = {seed: seed_score(results, arm, at, seed, metric) for seed in seeds}
         scores = {seed: score for seed, score in by_seed.items() if isinstance(score, float)}
-        if len(scores) == len(results.seeds):
+        if len(scores) == len(seeds):
             complete[arm] = scores
         left_out += [gap for gaps in by_seed.values() if isinstance(gaps, list) for gap in gaps]
     if not results.study.arms:

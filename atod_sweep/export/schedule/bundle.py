@@ -33,6 +33,8 @@ def write(
     The schedule is rescaled if `steps` or `horizon` is given. UserError if the target cannot carry all of it, unless
     `allow_lossy`; "all" leaves such targets out.
     """
+    if target not in (registry.NONE, registry.EVERY):
+        registry.find(target)  # complain before anything is read
     results = load(run_dir)
     best = choose(results, at)
     schedule = best.schedule.rescaled(steps or best.schedule.steps, horizon or best.schedule.horizon)

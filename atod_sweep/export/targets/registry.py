@@ -41,7 +41,7 @@ def find(name: str) -> Target:
         return TARGETS[name]
     if name in {mapping.name for mapping in documented.DOCUMENTED}:
         raise UserError(f"{name!r}: only a documented mapping exists, which --to all writes into {MAPPINGS}")
-    near = difflib.get_close_matches(name, TARGETS, n=1)
+    near = difflib.get_close_matches(name.lower(), TARGETS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {NONE}, {EVERY}, {', '.join(TARGETS)}"
     raise UserError(f"unknown target {name!r}; {hint}")
 

@@ -29,7 +29,7 @@ def sync(
     packed.refuse(run_dir, "recorded elsewhere")
     history = ledger.fold(ledger.read(run_dir))
     if history.study is None:
-        raise UserError(f"{run_dir}: holds no ledger of a study; give the folder of a run, for example runs/quickstart")
+        raise ledger.nothing_in(run_dir)
     with ledger.locked(run_dir):
         history = ledger.fold(ledger.read(run_dir))
         assert history.study is not None

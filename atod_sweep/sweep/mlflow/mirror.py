@@ -183,6 +183,8 @@ class Mirror:
                 self._client.update_run(run.info.run_id, status="RUNNING")
             return
         self._keep(run, folder / layout.METRICS)
+        for file in sorted((folder / layout.SAMPLES).glob("step-*.json")):
+            self._keep(run, file, layout.SAMPLES)
         self._client.set_terminated(run.info.run_id, _STATUS[row["state"]], int(row["time"] * 1000))
 
     def _config(self, trial: str, folder: Path) -> dict[str, Any]:
@@ -231,14 +233,17 @@ class Mirror:
         self._client.log_batch(run_id, metrics=metrics, params=params, tags=changed)
         self._logged[trial] = last
 
-    def _keep(self, run: Any, path: Path) -> None:
-        """Store a file as an artifact. Into a folder here it is copied: MLflow would look the run up first."""
+    def _keep(self, run: Any, path: Path, under: str = "") -> None:
+        """Store a file as an artifact, in the folder `under` of them.
+
+        Into a folder here it is copied: MLflow would look the run up first.
+        """
         if not path.is_file():
             return
         if not run.info.artifact_uri.startswith("file:"):
-            self._client.log_artifact(run.info.run_id, str(path))
+            self._client.log_artifact(run.info.run_id, str(path), under or None)
             return
-        folder = Path(url2pathname(urlparse(run.info.artifact_uri).path))
+        folder = Path(url2pathname(urlparse(run.info.artifact_uri).path)) / under
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, folder / path.name)
 

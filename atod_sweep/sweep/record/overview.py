@@ -66,7 +66,7 @@ def overview(run_dir: Path) -> Overview:
     rows = ledger.read(run_dir)
     history = ledger.fold(rows)
     if history.study is None:
-        raise UserError(f"{run_dir}: holds no run; give the folder of one, for example runs/quickstart")
+        raise ledger.nothing_in(run_dir)
     times = [row["time"] for row in rows if "time" in row]
     running = [_running(run_dir, row, history.study) for row in history.trials.values() if row["state"] not in ENDED]
     return Overview(

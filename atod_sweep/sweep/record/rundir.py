@@ -27,6 +27,11 @@ class Intent:
     extend: bool = False
     overwrite: bool = False
 
+    def __post_init__(self) -> None:
+        given = [f"--{name}" for name, wanted in vars(self).items() if wanted]
+        if len(given) > 1:
+            raise UserError(f"{', '.join(given)}: each says what becomes of the run that is there; use one of them")
+
 
 @contextlib.contextmanager
 def opened(

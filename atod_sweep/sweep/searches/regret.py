@@ -55,7 +55,7 @@ def recorded(run_dir: Path) -> tuple[list[Recorded], Objective]:
     """The complete trials that a run chose among, and what they are judged by. UserError if there are none."""
     history = ledger.fold(ledger.read(run_dir))
     if history.study is None:
-        raise UserError(f"{run_dir}: holds no ledger of a study; give the folder of a run, for example runs/schedule")
+        raise ledger.nothing_in(run_dir)
     if history.study["factors"]:
         names = ", ".join(history.study["factors"])
         raise UserError(

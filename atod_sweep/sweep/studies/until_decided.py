@@ -1,4 +1,4 @@
-"""Seeds in blocks until every claim is decided.
+"""Seeds in blocks until every claim is decided, for the arms of the open ones: those of decided claims rest.
 
 What comes next follows from the ledger alone: a study row for every block (its `seeds` are those so far) and a `look`
 row for every look at the claims. So a run that was killed anywhere goes on as if it had not been.
@@ -12,8 +12,8 @@ from typing import Any
 
 from atod_sweep.config.base import MOST_SEEDS
 from atod_sweep.errors import UserError
-from atod_sweep.records import ledger
-from atod_sweep.sweep.studies.plan import Plan
+from atod_sweep.records import ledger, looks
+from atod_sweep.sweep.studies.plan import Plan, Trial
 from atod_sweep.sweep.trials.desk import Decided, Desk, Expected, Redefined
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 from atod_sweep.sweep.trials.source import Queue
@@ -128,5 +128,15 @@ class Blocks:
             self._desk.tell(Redefined({"seeds": self._seeds}))
 
     def _add(self, seeds: list[int]) -> None:
-        self._desk.tell(Expected(sum(trial.seed in self._seeds for trial in self._plan.trials)))
-        self._queue.add(self._desk.jobs(trial for trial in self._plan.trials if trial.seed in seeds))
+        due = self._due()
+        self._desk.tell(Expected(len(due)))
+        self._queue.add(self._desk.jobs(trial for trial in due if trial.seed in seeds))
+
+    def _due(self) -> list[Trial]:
+        """The trials of all seeds so far, without those of arms that rested when a seed was added."""
+        blocks = looks.blocks(ledger.read(self._desk.folder))
+        return [
+            trial
+            for trial in self._plan.trials
+            if trial.seed in self._seeds and not looks.rests(blocks, trial.arm, trial.levels, trial.seed)
+        ]

@@ -73,7 +73,10 @@ class Algorithm(Protocol):
 
 @dataclass
 class Stage:
-    """`rank` of `world` processes plays its own share of every step's tasks."""
+    """`rank` of `world` processes plays its own share of every step's tasks.
+
+    `judge`: the teacher, where it can score what the student says.
+    """
 
     config: Train
     policy: Policy
@@ -85,6 +88,7 @@ class Stage:
     score_tokens: int
     rank: int = 0
     world: int = 1
+    judge: Policy | None = None
     cost: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:

@@ -67,6 +67,7 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
         score_tokens=SCORING_TOKENS if device.type == "cpu" else 16 * SCORING_TOKENS,
         rank=rank,
         world=accelerator.num_processes,
+        judge=teacher if needs.shared_vocabulary or teacher_player is player else None,
     )
     trained = [p for p in policy.parameters() if p.requires_grad]
     wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))

@@ -10,6 +10,7 @@ from atod_sweep.config.base import dump_yaml
 from atod_sweep.config.train import Train
 from atod_sweep.envs.look import look
 from atod_sweep.errors import UserError
+from atod_sweep.paths import written
 from atod_sweep.records import layout
 from atod_sweep.records.metrics import append_metrics, rewind
 from atod_sweep.training.loop import trainer
@@ -33,8 +34,9 @@ def train_into(
             raise UserError(f"--resume: {folder} holds a finished training, nothing is left to do; use another --out")
         for line in look([config.env]).notes:
             say(line)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / layout.CONFIG).write_text(dump_yaml(config.model_dump(mode="json")), encoding="utf-8")
+        with written(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / layout.CONFIG).write_text(dump_yaml(config.model_dump(mode="json")), encoding="utf-8")
     models.ensure(config, say)
 
     def report(rows: list[Row]) -> None:

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from atod_sweep.config.models import Pretrained, Student, Teacher
 from atod_sweep.config.train import Train
+from atod_sweep.training.loop import samples
 from atod_sweep.training.loop.build import assemble, evaluate_saved
 from atod_sweep.training.loop.trial import TrialState
-from atod_sweep.training.play.evaluate import evaluate, evaluate_final, summary
+from atod_sweep.training.play.evaluate import evaluate_final, evaluated, habits, summary
 
 Row = dict[str, Any]
 Report = Callable[[list[Row]], None]
@@ -60,7 +61,8 @@ def train(
             metrics |= run.updater.gradient_norms(collected.batch, run.algorithm.terms)
         updating = time.perf_counter()
         metrics |= run.updater.apply(collected.batch, run.algorithm.terms, step, run.stage.temperature(step))
-        metrics |= {f"rollout/{name}": value for name, value in summary(collected.outcomes).items()}
+        played = summary(collected.outcomes) | habits(collected.outcomes)
+        metrics |= {f"rollout/{name}": value for name, value in played.items()}
         metrics |= {
             "seconds/rollout": rolled_out - started,
             "seconds/score": collected.score_seconds,
@@ -83,7 +85,10 @@ def train(
 
 def _evaluation(run: TrialState, step: int) -> Row:
     started = time.perf_counter()
-    found = evaluate(run.stage.policy, run.evaluation_player, run.config.evaluation)
+    found, played = evaluated(run.stage.policy, run.evaluation_player, run.config.evaluation)
+    if run.accelerator.is_main_process:
+        temperature = run.config.evaluation.temperature or 1.0  # greedy log-probs are those at 1
+        samples.write(run.directory, step, samples.of(played, run.stage.judge, temperature, run.stage.score_tokens))
     return {"phase": "eval", "step": step, **found, **run.bill(time.perf_counter() - started, "eval")}
 
 

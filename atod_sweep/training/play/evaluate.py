@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from atod_sweep.records.metric_names import final_set
 from atod_sweep.records.outcomes import pack
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player
-from atod_sweep.training.play.outcomes import Outcome
+from atod_sweep.training.play.outcomes import Episodes, Outcome
 from atod_sweep.training.play.truncation import Truncation
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 
@@ -57,19 +58,28 @@ def _draw(seed: int, purpose: str, count: int, taken: set[int], keep: bool = Fal
 
 
 def evaluate(policy: Policy, player: Player, config: Evaluation) -> dict[str, Any]:
-    """`eval/success`, `eval/reward`, `eval/turns`, `eval/<metric>`, and two lists by number of turns played, from 1:
-    `eval/ended_by_turn` counts the episodes that ended then, `eval/success_by_turn` those of them that succeeded.
-    With several attempts at a task, `eval/pass@1` and `eval/pass@<attempts>` too.
+    """The metrics of `evaluated`."""
+    return evaluated(policy, player, config)[0]
+
+
+def evaluated(policy: Policy, player: Player, config: Evaluation) -> tuple[dict[str, Any], Episodes]:
+    """An evaluation's metrics, and the episodes of its first round.
+
+    `eval/success`, `eval/reward`, `eval/turns`, `eval/<metric>`, how the policy acts (see `habits`), and two lists by
+    number of turns played, from 1: `eval/ended_by_turn` counts the episodes that ended then, `eval/success_by_turn`
+    those of them that succeeded. With several attempts at a task, `eval/pass@1` and `eval/pass@<attempts>` too.
     """
-    rounds = _play(policy, player, config, held_out_seeds(config), "held-out sampling")
+    played = _play(policy, player, config, held_out_seeds(config), "held-out sampling")
+    rounds = [episodes.outcomes for episodes in played]
     outcomes = [outcome for played in rounds for outcome in played]
     longest = max(o.turns for o in outcomes)
     ended, succeeded = [0] * longest, [0.0] * longest
     for outcome in outcomes:
         ended[outcome.turns - 1] += 1
         succeeded[outcome.turns - 1] += outcome.success
-    found: dict[str, Any] = {f"eval/{name}": value for name, value in _measures(rounds).items()}
-    return found | {"eval/ended_by_turn": ended, "eval/success_by_turn": succeeded}
+    means = _measures(rounds) | habits(outcomes, sampled=config.temperature > 0)
+    found: dict[str, Any] = {f"eval/{name}": value for name, value in means.items()}
+    return found | {"eval/ended_by_turn": ended, "eval/success_by_turn": succeeded}, played[0]
 
 
 def evaluate_final(policy: Policy, player: Player, config: Evaluation) -> dict[str, Any]:
@@ -77,7 +87,10 @@ def evaluate_final(policy: Policy, player: Player, config: Evaluation) -> dict[s
     `final/<metric>/set<k>` for every set, and `final/outcomes`: the success of every task, set after set, packed (the
     mean over its attempts). Tasks and random numbers are the same for whoever plays, so that differences are paired.
     """
-    sets = [_play(policy, player, config, seeds, f"final sampling {k}") for k, seeds in enumerate(final_sets(config))]
+    sets = [
+        [played.outcomes for played in _play(policy, player, config, seeds, f"final sampling {k}")]
+        for k, seeds in enumerate(final_sets(config))
+    ]
     if not sets:
         return {}
     found: dict[str, Any] = {}
@@ -90,11 +103,11 @@ def evaluate_final(policy: Policy, player: Player, config: Evaluation) -> dict[s
     return found | {"final/outcomes": pack(tasks)}
 
 
-def _play(policy: Policy, player: Player, config: Evaluation, seeds: list[int], purpose: str) -> list[list[Outcome]]:
+def _play(policy: Policy, player: Player, config: Evaluation, seeds: list[int], purpose: str) -> list[Episodes]:
     """Every attempt at every task, round by round, with random numbers of `purpose`."""
     generator = torch_generator(config.seed, purpose, policy.device)
     how: Any = {"temperature": config.temperature, "generator": generator, "truncation": Truncation.of(config)}
-    return [player.play(policy, seeds, "eval", **how).outcomes for _ in range(config.attempts)]
+    return [player.play(policy, seeds, "eval", **how) for _ in range(config.attempts)]
 
 
 def _measures(rounds: list[list[Outcome]]) -> dict[str, float]:
@@ -120,3 +133,29 @@ def summary(outcomes: list[Outcome]) -> dict[str, float]:
         for name, value in outcome.metrics.items():
             values[name].append(value)
     return {name: float(np.mean(numbers)) for name, numbers in values.items()}
+
+
+def habits(outcomes: list[Outcome], sampled: bool = True) -> dict[str, float]:
+    """How a policy acts: see `metric_names.HABITS`. Left out is what nobody can tell.
+
+    `sampled`: from its own distribution, so that surprise is, on average, entropy.
+    """
+    acts = [act for outcome in outcomes for act in outcome.acts]
+    if not acts:
+        return {}
+    said = [action for outcome in outcomes for _, action in outcome.transcript]
+    found = {"action_cut": _share(act.cut for act in acts), "action_empty": _share(action == "" for action in said)}
+    if judged := [act.admissible for act in acts if act.admissible is not None]:
+        found["action_inadmissible"] = _share(not admissible for admissible in judged)
+    if sampled:
+        found["token_entropy"] = sum(act.surprisal for act in acts) / max(1, sum(act.tokens for act in acts))
+    groups: dict[int, list[float]] = defaultdict(list)
+    for outcome in outcomes:
+        groups[outcome.seed].append(outcome.total)
+    if several := [rewards for rewards in groups.values() if len(rewards) > 1]:
+        found["group_flat"] = _share(max(rewards) == min(rewards) for rewards in several)
+    return found
+
+
+def _share(those: Iterable[bool]) -> float:
+    return float(np.mean(list(those)))

@@ -9,12 +9,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atod_sweep.envs.checked import Answer
+from atod_sweep.envs.checked import Answer, admitted
 from atod_sweep.envs.failures import EnvironmentFailed, EnvironmentTimeout
 from atod_sweep.envs.pool import LOST
 from atod_sweep.errors import UserError
 from atod_sweep.training.play.context import Context, TooLong
 from atod_sweep.training.play.talk import Conversation
+
+
+@dataclass
+class Act:
+    """How one action came about. `surprisal`: -log p of its tokens, summed, at the temperature of sampling.
+
+    `thought` is what came before it. `cut`: it reached its longest length. `admissible`: what the environment says.
+    """
+
+    tokens: int
+    surprisal: float
+    cut: bool
+    thought: str | None = None
+    admissible: bool | None = None
 
 
 @dataclass
@@ -28,6 +42,7 @@ class Outcome:
     truncated: bool = False
     dropped_turns: int = 0
     transcript: list[tuple[str, str]] = field(default_factory=list)  # (observation, action) per turn
+    acts: list[Act] = field(default_factory=list, compare=False)  # one per turn, too
 
     @property
     def turns(self) -> int:
@@ -139,11 +154,15 @@ class EpisodeBook:
         `learned`: (first, count) of those of the ids that carry loss; None: all of them.
         """
         sequence = self.current[episode]
+        said, surprisal = 0, 0.0
         for first, count in learned or [(0, len(ids))]:
             sequence.spans.append((len(sequence.ids) + first, count, self.outcomes[episode].turns))
             sequence.logp.extend(logp[first : first + count])
+            said, surprisal = said + count, surprisal - sum(logp[first : first + count])
         self.fed[episode] += len(ids) - 1
         ended = ids[-1] in self.conversation.stop_ids
+        cut = not ended and not self.conversation.is_stopped(tuple(ids[-self.limits.action_tokens :]))
+        self.outcomes[episode].acts.append(Act(said, surprisal, cut, self.conversation.said(tuple(ids)).thought))
         self.contexts[episode].answer(ids if ended else [*ids, *self.conversation.end_ids])
 
     def record(self, episode: int, step: Answer) -> bool:
@@ -154,6 +173,7 @@ class EpisodeBook:
         if LOST in step.info:
             raise EnvironmentFailed(f"task seed {outcome.seed} was lost to a {step.info[LOST]} of its environment")
         outcome.rewards.append(step.reward)
+        outcome.acts[-1].admissible = admitted(step)
         if not (step.terminated or step.truncated):
             return False
         outcome.success, outcome.metrics = step.info["success"], step.info["metrics"]

@@ -167,7 +167,8 @@ def test_an_episode_ends_at_the_horizon_without_success() -> None:
         (0.0, False, False),
         (0.0, False, True),
     ]
-    assert ends[-1][4] == {"success": 0.0, "metrics": {"valid": pytest.approx(2 / 3)}}
+    metrics = {"valid": pytest.approx(2 / 3)}
+    assert ends[-1][4] == {"is_admissible": True, "success": 0.0, "metrics": metrics}
 
 
 def test_actions_are_the_admissible_commands_of_the_moment() -> None:

@@ -271,7 +271,7 @@ def test_time_runs_out_without_a_purchase() -> None:
     assert env.step("fly")[1:4] == (0.0, False, False)
     _, reward_, terminated, truncated, info = env.step("search red")
     assert (reward_, terminated, truncated) == (0.0, False, True)
-    assert info == {"success": 0.0, "metrics": {"score": 0.0, "valid": 0.5}}
+    assert info == {"is_admissible": True, "success": 0.0, "metrics": {"score": 0.0, "valid": 0.5}}
 
 
 def test_webshops_own_files_are_read(tmp_path) -> None:

@@ -82,7 +82,8 @@ def test_slack_is_two_wrong_actions_at_horizon_8() -> None:
         assert env.step(action)[1:4] == (0.0, False, False)
     observation, reward, terminated, truncated, info = env.step(right[-1])
     assert (observation, reward, terminated, truncated) == ("thank you", 1.0, True, False)
-    assert info == {"success": 1.0, "metrics": {"f1": pytest.approx(2 * 6 / (6 + 8))}}
+    metrics = {"f1": pytest.approx(2 * 6 / (6 + 8))}
+    assert info == {"is_admissible": True, "success": 1.0, "metrics": metrics}
 
     env, right = one_call()
     for action in ["decline", "nonsense", "decline", *right[:-2]]:

@@ -55,4 +55,4 @@ def test_tool_accuracy_counts_tools_not_arguments() -> None:
     env.step("weather r1")
     env.step(f"{right} r9")
     *_, info = env.step(f"{right} {question.handle}")
-    assert info == {"success": 1.0, "metrics": {"tool_accuracy": 3 / 4}}
+    assert info == {"is_admissible": True, "success": 1.0, "metrics": {"tool_accuracy": 3 / 4}}

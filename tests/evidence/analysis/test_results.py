@@ -151,7 +151,7 @@ def test_the_best_arm_is_never_a_control_nor_incomplete(make_run: MakeRun) -> No
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no ledger\.jsonl"):
+    with pytest.raises(UserError, match=r"holds no run"):
         load(tmp_path)
     (tmp_path / "ledger.jsonl").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="names no study"):

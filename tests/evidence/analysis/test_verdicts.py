@@ -158,6 +158,11 @@ def one(folder: Path, a: Sequence[End], b: Sequence[End], **options: Any) -> Ver
         ([0.0, *SMALL[1:]], [0.0, *B[1:]], "supported", 9, ["collapse", "barring collapse"]),
         (SMALL, [0.0] * 10, "supported", 10, ["collapse"]),
         ([0.0] * 9 + SMALL[9:], B, "refuted", 10, ["collapse"]),
+        # A value that is no number counts as none; nobody's seeds are the other's.
+        ([*SMALL[:9], math.inf], B, "undecided", 9, ["incomplete"]),
+        ([*LARGE[:9], -math.inf], B, "supported", 9, ["incomplete"]),
+        ([math.nan] * 4, B[:4], "undecided", 0, ["incomplete"]),
+        ([*SMALL[:2], None, None], [None, None, *B[2:4]], "undecided", 0, ["incomplete"]),
     ],
 )
 def test_how_seeds_end(tmp_path: Path, a: Sequence[End], b: Sequence[End], word: str, n: int, marks: list[str]) -> None:
@@ -165,6 +170,7 @@ def test_how_seeds_end(tmp_path: Path, a: Sequence[End], b: Sequence[End], word:
     assert (verdict.outcome, verdict.n) == (word, n)
     assert [mark.split(":")[0] for mark in verdict.marks] == marks
     assert (verdict.p < 0.05) == (word != "undecided")
+    assert ("neither side has begun" in " ".join(verdict.marks)) == (a[-1:] == b[-1:] == [None])
     assert all(text for text in (verdict.line(), verdict.sentence()))
     assert "nan" not in verdict.line() + verdict.sentence()
 
@@ -234,6 +240,11 @@ def test_verdict_p_and_holm_are_one_tests(tmp_path: Path) -> None:
         assert (cells["p"].value, cells["p (Holm)"].value) == (v.p, v.p_holm)
         assert (v.outcome == "supported") == (v.p < 0.05) == (v.interval.low > 0)
         assert v.test in table.caption
+
+
+def test_a_lead_of_one_task_is_not_undone_on_0_percent_of_seeds(tmp_path: Path) -> None:
+    verdict = one(tmp_path / "run", [0.5 + 1 / 512] * 10, [0.5] * 10)
+    assert verdict.marks[0].startswith("barring collapse: if a fell to 0 on less than 1 % of seeds")
 
 
 def test_a_rare_collapse_has_its_price_told(tmp_path: Path) -> None:

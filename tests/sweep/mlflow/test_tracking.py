@@ -259,7 +259,9 @@ def test_mlflow_holds_what_the_ledger_holds_also_after_a_retry_a_resume_and_a_lo
         assert run.data.metrics["cost/env_steps"] == 2560.0
         history = store.get_metric_history(run.info.run_id, "eval/success")
         assert [(m.step, m.value) for m in history] == [(s, 0.1 + 1e-2 * s + 0.001) for s in (0, 10, 20, 30, 40)]
-        assert {file.path for file in store.list_artifacts(run.info.run_id)} == {"config.yaml", "metrics.jsonl"}
+        kept = {file.path for file in store.list_artifacts(run.info.run_id)}
+        assert kept == {"config.yaml", "metrics.jsonl", "samples"}
+        assert [f.path for f in store.list_artifacts(run.info.run_id, "samples")] == ["samples/step-000000.json"]
         assert children["bug-s0"].data.tags["error"].startswith("exception: ")
 
     check(uri)
@@ -339,6 +341,7 @@ def test_a_server_that_goes_away_delays_nothing_and_is_caught_up(write_study, tm
         assert len(children) == 8
         for run in children.values():
             assert len(store.get_metric_history(run.info.run_id, "eval/success")) == 5
-            assert {file.path for file in store.list_artifacts(run.info.run_id)} == {"config.yaml", "metrics.jsonl"}
+            kept = {file.path for file in store.list_artifacts(run.info.run_id)}
+            assert kept == {"config.yaml", "metrics.jsonl", "samples"}
     finally:
         server.stop()

@@ -12,10 +12,12 @@ from fake_training import FAKE
 from no_mlflow import NoMlflow
 
 from atod_sweep.errors import UserError
+from atod_sweep.evidence.analysis.comparisons import summaries
 from atod_sweep.evidence.analysis.look import look
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.report.write import write
+from atod_sweep.export.schedule.best import choose
 from atod_sweep.records import ledger
 from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run
@@ -72,7 +74,7 @@ def test_it_stops_at_the_look_that_decides_the_last_claim(study, go):
     last = len(load(outcome.run_dir).seeds)
     assert 8 < last < 40  # with one standard deviation in 0.57, later than fine, before the end
     assert seeds_of_looks(outcome.run_dir) == list(range(3, last + 1, 5))
-    assert outcome.complete == outcome.total == 3 * last + 1
+    assert outcome.complete == outcome.total == 3 * 8 + 2 * (last - 8) + 1  # fine rests once its claim is decided
     told = [[v["outcome"] for v in row["verdicts"]] for row in looks(outcome.run_dir)]
     assert told[0] == ["undecided", "undecided"]  # three seeds exclude nothing
     assert told[1] == ["supported", "undecided"]
@@ -84,15 +86,39 @@ def test_it_stops_at_the_look_that_decides_the_last_claim(study, go):
     assert all(row["sequential"] for row in studies)
 
 
+def test_arms_of_decided_claims_rest_and_nothing_of_theirs_is_missing(study, go):
+    run_dir = go(study(hypotheses=["fine > slow", "fast > slow"], controls=["teacher"])).run_dir
+    results = load(run_dir)
+    assert results.missing() == []
+    first, second = judge(results)
+    assert (first.n, first.outcome, first.marks) == (8, "supported", [])  # slow went on without fine
+    assert second.n == len(results.seeds) > 8
+    assert {s.arm: (len(s.scores), s.missing) for s in summaries(results)} == {
+        "slow": (second.n, 0), "fast": (second.n, 0), "fine": (8, 0)
+    }  # fmt: skip
+    best = choose(results)
+    assert best.arm == "fine"  # by the eight seeds that all arms have
+
+
+def test_a_run_of_the_time_before_goes_on_with_all_arms_where_it_stood(study, go, monkeypatch):
+    """Its looks name no open claims: what was begun for all arms is finished for all."""
+    path = study(hypotheses=["fine > slow"])
+    before = lambda run_dir: {key: value for key, value in look(run_dir).items() if key != "open"}  # noqa: E731
+    outcome = go(path, judge=before)
+    assert outcome.complete == outcome.total == 3 * 8
+    assert load(outcome.run_dir).missing() == []
+    assert resume_run(outcome.run_dir, **OPTIONS).complete == 3 * 8
+
+
 def test_it_gives_up_at_the_most_seeds_and_can_go_on_from_there(study, go):
     path = study(hypotheses=["fast > slow by 0.06"])  # too close to the observed difference
     outcome = go(path, most=9, block=4)
     assert seeds_of_looks(outcome.run_dir) == [3, 7, 9]
     assert not looks(outcome.run_dir)[-1]["decided"]
-    assert outcome.complete == outcome.total == 27
+    assert outcome.complete == outcome.total == 3 * 3 + 2 * 6  # nothing is claimed of fine, which rests from then on
     with pytest.raises(UserError, match=r"sequential.max_seeds: 9 → 12.*--extend"):
         go(path, most=12, block=4, resume=True)
-    assert go(path, most=12, block=4, extend=True).complete == 36
+    assert go(path, most=12, block=4, extend=True).complete == 3 * 3 + 2 * 9
     assert seeds_of_looks(outcome.run_dir) == [3, 7, 9, 12]
 
 
@@ -179,7 +205,7 @@ def test_seeds_added_before_are_kept_by_another_revision_that_is_killed_at_once(
         patch.setattr(ledger.Ledger, "append", append)
         with pytest.raises(Killed):
             resume_run(folder, **OPTIONS)
-    assert resume_run(folder, **OPTIONS).complete == 24
+    assert resume_run(folder, **OPTIONS).complete == 3 * 3 + 2 * 5
     assert seeds_of_looks(folder) == [3, 8]
     assert ledger.fold(ledger.read(folder)).study["seeds"] == list(range(8))
 
@@ -189,7 +215,7 @@ def test_no_seeds_are_added_that_could_not_run(study, go):
     assert (outcome.complete, outcome.total) == (9, 9)
     assert load(outcome.run_dir).seeds == [0, 1, 2]
     assert seeds_of_looks(outcome.run_dir) == [3]
-    assert resume_run(outcome.run_dir, max_trials=15, **OPTIONS).complete == 24
+    assert resume_run(outcome.run_dir, max_trials=10, **OPTIONS).complete == 3 * 3 + 2 * 5
     assert load(outcome.run_dir).seeds == list(range(8))  # whole blocks
 
 

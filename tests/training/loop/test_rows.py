@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 from small import tiny
 
-from atod_sweep.records.metric_names import COSTS, TRAINING, check_name
+from atod_sweep.records.metric_names import COSTS, HABITS, TRAINING, check_name
 from atod_sweep.training.loop.trainer import train
 from atod_sweep.training.loop.trial import means
 
 EVAL = {"eval/success", "eval/reward", "eval/turns", "eval/share", "eval/ended_by_turn", "eval/success_by_turn"}
+EVAL |= {"eval/action_cut", "eval/action_empty", "eval/token_entropy"}
 ALWAYS = {"phase", "step", "loss", "grad_norm", "epochs", "lr", "temperature"} | set(COSTS)
 ALWAYS |= {"seconds/rollout", "seconds/score", "seconds/update"}
 ALWAYS |= {"rollout/success", "rollout/reward", "rollout/turns", "rollout/share"}
+ALWAYS |= {f"rollout/{habit}" for habit in HABITS if habit != "action_inadmissible"}  # Echo does not tell
 MIXED = {"weight/distill", "weight/reward", "weight/kl", "weight/applied_teacher", "turn_weight", "kl/teacher"}
 
 OBJECTIVES = {

@@ -112,7 +112,8 @@ def test_where_episodes_end():
 def test_a_saved_student_scores_as_it_did_at_the_end_of_its_run(built, tmp_path):
     result = train(tiny(steps=2), tmp_path)
     assert evaluate_model(tiny(steps=2), tmp_path / "student") == result.final
-    assert result.final.keys() == {"eval/success", "eval/reward", "eval/turns", "eval/share"}
+    habits = {"eval/action_cut", "eval/action_empty", "eval/token_entropy"}
+    assert result.final.keys() == {"eval/success", "eval/reward", "eval/turns", "eval/share"} | habits
 
 
 # ---- final sets ----------------------------------------------------------------------------------------------------

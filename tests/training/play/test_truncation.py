@@ -59,6 +59,7 @@ def test_evaluations_draw_from_what_is_left_and_rollouts_from_all(built, tmp_pat
         evaluate(run.stage.policy, run.stage.player, Evaluation(tasks=8, **how))
         for how in ({"temperature": 0.0}, {"temperature": 1.0, "top_k": 1}, {"temperature": 1.0, "top_p": 1e-6})
     ]
+    assert greedy[1].pop("eval/token_entropy") == greedy[2].pop("eval/token_entropy") == 0.0  # greedy: not told
     assert greedy[0] == greedy[1] == greedy[2]
 
 

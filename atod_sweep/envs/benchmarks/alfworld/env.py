@@ -75,7 +75,8 @@ class AlfWorld(Benchmark):
 
     def play(self, text: str) -> Answer:
         feedback, self._won = self._player.step(read_action(text))
-        self._valid += feedback != NOTHING
+        self.admitted = feedback != NOTHING
+        self._valid += self.admitted
         return Answer(self._observation(feedback), float(self._won), self._won)
 
     def outcome(self) -> tuple[float, dict[str, float]]:

@@ -49,7 +49,8 @@ class WebShop(Benchmark):
 
     def play(self, text: str) -> Answer:
         """A command that the page does not offer changes nothing."""
-        self._valid += self.session.act(read_command(text))
+        self.admitted = self.session.act(read_command(text))
+        self._valid += self.admitted
         bought = self.session.score
         return Answer(self._observation(), bought.total if bought else 0.0, bought is not None)
 
