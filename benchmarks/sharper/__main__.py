@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.sharper import scores
+from benchmarks.sharper import report, scores
 from benchmarks.sharper.play import ARMS, NOISES, trial
 
 SCORES = Path(__file__).parent / "scores.csv"
@@ -26,11 +26,15 @@ def train(steps: int, noises: list[str], seeds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sharper", description=__doc__)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--noises", nargs="+", choices=NOISES, default=list(NOISES))
-    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--train", type=int, metavar="SEEDS", help="train so many seeds, those recorded left out")
+    parser.add_argument("--steps", type=int, default=200, help="of each of these trials")
+    parser.add_argument("--noises", nargs="+", choices=NOISES, default=list(NOISES), help="of their rollouts")
     args = parser.parse_args()
-    train(args.steps, args.noises, args.seeds)
+    if args.train:
+        train(args.steps, args.noises, args.train)
+        return
+    kept = report.OUT.read_text(encoding="utf-8").partition(report.KEPT)[2] if report.OUT.is_file() else "\n"
+    report.OUT.write_text(report.document(scores.read(SCORES)) + report.KEPT + kept, encoding="utf-8")
 
 
 if __name__ == "__main__":

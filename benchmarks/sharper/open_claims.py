@@ -35,6 +35,12 @@ class Replayed:
     undecided: float
 
 
+def studies() -> list[str]:
+    """The recorded studies with claims."""
+    found = sorted(path.parent.name for path in STUDIES.glob("*/ledger.jsonl"))
+    return [name for name in found if load(STUDIES / name).study.claims]
+
+
 def replay(study: str, replays: int, rule: Rule) -> Replayed:
     """Both rules on the same draws of the study's seeds."""
     results = load(STUDIES / study)
@@ -46,8 +52,7 @@ def replay(study: str, replays: int, rule: Rule) -> Replayed:
     everything, open_only, undecided = [], [], []
     for _ in range(replays):
         drawn = rng.integers(difference_KS.shape[1], size=rule.max_seeds)
-        is_open, seeds, spent = [True] * len(needed), first, [0, 0]
-        spent = [first * len(cells)] * 2
+        is_open, seeds, spent = [True] * len(needed), first, [first * len(cells)] * 2
         while True:
             is_open = [o and _undecided(results, k, difference_KS[k, drawn[:seeds]]) for k, o in enumerate(is_open)]
             if not any(is_open) or seeds >= rule.max_seeds:
