@@ -12,6 +12,7 @@ from typing import Any
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.train import Train
 from atod_sweep.sweep.models import ensure_models
+from atod_sweep.sweep.preflight import fit
 from atod_sweep.sweep.record import progress
 from atod_sweep.sweep.session import at_a_time
 from atod_sweep.sweep.trials.jobs import Row, load
@@ -57,6 +58,9 @@ def estimate(work: Work, options: Options) -> Estimate:
     Trials that differ in their objective only are taken to cost the same; a search that stops trials early costs less.
     """
     show = options.show or progress.choose()
+    if options.address is None:
+        for line in fit(work.configs, work.resources, at_a_time(work, options)):
+            show.note(line)
     ensure_models(work.configs, options.trainer, show)
     timed: dict[str, _Trial] = {}
     costs = []

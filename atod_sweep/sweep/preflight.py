@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from atod_sweep.config.base import validate
+from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.study import Resources
-from atod_sweep.config.train import Env
+from atod_sweep.config.train import Env, Train
 from atod_sweep.envs import registry
 from atod_sweep.envs.look import look as first_look
 from atod_sweep.errors import UserError
@@ -28,6 +28,7 @@ def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> 
         needs += [(role, config[role]["path"]) for role in ("student", "teacher") if "path" in config[role]]
         if not is_cluster:
             needs.append(("device", config["runtime"]["device"]))
+            needs += [("precision", config["runtime"]["device"])] if config["runtime"]["precision"] == "bf16" else []
         for kind, what in needs:
             if (kind, what) not in seen:
                 seen.add((kind, what))
@@ -50,6 +51,24 @@ def look(configs: Sequence[Config], metrics: Iterable[str], doing: Callable[[str
         if own is not None:
             _check_metrics(metrics, own, config)
     return seen.notes
+
+
+def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> list[str]:
+    """What a trial with pretrained models needs of memory, a line each. UserError for one that does not fit here."""
+    lines, seen = [], set[str]()
+    for config in configs:
+        size = content_hash({key: value for key, value in config.items() if key not in ("optimiser", "seed")})
+        if config["student"]["kind"] != "pretrained" or size in seen:
+            continue
+        seen.add(size)
+        from atod_sweep.training.loop import memory
+
+        runtime = config["runtime"]
+        there = memory.there_is(runtime["device"], runtime["gpu_memory_fraction"])
+        share = int(there * min(1.0, resources.gpu)) if resources.gpu > 0 else there // side_by_side
+        if (need := memory.check(validate(Train, config, "config"), share)) is not None:
+            lines.append(f"memory: {need} of {share / 1e9:.1f} GB")
+    return list(dict.fromkeys(lines))
 
 
 def _check_metrics(names: Iterable[str], own: Iterable[str], config: Config) -> None:
@@ -77,10 +96,16 @@ def _device(_kind: str, device: str) -> None:
         raise UserError(f"runtime.device: {device!r}, but this machine has no CUDA device; use auto or cpu")
 
 
+def _precision(_: str, device: str) -> None:
+    from atod_sweep.training.runtime import check_autocast
+
+    check_autocast(device)
+
+
 def _gpus() -> int:
     import torch
 
     return torch.cuda.device_count()
 
 
-_CHECKS = {"env": _environment, "student": model, "teacher": model, "device": _device}
+_CHECKS = {"env": _environment, "student": model, "teacher": model, "device": _device, "precision": _precision}

@@ -236,6 +236,8 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
         if is_new and options.address is None:  # the nodes of a cluster may hold what this machine does not
             for line in preflight.look(work.configs, work.goal.names, show.doing):
                 show.note(line)
+            for line in preflight.fit(work.configs, work.resources, at_a_time(work, options)):
+                show.note(line)
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
             session = Session(work, run_dir, writer, history, options)
             _announce(show, work, options)

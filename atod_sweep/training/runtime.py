@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from atod_sweep.config.models import Dtype
+from atod_sweep.errors import UserError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -62,6 +63,14 @@ def cpu_computes_bf16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def check_autocast(wanted: str) -> None:
+    """UserError where `runtime.precision: bf16` would run on a CPU, on which it takes three times as long as fp32."""
+    if wanted == "cpu" or not torch.cuda.is_available():
+        raise UserError(
+            "runtime.precision: 'bf16' is slower than fp32 on a CPU; use fp32; teacher.dtype: bfloat16 helps there"
+        )
 
 
 def torch_dtype(wanted: Dtype, device: torch.device) -> torch.dtype:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 from fake_training import FAKE
 
+from atod_sweep.config.files import load_train
+from atod_sweep.config.study import Resources
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import preflight
 from atod_sweep.sweep.searches.run_search import run_search
 from atod_sweep.sweep.studies.run_study import run_study
+from benchmarks import tiny_models
 
 CASES = {
     "environment": ({"env.id": "suport_desk"}, {}, "did you mean 'support_desk'"),
@@ -16,6 +19,11 @@ CASES = {
     "model": ({"student": {"kind": "pretrained", "path": "./nowhere"}}, {}, "model directory './nowhere'"),
     "teacher": ({"teacher": {"kind": "pretrained", "path": "~/nowhere"}}, {}, "teacher.path"),
     "device": ({"runtime.device": "cuda"}, {}, "runtime.device: 'cuda'"),
+    "precision": (
+        {"runtime.precision": "bf16", "runtime.device": "cpu"},
+        {},
+        "runtime.precision: 'bf16' is slower than",
+    ),
     "gpu": ({}, {"resources": {"gpu": 1}}, "resources.gpu: a trial needs 1, but this machine has 0"),
 }
 
@@ -76,3 +84,20 @@ def test_wherever_it_is_named(where, tmp_path, write_study):
     changes = {"metric": {"name": "eval/sucess"}, "bars": {"learning": {"eval/sucess": 0.1}}}
     with pytest.raises(UserError, match=rf"{where}.*: no trial reports 'eval/sucess'; did you mean 'eval/success'"):
         run_study(write_study(**{where: changes[where]}), out=tmp_path / "runs", trainer=FAKE)
+
+
+def test_what_a_trial_needs_of_memory_is_said_and_has_to_be_there(write_study, tmp_path, monkeypatch):
+    from atod_sweep.training.loop import memory
+
+    folder = str(tiny_models.save("qwen3", tmp_path))
+    model = {"kind": "pretrained", "path": folder}
+    base = {"env.id": "support_desk", "env.kwargs": {"style": "natural"}, "student": model, "teacher": model}
+    study = write_study(base=base)
+    config = load_train("presets/support_desk_compact", base).model_dump(mode="json")
+    (line,) = preflight.fit([config, {**config, "seed": 1}], Resources(), 1)
+    assert line.startswith("memory: ")
+    assert "GB a trial (" in line
+    monkeypatch.setattr(memory, "there_is", lambda device, fraction: 10**6)
+    with pytest.raises(UserError, match=r"a trial needs about .* but there are 0\.0 GB; most is the .*: lower it by "):
+        run_study(study, out=tmp_path / "others", backend="local", trainer=FAKE)
+    assert not (tmp_path / "others").exists()

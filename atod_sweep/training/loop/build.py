@@ -23,6 +23,7 @@ from atod_sweep.training.loop import cast, found
 from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
+from atod_sweep.training.models import adapters
 from atod_sweep.training.play.evaluate import evaluate, evaluate_final
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
@@ -54,7 +55,7 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     if refs.teacher is not None and not isinstance(config.teacher, NoTeacher):
         source = _source(config.teacher, refs.teacher)
         teacher, teacher_player = cast.teacher(config, source, voice, player, dtype, device, needs)
-    algorithm = algorithm_of(config, teacher, cast.reference(policy, dtype, needs))
+    algorithm = algorithm_of(config, teacher, cast.reference(policy, dtype, needs, adapters.are_fresh(config.student)))
     rank = accelerator.process_index
     stage = Stage(
         config=config,

@@ -17,7 +17,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms.stage import Needs
 from atod_sweep.training.models import identity, limits, vocabulary
 from atod_sweep.training.models.load import load_model, load_tokenizer
-from atod_sweep.training.models.policy import Policy, checkpoint_activations
+from atod_sweep.training.models.policy import Policy, Unadapted, checkpoint_activations
 from atod_sweep.training.play.check import SelfCheck, admit
 from atod_sweep.training.play.conversation import Manner, alike, conversation_for
 from atod_sweep.training.play.episodes import Player
@@ -129,13 +129,13 @@ def teacher(
     return policy, player if same else voice.player(config, player.batch)
 
 
-def reference(policy: Policy, dtype: torch.dtype, needs: Needs) -> Policy | None:
+def reference(policy: Policy, dtype: torch.dtype, needs: Needs, fresh_adapters: bool) -> Policy | None:
     """The initial student, for the objectives that compare with it."""
     match needs.reference:
         case "none":
             return None
         case "frozen":
-            return frozen(policy, dtype)
+            return Unadapted(policy) if fresh_adapters else frozen(policy, dtype)
         case "renewed":  # it also plays and is renewed from the student, so it stays in its precision
             return frozen(policy, torch.float32)
         case _:

@@ -14,6 +14,7 @@ from atod_sweep.training.loop import samples
 from atod_sweep.training.loop.build import assemble, evaluate_saved
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.play.evaluate import evaluate_final, evaluated, habits, summary
+from atod_sweep.training.runtime import check_autocast
 
 Row = dict[str, Any]
 Report = Callable[[list[Row]], None]
@@ -44,6 +45,8 @@ def train(
     With `mutable`, the checkpoint may also come from a config with other schedules, weights, rate or temperature.
     Raises UserError for a config that cannot run here, and TrialError for a trial that cannot go on.
     """
+    if config.runtime.precision == "bf16":
+        check_autocast(config.runtime.device)
     run = assemble(config, directory, resume, mutable)
     if not run.accelerator.is_main_process:
         report = _silent

@@ -40,6 +40,11 @@ def base_of(source: Pretrained) -> Pretrained | None:
     )
 
 
+def are_fresh(source: Any) -> bool:
+    """Whether a student of this config starts with adapters that do nothing yet."""
+    return isinstance(source, Pretrained) and source.lora is not None and base_of(source) is None
+
+
 def note(source: Pretrained) -> dict[str, Any]:
     """What to write beside adapters trained from `source`, by file name: what their own config has no word for."""
     base = base_of(source) or (source if source.lora else None)

@@ -26,12 +26,18 @@ def load_tokenizer(source: Pretrained | str | Path) -> Any:
     return tokenizer
 
 
+def load_config(source: Pretrained) -> Any:
+    """What a model directory or hub id says of its shape. Raises UserError."""
+    base = adapters.base_of(source)
+    return _load(AutoConfig, source) if base is None else load_config(base)
+
+
 def origin(source: Pretrained) -> list[str]:
     """Fingerprints of what lies at `source`, and of the base of adapters there; nothing is loaded. Raises UserError."""
     base = adapters.base_of(source)
     if base is not None:
         return [identity.fingerprint(source), *origin(base)]
-    commit = None if local_model(source.path) else getattr(_load(AutoConfig, source), "_commit_hash", None)
+    commit = None if local_model(source.path) else getattr(load_config(source), "_commit_hash", None)
     return [identity.fingerprint(source), *([commit] if commit else [])]
 
 

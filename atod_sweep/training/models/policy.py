@@ -178,6 +178,31 @@ class Policy(nn.Module):
         return next(self.model.parameters()).device
 
 
+class Unadapted(Policy):
+    """What a student with fresh adapters was before they learned: its own weights, with the adapters off."""
+
+    def __init__(self, student: Policy) -> None:
+        training = student.training
+        super().__init__(student.model, words=student.words)
+        self.reach, self.decoding = student.reach, student.decoding
+        student.train(training)  # of which one model has but one mode
+
+    def hidden(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
+        """The student's, without adapters."""
+        with self.model.disable_adapter():
+            return super().hidden(ids_BT, index_N)
+
+    def logits(self, hidden_NC: Tensor) -> Tensor:
+        """The student's, without adapters."""
+        with self.model.disable_adapter():
+            return super().logits(hidden_NC)
+
+    def forward(self, ids_BT: Tensor, index_N: Tensor, silent: bool = False) -> Any:
+        """The student's, without adapters."""
+        with self.model.disable_adapter():
+            return super().forward(ids_BT, index_N, silent)  # type: ignore[call-overload]
+
+
 def checkpoint_activations(model: Any) -> None:
     """Let blocks compute their activations again in the backward pass instead of keeping them."""
     # Older versions of `transformers` know it by the second name only.

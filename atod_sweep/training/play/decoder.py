@@ -21,6 +21,11 @@ from torch import Tensor
 from atod_sweep.training.models.llama_inference import FoldedLlama
 
 
+def roomier(slots: int) -> int:
+    """Slots to make when so many are needed: a quarter more, so that turns to come do not copy the cache each."""
+    return slots + max(64, slots // 4)
+
+
 class Decoder(ABC):
     """Next-token logits for B conversations that grow chunk by chunk. Use under `torch.inference_mode()`."""
 
@@ -38,7 +43,7 @@ class Decoder(ABC):
         width = ids_BL.shape[1]
         self.longest += counts[1]
         if self.longest + width > self.slots:
-            self.slots = 2 * (self.longest + width)
+            self.slots = roomier(self.longest + width)
             self.grow()
         self.aligned = self.aligned and counts[0] == counts[1]
         logits_BV = self.advance(ids_BL, count_B)
@@ -124,11 +129,13 @@ class FoldedDecoder(Decoder):
         return self.step.unfold(0, self.longest, 1)[self.slots - 1 - slot]
 
     def grow(self) -> None:
-        self.cache = [F.pad(c, (0, 0, 0, self.slots - c.shape[3])) for c in self.cache]
+        for i, layer in enumerate(self.cache):  # one after the other: no two caches are there at a time
+            self.cache[i] = F.pad(layer, (0, 0, 0, self.slots - layer.shape[3]))
         self.step = self._step()
 
     def keep(self, rows: Tensor) -> None:
-        self.cache = [c.index_select(1, rows) for c in self.cache]
+        for i, layer in enumerate(self.cache):
+            self.cache[i] = layer.index_select(1, rows)
 
 
 def _attention(q_BLHD: Tensor, cache: Tensor, mask: Tensor | None) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.play.decoder import roomier
 from atod_sweep.training.play.ragged import GeneralDecoder
 
 WIDEST = 64  # chunks above this width are worth their launches
@@ -48,7 +49,7 @@ class GraphedDecoder(GeneralDecoder):
         self.longest += counts[1]
         self.bound = max(self.bound, self.longest)  # of all rows, also those that have ended
         if self.bound + padded > self.slots:
-            self.slots = 2 * (self.bound + padded)
+            self.slots = roomier(self.bound + padded)
             self.grow()
         self.count_B.zero_()
         self.count_B[self.active] = count_B

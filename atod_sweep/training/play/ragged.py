@@ -91,8 +91,9 @@ class GeneralDecoder(Decoder):
                 buffers[i] = F.pad(old, (0, 0, 0, 0, 0, self.slots - old.shape[1]))
 
     def keep(self, rows: Tensor) -> None:
-        self.cache.keys = [k.index_select(0, rows) for k in self.cache.keys]
-        self.cache.values = [v.index_select(0, rows) for v in self.cache.values]
+        for buffers in (self.cache.keys, self.cache.values):
+            for i, old in enumerate(buffers):  # one after the other: no two caches are there at a time
+                buffers[i] = old.index_select(0, rows)
 
 
 @contextmanager

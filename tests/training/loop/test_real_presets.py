@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from templates import PER_TURN, talker
+from transformers import Qwen3Config
 
 from atod_sweep.config.files import load_train
 from atod_sweep.config.models import Lora, Pretrained
@@ -13,6 +15,7 @@ from atod_sweep.config.schedules import Linear
 from atod_sweep.config.turns import TDur
 from atod_sweep.envs.look import look
 from atod_sweep.training.algorithms import ALGORITHMS
+from atod_sweep.training.loop import memory
 from atod_sweep.training.loop.trainer import train
 from benchmarks import tiny_models
 
@@ -47,6 +50,37 @@ def test_the_first_look_at_their_environment_finds_nothing_wrong():
     pytest.importorskip("alfworld")
     config = load_train(f"presets/{WHOLE}")
     assert look([config.env]).notes == []
+
+
+# width, width inside, layers, heads of the Qwen3 models; eight heads of 128 have keys and values, 151,936 ids
+SIZES = {
+    "Qwen/Qwen3-0.6B": (1024, 3072, 28, 16),
+    "Qwen/Qwen3-1.7B": (2048, 6144, 28, 16),
+    "Qwen/Qwen3-4B": (2560, 9728, 36, 32),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "gigabytes"), [("qwen3_one_gpu_80gb", (60, 78)), ("qwen3_one_gpu_24gb", (10, 22))])
+def test_one_gpu_holds_them(name, gigabytes, tmp_path):
+    """By the estimate that is made before weights are loaded, from the models' configs alone."""
+    pytest.importorskip("alfworld")
+    for model, (width, inside, layers, heads) in SIZES.items():
+        config = Qwen3Config(
+            hidden_size=width, intermediate_size=inside, num_hidden_layers=layers, num_attention_heads=heads,
+            num_key_value_heads=8, head_dim=128, vocab_size=151_936, architectures=["Qwen3ForCausalLM"],
+        )  # fmt: skip
+        config.tie_word_embeddings = True
+        config.save_pretrained(tmp_path / model)
+        talker(PER_TURN["qwen 3"]).save_pretrained(tmp_path / model)
+    config = load_train(f"presets/{name}")
+    assert isinstance(config.student, Pretrained)
+    assert isinstance(config.teacher, Pretrained)
+    local = {f"{role}.path": str(tmp_path / getattr(config, role).path) for role in ("student", "teacher")}
+    need = memory.need(load_train(f"presets/{name}", local | {"runtime.device": "cpu"}))
+    assert need is not None
+    least, most = gigabytes
+    assert least < need.total / 1e9 < most
 
 
 @pytest.mark.slow

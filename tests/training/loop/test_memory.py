@@ -1,0 +1,101 @@
+"""What a trial is said to need of memory, and that what cannot fit is refused before anything is loaded."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from accelerate import Accelerator
+from small import tiny
+
+from atod_sweep.errors import UserError
+from atod_sweep.training.loop import build, memory
+from atod_sweep.training.models.policy import Unadapted
+from benchmarks import tiny_models
+
+STUDENT = {"kind": "pretrained", "dtype": "float32"}
+LORA = {"rank": 4, "alpha": 64.0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return str(tiny_models.save("qwen3", tmp_path_factory.mktemp("models")))
+
+
+def config(folder, lora=None, **more):
+    model = {**STUDENT, "path": folder}
+    settings = {
+        "env": {"id": "support_desk", "horizon": 4, "kwargs": {"style": "natural"}},
+        "student": {**model, "lora": lora},
+        "teacher": model,
+        "rollout__max_action_tokens": 8,
+    }
+    return tiny(**settings | more)
+
+
+def test_parts_follow_the_keys_that_they_are_lowered_by(folder):
+    plain = memory.need(config(folder))
+    assert plain.total == sum(plain.parts.values())
+    assert {"student", "optimiser", "teacher", "activations", "logits", "gradients"} == plain.parts.keys()
+    smaller = memory.need(config(folder, update__micro_batch_tokens=64))
+    assert smaller.parts["activations"] < plain.parts["activations"]
+    half = memory.need(config(folder, teacher={**STUDENT, "path": folder, "dtype": "bfloat16"}))
+    assert half.parts["teacher"] == plain.parts["teacher"] // 2
+    regularised = {"objective__kl_penalty__kind": "full", "objective__kl_penalty__coef": 0.1}
+    assert memory.need(config(folder, **regularised)).parts["reference"] == plain.parts["student"]
+    many = memory.need(config(folder, evaluation__tasks=100_000))
+    assert many.parts["evaluation cache"] > 100 * plain.total
+
+
+def test_adapters_need_little_and_no_reference(folder):
+    pytest.importorskip("peft")
+    regularised = {"objective__kl_penalty__kind": "full", "objective__kl_penalty__coef": 0.1}
+    plain, adapted = memory.need(config(folder)), memory.need(config(folder, LORA, **regularised))
+    assert "reference" not in adapted.parts
+    assert adapted.parts["optimiser"] < plain.parts["optimiser"] / 4
+
+
+def test_compact_models_are_small():
+    assert memory.need(tiny()) is None
+
+
+def test_what_cannot_fit_is_refused_with_the_key_to_change(folder):
+    many = config(folder, evaluation__tasks=100_000)
+    with pytest.raises(UserError) as caught:
+        memory.check(many, 10**9)
+    assert "most is the evaluation cache: lower it by evaluation.tasks" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert memory.check(many, 10**15).total > 10**9
+
+
+def test_an_episode_is_as_long_as_its_longest_actions_make_it(folder):
+    longest = memory.longest_episode(config(folder), config(folder).student)
+    twice = memory.longest_episode(config(folder, env__horizon=8), config(folder).student)
+    assert 1.5 * longest < twice < 2.5 * longest
+    more = memory.longest_episode(config(folder, rollout__max_action_tokens=28), config(folder).student)
+    assert more >= longest + 3 * 20
+    cut = memory.longest_episode(config(folder, rollout__max_context_tokens=longest - 5), config(folder).student)
+    assert cut == longest - 5
+
+
+def test_the_reference_of_fresh_adapters_is_the_student_without_them(folder, tmp_path):
+    pytest.importorskip("peft")
+    regularised = {"objective__kl_penalty__kind": "full", "objective__kl_penalty__coef": 0.1}
+    run = build.assemble(config(folder, LORA, **regularised), tmp_path, resume=False)
+    student, reference = run.stage.policy, run.algorithm.reference
+    assert isinstance(reference, Unadapted)
+    assert student.training
+    ids, index = torch.arange(12).view(2, 6), torch.tensor([1, 7, 11])
+    before = student(ids, index).logits_NV.detach()
+    assert torch.equal(reference(ids, index).logits_NV, before)
+    with torch.no_grad():
+        for name, parameter in student.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.05)
+    for _ in range(2):
+        now = student(ids, index).logits_NV
+        assert torch.equal(reference(ids, index).logits_NV, before)
+        assert torch.equal(reference.logits(reference.hidden(ids, index)), before)
+        assert not torch.allclose(now, before, atol=1e-3)
+        now.sum().backward()
+        assert all(p.grad is not None for p in student.parameters() if p.requires_grad)
+    Accelerator().free_memory()

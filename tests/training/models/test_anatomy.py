@@ -1,0 +1,71 @@
+"""What is said of models without weights is what models with weights have."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from atod_sweep.config.models import Lora, Pretrained
+from atod_sweep.errors import UserError
+from atod_sweep.training.models import passes
+from atod_sweep.training.models.anatomy import ROWS, TOKENS, anatomy
+from atod_sweep.training.models.load import load_model
+from atod_sweep.training.models.policy import Policy, checkpoint_activations
+from atod_sweep.training.play.ragged import GeneralDecoder
+from benchmarks import tiny_models
+
+
+def kept(model) -> float:
+    """Bytes per token that the backward pass of a real model holds."""
+    own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    storages = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            storages[storage.data_ptr()] = storage
+        return tensor
+
+    ids, index = torch.zeros((ROWS, TOKENS), dtype=torch.long), torch.arange(ROWS * TOKENS)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        passes.hidden_at(passes.causal_lm(model), index, input_ids=ids, use_cache=False)
+    return sum(storage.nbytes() for storage in storages.values()) / (ROWS * TOKENS)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "llama (tied head)", "gemma2", "gpt2", "opt"])
+@pytest.mark.parametrize("lora", [None, Lora(rank=4)])
+def test_it_is_that_of_the_model(name, lora, tmp_path):
+    if lora is not None:
+        pytest.importorskip("peft")
+    source = Pretrained(path=str(tiny_models.save(name, tmp_path)), lora=lora)
+    said = anatomy(source, torch.float32)
+    model = load_model(source)
+    assert said is not None
+    assert said.weights == sum(p.numel() * 4 for p in model.parameters())
+    assert said.trained == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert said.kept_per_token == pytest.approx(kept(model), rel=0.02)
+    decoder = GeneralDecoder(Policy(model).eval(), 2, 8)
+    with torch.inference_mode():
+        decoder.feed(torch.ones((2, 5), dtype=torch.long), torch.tensor([5, 5]), (5, 5))
+    cache = sum(t.numel() * 4 for t in (*decoder.cache.keys, *decoder.cache.values))
+    assert said.cached_per_token == pytest.approx(cache / (2 * decoder.slots), rel=0.02)  # windows remember less
+    assert (said.width, said.vocabulary) == (4, tiny_models.WIDTH)
+
+
+def test_checkpointing_keeps_the_inputs_of_blocks_and_one_block(tmp_path):
+    source = Pretrained(path=str(tiny_models.save("qwen3", tmp_path)))
+    all_of_it, less = (anatomy(source, torch.float32, checkpointing) for checkpointing in (False, True))
+    model = load_model(source)
+    checkpoint_activations(model)
+    assert less.kept_per_token == pytest.approx(
+        kept(Policy(model).train().model) + all_of_it.kept_per_token / 2, rel=0.05
+    )
+
+
+def test_of_code_that_does_not_run_without_values_nothing_is_said(tmp_path):
+    assert anatomy(Pretrained(path=str(tiny_models.save("llama (dynamic RoPE)", tmp_path))), torch.float32) is None
+
+
+def test_a_model_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        anatomy(Pretrained(path=str(tmp_path / "absent")), torch.float32)
