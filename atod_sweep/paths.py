@@ -42,6 +42,11 @@ def written(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def cache_dir() -> Path:
+    """`$ATOD_SWEEP_CACHE`, else `~/.cache/atod-sweep`."""
+    return Path(os.environ.get("ATOD_SWEEP_CACHE") or Path.home() / ".cache" / "atod-sweep").expanduser()
+
+
 def located(place: str) -> str:
     """A URI as it is, a path as `expanded` has it."""
     return place if "://" in place else str(expanded(place))

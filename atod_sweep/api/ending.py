@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.errors import UserError
+from atod_sweep.records import layout
 from atod_sweep.records.answer import Answer
 
 
@@ -33,8 +34,12 @@ def answer(run_dir: Path) -> Answer | None:
 def conclude(run_dir: Path, say: Callable[[str], None]) -> Answer | None:
     """Report and best schedule of a finished run, written before loggers close it with its answer.
 
+    None if they are there already, and nothing was recorded since.
+
     A machine that can train need not hold what reports are made with: what is left out then is told to `say`.
     """
+    if _is_reported(run_dir):
+        return None
     try:
         from atod_sweep.evidence.report.write import write
         from atod_sweep.export.schedule.best import write_best
@@ -52,3 +57,9 @@ def conclude(run_dir: Path, say: Callable[[str], None]) -> Answer | None:
     except UserError as richer_one_there:
         say(f"no new report: {richer_one_there}")
     return answer(run_dir)
+
+
+def _is_reported(run_dir: Path) -> bool:
+    """Whether nothing was recorded since the last file of the report was written."""
+    report, ledger = run_dir / layout.REPORT_MD, run_dir / layout.LEDGER
+    return report.is_file() and report.stat().st_mtime_ns > ledger.stat().st_mtime_ns

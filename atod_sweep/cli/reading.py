@@ -19,7 +19,7 @@ def report(
         list[str] | None,
         typer.Option("--format", help="html, md or pdf (needs Chromium); repeatable; default: html, md."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; default: the run's own.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write into; default: the run's own.")] = None,
 ) -> None:
     """Rebuild a run's report, tables and figures from its files alone."""
     from atod_sweep import api
@@ -47,7 +47,7 @@ def export(
     to: Annotated[
         str, typer.Option("--to", help="bundle, the framework that shall run it (see the README), or all of them.")
     ] = "bundle",
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; default: RUN/export/TARGET.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write into; default: RUN/export/TARGET.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of the target run; default: the study's.")] = None,
     horizon: Annotated[
         int | None, typer.Option(help="Horizon of the target run, in turns; default: the study's.")
@@ -91,7 +91,7 @@ def export(
 @app.command(rich_help_panel=READ)
 def pack(
     run_dir: RunDir,
-    out: Annotated[Path, typer.Argument(help="Folder to write: new, empty, or an earlier pack of the same run.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write into: new, empty, or an earlier pack of the same run.")],
 ) -> None:
     """Write what a study publishes: at most 2 MB, without private paths, and enough to rebuild the report."""
     from atod_sweep import api

@@ -109,7 +109,7 @@ def search(
 def train(
     config: Annotated[str, typer.Argument(help="Trainer config: presets/NAME or a YAML file.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Dotted overrides, for example steps=100.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, metrics and the student.")] = Path(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write into: checkpoints, metrics, the student.")] = Path(
         "runs/train"
     ),
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,

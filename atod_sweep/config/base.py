@@ -76,27 +76,43 @@ class _Loader(yaml.SafeLoader):
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
-        self._open: list[int] = []  # how many nodes came before each of those that are being read
+        self._open: list[int] = []  # of the nodes that are being read: the deepest level below each so far
         self._nodes = 0
-        self._sizes: dict[int, int] = {}
+        self._read: dict[int, tuple[int, int]] = {}  # of those that were: how many nodes and levels they are
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
         is_alias = isinstance(event, yaml.AliasEvent)
-        if len(self._open) == DEEPEST:
+        level, before = len(self._open) + 1, self._nodes
+        if level > DEEPEST:
             self._refuse(f"is nested more than {DEEPEST} levels deep", event)
-        before = self._nodes
-        self._open.append(before)
+        self._open.append(level)
         node = super().compose_node(parent, index)
-        self._open.pop()
-        if is_alias and id(node) not in self._sizes:
-            self._refuse(f"alias {event.anchor!r} leads back to itself", event)
-        self._nodes += self._sizes[id(node)] if is_alias else 1
+        deepest = self._open.pop()
+        if is_alias:
+            if id(node) not in self._read:
+                self._refuse(f"alias {event.anchor!r} leads back to itself", event)
+            size, levels = self._read[id(node)]
+            deepest = level + levels - 1
+            if deepest > DEEPEST:
+                self._refuse(f"is nested more than {DEEPEST} levels deep", event)
+        else:
+            size = 1
+        self._nodes += size
         if self._nodes > MOST_NODES:
             self._refuse(f"holds more than {MOST_NODES} values", event)
+        if self._open:
+            self._open[-1] = max(self._open[-1], deepest)
         if not is_alias:
-            self._sizes[id(node)] = self._nodes - before
+            self._read[id(node)] = (self._nodes - before, deepest - level + 1)
         return node
+
+    def construct_yaml_str(self, node: yaml.ScalarNode) -> str:
+        value = super().construct_yaml_str(node)
+        for sign, what in ((r"\0", "a zero byte"), (r"[\ud800-\udfff]", "half of a character")):
+            if re.search(sign, value):
+                self._refuse(f"a text that holds {what}", node)
+        return value
 
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
         value = super().construct_yaml_float(node)
@@ -129,7 +145,11 @@ class _Dumper(yaml.SafeDumper):
     """Quotes the strings that `_Loader` would read as numbers."""
 
 
-_constructors: dict[str, Any] = {"float": _Loader.construct_yaml_float, "int": _Loader.construct_yaml_int}
+_constructors: dict[str, Any] = {
+    "float": _Loader.construct_yaml_float,
+    "int": _Loader.construct_yaml_int,
+    "str": _Loader.construct_yaml_str,
+}
 for _kind, _made in _constructors.items():
     _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _made)
 for _kind in ("timestamp", "binary", "set", "omap", "pairs"):  # what JSON has no word for
@@ -166,7 +186,7 @@ def parse_yaml(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         said = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
         raise UserError(f"{where}: not valid YAML: {said}") from None
-    except ValueError as error:  # a tag such as !!int before what is none
+    except (ValueError, LookupError) as error:  # a tag such as !!int or !!bool before what is none
         raise UserError(f"{where}: not valid YAML: {error}") from None
 
 

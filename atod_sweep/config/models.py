@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from atod_sweep.config.base import LATER, Record, Seed
+from atod_sweep.config.settings import Settings
 
 
 class Lesson(Record):
     """Demonstrations in an easier setting of the environment, learned before those of the environment itself."""
 
     steps: int = Field(ge=1, description="Optimiser steps in this setting, with a learning rate schedule of their own.")
-    kwargs: dict[str, Any] = Field(description="What is different here: laid over `env.kwargs`.")
+    kwargs: Settings = Field(description="What is different here: laid over `env.kwargs`.")
 
 
 class TeacherRecipe(Record):
@@ -178,7 +179,7 @@ class Pretrained(Record):
     system: str | None = Field(
         None, description="System message before every conversation; null: the template's own.", json_schema_extra=LATER
     )
-    chat_template_kwargs: dict[str, Any] = Field(
+    chat_template_kwargs: Settings = Field(
         default_factory=dict,
         description="What the chat template is given beside the messages, such as enable_thinking: false.",
         json_schema_extra=LATER,

@@ -76,7 +76,18 @@ class QMC(Record):
     seed: Seed = Field(0, description="Seed of the scrambling.")
 
 
-Sampler = Annotated[TPE | Random | Grid | QMC, Field(discriminator="kind")]
+class OptunaSampler(Record):
+    """Any sampler of Optuna's kind: its own, a package's, or yours."""
+
+    kind: Literal["optuna"] = "optuna"
+    path: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="Its class, such as optuna.samplers:CmaEsSampler."
+    )
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="Arguments of the class.")
+    seed: Seed = Field(0, description="Given to a class that takes a `seed`, unless kwargs do.")
+
+
+Sampler = Annotated[TPE | Random | Grid | QMC | OptunaSampler, Field(discriminator="kind")]
 
 
 class Confirm(Record):

@@ -10,6 +10,7 @@ from atod_sweep.config.base import LATER, Record, Seed, content_hash
 from atod_sweep.config.models import CompactStudent, CompactTeacher, Dtype, NoTeacher, Student, Teacher
 from atod_sweep.config.objective import Interpolated, Objective
 from atod_sweep.config.schedules import ClosedFormSchedule, Constant
+from atod_sweep.config.settings import Settings
 
 
 class Env(Record):
@@ -17,9 +18,7 @@ class Env(Record):
 
     id: str = Field("support_desk", description="Shipped family, registered Gymnasium id, or `package.module:Class`.")
     horizon: int = Field(8, ge=1, description="Longest episode, in turns; longer ones are truncated.")
-    kwargs: dict[str, Any] = Field(
-        default_factory=dict, description="Further arguments of the environment's constructor."
-    )
+    kwargs: Settings = Field(default_factory=dict, description="Further arguments of the environment's constructor.")
 
 
 # ---- the loop ----------------------------------------------------------------------------------------------------

@@ -120,9 +120,11 @@ class Ledger:
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
-        kept = whole(os.pread(self._file, os.fstat(self._file).st_size, 0))
-        os.pwrite(self._file, kept[-1:], max(len(kept) - 1, 0))  # its newline may be missing
-        os.ftruncate(self._file, len(kept))
+        there = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        kept = whole(there)
+        if kept != there:
+            os.pwrite(self._file, kept[-1:], max(len(kept) - 1, 0))  # its newline may be missing
+            os.ftruncate(self._file, len(kept))
         os.lseek(self._file, len(kept), os.SEEK_SET)
         return self
 

@@ -10,14 +10,16 @@ HIDDEN = "***"
 # not; digits in its place are a port, and what follows them is a path. (Lengths are bounded: time is to stay linear.)
 _LOGIN = re.compile(
     r"\b(?P<scheme>[a-z][a-z0-9+.-]{0,30})://"
-    r"(?:(?P<user>[^\s:/@?#]{0,200}):(?!\d{0,5}(?:[/?#,'\"\s]|$))\S{0,500}|[^\s/?#'\"]{0,500})@",
+    r"(?:(?P<user>[^\s:/@?#]{0,200}):(?!\d{0,5}(?:[/?#,'\"\s]|$))\S{0,2048}|[^\s/?#'\"]{0,2048})@",
     re.IGNORECASE,
 )
 _CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")  # Azure: what stands before the @ alone is a folder
 
 # Parameters whose names say that their values are secret: of a query, a fragment, or an ODBC string.
 _PARAMETER = re.compile(
-    r"(?P<name>[?&;#][\w.%-]{0,60}(?:token|passw|pwd|secret|key|sig|credential|auth|odbc_connect)[\w.%-]{0,60}=)[^&;#\s'\"]+",
+    r"(?P<name>[?&;#][\w.%-]{0,60}"
+    r"(?:token|pass|pwd|secret|key|sig|credential|auth|jwt|bearer|session|cookie|odbc_connect)"
+    r"[\w.%-]{0,60}=)[^&;#\s'\"]+",
     re.IGNORECASE,
 )
 

@@ -85,8 +85,8 @@ def unseal(line: bytes, form: str) -> tuple[dict[str, Any], bool]:
         raise ValueError("not a JSON object")
     if not sealed and row.keys() & {"format", "check"}:
         raise ValueError("damaged, its checksum is gone")
-    if sealed and row["format"] != form:
-        raise ValueError(f"in the format {row['format']!r}, and this version of atod-sweep reads {form!r}")
+    if sealed and row.get("format") != form:
+        raise ValueError(f"in the format {row.get('format')!r}, and this version of atod-sweep reads {form!r}")
     return {key: value for key, value in row.items() if key not in ("format", "check")}, sealed is not None
 
 

@@ -94,7 +94,8 @@ def _timed(config: dict[str, Any], options: Options) -> _Trial:
         result = load(options.trainer.train)(short, Path(folder), rows.extend, resume=False)
     steps, every = config["steps"], config["evaluation"]["every"]
     step_seconds = statistics.median(_seconds(row) for row in rows if row["phase"] == "train" and row["step"] > 0)
-    eval_seconds = statistics.median(row.get("seconds/eval", 0.0) for row in rows if row["phase"] == "eval")
+    # of two evaluations, the first may be known from an earlier trial
+    eval_seconds = max(row.get("seconds/eval", 0.0) for row in rows if row["phase"] == "eval")
     return _Trial(
         seconds=START_SECONDS + steps * step_seconds + (math.ceil(steps / every) + 1) * eval_seconds,
         env_steps=float(result.cost.get("env_steps", 0.0)) / STEPS * steps,

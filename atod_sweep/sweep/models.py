@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train, model_key
+from atod_sweep.cores import cpu_cores
 from atod_sweep.sweep.record.progress import Progress, clock
 from atod_sweep.sweep.trials.jobs import Trainer, load
+from atod_sweep.training.pretraining.apart import Builders
+
+Config = dict[str, Any]
 
 
-def ensure_models(configs: Iterable[dict[str, Any]], trainer: Trainer, show: Progress) -> dict[str, Any]:
-    """Every pair of models that the configs need, by its `model_key`."""
+def builders(configs: Iterable[Config], trainer: Trainer) -> Builders:
+    """Start to build what is missing of the models that the configs need, each in a process of its own."""
+    pairs = {model_key(config): config for config in configs}
+    ours = trainer.ensure == Trainer().ensure
+    wanted = [validate(Train, config, "config") for config in pairs.values()] if ours else []
+    return Builders(wanted, max(2, int(cpu_cores())))
+
+
+def ensure_models(
+    configs: Iterable[Config], trainer: Trainer, show: Progress, made: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Every pair of models that the configs need, by its `model_key`. `made`: path -> model, for those just built."""
     ensure = load(trainer.ensure)
     models: dict[str, Any] = {}
     for config in configs:
         key = model_key(config)
         if key not in models:
-            models[key] = ensure(validate(Train, config, "config"), show.note)
-            show.note(_describe(models[key]), event="models", **asdict(models[key]))
+            found = ensure(validate(Train, config, "config"), show.note)
+            for role in ("teacher", "student"):
+                ref = getattr(found, role)
+                if ref is not None and made and ref.path in made:
+                    found = replace(found, **{role: made[ref.path]})
+            models[key] = found
+            show.note(_describe(found), event="models", **asdict(found))
     return models
 
 

@@ -31,7 +31,7 @@ from atod_sweep.sweep.loggers.choice import LOGGERS, place, settled
 from atod_sweep.sweep.loggers.contract import status_of
 from atod_sweep.sweep.mlflow.mirror import Mirror
 from atod_sweep.sweep.mlflow.stores import is_installed
-from atod_sweep.sweep.models import ensure_models
+from atod_sweep.sweep.models import builders, ensure_models
 from atod_sweep.sweep.record import endings, progress, provenance
 from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.recorder import Recorder
@@ -41,7 +41,9 @@ from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Redefined, Remarked, RunLimits
 from atod_sweep.sweep.trials.interrupts import stoppable
 from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel
+from atod_sweep.sweep.trials.source import Source
 from atod_sweep.sweep.work import Options, RunOutcome, Work
+from atod_sweep.training.pretraining.apart import Builders
 
 
 class Session:
@@ -123,7 +125,7 @@ class Session:
     # -- the run
 
     def prepare(self, show: Progress, row_id: str) -> list[Background]:
-        """The study row, models, MLflow: everything before the first trial.
+        """The study row and where trials are recorded beside the ledger.
 
         The row comes before the models, which take minutes to build: a run that is killed meanwhile is one to resume.
         For the same reason a first file comes before its row, and another one in its place after the row that vouches
@@ -139,12 +141,15 @@ class Session:
         if provenance.is_news(self.history.study, self.row):
             self.record(self.row)
         write_whole(path, text)
-        show.doing("looking for the teacher and the base student")
-        self._models = ensure_models(self.work.configs, self.options.trainer, show)
+        return self._logging(show)
+
+    def _find_models(self, building: Builders, show: Progress) -> None:
+        show.doing(f"{'building' if building.busy else 'looking for'} the teacher and the base student")
+        made = building.made(show.note)
+        self._models = ensure_models(self.work.configs, self.options.trainer, show, made)
         pairs = {key: asdict(models) for key, models in self._models.items()}
         if provenance.are_others(self.history.study, pairs):
             self.record({"event": "models", "models": next(iter(pairs.values())), "pairs": pairs})
-        return self._logging(show)
 
     def _logging(self, show: Progress) -> list[Background]:
         """MLflow, where it is installed, and what was asked for beside it."""
@@ -163,23 +168,23 @@ class Session:
             found[-1].begin(wait=False)
         return found
 
-    def run(self, show: Progress, tracking: list[Background]) -> bool:
-        """Run what the source hands out; True if it was stopped from outside."""
+    def run(self, show: Progress, tracking: list[Background], building: Builders) -> bool:
+        """Run what the source hands out, once the models are there; True if it was stopped from outside."""
         options, work = self.options, self.work
-        source = work.source(self.desk(show))
-        self._board = Scoreboard(self.total, self.at_a_time, work.goal.metric.name, self.history.trials, work.goal.sign)
-        show.begin(self._board)
-        board = self._board
-        goal, listeners = work.goal, [self._note, *(logger.add for logger in tracking), board.add, show.trial]
-        watchers = [self._reported(board, show)]
-        sink = Recorder(self.run_dir, self._writer, goal.metric, goal.second, self.trials, listeners, watchers)
         try:
             if options.backend == "local":
+                self._find_models(building, show)
+                source, sink = self._begin(show, tracking)
                 local.run_local(source, sink, _local_workers(work, options))
-            elif not source.finished:
+                return False
+            with runner.OnRay(work.resources, options.concurrency or work.concurrency, self._ray_options(show)) as ray:
+                if building.busy:
+                    show.doing("building the models and starting Ray")
+                    ray.start()
+                self._find_models(building, show)
+                source, sink = self._begin(show, tracking)
                 show.doing("starting Ray")
-                concurrency = options.concurrency or work.concurrency
-                runner.run_ray(source, sink, work.resources, concurrency, self._ray_options(show))
+                ray.run(source, sink, self._model_folders())
         except KeyboardInterrupt:
             return True
         except OSError as error:  # the recorder's: trials catch their own
@@ -191,13 +196,25 @@ class Session:
             show.end()
         return False
 
+    def _begin(self, show: Progress, tracking: list[Background]) -> tuple[Source, Recorder]:
+        """Where trials come from, and who is told of them."""
+        work = self.work
+        source = work.source(self.desk(show))
+        self._board = Scoreboard(self.total, self.at_a_time, work.goal.metric.name, self.history.trials, work.goal.sign)
+        show.begin(self._board)
+        board = self._board
+        goal, listeners = work.goal, [self._note, *(logger.add for logger in tracking), board.add, show.trial]
+        watchers = [self._reported(board, show)]
+        return source, Recorder(self.run_dir, self._writer, goal.metric, goal.second, self.trials, listeners, watchers)
+
+    def _model_folders(self) -> set[str]:
+        return {ref.path for models in self._models.values() for ref in (models.teacher, models.student) if ref}
+
     def _ray_options(self, show: Progress) -> runner.RayOptions:
-        paths = {ref.path for models in self._models.values() for ref in (models.teacher, models.student) if ref}
         return runner.RayOptions(
             scratch=str((self.run_dir / layout.RAY).resolve()),
             address=self.options.address,
             storage=self.options.storage and located(self.options.storage),
-            models=tuple(sorted(paths)),
             say=show.note,
         )
 
@@ -243,13 +260,13 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
             _announce(show, work, options)
             if lost := endings.lost(history):
                 show.note(lost)
-            with stoppable():
-                return _execute(session, history, show)
+            with stoppable(), builders(work.configs, options.trainer) as building:
+                return _execute(session, history, show, building)
     finally:
         show.close()
 
 
-def _execute(session: Session, history: History, show: Progress) -> RunOutcome:
+def _execute(session: Session, history: History, show: Progress, building: Builders) -> RunOutcome:
     run_dir, after = session.run_dir, session.options.after
     tracking = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
     for old in history.trials.values():
@@ -257,7 +274,7 @@ def _execute(session: Session, history: History, show: Progress) -> RunOutcome:
             logger.add(old)
     answer = None
     try:
-        stopped = session.run(show, tracking)
+        stopped = session.run(show, tracking, building)
         outcome = _outcome(session, ledger.fold(ledger.read(run_dir)), stopped)
         if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
             show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")

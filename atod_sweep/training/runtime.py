@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 import torch
 
@@ -16,11 +15,6 @@ from atod_sweep.config.models import Dtype
 from atod_sweep.errors import UserError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-
-
-def cache_dir() -> Path:
-    """`$ATOD_SWEEP_CACHE`, else `~/.cache/atod-sweep`."""
-    return Path(os.environ.get("ATOD_SWEEP_CACHE") or Path.home() / ".cache" / "atod-sweep").expanduser()
 
 
 @cache

@@ -137,7 +137,7 @@ def _refused(place: Path, text: str | bytes) -> str:
             rest = {key: value for key, value in REST.items() if key not in own and f"{key}:" not in text}
             text += yaml.safe_dump(rest)
         path.write_text(text)
-    done = command(place, "run", "s.yaml", "--backend", "local", timeout=60)
+    done = command(place, "run", "s.yaml", "--backend", "local")
     assert "Traceback" not in done.err, done.err[-400:]
     assert done.code == 2, f"exit {done.code}: {done.last}"
     assert not (place / "runs").exists() or not any((place / "runs").iterdir()), "a folder was left behind"
@@ -156,7 +156,6 @@ def _environment(place: Path, name: str) -> str:
         "env.horizon=3",
         *words,
         *small,
-        timeout=200,
     )
     assert "Traceback" not in done.err, done.err[-300:]
     return done.one_line()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.faults.tools import RUN, Fault, complete_once, environment, fake_run, results, study
+from benchmarks.faults.tools import PATIENCE, RUN, Fault, complete_once, environment, fake_run, results, study
 
 TRIALS = 8
 WORKER_OPERATIONS = 24  # of a worker that ran half of the trials; it is killed in the end, so it cannot tell
@@ -89,7 +89,7 @@ def _kill_head(place: Path, after: float) -> bool:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     driver = subprocess.Popen(words, cwd=place, env=environment(place), **quiet)
     begun, killed = time.monotonic(), False
-    while driver.poll() is None and time.monotonic() - begun < 120:
+    while driver.poll() is None and time.monotonic() - begun < PATIENCE:
         children = psutil.Process(driver.pid).children(recursive=True) if driver.poll() is None else []
         head = [p for p in children if p.name() in ("gcs_server", "raylet")]
         if head:
@@ -101,7 +101,7 @@ def _kill_head(place: Path, after: float) -> bool:
             break
         time.sleep(0.2)
     try:
-        driver.wait(180)
+        driver.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         driver.kill()
         driver.wait()

@@ -18,6 +18,7 @@ from atod_sweep.records.metrics import read_metrics
 ROOT = Path(__file__).parents[2]
 SUPPORT = ROOT / "tests" / "support"
 HOOK = Path(__file__).parent / "hook"
+PATIENCE = 1200.0  # seconds for one command, on a machine that is busy with other things
 BASE = {"steps": 40, "evaluation.every": 10, "optimiser.lr": 0.01}
 STUDY: dict[str, Any] = {
     "name": "small",
@@ -89,12 +90,12 @@ def environment(place: Path, **more: str) -> dict[str, str]:
     return {**os.environ, **own, **more}
 
 
-def command(place: Path, *words: str, timeout: float = 900, **env: str) -> Done:
+def command(place: Path, *words: str, timeout: float = PATIENCE, **env: str) -> Done:
     """`atod-sweep …` in the folder `place`."""
     return _run([sys.executable, "-m", "atod_sweep", *words], place, timeout, env)
 
 
-def python(place: Path, code: str, *words: str, timeout: float = 900, **env: str) -> Done:
+def python(place: Path, code: str, *words: str, timeout: float = PATIENCE, **env: str) -> Done:
     """A Python program in the folder `place`."""
     script = place / "program.py"
     script.write_text(code)
@@ -115,7 +116,7 @@ def study(place: Path, **changes: Any) -> Path:
     return path
 
 
-def fake_run(place: Path, backend: str = "local", width: int = 2, timeout: float = 900, **env: str) -> Done:
+def fake_run(place: Path, backend: str = "local", width: int = 2, timeout: float = PATIENCE, **env: str) -> Done:
     """Run (or go on with) the study file of the place, with fake trials."""
     words = [str(place / "small.yaml"), str(place / "runs"), backend, str(width)]
     return python(place, RUN, *words, timeout=timeout, **env)

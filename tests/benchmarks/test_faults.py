@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.faults.__main__ import Outcome, cause, every, table
+from benchmarks.faults.causing import Outcome, cause, every, table
 from benchmarks.faults.tools import Fault
 
 FAULTS = every()

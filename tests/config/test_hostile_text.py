@@ -9,6 +9,7 @@ from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}, *a{i - 1}]\n" for i in range(1, 30))
+CHAIN = "a0: &a0 []\n" + "".join(f"a{i}: &a{i} {'[' * 40}*a{i - 1}{']' * 40}\n" for i in range(1, 60))
 HOSTILE = {
     "deep flow": ("a: " + "[" * 1500 + "]" * 1500, "nested more than 50 levels"),
     "deep block": ("".join(" " * i + "a:\n" for i in range(300)), "nested more than 50 levels"),
@@ -24,6 +25,12 @@ HOSTILE = {
     "bytes": ("x: !!binary aGk=", "binary"),
     "a set": ("x: !!set {a, b}", "set"),
     "no such number": ("x: !!int abc", "not valid YAML"),
+    "no such flag": ("x: !!bool maybe", "not valid YAML"),
+    "no such mapping": ("x: !!map y", "not valid YAML"),
+    "deep by aliases": (CHAIN, "nested more than 50 levels"),
+    "half a character": ('a: [x, {y: "\\ud83d"}]', "a text that holds half of a character"),
+    "a zero byte": ('path: "a\\0b"', "a text that holds a zero byte"),
+    "a zero byte in a key": ('"a\\0b": 1', "a text that holds a zero byte"),
     "code": ("x: !!python/object/apply:os.system [ls]", "python/object/apply"),
     "a tab": ("a:\n\t- b", "in line 2, column 1"),
     "a control sign": ("a: \x00", "at position"),

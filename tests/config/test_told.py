@@ -133,7 +133,7 @@ def test_all_mistakes_of_a_search(tmp_path: Path) -> None:
         given.search(path, search_work)
     assert str(caught.value).splitlines() == [
         f"{path}: 3 mistakes",
-        "  sampler.kind: unknown kind 'tpee'; did you mean 'tpe'? known: tpe, random, grid, qmc",
+        "  sampler.kind: unknown kind 'tpee'; did you mean 'tpe'? known: tpe, random, grid, qmc, optuna",
         "  unknown key 'parametrs'; did you mean 'parameters'?",
         "  parameters.optimiser.lr: needs two finite numbers in order, got [0.01, 0.0001]",
     ]

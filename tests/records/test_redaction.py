@@ -22,6 +22,12 @@ HIDDEN = {
     "http://h/?api_key=1&access_token=2&Password=3&pwd=4": "http://h/?api_key=***&access_token=***&Password=***&pwd=***",
     "http://h/x#access_token=2": "http://h/x#access_token=***",
     "mssql+pyodbc:///?odbc_connect=DRIVER%3D1%3BPWD%3Ds": "mssql+pyodbc:///?odbc_connect=***",
+    f"https://oauth2:{'x' * 1800}@h/y": "https://oauth2:***@h/y",
+    f"https://{'x' * 1800}@h/y": "https://***@h/y",
+    "mongodb://u:p@h1,u2:p2@h2/d": "mongodb://u:***@h2/d",
+    "http://u:p@[::1]:80/": "http://u:***@[::1]:80/",
+    "sqlite+pysqlcipher://:pw@/f?pass=1": "sqlite+pysqlcipher://***@/f?pass=***",
+    "https://h/?jwt=a&sessionid=b&passphrase=c&page=2": "https://h/?jwt=***&sessionid=***&passphrase=***&page=2",
     "'http://a:pw@h': no http://a:pw@h/api (try http://c@d)": "'http://a:***@h': no http://a:***@h/api (try http://***@d)",
     '["http://h:80","http://a:b@c"]': '["http://h:80","http://a:***@c"]',
 }

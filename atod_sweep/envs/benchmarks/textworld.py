@@ -213,7 +213,9 @@ def _make(suite: str, settings: dict[str, int], split: Split, index: int, path: 
 
 
 def _textworld(module: str) -> Any:
-    return optional(module, "env.id: 'textworld'", "pip install textworld (compiles jericho: needs gcc and make)")
+    return optional(
+        module, "env.id: 'textworld'", 'pip install "atod-sweep[textworld]" (compiles jericho: needs gcc and make)'
+    )
 
 
 _CARD = """# textworld

@@ -27,6 +27,7 @@ from atod_sweep.evidence.report.headline import headline
 from atod_sweep.evidence.report.richer import refuse_poorer
 from atod_sweep.evidence.report.sections import sections
 from atod_sweep.records import layout
+from atod_sweep.records.rows import write_whole
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,12 @@ def write(
         "study_file": study_file(results),
         "trials": _trials(results),
     }
+    tables = csv_files.write(results, folder / layout.TABLES, found)
     pictures = [figure for part in parts for figure in part.figures] + ([hero] if hero else [])
     return ReportPaths(
         documents={name: _document(name, context, folder) for name in dict.fromkeys(formats)},
         figures=tuple(path for figure in pictures for path in (figure.svg, figure.png)),
-        tables=csv_files.write(results, folder / layout.TABLES, found),
+        tables=tables,
     )
 
 
@@ -99,7 +101,7 @@ def _document(name: str, context: dict[str, Any], folder: Path) -> Path:
             page.write_text(_render("report.html.j2", context), encoding="utf-8")
             pdf.print_page(page, path)
     else:
-        path.write_text(_render(f"report.{name}.j2", context), encoding="utf-8")
+        write_whole(path, _render(f"report.{name}.j2", context))
     return path
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,14 +45,12 @@ class RayOptions:
     """Where Ray is and where it may write.
 
     `scratch`: folder for Tune's own state, removed in the end. `storage`: folder or URI through which nodes that do not
-    share the run's folder give back their files. `models`: folders that trials need, shipped to nodes of a cluster.
-    `say`: gets a line about what is waited for.
+    share the run's folder give back their files. `say`: gets a line about what is waited for.
     """
 
     scratch: str
     address: str | None = None
     storage: str | None = None
-    models: tuple[str, ...] = ()
     say: Callable[[str], None] = print
 
 
@@ -95,15 +94,41 @@ def gpu_count() -> int:
 # ---- Ray ----------------------------------------------------------------------------------------------------------
 
 
-def run_ray(source: Source, sink: Sink, resources: Resources, concurrency: int | None, options: RayOptions) -> None:
-    """Attempts as Ray Tune trials: on this machine, or on the cluster at `options.address`."""
-    with ray_cluster.own() if options.address is None else ray_cluster.joined(options.address):
-        remedy = f"atod-sweep resume {Path(options.scratch).parent} continues"
-        # after Ray's start, which takes the signals for itself
-        with stoppable(), ray_cluster.watched(options.address, remedy) as is_heard:
-            ray_cluster.wait_for_room(resources, options.address, options.say)
-            width = _width(resources, concurrency, options.address is not None)
-            _tune(source, sink, resources, concurrency, options, lambda: width() if is_heard() else 0)
+class OnRay:
+    """Attempts as Ray Tune trials: on this machine, or on the cluster at `options.address`. Ray is gone with the block.
+
+    `start` may come long before `run`: Ray starts while models are built.
+    """
+
+    def __init__(self, resources: Resources, concurrency: int | None, options: RayOptions) -> None:
+        self._resources, self._concurrency, self._options = resources, concurrency, options
+        self._stack = contextlib.ExitStack()
+        self._width: Callable[[], int] | None = None
+
+    def __enter__(self) -> OnRay:
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def start(self) -> Callable[[], int]:
+        """Start or join Ray, once; how many attempts there may be at the moment."""
+        if self._width is None:
+            options, enter = self._options, self._stack.enter_context
+            enter(ray_cluster.own() if options.address is None else ray_cluster.joined(options.address))
+            remedy = f"atod-sweep resume {Path(options.scratch).parent} continues"
+            enter(stoppable())  # after Ray's start, which takes the signals for itself
+            is_heard = enter(ray_cluster.watched(options.address, remedy))
+            ray_cluster.wait_for_room(self._resources, options.address, options.say)
+            width = _width(self._resources, self._concurrency, options.address is not None)
+            self._width = lambda: width() if is_heard() else 0
+        return self._width
+
+    def run(self, source: Source, sink: Sink, models: Iterable[str]) -> None:
+        """All attempts of the source. `models`: folders that trials need, shipped to nodes of a cluster."""
+        if not source.finished:
+            width = self.start()
+            _tune(source, sink, self._resources, self._concurrency, self._options, sorted(models), width)
 
 
 def _tune(
@@ -112,6 +137,7 @@ def _tune(
     resources: Resources,
     concurrency: int | None,
     options: RayOptions,
+    models: list[str],
     width: Callable[[], int],
 ) -> None:
     from ray import tune
@@ -119,7 +145,7 @@ def _tune(
     from atod_sweep.sweep.backends.ray_bridge import Bridge, Stopper, searcher
 
     bridge = Bridge(source, sink, options.storage, width)
-    cargo = pack_models(list(options.models)) if options.address else {}
+    cargo = pack_models(models) if options.address else {}
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(ray_trainable, cargo=cargo, storage=options.storage),

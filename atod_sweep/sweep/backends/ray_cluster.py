@@ -67,8 +67,11 @@ def own() -> Iterator[None]:
     try:
         with _environment(environment | {"RAY_TMPDIR": str(folder)}), quiet():
             try:
-                with ray_internals.on_loopback():
-                    _init(ray, "local", include_dashboard=False, num_cpus=cpu_cores())
+                try:
+                    _init_here(ray)
+                except UserError:  # Ray gives its processes 30 s, which is short on a busy machine
+                    ray.shutdown()
+                    _init_here(ray)
                 yield
             finally:
                 ray.shutdown()
@@ -97,6 +100,11 @@ def prepare() -> None:
     """Tell Ray how to behave, before it is imported."""
     for name, value in TUNE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def _init_here(ray: Any) -> None:
+    with ray_internals.on_loopback():
+        _init(ray, "local", include_dashboard=False, num_cpus=cpu_cores())
 
 
 def _init(ray: Any, address: str, **more: Any) -> None:

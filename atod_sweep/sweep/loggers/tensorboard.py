@@ -27,7 +27,7 @@ _STUDY = "study"  # a name that no trial has: theirs end in their seed
 def check() -> None:
     """UserError unless TensorBoard is installed."""
     if find_spec("tensorboard") is None:
-        raise UserError("--logger 'tensorboard': needs a package; pip install 'atod-sweep[tensorboard]'")
+        raise UserError("--logger 'tensorboard': needs a package; pip install \"atod-sweep[tensorboard]\"")
 
 
 class TensorBoard:

@@ -27,7 +27,7 @@ PROJECT = "atod-sweep"
 def check() -> None:
     """UserError unless W&B is installed, and either knows who the user is or writes offline."""
     if find_spec("wandb") is None:
-        raise UserError("--logger 'wandb': needs a package; pip install 'atod-sweep[wandb]'")
+        raise UserError("--logger 'wandb': needs a package; pip install \"atod-sweep[wandb]\"")
     import wandb
 
     if wandb.setup().settings.mode in ("online", "shared") and not wandb.login(verify=False, prompt=False):

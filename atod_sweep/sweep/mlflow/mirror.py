@@ -67,6 +67,7 @@ class Mirror:
         self._children = {run.data.tags["atod.trial"]: run for run in self._search(self.parent)}
         self._logged: dict[str, int] = {}
         self._configs: dict[str, dict[str, Any]] = {}
+        self._until = self._study["time"]  # of the last row; a run that is entered later did not last until then
         self._client.update_run(self.parent, status="RUNNING")
         self._describe()
         for name in layout.DEFINITIONS:
@@ -167,6 +168,7 @@ class Mirror:
     def trial(self, row: TrialRow) -> None:
         """Bring a trial's run up to its ledger row and metrics file."""
         self._check_there()
+        self._until = max(self._until, row["time"])
         run = self._children.get(row["trial"])
         if run is not None and _is_current(run, row):
             return
@@ -258,7 +260,7 @@ class Mirror:
         for name in (layout.FIGURES, layout.TABLES):
             if (self._run_dir / name).is_dir():
                 self._client.log_artifacts(self.parent, str(self._run_dir / name), name)
-        self._client.set_terminated(self.parent, status)
+        self._client.set_terminated(self.parent, status, int(self._until * 1000))
 
     def _answered(self, answer: Answer) -> None:
         """Numbers have the count of complete trials as their step: an answer that did not change is the same point."""

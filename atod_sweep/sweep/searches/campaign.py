@@ -16,7 +16,7 @@ from atod_sweep.config.search import EarlyStopping, Search, dominates
 from atod_sweep.config.space import cuts
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
-from atod_sweep.records.ledger_rows import ConfigurationRow
+from atod_sweep.records.ledger_rows import ConfigurationRow, TrialRow
 from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep.searches import racing
 from atod_sweep.sweep.searches.optuna_file import OptunaFile
@@ -232,7 +232,7 @@ class Campaign:
 
     def _result(self, candidate: Candidate) -> tuple[str, list[float] | None]:
         """How its trials ended, and their mean per objective."""
-        rows = [self._desk.latest[t.id] for t in candidate.trials if t.id in self._desk.latest]
+        rows = self._rows(candidate)
         states = {row["state"] for row in rows}
         state = "FAIL" if "FAILED" in states else "PRUNED" if "PRUNED" in states else "COMPLETE"
         wanted = ["score", *(["second"] if self._search.second else [])]
@@ -240,6 +240,9 @@ class Campaign:
         if state != "FAIL" and all(value is not None for column in table for value in column):
             return state, [statistics.fmean(column) for column in table]  # type: ignore[arg-type]
         return ("FAIL" if state == "COMPLETE" else state), None
+
+    def _rows(self, candidate: Candidate) -> list[TrialRow]:
+        return [self._desk.latest[t.id] for t in candidate.trials if t.id in self._desk.latest]
 
     def _learn(self, candidate: Candidate, state: str, values: list[float] | None) -> None:
         """The sampler learns of a configuration once, a racing one when it first rests."""
@@ -251,7 +254,7 @@ class Campaign:
         for number in candidate.numbers:
             self._proposer.tell(number, state, values)
         if self._racing is None:
-            self._file.add(candidate.arm, candidate.sample, state, values)
+            self._file.add(candidate.arm, candidate.sample, state, values, self._rows(candidate))
 
     # ---- resuming
 
@@ -260,7 +263,7 @@ class Campaign:
         by_arm: dict[str, Candidate] = {}
         for row in ledger.read(self._desk.folder):
             if row["event"] == "configuration":
-                self._ask(row)
+                self._take_up(row)
                 by_arm = {candidate.arm: candidate for candidate in self._candidates.values()}
             elif row["event"] == "told":
                 self._learn(by_arm[row["arm"]], row["state"], row["values"])
@@ -280,6 +283,15 @@ class Campaign:
         if not self._may_ask() and self._earner() is None and not self._under_way():
             self._confirm()
 
+    def _take_up(self, row: ConfigurationRow) -> None:
+        """A recorded configuration: the proposer is asked for it again, or takes it back where its draws may differ."""
+        sample = self._proposer.recall(row["number"], row["params"])
+        if sample is None:
+            self._ask(row)
+        else:
+            self._asked = row["number"] + 1
+            self._begin(sample, row["number"], row)
+
     def _recall(self, trial: Trial) -> None:
         if self._rule is not None:
             rows = read_metrics(layout.trial_folder(self._desk.folder, trial.id) / layout.METRICS)
@@ -293,7 +305,7 @@ class Campaign:
         self._confirming = True
         for candidate in self._candidates.values() if self._racing else ():
             self._settle(candidate)  # nobody earns any more
-            self._file.add(candidate.arm, candidate.sample, *self._result(candidate))
+            self._file.add(candidate.arm, candidate.sample, *self._result(candidate), self._rows(candidate))
         confirm = self._search.budget.confirm
         best = self._ranked()[: confirm.top]
         searched = sum(t.id in self._desk.latest for c in self._candidates.values() for t in c.trials)  # not dropped

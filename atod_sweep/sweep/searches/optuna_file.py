@@ -1,22 +1,29 @@
 """`optuna.journal` in a search's folder: the told configurations as an Optuna study, for Optuna's own tools to read.
 
-    storage = JournalStorage(JournalFileBackend("runs/NAME/optuna.journal"))
+    optuna-dashboard runs/NAME/optuna.journal
 
+    storage = JournalStorage(JournalFileBackend("runs/NAME/optuna.journal"))
+    study = optuna.load_study(study_name=NAME, storage=storage)
+
+One trial per configuration, with the mean of its seeds as value, and at every evaluation as intermediate value.
 A copy of what the ledger says. It is written anew whenever a search is taken up, so it cannot disagree.
 """
 
 from __future__ import annotations
 
 import contextlib
+import statistics
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.search import Search
-from atod_sweep.config.space import Choice, Fixed, Int
 from atod_sweep.records import layout
-from atod_sweep.sweep.searches.samplers.tpe import directions
+from atod_sweep.records.ledger_rows import TrialRow
+from atod_sweep.records.metrics import read_metrics
+from atod_sweep.sweep.searches.optuna_words import directions, distributions
 from atod_sweep.sweep.searches.space import Sample, Space
 
 
@@ -28,7 +35,7 @@ class OptunaFile:
 
     def __init__(self, run_dir: Path, search: Search, space: Space, note: Callable[[str], object]) -> None:
         self._path, self._note = run_dir / layout.OPTUNA, note
-        self._branches = {branch.name: branch for parameter in space.parameters for branch in parameter.branches}
+        self._space, self._metric = space, search.metric.name
         self._study: Any = None
         with self._guarded():
             self._study = self._empty(search)
@@ -53,34 +60,46 @@ class OptunaFile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             storage = JournalStorage(JournalFileBackend(str(self._path)))
-        return optuna.create_study(storage=storage, study_name=search.name, directions=directions(search))
+            study = optuna.create_study(storage=storage, study_name=search.name, directions=directions(search))
+            study.set_metric_names([objective.name for objective in search.objectives])
+        return study
 
-    def add(self, arm: str, sample: Sample, state: str, values: Sequence[float] | None) -> None:
-        """Store how a configuration ended (COMPLETE, PRUNED or FAIL)."""
+    def add(
+        self, arm: str, sample: Sample, state: str, values: Sequence[float] | None, trials: Sequence[TrialRow] = ()
+    ) -> None:
+        """Store how a configuration ended (COMPLETE, PRUNED or FAIL), and the last rows of its trials."""
         if self._study is None:
             return
         with self._guarded():
-            self._study.add_trial(self._trial(arm, sample, state, values))
+            self._study.add_trial(self._trial(arm, sample, state, values, trials))
 
-    def _trial(self, arm: str, sample: Sample, state: str, values: Sequence[float] | None) -> Any:
+    def _trial(
+        self, arm: str, sample: Sample, state: str, values: Sequence[float] | None, trials: Sequence[TrialRow]
+    ) -> Any:
         from optuna.trial import TrialState, create_trial
 
-        return create_trial(
+        curve = mean_curve([self._curve(row["trial"]) for row in trials])
+        trial = create_trial(
             state=TrialState[state],
             values=list(values or ()) if state == "COMPLETE" else None,
             params=sample.params,
-            distributions={name: self._distribution(name) for name in sample.params},
-            user_attrs={"arm": arm, "configuration": sample.hash},
-            intermediate_values={0: values[0]} if state == "PRUNED" and values else {},
+            distributions=distributions(self._space, sample.params),
+            user_attrs={"arm": arm, "configuration": sample.hash, "seeds": [row["seed"] for row in trials]},
+            intermediate_values=curve or ({0: values[0]} if state == "PRUNED" and values else {}),
         )
+        if trials:
+            trial.datetime_start = datetime.fromtimestamp(min(row["time"] - row.get("seconds", 0.0) for row in trials))
+            trial.datetime_complete = datetime.fromtimestamp(max(row["time"] for row in trials))
+        return trial
 
-    def _distribution(self, name: str) -> Any:
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    def _curve(self, trial: str) -> dict[int, float]:
+        """The metric of a trial by step."""
+        rows = read_metrics(layout.trial_folder(self._path.parent, trial) / layout.METRICS)
+        return {row["step"]: float(row[self._metric]) for row in rows if isinstance(row.get(self._metric), int | float)}
 
-        domain = self._branches[name].domain
-        assert not isinstance(domain, Fixed), name
-        if isinstance(domain, Choice):
-            return CategoricalDistribution(domain.labels)
-        if isinstance(domain, Int):
-            return IntDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
-        return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+
+def mean_curve(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """The mean over those that hold anything, at the steps that all of these have."""
+    held = [curve for curve in curves if curve]
+    steps = set.intersection(*(set(curve) for curve in held)) if held else set()
+    return {step: statistics.fmean(curve[step] for curve in held) for step in sorted(steps)}

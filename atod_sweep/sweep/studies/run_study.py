@@ -110,7 +110,8 @@ def resume_study(run_dir: Path, row: StudyRow, options: Options) -> RunOutcome:
 def study_work(plan: Plan, text: str) -> Work:
     """A study as a session sees it."""
     study = plan.study
-    arms = f"{len(study.arms)} arms" + (f" + {len(study.controls)} controls" if study.controls else "")
+    numbers = [(len(study.arms), "arm"), (len(study.controls), "control")]
+    arms = " + ".join(f"{number} {what}{'s' if number > 1 else ''}" for number, what in numbers if number)
     return Work(
         document=Document(study.name, layout.STUDY, text, f"{arms} × {len(study.seed_list)} seeds"),
         definition=plan.definition,

@@ -108,5 +108,5 @@ def _peft() -> Any:
     try:
         import peft
     except ImportError:
-        raise UserError("student.lora: needs the package peft; pip install 'atod-sweep[lora]'") from None
+        raise UserError('student.lora: needs a package; pip install "atod-sweep[lora]"') from None
     return peft

@@ -24,12 +24,12 @@ from torch import Tensor
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.errors import UserError
+from atod_sweep.paths import cache_dir
 from atod_sweep.training.models import passes
 from atod_sweep.training.models.limits import positions
 from atod_sweep.training.models.miniature import miniature
 from atod_sweep.training.models.policy import Decoding, Policy
 from atod_sweep.training.play.decoders import decoder_for
-from atod_sweep.training.runtime import cache_dir
 
 TOKENS = 256  # of all rows together
 SHARES = (0.5, 0.3, 0.2)  # of them, by row

@@ -22,7 +22,7 @@ from atod_sweep.errors import UserError
 
 pytestmark = pytest.mark.skipif(
     not (importlib.util.find_spec("bm25s") and importlib.util.find_spec("rapidfuzz")),
-    reason="needs pip install bm25s rapidfuzz",
+    reason="needs the extra webshop",
 )
 
 
@@ -340,7 +340,9 @@ def test_a_missing_package_is_one_line_with_the_command(monkeypatch: pytest.Monk
         raise ImportError(name=name)
 
     monkeypatch.setattr(optional_module.importlib, "import_module", missing)
-    with pytest.raises(UserError, match="'bm25s', which is not installed: pip install bm25s rapidfuzz") as error:
+    with pytest.raises(
+        UserError, match=r"'bm25s', which is not installed: pip install .atod-sweep\[webshop\]"
+    ) as error:
         WebShop(products=33)
     assert "\n" not in str(error.value)
 

@@ -20,7 +20,7 @@ from atod_sweep.errors import UserError
 
 pytestmark = pytest.mark.skipif(
     not (importlib.util.find_spec("bm25s") and importlib.util.find_spec("rapidfuzz")),
-    reason="needs pip install bm25s rapidfuzz",
+    reason="needs the extra webshop",
 )
 
 MISSING = object()

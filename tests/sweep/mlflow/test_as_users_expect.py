@@ -173,6 +173,7 @@ def test_the_parent_carries_the_studys_answer(run):
     assert note.startswith("Which is better?\n\n**Borne out:** fast is above slow (+0.120)")
     assert "| fast | 3 |" in note
     assert "\n- fast > slow: supported at n = 3" in note
+    assert parent.info.end_time == max(child.info.end_time for child in children.values())
     assert tags["mlflow.user"]
     assert tags["mlflow.source.name"]
 

@@ -76,7 +76,7 @@ def test_a_failure_that_names_a_uri_is_recorded_without_its_secret(write_study, 
 
 @pytest.mark.parametrize("kind", [UserError, ValueError])
 def test_what_ends_a_command_is_printed_without_secrets(monkeypatch, capsys, kind):
-    def fail():
+    def fail(standalone_mode):
         raise kind(f"--tracking-uri {URIS[0]!r}: no")
 
     monkeypatch.setattr(sys.modules["atod_sweep.cli.app"], "app", fail)

@@ -21,8 +21,8 @@ from atod_sweep.training.models.load import load_model, load_tokenizer
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.outcomes import Limits
+from atod_sweep.training.pretraining import build, model_folder, pretrain
 from atod_sweep.training.pretraining import cache as models
-from atod_sweep.training.pretraining import model_folder, pretrain
 from atod_sweep.training.pretraining.pretrain import Pretraining, train_student
 
 HERE = str(Path(__file__).parents[2] / "support")
@@ -42,7 +42,7 @@ def digest(config, role: str) -> str:
         patch.setattr(pretrain, "train_student", lambda *_: 0.0)
         patch.setattr(Pretraining, "success", lambda _: 0.0)
         try:
-            return models._ensure(role, getattr(config, role), config, lambda _: None).digest
+            return models.ensure_made(role, models.recipes(config)[role], config, lambda _: None).digest
         except InterruptedError:
             return found[0].name.removeprefix(f"{role}-")
 
@@ -98,8 +98,8 @@ def test_models_are_built_on_one_thread(built, monkeypatch, tmp_path):
     """Rounding depends on the number of threads, and two configs that differ in it share a cached model."""
     monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path))
     seen = []
-    original = models._from_scratch
-    monkeypatch.setattr(models, "_from_scratch", lambda *a: seen.append(torch.get_num_threads()) or original(*a))
+    original = build._from_scratch
+    monkeypatch.setattr(build, "_from_scratch", lambda *a: seen.append(torch.get_num_threads()) or original(*a))
     torch.set_num_threads(2)
     try:
         models.ensure(tiny(runtime__threads=2))

@@ -21,8 +21,10 @@ from atod_sweep.training.loop.build import assemble
 from atod_sweep.training.loop.standalone import save_standalone
 from atod_sweep.training.loop.trainer import evaluate_model, train
 from atod_sweep.training.models.load import load_model
+from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.play.outcomes import Limits
+from atod_sweep.training.pretraining import build, pretrain
 from atod_sweep.training.pretraining import cache as models
-from atod_sweep.training.pretraining import pretrain
 
 RECIPE = {"steps": 20, "episodes": 16, "lr": 0.02, "perturb": 0.3}
 LORA = {"rank": 2, "alpha": 4.0}
@@ -124,9 +126,9 @@ def test_a_step_in_parts_is_the_step(built):
     for part_tokens in (None, 64):
         config = config_of(built.student.path, recipe=RECIPE | {"steps": 1, "seed": 1})
         policy = load_model(Pretrained(path=built.student.path))
-        voice = models.Voice.load("student", Pretrained(path=built.student.path), [])
-        limits = models.Limits(4, 256)
-        policy = models.Policy(voice.model)
+        voice = build.Voice.load("student", Pretrained(path=built.student.path), [])
+        limits = Limits(4, 256)
+        policy = Policy(voice.model)
         assert config.student.recipe is not None
         training = pretrain.Pretraining(
             policy, config.env, config.student.recipe, voice.conversation, limits, part_tokens=part_tokens
@@ -141,7 +143,7 @@ def test_a_step_in_parts_is_the_step(built):
 
 
 def test_where_nobody_demonstrates_it_is_refused_before_anything_is_loaded(built, monkeypatch):
-    monkeypatch.setattr(models.Voice, "load", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(build.Voice, "load", lambda *_: pytest.fail("loaded"))
     kwargs = {"observations": ["red", "blue"], "rewards": [1.0]}
     mute = tiny(env__id="echo_env:Mute", env__kwargs=kwargs).env
     config = config_of(built.student.path).model_copy(update={"env": mute})

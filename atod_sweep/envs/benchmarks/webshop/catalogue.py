@@ -69,7 +69,7 @@ class Catalogue:
         }
         if not held_out:
             raise UserError(f"env.kwargs: a catalogue needs at least 5 goals, got {len(goals)}; give it more products")
-        library = optional("bm25s", "env.id: 'webshop'", "pip install bm25s rapidfuzz")
+        library = optional("bm25s", "env.id: 'webshop'", 'pip install "atod-sweep[webshop]"')
         self._asins = list(self.products)
         self._index = library.BM25(k1=0.9, b=0.4)  # pyserini's defaults, which WebShop uses
         self._index.index([tokens(_document(p)) for p in self.products.values()], show_progress=False)

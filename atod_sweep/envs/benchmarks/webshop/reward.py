@@ -91,6 +91,6 @@ def _color(value: str) -> str:
 
 @lru_cache(maxsize=65536)
 def _same(one: str, other: str) -> bool:
-    fuzz = optional("rapidfuzz.fuzz", "env.id: 'webshop'", "pip install bm25s rapidfuzz")
-    process = optional("rapidfuzz.utils", "env.id: 'webshop'", "pip install bm25s rapidfuzz").default_process
+    fuzz = optional("rapidfuzz.fuzz", "env.id: 'webshop'", 'pip install "atod-sweep[webshop]"')
+    process = optional("rapidfuzz.utils", "env.id: 'webshop'", 'pip install "atod-sweep[webshop]"').default_process
     return bool(fuzz.token_set_ratio(one, other, processor=process) > _SAME)

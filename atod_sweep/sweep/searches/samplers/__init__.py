@@ -5,13 +5,14 @@ To add one: its record in `config/search.py`, a file here with a function that m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from atod_sweep.config import search as config
 from atod_sweep.config.kinds import one_each
 from atod_sweep.config.search import Search
 from atod_sweep.sweep.searches.samplers.grid import grid
+from atod_sweep.sweep.searches.samplers.optuna import AnyOptuna
 from atod_sweep.sweep.searches.samplers.qmc import qmc
 from atod_sweep.sweep.searches.samplers.random import random
 from atod_sweep.sweep.searches.samplers.tpe import Estimator
@@ -24,6 +25,9 @@ class Proposer(Protocol):
     def ask(self) -> Sample | Infeasible | None:
         """The next point; None if there are no more."""
 
+    def recall(self, number: int, params: Mapping[str, Any]) -> Sample | None:
+        """Take back point `number` of a search that resumes; None: it is to be asked again, and proposes the same."""
+
     def tell(self, number: int, state: str, values: Sequence[float] | None) -> None:
         """How point `number` ended: COMPLETE with a mean per objective, PRUNED with what it reached, or FAIL."""
 
@@ -33,7 +37,7 @@ class Proposer(Protocol):
 
 # From a space, the search's file, the sampler's own config and the starting points.
 SAMPLERS: dict[str, Callable[..., Proposer]] = one_each(
-    config.Sampler, {"tpe": Estimator, "random": random, "grid": grid, "qmc": qmc}
+    config.Sampler, {"tpe": Estimator, "random": random, "grid": grid, "qmc": qmc, "optuna": AnyOptuna}
 )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from atod_sweep.sweep.searches.draws import CubeDraw
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
@@ -22,6 +23,10 @@ class Listed:
     def ask(self) -> Sample | Infeasible | None:
         """The next point of the list."""
         return next(self._points, None)
+
+    def recall(self, number: int, params: Mapping[str, Any]) -> None:
+        """None: its points come in the same order."""
+        return None
 
     def tell(self, number: int, state: str, values: Sequence[float] | None) -> None:
         """Nothing is learned from it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atod_sweep.config.search import TPE, Search
+from atod_sweep.sweep.searches.optuna_words import directions
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
 
 
@@ -47,6 +48,10 @@ class Estimator:
         except Infeasible as infeasible:
             return infeasible
 
+    def recall(self, number: int, params: Mapping[str, Any]) -> None:
+        """None: asked again, it proposes the same."""
+        return None
+
     def tell(self, number: int, state: str, values: Sequence[float] | None) -> None:
         """Learn from one result."""
         from optuna.trial import TrialState
@@ -58,8 +63,3 @@ class Estimator:
         if state == "PRUNED" and values and len(self._study.directions) == 1:
             trial.report(values[0], step=0)  # what it reached; without it TPE would rank it below all others
         self._study.tell(trial, state=TrialState.PRUNED if state == "PRUNED" else TrialState.FAIL)
-
-
-def directions(search: Search) -> list[str]:
-    """Optuna's words for the modes of the objectives."""
-    return ["maximize" if objective.mode == "max" else "minimize" for objective in search.objectives]

@@ -1,4 +1,4 @@
-"""The README's own environment: trained with its demonstrator, by reward alone, and with a teacher from a directory."""
+"""docs/howto/environment.md: its environment trains with its demonstrator, by reward alone, and with a teacher."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from atod_sweep import cli
 from atod_sweep.config.train import Env
 from atod_sweep.envs.registry import make
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-SOURCE = next(re.finditer(r"```python\n(# my_games\.py\n.*?)```", README, re.DOTALL)).group(1)
+PAGE = (Path(__file__).parents[2] / "docs/howto/environment.md").read_text(encoding="utf-8")
+SOURCE = next(re.finditer(r"```python\n(# my_games\.py\n.*?)```", PAGE, re.DOTALL)).group(1)
 OPTIONAL = re.compile(r"    # Optional, for compact models.*?(?=\n\n\ngymnasium)", re.DOTALL)
 TINY = ["hidden=16", "layers=1", "heads=2", "recipe.episodes=16", "recipe.lr=0.02"]
 SMALL = [

@@ -1,0 +1,112 @@
+"""Missing models made in processes of their own, beside each other and beside whatever else a run has to start.
+
+A process that ends without a model costs time and nothing else: `cache.ensure` builds what is still missing, and says
+what is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from types import TracebackType
+
+from atod_sweep.config.base import validate
+from atod_sweep.config.train import Train
+from atod_sweep.errors import UserError
+from atod_sweep.training.pretraining.cache import ModelRef, ensure_made, recipes
+
+
+class Builders:
+    """One process for every model of `configs` that is not there, at most `at_a_time`; gone with the block."""
+
+    def __init__(self, configs: Iterable[Train], at_a_time: int) -> None:
+        self._processes: dict[str, subprocess.Popen[str]] = {}
+        for config in configs:
+            for role, recipe in recipes(config).items():
+                path, known = str(recipe.path), recipe.env.id.partition(":")[0] != "__main__"
+                missing = known and path not in self._processes and not recipe.path.is_dir()
+                if missing and len(self._processes) < at_a_time:
+                    self._processes[path] = _started(role, config)
+
+    def __enter__(self) -> Builders:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):  # whatever the environments started, too
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being built."""
+        return bool(self._processes)
+
+    def made(self, note: Callable[[str], None]) -> dict[str, ModelRef]:
+        """Wait for all: path -> model. `note` gets their lines of progress. UserError for what cannot be built."""
+        found = {}
+        for path, process in self._processes.items():
+            assert process.stdout is not None
+            for line in process.stdout:
+                said = json.loads(line)
+                if "note" in said:
+                    note(said["note"])
+                elif "wrong" in said:
+                    raise UserError(said["wrong"])
+                else:
+                    found[path] = ModelRef(**said["made"])
+        return found
+
+
+def _started(role: str, config: Train) -> subprocess.Popen[str]:
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", "from atod_sweep.training.pretraining.apart import main; main()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it is gone already
+        process.stdin.write(json.dumps({"role": role, "config": config.model_dump(mode="json")}) + "\n")
+        process.stdin.flush()
+    return process
+
+
+# ---- in the process --------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Make the model that is asked for on stdin; leave with whoever asked."""
+    asked = json.loads(sys.stdin.readline())
+    threading.Thread(target=_follow, daemon=True).start()
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what an environment prints is none of our lines
+
+    def tell(**said: object) -> None:
+        out.write(json.dumps(said) + "\n")
+        out.flush()
+
+    try:
+        config = validate(Train, asked["config"], "config")
+        recipe = recipes(config)[asked["role"]]
+        made = ensure_made(asked["role"], recipe, config, lambda line: tell(note=line))
+    except UserError as error:
+        tell(wrong=str(error))
+    else:
+        tell(made=asdict(made))
+
+
+def _follow() -> None:
+    sys.stdin.read()
+    os._exit(1)

@@ -1,0 +1,60 @@
+"""Missing models are built in processes of their own, and are those that this process would build."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from small import tiny
+
+from atod_sweep.errors import UserError
+from atod_sweep.training.pretraining import cache
+from atod_sweep.training.pretraining.apart import Builders
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_both_models_are_built_beside_each_other(built, own_cache):
+    notes: list[str] = []
+    with Builders([tiny(), tiny(steps=9)], at_a_time=2) as building:
+        assert building.busy
+        made = building.made(notes.append)
+    found = cache.ensure(tiny())
+    assert set(made) == {found.teacher.path, found.student.path}
+    assert all(one.built and one.seconds > 0 for one in made.values())
+    assert not found.teacher.built
+    assert {note.partition(":")[0] for note in notes} == {"teacher", "student"}
+    for role in ("teacher", "student"):
+        ours, theirs = (Path(getattr(models, role).path) / "model.safetensors" for models in (built, found))
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_what_is_there_starts_nothing(built):
+    with Builders([tiny()], at_a_time=2) as building:
+        assert not building.busy
+        assert building.made(print) == {}
+
+
+def test_a_process_that_is_gone_leaves_the_work_to_whoever_asked(own_cache):
+    with Builders([tiny()], at_a_time=1) as building:
+        (process,) = building._processes.values()
+        os.killpg(process.pid, signal.SIGKILL)
+        assert building.made(print) == {}
+
+
+def test_no_process_outlives_the_block(own_cache):
+    with Builders([tiny()], at_a_time=2) as building:
+        processes = list(building._processes.values())
+    assert all(process.poll() is not None for process in processes)
+
+
+def test_what_cannot_be_built_is_said(own_cache):
+    config = tiny(env__id="odd_env:Base", teacher__kind="none", objective__distill_weight=0.0)
+    with Builders([config], at_a_time=2) as building, pytest.raises(UserError, match="vocabulary"):
+        building.made(print)
