@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from atod_sweep.evidence.stats.aggregate import IQM, MEAN, Statistic
-from atod_sweep.evidence.stats.bootstrap import bca, draw, linearised, percentile, studentised
+from atod_sweep.evidence.stats.aggregate import IQM, MEAN, Statistic, linearised
 from atod_sweep.evidence.stats.intervals import Array, Interval, t_interval
 from atod_sweep.evidence.stats.procedures import SEQUENCE
+from benchmarks.bootstrap import bca, draw, percentile, studentised
 from benchmarks.false_verdicts import sections
 
 SEEDS = (3, 5, 10, 20)

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from atod_sweep.errors import UserError
-from atod_sweep.sweep.searches.regret import RULES, recorded, regret
+from benchmarks.regret import RULES, recorded, regret
 
 OUT = Path(__file__).parent / "stopping_regret.md"
 HEAD = """# What early stopping would have cost

@@ -26,7 +26,7 @@ JsonEvents = Annotated[bool, typer.Option("--json", help="One JSON object per ev
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where and how far trials run, for all verbs that run some: fields of `sweep.session.Options` of these names."""
+    """Where and how far trials run, for all verbs that run some: keywords of `sweep.work.Options.of`."""
 
     backend: Annotated[
         str | None,

@@ -57,9 +57,9 @@ def estimate(work: Work, options: Options) -> Estimate:
 
     Trials that differ in their objective only are taken to cost the same; a search that stops trials early costs less.
     """
-    show = options.show or progress.choose()
-    if options.address is None:
-        for line in fit(work.configs, work.resources, at_a_time(work, options)):
+    show = options.hooks.show or progress.choose()
+    if options.site.address is None:
+        for line in fit(work.configs, work.resources, at_a_time(work, options.site)):
             show.note(line)
     ensure_models(work.configs, options.trainer, show)
     timed: dict[str, _Trial] = {}
@@ -72,7 +72,7 @@ def estimate(work: Work, options: Options) -> Estimate:
             timed[size] = _timed(config, options)
         costs.append(timed[size])
     each = work.total / len(costs)  # a search knows its base config only
-    width = at_a_time(work, options)
+    width = at_a_time(work, options.site)
     trial_seconds = statistics.mean(cost.seconds for cost in costs)
     return Estimate(
         trials=work.total,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.errors import UserError
-from atod_sweep.records import layout, ledger
+from atod_sweep.records import layout, ledger, packed
 from atod_sweep.records.redaction import HIDDEN
 from atod_sweep.sweep.mlflow.stores import is_in_environment
 from atod_sweep.sweep.record.rundir import is_stillborn
@@ -16,11 +16,12 @@ from atod_sweep.sweep.work import Options, RunOutcome
 
 
 def resume_run(run_dir: Path, **options: Any) -> RunOutcome:
-    """Finish the study or search in a folder; `options` are the fields of `Options`. UserError if there is none.
+    """Finish the study or search in a folder; `options`: keywords of `Options.of`. UserError if there is none.
 
     Where the run was started with another backend, cluster or store than the default, it goes on there, unless
     `options` say otherwise.
     """
+    packed.refuse(run_dir, "resumed")
     row = ledger.fold(ledger.read(run_dir)).study
     if row is None:
         if (run_dir / layout.LEDGER).is_file() or (run_dir.is_dir() and is_stillborn(run_dir)):
@@ -39,4 +40,4 @@ def resume_run(run_dir: Path, **options: Any) -> RunOutcome:
         if HIDDEN in str(value):
             option = f"--{name.replace('_', '-')}"
             raise UserError(f"{run_dir}: was started with {option} {value}, and no secret is kept; give {option} again")
-    return finish(run_dir, row, Options(**place, **given))
+    return finish(run_dir, row, Options.of(**place, **given))

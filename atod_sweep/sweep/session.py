@@ -38,11 +38,11 @@ from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.record.rundir import Intent, opened
 from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.studies.plan import Trial
-from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Redefined, Remarked, RunLimits
+from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Redefined, Remarked
 from atod_sweep.sweep.trials.interrupts import stoppable
 from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel
 from atod_sweep.sweep.trials.source import Source
-from atod_sweep.sweep.work import Options, RunOutcome, Work
+from atod_sweep.sweep.work import Options, RunOutcome, Site, Work
 from atod_sweep.training.pretraining.apart import Builders
 
 
@@ -68,7 +68,7 @@ class Session:
     @property
     def at_a_time(self) -> int:
         """Attempts that run side by side."""
-        return at_a_time(self.work, self.options)
+        return at_a_time(self.work, self.options.site)
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Write a row of another kind than a trial's into the ledger."""
@@ -81,10 +81,11 @@ class Session:
             folder=self.run_dir,
             definition_hash=self.row["definition_hash"],
             latest=MappingProxyType(self.latest),
-            limits=RunLimits(options.max_retries, options.time_budget, options.max_trials, self.at_a_time),
+            limits=options.limits,
+            at_a_time=self.at_a_time,
             job=self.job,
             tell=lambda event: self._told(event, show),
-            judge=options.judge,
+            judge=options.hooks.judge,
         )
 
     def _told(self, event: Event, show: Progress) -> None:
@@ -110,7 +111,8 @@ class Session:
         before, resources = self.latest.get(trial.id), self.work.resources
         models = self._models[model_key(trial.config)]
         saved = {"teacher": models.teacher, "base": models.student}.get(trial.role)
-        goal, own_process = self.work.goal, self.options.backend == "ray" or _local_workers(self.work, self.options) > 0
+        goal, site = self.work.goal, self.options.site
+        own_process = site.backend == "ray" or _local_workers(self.work, site) > 0
         return Job(
             trial=trial.id,
             attempt=before["attempt"] + 1 if before else 1,
@@ -133,7 +135,7 @@ class Session:
         """
         text = self.work.document.text.encode()
         how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
-        how |= {"started_with": self.options.place, "file_sha256": study_file.fingerprint(text)}
+        how |= {"started_with": self.options.started_with, "file_sha256": study_file.fingerprint(text)}
         self.row = {"id": row_id, "event": "study", **self.work.row, **how}
         path = self.run_dir / self.work.document.file
         if not path.is_file():
@@ -163,21 +165,21 @@ class Session:
         else:
             sync = f"atod-sweep sync {self.run_dir}"
             show.note(f"MLflow is not installed here; where it is, record this run with: {sync}")
-        for name in self.options.loggers or ():
+        for name in self.options.tracking.loggers or ():
             found.append(Background(LOGGERS[name][0](self.run_dir, study), self.run_dir, show))
             found[-1].begin(wait=False)
         return found
 
     def run(self, show: Progress, tracking: list[Background], building: Builders) -> bool:
         """Run what the source hands out, once the models are there; True if it was stopped from outside."""
-        options, work = self.options, self.work
+        site, work = self.options.site, self.work
         try:
-            if options.backend == "local":
+            if site.backend == "local":
                 self._find_models(building, show)
                 source, sink = self._begin(show, tracking)
-                local.run_local(source, sink, _local_workers(work, options))
+                local.run_local(source, sink, _local_workers(work, site))
                 return False
-            with runner.OnRay(work.resources, options.concurrency or work.concurrency, self._ray_options(show)) as ray:
+            with runner.OnRay(work.resources, site.concurrency or work.concurrency, self._ray_options(show)) as ray:
                 if building.busy:
                     show.doing("building the models and starting Ray")
                     ray.start()
@@ -211,10 +213,11 @@ class Session:
         return {ref.path for models in self._models.values() for ref in (models.teacher, models.student) if ref}
 
     def _ray_options(self, show: Progress) -> runner.RayOptions:
+        site = self.options.site
         return runner.RayOptions(
             scratch=str((self.run_dir / layout.RAY).resolve()),
-            address=self.options.address,
-            storage=self.options.storage and located(self.options.storage),
+            address=site.address,
+            storage=site.storage and located(site.storage),
             say=show.note,
         )
 
@@ -231,33 +234,34 @@ class Session:
         return told
 
 
-def at_a_time(work: Work, options: Options) -> int:
+def at_a_time(work: Work, site: Site) -> int:
     """Attempts side by side: as asked for, else one in this process, or on Ray as many as the resources hold."""
-    default = 1 if options.backend == "local" else runner.capacity(work.resources)
-    return options.concurrency or work.concurrency or default
+    default = 1 if site.backend == "local" else runner.capacity(work.resources)
+    return site.concurrency or work.concurrency or default
 
 
-def _local_workers(work: Work, options: Options) -> int:
+def _local_workers(work: Work, site: Site) -> int:
     env_ids = {config["env"]["id"] for config in work.configs}
-    return local.workers_for(at_a_time(work, options), options.concurrency, env_ids)
+    return local.workers_for(at_a_time(work, site), site.concurrency, env_ids)
 
 
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> RunOutcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
-    runner.check(options.backend, options.concurrency, options.address, options.storage)
+    site = options.site
+    runner.check(site.backend, site.concurrency, site.address, site.storage)
     options = settled(run_dir, options)
-    preflight.check(work.configs, work.resources, is_cluster=options.address is not None)
-    show = options.show or progress.choose()
+    preflight.check(work.configs, work.resources, is_cluster=site.address is not None)
+    show = options.hooks.show or progress.choose()
     is_new = intent.overwrite or not (run_dir / layout.LEDGER).exists()
     try:
-        if is_new and options.address is None:  # the nodes of a cluster may hold what this machine does not
+        if is_new and site.address is None:  # the nodes of a cluster may hold what this machine does not
             for line in preflight.look(work.configs, work.goal.names, show.doing):
                 show.note(line)
-            for line in preflight.fit(work.configs, work.resources, at_a_time(work, options)):
+            for line in preflight.fit(work.configs, work.resources, at_a_time(work, site)):
                 show.note(line)
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
             session = Session(work, run_dir, writer, history, options)
-            _announce(show, work, options)
+            _announce(show, work, site)
             if lost := endings.lost(history):
                 show.note(lost)
             with stoppable(), builders(work.configs, options.trainer) as building:
@@ -267,7 +271,7 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
 
 
 def _execute(session: Session, history: History, show: Progress, building: Builders) -> RunOutcome:
-    run_dir, after = session.run_dir, session.options.after
+    run_dir, after = session.run_dir, session.options.hooks.after
     tracking = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
     for old in history.trials.values():
         for logger in tracking:
@@ -313,13 +317,13 @@ def _outcome(session: Session, history: History, stopped: bool) -> RunOutcome:
     )
 
 
-def _announce(show: Progress, work: Work, options: Options) -> None:
-    width = at_a_time(work, options)
+def _announce(show: Progress, work: Work, site: Site) -> None:
+    width = at_a_time(work, site)
     where = f"{width} at a time on {cpu_cores()} CPUs"
-    if options.backend == "local" and width == 1:
-        where = "one at a time in a worker process" if _local_workers(work, options) else "in this process"
-    elif options.address:
-        where = f"on the Ray cluster at {redacted(options.address)}"
+    if site.backend == "local" and width == 1:
+        where = "one at a time in a worker process" if _local_workers(work, site) else "in this process"
+    elif site.address:
+        where = f"on the Ray cluster at {redacted(site.address)}"
     envs = sorted({config["env"]["id"] for config in work.configs})
     horizons = sorted({config["env"]["horizon"] for config in work.configs})
     show.note(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator
 
-from atod_sweep.config.models import NoTeacher, Pretrained
+from atod_sweep.config.models import NoTeacher, Pretrained, PretrainedTeacher
 from atod_sweep.config.objective import Interpolated
+from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.schedules import Constant
 from atod_sweep.config.signals import ReverseKL, SampledReverseKL
-from atod_sweep.config.train import Env, Optimiser, Rollout, Runtime, Train
+from atod_sweep.config.train import Env, Optimiser, Runtime, Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.training.algorithms.interpolated import InterpolatedMix
 from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
@@ -33,7 +34,7 @@ def make_config(work: Workload, objective: Interpolated, autocast: bool) -> Trai
     return Train(
         env=Env(id="benchmarks.trainer.workload:WordsEnv", horizon=work.turns),
         student=Pretrained(path=""),
-        teacher=NoTeacher() if objective.distill_weight == NO_WEIGHT else Pretrained(path=""),
+        teacher=NoTeacher() if objective.distill_weight == NO_WEIGHT else PretrainedTeacher(path=""),
         objective=objective,
         rollout=Rollout(tasks=work.tasks, group_size=work.group, max_action_tokens=workload.ACTION_TOKENS),
         optimiser=Optimiser(lr=workload.LR, warmup_steps=0),

@@ -112,8 +112,12 @@ def test_a_packed_run_is_not_one_to_go_on_with(tiny, tmp_path):
     for verb in (atod.resume, atod.export_model, atod.sync, lambda run: atod.pack(run, tmp_path / "again")):
         with pytest.raises(UserError, match=r"is a packed run, which cannot be .*; use the folder in which"):
             verb(out)
+    (out / layout.STUDY).unlink()  # as in packs of runs from before their study file was kept
+    with pytest.raises(UserError, match="is a packed run, which cannot be resumed"):
+        atod.resume(out)
 
 
+@pytest.mark.slow
 def test_a_packed_search_tells_what_the_search_does(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.setattr("atod_sweep.sweep.session.Background", NoMlflow)
     monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path_factory.getbasetemp() / "cli-cache"))
@@ -204,3 +208,5 @@ def test_trials_without_records_are_counted(tmp_path):
     (run / "trials" / trial).mkdir(parents=True, exist_ok=True)
     append_metrics(run / "trials" / trial / "metrics.jsonl", [{"phase": "eval", "step": 0, "eval/success": 0.2}])
     assert atod.pack(run, tmp_path / "out").unrecorded == 3
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "- **Records**: packed: evaluations in full, training at every 10th step; none of 3 trials" in text

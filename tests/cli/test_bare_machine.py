@@ -57,7 +57,7 @@ def no_report(run_dir) -> str:
     return f"no report: scipy is not installed here; where it is: atod-sweep report {run_dir}"
 
 
-@pytest.mark.parametrize("width", ["1", "2"])
+@pytest.mark.parametrize("width", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_the_driver_needs_none_of_it(bare, tmp_path, width):
     code, said, err = bare("-c", FAKE_RUN, write(tmp_path / "tiny.yaml"), width)
     assert code == 0, err

@@ -18,7 +18,8 @@ from atod_sweep.cli.options import RunOptions
 from atod_sweep.envs.families.support_desk import SupportDesk
 from atod_sweep.errors import UserError
 from atod_sweep.records.metrics import read_metrics
-from atod_sweep.sweep.work import Options
+from atod_sweep.sweep.trials.desk import RunLimits
+from atod_sweep.sweep.work import Site, Tracking
 
 QUICKSTART = str(Path(__file__).parents[2] / "studies" / "quickstart.yaml")
 
@@ -125,7 +126,7 @@ def test_other_bad_input(words, said, call):
 
 def test_the_options_of_a_run_are_a_session_s_and_reach_it(call, monkeypatch, tmp_path):
     own = {f.name for f in fields(RunOptions)} - {"quiet", "verbose"}
-    assert own <= {f.name for f in fields(Options)}
+    assert own == {f.name for part in (Site, Tracking, RunLimits) for f in fields(part)}
     asked: dict[str, object] = {}
 
     def look(*_, **options):
@@ -269,6 +270,7 @@ def test_a_training_that_goes_on_leaves_one_row_per_step(call, tmp_path, monkeyp
     assert (tmp_path / "metrics.jsonl").read_text() == metrics
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_failed_trials_are_listed_and_cost_the_exit_code(call, tmp_path):
     """A learning rate that must diverge: recorded, reported, and the other arm is there."""
     arms = {"fine": {}, "broken": {"optimiser.lr": 1e30, "optimiser.warmup_steps": 0}}

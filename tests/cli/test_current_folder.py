@@ -34,8 +34,18 @@ def caught(file: Path) -> str:
     return file.read_text() if file.exists() else ""
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("verb", [["verify", "."], ["envs", "support_desk"], ["space", "show", "s.yaml"], ["schema"]])
+VERBS = [["verify", "."], ["envs", "support_desk"], ["space", "show", "s.yaml"], ["schema"]]
+QUICK = [("module", ["verify", "."]), ("script", ["envs", "support_desk"]), ("script", ["space", "show", "s.yaml"])]
+
+
+@pytest.mark.parametrize(
+    ("way", "verb"),
+    [
+        pytest.param(way, verb, marks=[] if (way, verb) in QUICK else pytest.mark.slow, id=f"{way} {verb[0]}")
+        for way in WAYS
+        for verb in VERBS
+    ],
+)
 def test_no_file_of_the_folder_is_taken_for_a_module(way, verb, tmp_path):
     shutil.copytree(EXPORT, tmp_path, dirs_exist_ok=True)
     shutil.copy(ROOT / "search_spaces" / "schedule.yaml", tmp_path / "s.yaml")
@@ -64,7 +74,7 @@ if __name__ == "__main__":
     assert (caught(file), done.stdout) == ("", "Pool 2\n"), done.stderr
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [pytest.param("module", marks=pytest.mark.slow), "script"])
 def test_an_environment_of_the_folder_is_found_but_not_in_the_place_of_an_installed_module(way, tmp_path):
     (tmp_path / "my_env.py").write_text(ENVIRONMENT)
     (tmp_path / "filelock.py").write_text(ENVIRONMENT)

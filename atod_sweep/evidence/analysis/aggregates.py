@@ -12,8 +12,7 @@ from atod_sweep.evidence.analysis.curves import complete
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.scores import seed_score
 from atod_sweep.evidence.stats import curves, factorial
-from atod_sweep.evidence.stats.aggregate import IQM, MEDIAN, probability_of_improvement
-from atod_sweep.evidence.stats.bootstrap import linearised
+from atod_sweep.evidence.stats.aggregate import IQM, MEDIAN, linearised, probability_of_improvement
 from atod_sweep.evidence.stats.intervals import Array, Interval, t_interval
 from atod_sweep.records.metric_names import watched
 

@@ -10,8 +10,7 @@ from atod_sweep.evidence.analysis.aggregates import complete_table
 from atod_sweep.evidence.analysis.comparisons import Comparison, compare, summarise
 from atod_sweep.evidence.analysis.results import Levels, Results
 from atod_sweep.evidence.analysis.scores import teacher_level
-from atod_sweep.evidence.stats.aggregate import IQM
-from atod_sweep.evidence.stats.bootstrap import linearised
+from atod_sweep.evidence.stats.aggregate import IQM, linearised
 from atod_sweep.evidence.stats.intervals import Interval
 
 TEACHER, BASE = "teacher", "base student"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.base import dump_yaml
-from atod_sweep.evidence.analysis.results import Results, unrecorded
+from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.text import number, plural
 from atod_sweep.records import layout
 from atod_sweep.records.redaction import redacted
@@ -51,14 +51,11 @@ def facts(results: Results) -> list[Fact]:
 def _kept(results: Results, every: int) -> str:
     """What a packed run holds of its trials' records, and of how many there were none to be packed."""
     kept = f"evaluations in full, training at every {every}th step"
-    done, lost = unrecorded(results)
-    if not lost:
-        return kept
-    return (
-        "the ledger alone, without the trials' own"
-        if len(lost) == len(done)
-        else f"{kept}; none of {plural(len(lost), 'trial')}"
-    )
+    trained = [trial for trial in (*results.trials, *results.explored) if trial.is_trained]
+    lost = sum(not trial.rows for trial in trained)
+    if lost == len(trained):
+        return "the ledger alone, without the trials' own"
+    return f"{kept}; none of {plural(lost, 'trial')}" if lost else kept
 
 
 def _model(ref: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from atod_sweep.evidence.stats.intervals import Array
+from atod_sweep.evidence.stats.intervals import Array, Interval
 
 TRIM = 0.25
 
@@ -31,7 +31,7 @@ def as_table(scores_ST: ArrayLike) -> Array:
 class Statistic:
     """A summary of pooled scores along the last axis, and how much each score moves it.
 
-    `influence` (up to a constant) gives the standard error that the studentised bootstrap needs; None: there is none.
+    `influence` (up to a constant) gives the standard error; None: there is none.
     """
 
     name: str
@@ -61,6 +61,25 @@ MEAN = Statistic("mean", lambda pool: pool.mean(axis=-1), lambda pool: pool)
 MEDIAN = Statistic("median", lambda pool: np.median(pool, axis=-1), None)
 # Mean of the middle half of all runs; below four runs nothing is cut.
 IQM = Statistic("interquartile mean", _trimmed, _winsorised)
+
+
+def linearised(scores_ST: ArrayLike, statistic: Statistic, level: float = 0.95) -> Interval:
+    """estimate ± t_{S-1} × standard error from each seed's influence: no resampling, no generator.
+
+    The tasks' runs of one seed count as one observation, so that what a seed does to all tasks is not taken for
+    several pieces of evidence. For one task this is Student's interval of the mean, and Tukey and McLaughlin's (1963)
+    of the trimmed mean up to their degrees of freedom. ValueError for a statistic without influences.
+    """
+    if statistic.influence is None:
+        raise ValueError(f"the {statistic.name} has no standard error; it needs a bootstrap (benchmarks/bootstrap.py)")
+    table_ST = as_table(scores_ST)
+    estimate, seeds = statistic(table_ST), len(table_ST)
+    if seeds < 2:
+        return Interval(estimate, np.nan, np.nan, seeds, level)
+    influence_S = statistic.influence(table_ST.reshape(-1)).reshape(table_ST.shape).mean(axis=1)
+    error = influence_S.std(ddof=1) / np.sqrt(seeds)
+    half = float(stats.t.ppf((1 + level) / 2, seeds - 1) * error)
+    return Interval(estimate, estimate - half, estimate + half, seeds, level)
 
 
 def performance_profile(scores_ST: ArrayLike, thresholds_P: ArrayLike) -> Array:

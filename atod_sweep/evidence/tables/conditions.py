@@ -30,7 +30,9 @@ def breadth(found: list[Method], results: Results) -> Table:
     caption = (
         f"Mean {metric} by task over {seeds}; in brackets, minus the teacher's own. Over "
         "all tasks: mean, interquartile mean of all runs, and mean difference to the teacher, with 95 % intervals. "
-        "Tasks are strata, and what one seed does to all tasks counts once."
+        "Tasks are strata, and what one seed does to all tasks counts once. The interquartile mean leaves out the "
+        "lowest and the highest quarter of all runs, and so a task on which a method always fails: it "
+        "is in the mean alone."
     )
     return Table(caption, ["method", *tasks, "mean", "interquartile mean", "minus teacher"], rows)
 

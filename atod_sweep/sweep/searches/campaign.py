@@ -145,7 +145,7 @@ class Campaign:
         trials = sum(len(candidate.trials) for candidate in self._candidates.values())
         if self._selected or self._confirming or trials >= self._most_trials:
             return False
-        budget = self._desk.limits.seconds
+        budget = self._desk.limits.time_budget
         return budget is None or time.monotonic() - self._began + self._seconds_to_confirm() < budget
 
     def _under_way(self) -> set[str]:
@@ -181,7 +181,7 @@ class Campaign:
 
     def _seconds_to_confirm(self) -> float:
         times = [row["seconds"] for row in self._desk.latest.values() if row["state"] == "COMPLETE"]
-        confirm, width = self._search.budget.confirm, self._desk.limits.at_a_time
+        confirm, width = self._search.budget.confirm, self._desk.at_a_time
         return statistics.fmean(times) * (confirm.top + 1) * confirm.seeds / width if times else 0.0
 
     def _ask(self, recorded: ConfigurationRow | None) -> None:

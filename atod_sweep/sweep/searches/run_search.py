@@ -42,18 +42,18 @@ def run_search(
 ) -> RunOutcome:
     """Run a search (a file, a shipped name, a mapping or a record) into `out`/NAME. UserError on bad input.
 
-    `options` are the fields of `Options`. `overrides`: dotted keys of the base config, none of them a parameter of
+    `options`: keywords of `Options.of`. `overrides`: dotted keys of the base config, none of them a parameter of
     the space.
     """
     work = _given(source, overrides or {}, name, configurations)
-    return execute_work(work, out / work.document.name, Intent(resume, extend, overwrite), Options(**options))
+    return execute_work(work, out / work.document.name, Intent(resume, extend, overwrite), Options.of(**options))
 
 
 def dry_run(
     source: Source, *, overrides: Mapping[str, Any] | None = None, configurations: int | None = None, **options: Any
 ) -> Estimate:
     """What `run_search` would take, from a few timed steps. UserError on bad input."""
-    return estimate(_given(source, overrides or {}, None, configurations), Options(**options))
+    return estimate(_given(source, overrides or {}, None, configurations), Options.of(**options))
 
 
 def _given(source: Source, overrides: Mapping[str, Any], name: str | None, configurations: int | None) -> Work:

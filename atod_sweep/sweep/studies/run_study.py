@@ -44,11 +44,11 @@ def run_study(
 ) -> RunOutcome:
     """Run a study (a file, a shipped name, a mapping or a record) into `out`/NAME. UserError on bad input.
 
-    `options` are the fields of `Options`. `overrides`: dotted keys of the trainer config, for every trial of the study.
+    `options`: keywords of `Options.of`. `overrides`: dotted keys of the trainer config, for every trial of the study.
     `until_decided`: add seeds until the study's claims are decided, of which `judge` among the options tells.
     """
     work = _given(source, overrides or {}, name, seeds, until_decided)
-    return execute_work(work, out / work.document.name, Intent(resume, extend, overwrite), Options(**options))
+    return execute_work(work, out / work.document.name, Intent(resume, extend, overwrite), Options.of(**options))
 
 
 def dry_run(
@@ -60,7 +60,7 @@ def dry_run(
     **options: Any,
 ) -> Estimate:
     """What `run_study` would take at most, from a few timed steps. UserError on bad input."""
-    return estimate(_given(source, overrides or {}, None, seeds, until_decided), Options(**options))
+    return estimate(_given(source, overrides or {}, None, seeds, until_decided), Options.of(**options))
 
 
 def _given(

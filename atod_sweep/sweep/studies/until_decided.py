@@ -74,7 +74,7 @@ class Blocks:
 
     def __init__(self, plan: Plan, first: list[int], rule: Rule, desk: Desk) -> None:
         if desk.judge is None:
-            raise TypeError("adding seeds until the claims are decided needs Options.judge")
+            raise TypeError("adding seeds until the claims are decided needs a judge")
         desk.check(plan.trials)
         self._plan, self._rule, self._judge, self._desk = plan, rule, desk.judge, desk
         self._queue = Queue([], desk.limits)

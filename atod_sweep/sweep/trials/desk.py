@@ -54,26 +54,26 @@ Event = Decided | Redefined | Expected | Remarked
 
 @dataclass(frozen=True)
 class RunLimits:
-    """How far a source may go. `seconds`: after which no further trial starts; `at_a_time`: attempts side by side."""
+    """How far a source may go. `time_budget`: seconds after which no further trial starts."""
 
     max_retries: int = 1
-    seconds: float | None = None
+    time_budget: float | None = None
     max_trials: int | None = None
-    at_a_time: int = 1
 
 
 @dataclass(frozen=True)
 class Desk:
     """The run as a source sees it.
 
-    `latest`: the last ledger row of every trial, kept up to date while trials run. `job` makes the next attempt at a
-    trial; `tell` is where events go, and has written them when it returns.
+    `latest`: the last ledger row of every trial, kept up to date while trials run. `at_a_time`: attempts side by side.
+    `job` makes the next attempt at a trial; `tell` is where events go, and has written them when it returns.
     """
 
     folder: Path
     definition_hash: str
     latest: Mapping[str, TrialRow]
     limits: RunLimits
+    at_a_time: int
     job: Callable[[Trial], Job]
     tell: Callable[[Event], None]
     judge: Judge | None = None

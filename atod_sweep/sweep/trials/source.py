@@ -33,12 +33,12 @@ class Source(Protocol):
 class Queue:
     """A list of jobs, each tried up to `limits.max_retries` times more if its failure may pass.
 
-    No attempt starts later than `limits.seconds` after the queue was made, no trial after the first `max_trials`.
+    No attempt starts later than `limits.time_budget` after the queue was made, no trial after the first `max_trials`.
     """
 
     def __init__(self, jobs: Iterable[Job], limits: RunLimits) -> None:
         self._waiting = deque(jobs)
-        self._deadline = math.inf if limits.seconds is None else time.monotonic() + limits.seconds
+        self._deadline = math.inf if limits.time_budget is None else time.monotonic() + limits.time_budget
         self._under_way = 0
         self._max_retries = limits.max_retries
         self._most = math.inf if limits.max_trials is None else limits.max_trials

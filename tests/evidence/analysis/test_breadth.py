@@ -49,6 +49,18 @@ def test_methods_by_task(make_run: Make) -> None:
     assert "(+0.1" in table.rows[3][1].text
 
 
+def test_a_task_that_is_always_failed_is_in_the_mean_alone_and_the_table_says_so(make_run: Make) -> None:
+    """Four tasks, of which the second sees nothing but failure: a quarter of all runs, which the IQM leaves out."""
+    tasks = {"task": {"a": 0.0, "b": -0.7, "c": 0.01, "d": 0.02}}
+    results = load(make_run("deep", {"rl": 0.6, "atod": 0.65}, factors=tasks, seeds=4))
+    found = {m.name: m for m in methods(results)}
+    assert found["rl"].scores[1].estimate < 0.05
+    assert found["rl"].mean < 0.5 < found["rl"].iqm.estimate
+    assert (
+        "a task on which a method always fails: it is in the mean alone" in breadth(methods(results), results).caption
+    )
+
+
 def test_one_task_needs_no_such_table(make_run: Make) -> None:
     assert methods(load(make_run("one", {"a": 0.7}))) == []
 

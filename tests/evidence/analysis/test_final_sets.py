@@ -115,6 +115,7 @@ def test_the_base_student_is_where_final_metrics_start(tmp_path: Path) -> None:
     assert summarise(run(tmp_path / "plain", final=False), "a", {}).start == pytest.approx(0.25)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_report_says_what_it_is_about(tmp_path: Path) -> None:
     run(tmp_path / "run")
     text = write(tmp_path / "run").markdown.read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from atod_sweep.evidence.analysis import importance
 from atod_sweep.evidence.analysis.importance import importances
 
 PARAMETERS = {
@@ -57,6 +58,12 @@ def test_what_decides_the_score_comes_first_and_the_rest_is_within_the_noise():
     assert (found.configurations, found.warning) == (60, None)
 
 
+@pytest.fixture
+def few_resamples(monkeypatch):
+    monkeypatch.setattr(importance, "RESAMPLES", 5)
+
+
+@pytest.mark.usefixtures("few_resamples")
 def test_each_objective_has_its_own():
     rows = ledger_of(40, rate, second=lambda params: -float(params["update.epochs"]))
     assert importances(rows).records[0].parameter == "optimiser.lr"
@@ -66,6 +73,7 @@ def test_each_objective_has_its_own():
     assert importances(ledger_of(10, rate), second=True) is None
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_few_configurations_are_warned_about_and_very_few_give_none():
     assert importances(ledger_of(29, rate)).warning == (
         "29 configurations finished; below 30, parameter importance is often wrong"
@@ -75,6 +83,7 @@ def test_few_configurations_are_warned_about_and_very_few_give_none():
     assert "needs at least 10" in few.warning
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_only_whole_configurations_count():
     rows = ledger_of(20, rate)
     for row in rows[-10:]:

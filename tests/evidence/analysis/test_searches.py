@@ -71,6 +71,7 @@ def test_names_are_as_short_as_they_can_be_told_apart() -> None:
     assert short_names(("a.lr", "lr"))["a.lr"] == "a.lr"
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_search_in_which_nothing_completed_has_a_report(make_search: Make) -> None:
     run = make_search("none", 3)
     rows = read_ledger(run)
@@ -89,6 +90,7 @@ def test_a_search_in_which_nothing_completed_has_a_report(make_search: Make) -> 
     assert markdown.count("DivergedError: the loss is not a number at step 30") == 6
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_few_configurations_are_shown_but_not_weighed(make_search: Make) -> None:
     run = make_search("few", 9)
     markdown = write(run).markdown.read_text(encoding="utf-8")

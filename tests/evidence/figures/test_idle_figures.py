@@ -41,6 +41,7 @@ def change(run: Path, **factors: float) -> None:
         ({"teacher_tokens": 0.0}, {"success_by_cost", "learning_by_teacher_tokens"}),
     ],
 )
+@pytest.mark.usefixtures("blank_pictures")
 def test_costs_are_drawn_where_arms_differ_in_them(
     make_run: MakeRun, factors: dict[str, float], shown: set[str]
 ) -> None:
@@ -50,6 +51,7 @@ def test_costs_are_drawn_where_arms_differ_in_them(
 
 
 @pytest.mark.parametrize(("points", "drawn"), [(2, False), (3, True)])
+@pytest.mark.usefixtures("blank_pictures")
 def test_two_points_make_no_curve(make_run: MakeRun, points: int, drawn: bool) -> None:
     run = make_run("run", {"a": 0.6, "b": 0.5}, seeds=1, steps=40)
     for path in run.glob("trials/*/metrics.jsonl"):

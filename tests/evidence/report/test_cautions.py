@@ -81,7 +81,7 @@ def collapse(run: Path, arm: str, *seeds: int) -> None:
     write_ledger(run, rows)
 
 
-@pytest.mark.parametrize("seeds", [10, 20, 40])
+@pytest.mark.parametrize("seeds", [10, 20, pytest.param(40, marks=pytest.mark.slow)])
 def test_seeds_that_collapse(make_run: MakeRun, seeds: int) -> None:
     """The figure is that of this run's own law, and the warning does not fall silent with more seeds."""
     run = make_run("skewed", {"a": 0.6, "b": 0.5, "c": 0.5}, seeds=seeds, steps=10)

@@ -47,6 +47,7 @@ def test_all_records_there(make_run: MakeRun) -> None:
     assert all(int(row[2]) > 0 for row in rows)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_no_records_no_table(make_run: MakeRun) -> None:
     run = make_run("run", ARMS, teacher=0.5)
     shutil.rmtree(run / "trials")
@@ -100,6 +101,7 @@ def test_why_a_cell_is_missing(make_run: MakeRun, metric: Metric, reason: str | 
     assert whole == (reason if reason == "no eval/other" else None)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_costs_that_nobody_counted_are_not_nothing(make_run: MakeRun) -> None:
     run = make_run("run", ARMS, seeds=2, failed=[("a", 1)], teacher=None, steps=10, turns=6)
     rows = read_ledger(run)
@@ -116,6 +118,7 @@ def test_costs_that_nobody_counted_are_not_nothing(make_run: MakeRun) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_poorer_report_does_not_replace_a_richer_one(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run("run", ARMS, teacher=0.5)
     rich = write(run).markdown.read_bytes()

@@ -78,6 +78,7 @@ def opening(make: Callable[[Path], Path], folder: Path) -> str:
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.usefixtures("blank_pictures")
 def test_opening(name: str, tmp_path: Path) -> None:
     assert opening(CASES[name], tmp_path / name) == (OPENINGS / f"{name}.md").read_text(encoding="utf-8")
 

@@ -150,11 +150,12 @@ def test_needs_no_training_stack() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_what_everything_cost_includes_what_came_to_nothing(make_run: MakeRun) -> None:
     run = make_run("spent", {"a": 0.6, "b": 0.5}, seeds=2, failed=[("a", 1)], teacher=None, steps=10, turns=6)
     rows = read_ledger(run)
     assert [r["seconds"] for r in rows if r.get("state") in ("COMPLETE", "FAILED")] == [50.0, 51.0, 50.0, 51.0]
-    _, markdown = check(run)
+    markdown = write(run, formats=["md"]).markdown.read_text(encoding="utf-8")
     # 3 trials of 10 steps and one of 5, of 64 episodes of 6 turns, 60 teacher tokens an episode.
     assert (
         "All 4 trials together: 3:22 min one after another, 13.4 k environment steps, 134 k teacher tokens." in markdown
@@ -162,6 +163,7 @@ def test_what_everything_cost_includes_what_came_to_nothing(make_run: MakeRun) -
     assert "Of this, 51 s went into 1 trial without a result." in markdown
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_retried_trial_costs_what_all_its_attempts_took(make_run: MakeRun) -> None:
     """b-s0 failed after 70 s, of which its checkpoint kept 30 s; the second attempt took 50 s from there."""
     run = make_run("retried", {"a": 0.6, "b": 0.5}, seeds=2, teacher=None, steps=10, turns=6)
@@ -172,7 +174,7 @@ def test_a_retried_trial_costs_what_all_its_attempts_took(make_run: MakeRun) -> 
     done |= {"attempt": 2, "cost": done["cost"] | {"seconds": 80.0}}
     rows.insert(rows.index(done), failed)
     write_ledger(run, rows)
-    _, markdown = check(run)
+    markdown = write(run, formats=["md"]).markdown.read_text(encoding="utf-8")
     assert "All 4 trials together: 4:32 min one after another" in markdown  # 50 + 51 + 70 + 50 + 51
     b = next(line for line in markdown.split("## Cost")[1].splitlines() if line.startswith("| b "))
     assert b.split("|")[-2].strip() == "1:05 min"  # the mean of 80 and 51

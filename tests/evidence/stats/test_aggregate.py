@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from atod_sweep.evidence.stats.aggregate import IQM, MEAN, MEDIAN, performance_profile, probability_of_improvement
+from atod_sweep.evidence.stats.aggregate import (
+    IQM,
+    MEAN,
+    MEDIAN,
+    linearised,
+    performance_profile,
+    probability_of_improvement,
+)
+from atod_sweep.evidence.stats.intervals import t_interval
 
 SCORES = [[0.0, 1.0], [2.0, 3.0], [10.0, 100.0]]
 
@@ -42,3 +50,24 @@ def test_probability_of_improvement_by_hand() -> None:
     assert probability_of_improvement(b, a) == pytest.approx(1 - (4.5 / 6 + 3 / 6) / 2)
     with pytest.raises(ValueError, match="got 2 and 1"):
         probability_of_improvement(a, [[1.0]])
+
+
+CONTROL = np.array([52.0, 104, 146, 10, 51, 30, 40, 27, 46])[:, None]
+
+
+def test_linearised_is_students_interval_for_the_mean_of_one_task() -> None:
+    ours, student = linearised(CONTROL, MEAN), t_interval(CONTROL[:, 0])
+    assert (ours.low, ours.high) == pytest.approx((student.low, student.high))
+
+
+def test_linearised_takes_seeds_and_not_runs_for_evidence() -> None:
+    """Copying a task adds no information: the interval of the mean must not shrink."""
+    once, twice = linearised(CONTROL, MEAN), linearised(np.hstack([CONTROL, CONTROL]), MEAN)
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
+
+
+def test_linearised_trimmed_mean_by_hand() -> None:
+    """1 .. 8 without two at each end: 4.5. Winsorised 3,3,3,4,5,6,6,6: sd sqrt 2, error sqrt 2 / 0.5 / sqrt 8 = 1."""
+    interval = linearised(np.arange(1.0, 9.0)[:, None], IQM)
+    assert interval.estimate == 4.5
+    assert interval.half_width == pytest.approx(stats.t.ppf(0.975, 7) * 1.0)

@@ -174,7 +174,7 @@ def test_a_search_prunes_in_workers(tmp_path):
         assert (steps[-1] < 40) == (row["state"] == "PRUNED")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_a_stopped_driver_leaves_a_run_that_resumes_and_no_process(write_study, tmp_path, how):
     path = write_study(base={"steps": 40, "evaluation.every": 10, "env.kwargs": {"sleep": 0.25}})
     runs, here = tmp_path / "runs", str(Path(__file__).parent)

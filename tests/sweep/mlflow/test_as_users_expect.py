@@ -86,11 +86,11 @@ def test_a_secret_that_nobody_gives_again_is_asked_for(tmp_path):
 
 
 def test_the_environments_place_is_recorded_for_who_resumes(monkeypatch, tmp_path):
-    assert settled(tmp_path / "x", Options()).place == {}
+    assert settled(tmp_path / "x", Options()).started_with == {}
     monkeypatch.setenv(URI, "sqlite:///env.db")
     monkeypatch.setenv(NAME, "team")
     monkeypatch.chdir(tmp_path)
-    found = settled(tmp_path / "x", Options()).place
+    found = settled(tmp_path / "x", Options()).started_with
     assert found == {"tracking_uri": f"sqlite:///{tmp_path}/env.db", "experiment": "team"}
 
 

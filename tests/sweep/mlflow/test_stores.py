@@ -36,10 +36,9 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch, whole):
-    """Seconds and not minutes for stores that are not well, and no more than one database made by MLflow itself."""
+def _impatient(monkeypatch):
+    """Seconds and not minutes for stores that are not well."""
     monkeypatch.setattr(database, "_PATIENCE", 0.3)
-    monkeypatch.setattr(database, "_make", lambda path: shutil.copy(whole, path))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
 

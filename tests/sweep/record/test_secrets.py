@@ -39,6 +39,7 @@ def words(write_study, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("uri", URIS)
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_run_keeps_no_secret(write_study, tmp_path, words, capfd, uri):
     options = {"backend": "local", "trainer": FAKE, "tracking_uri": uri, "after": conclude_here}
     outcome = run_study(write_study(seeds=1), out=tmp_path / "runs", **options)

@@ -158,7 +158,7 @@ def test_the_report_says_how_many_seeds_each_has(go):
 
 
 @pytest.mark.parametrize("sampler", [SEARCH["sampler"], TPE], ids=["random", "tpe"])
-@pytest.mark.parametrize("stop_after", range(1, 24, 3))
+@pytest.mark.parametrize("stop_after", [*(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 20, 3)), 8, 22])
 def test_a_race_killed_anywhere_ends_as_if_undisturbed(go, monkeypatch, sampler, stop_after):
     whole = go("whole", {"sampler": sampler}).run_dir
 

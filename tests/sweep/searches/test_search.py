@@ -18,8 +18,8 @@ from atod_sweep.records import ledger
 from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.campaign import layers
-from atod_sweep.sweep.searches.regret import RULES, recorded, regret
 from atod_sweep.sweep.searches.run_search import run_search
+from benchmarks.regret import RULES, recorded, regret
 
 
 @pytest.fixture(autouse=True)

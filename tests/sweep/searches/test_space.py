@@ -61,7 +61,7 @@ def test_every_sampled_value_of_a_shipped_space_arrives_in_the_resolved_config(p
     space = resolve_space(search, path.parent, path.name)
     drawn: dict[str, set] = {}
     names = set()
-    for units in random_units(1, 150):
+    for units in random_units(1, 60):
         with contextlib.suppress(*[Infeasible] if space.constraints else []):
             sample = space.sample(CubeDraw(units))
         config = Train.model_validate(sample.config)

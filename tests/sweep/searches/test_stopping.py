@@ -7,8 +7,8 @@ import pytest
 from atod_sweep.config.search import ASHA, Median, Objective
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
-from atod_sweep.sweep.searches.regret import Recorded, regret
 from atod_sweep.sweep.searches.stopping import StoppingRule, grace_step
+from benchmarks.regret import Recorded, regret
 
 SUCCESS = Objective(name="eval/success")
 

@@ -31,7 +31,7 @@ class Table:
 
     def __init__(self, folder: Path, judge=None, **limits):
         self.told, self.rows, folder = [], {}, Path(folder)
-        self.desk = Desk(folder, "hash", self.rows, RunLimits(**limits), self._job, self.told.append, judge)
+        self.desk = Desk(folder, "hash", self.rows, RunLimits(**limits), 1, self._job, self.told.append, judge)
 
     def _job(self, trial):
         return Job(trial.id, 1, trial.config, f"/runs/{trial.id}", ("eval/success",), Trainer())
