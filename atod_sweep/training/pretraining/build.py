@@ -92,7 +92,7 @@ def _taught(
     device = torch.device("cpu" if config.runtime.device == "cpu" or not torch.cuda.is_available() else "cuda")
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)  # adapters begin at random
-        voice = Voice.load(role, model, config.rollout.stop, None if model.lora else torch.float32)
+        voice = Voice.load(role, model, config.rollout, None if model.lora else torch.float32)
     if config.runtime.gradient_checkpointing:
         checkpoint_activations(voice.model)
     policy = voice.policy(device).train()

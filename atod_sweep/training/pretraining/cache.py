@@ -22,6 +22,8 @@ from atod_sweep.paths import cache_dir, local_model
 from atod_sweep.training import NUMERICS
 from atod_sweep.training.pretraining import model_folder
 
+PLAYED = {"tasks", "group_size", "temperature", "step_timeout"}  # of a rollout's keys, what demonstrations know not of
+
 
 @dataclass(frozen=True)
 class ModelRef:
@@ -124,6 +126,8 @@ def _recipe(role: str, model: CompactTeacher | CompactStudent | Pretrained, conf
         _check_there(role, model)
         del made_of["model"]["path"]
         made_of["base"] = origin(model)
+        # How it is talked to, too: what is remembered of a conversation, and how an action is spelled.
+        made_of["rollout"] = config.rollout.model_dump(mode="json", exclude=PLAYED)
     if source := envs.source(env.id):  # a user's environment may change under its name
         made_of["source"] = source
     digest = content_hash(made_of)

@@ -126,7 +126,7 @@ def test_a_step_in_parts_is_the_step(built):
     for part_tokens in (None, 64):
         config = config_of(built.student.path, recipe=RECIPE | {"steps": 1, "seed": 1})
         policy = load_model(Pretrained(path=built.student.path))
-        voice = build.Voice.load("student", Pretrained(path=built.student.path), [])
+        voice = build.Voice.load("student", Pretrained(path=built.student.path), config.rollout)
         limits = Limits(4, 256)
         policy = Policy(voice.model)
         assert config.student.recipe is not None
