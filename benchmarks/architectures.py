@@ -23,7 +23,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from atod_sweep.config.models import Pretrained
-from atod_sweep.config.train import Rollout, Train
+from atod_sweep.config.rollout import Rollout
+from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms.scoring import score
@@ -86,7 +87,7 @@ def measure(name: str, path: Path, episodes: int = 6, action_tokens: int = 8) ->
 def _ours(path: Path, episodes: int, action_tokens: int) -> tuple[Episodes, list[torch.Tensor], str]:
     """What was played, and log-probs of its tokens: as the update sees them, again, and as a teacher does."""
     config = Train(rollout=Rollout(max_action_tokens=action_tokens))
-    voice = cast.Voice.load("student", Pretrained(path=str(path)), tiny_models.STOP)
+    voice = cast.Voice.load("student", Pretrained(path=str(path)), Rollout(stop=tiny_models.STOP))
     policy = voice.policy(torch.device("cpu"))
     player = voice.player(config, Batch(tiny_models.ENV, episodes))
     played = player.play(policy, list(range(episodes)), "train", 1.0, torch.Generator().manual_seed(0))

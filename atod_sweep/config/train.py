@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, assert_never
 from pydantic import Field, model_validator
 
 from atod_sweep.config.base import LATER, Record, Seed, content_hash
-from atod_sweep.config.models import CompactStudent, CompactTeacher, Dtype, NoTeacher, Student, Teacher
+from atod_sweep.config.models import CompactStudent, CompactTeacher, Dtype, NoTeacher, Pretrained, Student, Teacher
 from atod_sweep.config.objective import Interpolated, Objective
-from atod_sweep.config.schedules import ClosedFormSchedule, Constant
+from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.settings import Settings
 
 
@@ -22,38 +22,6 @@ class Env(Record):
 
 
 # ---- the loop ----------------------------------------------------------------------------------------------------
-
-
-class Rollout(Record):
-    """How episodes are sampled."""
-
-    tasks: int = Field(8, ge=1, description="Different tasks per optimiser step.")
-    group_size: int = Field(8, ge=1, description="Rollouts per task (G); group-relative advantages need at least 2.")
-    temperature: ClosedFormSchedule = Field(
-        default_factory=lambda: Constant(start=1.0), description="Sampling temperature: a number or a schedule."
-    )
-    max_action_tokens: int = Field(4, ge=1, description="Longest action, in tokens, the stop token included.")
-    max_context_tokens: int | None = Field(
-        None,
-        ge=16,
-        description="Longest conversation in tokens; older turns are dropped and counted. null: the model's.",
-    )
-    stop: list[str] = Field(default_factory=list, description="Strings that end an action, beside the stop token.")
-    step_timeout: float | None = Field(
-        None,
-        gt=0,
-        description="Seconds one step of one environment may take before the trial ends; starting a task may take 120 "
-        "in any case. Environments run in worker processes then. Null: no limit.",
-    )
-
-    @model_validator(mode="after")
-    def _samples(self) -> Rollout:
-        coldest = self.temperature.extremes()[0]
-        if coldest <= 0:
-            raise ValueError(
-                f"temperature: rollouts are sampled, must be above 0 at every step, got {coldest}; use 1.0"
-            )
-        return self
 
 
 class Update(Record):
@@ -183,6 +151,8 @@ class Train(Record):
     @model_validator(mode="after")
     def _coherent(self) -> Train:
         self.objective.check(self)
+        if not (isinstance(self.student, Pretrained) and isinstance(self.teacher, Pretrained | NoTeacher)):
+            self.rollout.check_for_compact()
         return self
 
     @property

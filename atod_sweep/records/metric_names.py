@@ -45,15 +45,22 @@ _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
 }
 TRAINING = tuple(_DIAGNOSTICS)
 # Of evaluations and rollouts, beside what the environment reports: shares of actions that were cut off, empty, not
-# admitted by the state; the entropy of the policy per token, estimated from those that were sampled; the share of tasks
-# whose episodes all have one reward, from which groups learn nothing.
-HABITS = ("action_cut", "action_empty", "action_inadmissible", "token_entropy", "group_flat")
+# marked as the config wants it, not admitted by the state; the entropy of the policy per token, estimated from those
+# that were sampled; the share of tasks whose episodes all have one reward, from which groups learn nothing.
+HABITS = ("action_cut", "action_empty", "action_unmarked", "action_inadmissible", "token_entropy", "group_flat")
 _FINAL_SET = re.compile(r"final/.+/set[0-9]+")
 # Words in the names of an environment's own metrics that say that less is better, and units of the usual names.
 _LESS = {"turns", "steps", "kl", "cost", "costs", "loss", "seconds", "error", "errors", "regret", "penalty", "invalid"}
-_LESS |= {"cut", "empty", "inadmissible", "flat"}
+_LESS |= {"cut", "empty", "unmarked", "inadmissible", "flat"}
 _UNITS = {"success": "share", "turns": "turns", "steps": "steps", "seconds": "s", "f1": "share", "pass": "share"}
-_UNITS |= {"cut": "share", "empty": "share", "inadmissible": "share", "flat": "share", "entropy": "nats"}
+_UNITS |= {
+    "cut": "share",
+    "empty": "share",
+    "unmarked": "share",
+    "inadmissible": "share",
+    "flat": "share",
+    "entropy": "nats",
+}
 
 _SHARE = re.compile(r"[a-z]+/(success|f1|pass@[0-9]+)")
 

@@ -7,9 +7,10 @@ from accelerate import Accelerator
 
 from atod_sweep.config.models import NoTeacher, Pretrained, PretrainedTeacher
 from atod_sweep.config.objective import Interpolated
+from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.schedules import Constant
 from atod_sweep.config.signals import ReverseKL, SampledReverseKL
-from atod_sweep.config.train import Env, Optimiser, Rollout, Runtime, Train
+from atod_sweep.config.train import Env, Optimiser, Runtime, Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.training.algorithms.interpolated import InterpolatedMix
 from atod_sweep.training.algorithms.scoring import SCORING_TOKENS

@@ -30,7 +30,7 @@ def _table(conversation: dict[str, Any], trial: Trial, step: int) -> Table:
         [
             Cell(str(k), k),
             Cell(_short(turn["observation"])),
-            Cell(_short(turn["action"]) + _remark(turn)),
+            Cell(_short(turn.get("answer", turn["action"])) + _remark(turn)),
             number_cell(turn.get("logp", math.nan)),
             number_cell(turn.get("teacher_logp", math.nan)),
         ]
@@ -49,7 +49,11 @@ def _table(conversation: dict[str, Any], trial: Trial, step: int) -> Table:
 def _remark(turn: dict[str, Any]) -> str:
     marks = [
         word
-        for word, is_so in (("not admissible", turn.get("admissible") is False), ("cut off", "cut_off" in turn))
+        for word, is_so in (
+            ("no action in it", "unmarked" in turn),
+            ("not admissible", turn.get("admissible") is False),
+            ("cut off", "cut_off" in turn),
+        )
         if is_so
     ]
     return f" ({', '.join(marks)})" if marks else ""

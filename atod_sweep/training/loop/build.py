@@ -12,6 +12,8 @@ from accelerate import Accelerator
 from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, Pretrained
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
+from atod_sweep.envs.checked import Checked
+from atod_sweep.envs.contract import HasActions
 from atod_sweep.envs.pool import Pool, open_batch
 from atod_sweep.errors import UserError
 from atod_sweep.objective import own_code
@@ -88,7 +90,7 @@ def evaluate_saved(config: Train, source: Pretrained, final: bool) -> dict[str, 
     """`eval/*` of a saved model on the config's held-out tasks; with `final`, `final/*` on its final sets as well."""
     accelerator = _accelerator(config)
     dtype = torch_dtype(source.dtype, accelerator.device)
-    voice = cast.Voice.load("student", source, config.rollout.stop, dtype)
+    voice = cast.Voice.load("student", source, config.rollout, dtype)
     batch = _batch(config, _most_tasks(config))
     policy, player = voice.policy(accelerator.device), voice.player(config, batch)
     row = evaluate(policy, player, config.evaluation)
@@ -141,4 +143,11 @@ def _take_device(wanted: str) -> None:
 
 
 def _batch(config: Train, size: int) -> Batch | Pool:
+    if config.rollout.admissible:
+        expert: Any = Checked(config.env).unwrapped
+        if not isinstance(expert, HasActions):
+            raise UserError(
+                f"rollout.admissible: env.id {config.env.id!r} has no actions() that tells which are; add that method, "
+                "or leave admissible out"
+            )
     return open_batch(config.env, size, workers=config.runtime.threads, timeout=config.rollout.step_timeout)

@@ -10,6 +10,7 @@ import torch
 from accelerate.utils import set_seed
 
 from atod_sweep.config.models import Pretrained
+from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.pool import Pool
@@ -18,6 +19,7 @@ from atod_sweep.training.algorithms.stage import Needs
 from atod_sweep.training.models import identity, limits, vocabulary
 from atod_sweep.training.models.load import load_model, load_tokenizer
 from atod_sweep.training.models.policy import Policy, Unadapted, checkpoint_activations
+from atod_sweep.training.play.agent_format import AgentFormat
 from atod_sweep.training.play.check import SelfCheck, admit
 from atod_sweep.training.play.conversation import Manner, alike, conversation_for
 from atod_sweep.training.play.episodes import Player
@@ -37,12 +39,12 @@ class Voice:
     conversation: Conversation
 
     @staticmethod
-    def load(role: str, source: Pretrained, stop: list[str], dtype: torch.dtype | None = None) -> Voice:
+    def load(role: str, source: Pretrained, rollout: Rollout, dtype: torch.dtype | None = None) -> Voice:
         """Raises UserError for what cannot be loaded, or not be talked to."""
         tokenizer = load_tokenizer(source)
         model = load_model(source, dtype)
         ends = stop_ids(model, tokenizer)
-        conversation = conversation_for(tokenizer, source.chat_template, stop, manner(source, ends))
+        conversation = conversation_for(tokenizer, source.chat_template, rollout.stop, manner(source, rollout, ends))
         fixed = {*(conversation.stop_ids - ends), *conversation.end_ids, *conversation.prompt([], "")}
         vocabulary.check_ids(f"{role}.path: {source.path!r}", model, tokenizer, fixed)
         return Voice(role, source, model, tokenizer, conversation)
@@ -74,7 +76,7 @@ class Voice:
         return Player(batch, self.conversation, most, config.runtime.cuda_graphs)
 
 
-def manner(source: Pretrained, stop_ids: frozenset[int] = frozenset()) -> Manner:
+def manner(source: Pretrained, rollout: Rollout, stop_ids: frozenset[int] = frozenset()) -> Manner:
     """How the config wants a model to be addressed."""
     return Manner(
         kind=source.conversation,
@@ -82,6 +84,7 @@ def manner(source: Pretrained, stop_ids: frozenset[int] = frozenset()) -> Manner
         system=source.system,
         date=source.date,
         thoughts=source.thoughts,
+        format=AgentFormat.of(rollout, source.chat_template_kwargs.get("tools")),
         stop_ids=stop_ids,
     )
 
@@ -96,7 +99,7 @@ def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 def student(config: Train, source: Pretrained, device: torch.device, needs: Needs) -> tuple[Voice, Policy]:
     """The student as training finds it."""
     set_seed(config.seed)  # only LoRA's initialisation draws from the global generators
-    voice = Voice.load("student", source, config.rollout.stop, torch_dtype(source.dtype, device))
+    voice = Voice.load("student", source, config.rollout, torch_dtype(source.dtype, device))
     if config.runtime.gradient_checkpointing:
         checkpoint_activations(voice.model)
     return voice, voice.policy(device, needs.value_head).train()
@@ -112,7 +115,7 @@ def teacher(
     needs: Needs,
 ) -> tuple[Policy, Player]:
     """The frozen teacher, and the player for objectives that let it play. Raises UserError on other vocabularies."""
-    voice = Voice.load("teacher", source, config.rollout.stop, dtype)
+    voice = Voice.load("teacher", source, config.rollout, dtype)
     kinship = vocabulary.kinship(pupil.tokenizer, voice.tokenizer)
     if kinship == "other" and needs.shared_vocabulary:
         raise UserError(

@@ -98,7 +98,7 @@ def there_is(device: str, fraction: float | None) -> int:
 def longest_episode(config: Train, source: Pretrained) -> int:
     """Tokens of a conversation over the whole horizon whose actions are as long as they may be."""
     tokenizer = load_tokenizer(source)
-    talk = conversation_for(tokenizer, source.chat_template, config.rollout.stop, cast.manner(source))
+    talk = conversation_for(tokenizer, source.chat_template, config.rollout.stop, cast.manner(source, config.rollout))
     most = config.rollout.max_context_tokens or UNBOUNDED
     context = Context(talk, most)
     answer = talk.answer_tokens(config.rollout.max_action_tokens)
@@ -106,8 +106,9 @@ def longest_episode(config: Train, source: Pretrained) -> int:
     game = Checked(config.env)
     try:
         observation = game.reset(TRAIN_SEEDS.start, "train")
-        for _ in range(config.env.horizon):
-            context.ask(observation, room)
+        for turn in range(config.env.horizon):
+            commands = game.actions() if talk.format.lists else None
+            context.ask(talk.format.shown(observation, commands, is_first=turn == 0), room)
             longest = max(longest, len(context.ids) + room)
             action = _action(game)
             ids = (tokenizer.encode(action, add_special_tokens=False) or [0]) * answer

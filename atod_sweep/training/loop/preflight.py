@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 import torch
 
 from atod_sweep.config.models import Pretrained
+from atod_sweep.config.rollout import Rollout
 from atod_sweep.errors import UserError
 from atod_sweep.training.loop.cast import Voice
 from atod_sweep.training.models import limits, vocabulary
@@ -35,7 +36,7 @@ def lines(source: Pretrained, teacher: Pretrained | None) -> Iterator[str]:
 
 
 def _model(role: str, source: Pretrained) -> Generator[str, None, Voice]:
-    voice = Voice.load(role, source, [])
+    voice = Voice.load(role, source, Rollout())
     policy = voice.policy(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     model = voice.model
     yield f"{role:10} {source.path}: {type(model).__name__}, {model.num_parameters() / 1e6:.1f} M, {source.dtype}"

@@ -52,6 +52,8 @@ def _turn(said: tuple[str, str], act: Act, theirs: float | None) -> dict[str, An
         turn["teacher_logp"] = round(theirs, 4)
     if act.thought:
         turn["thought"] = _short(act.thought)
+    if act.marked is False:
+        turn |= {"unmarked": True, "answer": _short(act.answer)}
     if act.admissible is not None:
         turn["admissible"] = act.admissible
     return turn | ({"cut_off": True} if act.cut else {})

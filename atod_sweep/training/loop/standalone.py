@@ -30,7 +30,7 @@ def save_standalone(config: Train, student: Path, out: Path) -> None:
     source = config.student if isinstance(config.student, Pretrained) else Pretrained(path=str(student))
     tokenizer = load_tokenizer(student)
     model = _whole(source, student)
-    how = manner(source, stop_ids(model, tokenizer))
+    how = manner(source, config.rollout, stop_ids(model, tokenizer))
     conversation = conversation_for(tokenizer, source.chat_template, config.rollout.stop, how)
     if source.chat_template and tokenizer.chat_template:
         given = dated(str(tokenizer.get_chat_template()), source.date)

@@ -89,6 +89,7 @@ def examine(policy: Policy) -> SelfCheck:
 def _examine(policy: Policy, ways: tuple[Decoding, ...]) -> SelfCheck:
     rows, training = _conversations(policy), policy.training
     try:
+        policy.eval()  # without the dropout that adapters may have
         with torch.no_grad():
             want = _tried("its plain forward", lambda: _plain(policy, rows))
             update = _update_gap(policy, rows, want)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from atod_sweep.config.models import Thoughts
 from atod_sweep.errors import UserError
 from atod_sweep.training.play import thoughts
+from atod_sweep.training.play.agent_format import WHOLE, AgentFormat
 from atod_sweep.training.play.talk import Conversation, Exchange, Growing, PerTurn, Thinking, encode_all
 from atod_sweep.training.play.templates import PLAIN, Message, Template, control_tokens, escaper, template_of
 from atod_sweep.training.play.thoughts import Marks
@@ -36,8 +37,8 @@ TURNS = 4
 class Manner:
     """How a model is to be addressed, beside what its tokenizer says.
 
-    `kwargs`, `system` and `date` are for the template. `thoughts`: their budget and marks. `memory`: how many past
-    turns a prompt shows; None: all. `stop_ids` end an action too.
+    `kwargs`, `system` and `date` are for the template. `thoughts`: their budget and marks. `format`: how
+    actions are asked for, and marked. `stop_ids` end an action too.
     """
 
     kind: Literal["auto", "growing", "per_turn"] = "auto"
@@ -45,8 +46,13 @@ class Manner:
     system: str | None = None
     date: str = "2025-01-01"
     thoughts: Thoughts | None = None
-    memory: int | None = None
+    format: AgentFormat = WHOLE
     stop_ids: frozenset[int] = frozenset()
+
+    @property
+    def later(self) -> str:
+        """The role in which all observations but the first are told."""
+        return "user" if self.format.tools is None else "tool"
 
     def marks_of(self, known: Marks | None, where: str) -> Marks | None:
         """Those of the config, else those that are `known`. Raises UserError if thoughts are wanted and have none."""
@@ -81,7 +87,7 @@ def conversation_for(
     template = template_of(tokenizer, manner.kwargs, manner.system, manner.date)
     probe = _Probe.of(template, manner)
     talk: Conversation | None = None
-    if manner.kind != "per_turn" and manner.memory is None:
+    if manner.kind != "per_turn" and manner.format.steps is None:
         grown = _growing(probe)
         if isinstance(grown, str) and manner.kind == "growing":
             raise UserError(
@@ -128,12 +134,15 @@ def _plain(tokenizer: Any, stop_strings: list[str], manner: Manner) -> Conversat
         "escape": escaper(tokenizer, control_tokens(tokenizer, "")),
         "marks": (marks := manner.marks_of(None, "plain text")),
         "thinking": manner.thinking(tokenizer, marks),
+        "format": manner.format,
         "first_ids": (tokenizer.bos_token_id,) if plain_start(tokenizer) else (),
     }
-    if manner.memory is not None or manner.kind == "per_turn":
+    if manner.format.steps is not None or manner.kind == "per_turn":
         once = common | {"end_ids": (), "close_ids": newline}
-        return PerTurn(**once, renderer=Template(tokenizer, PLAIN), lead=" ", memory=manner.memory)
-    return Growing(**common, opening="Observation: ", between="Observation: ", closing="\nAction:")
+        return PerTurn(**once, renderer=Template(tokenizer, PLAIN), lead=" ")
+    return Growing(
+        **common, opening="Observation: ", between="Observation: ", closing="\nAction:", later_closing="\nAction:"
+    )
 
 
 def plain_start(tokenizer: Any) -> bool:
@@ -165,7 +174,7 @@ class _Probe:
         asked, said = {"role": "user", "content": _OBS}, {"role": "assistant", "content": _ACT}
         prompt = template.render([asked])
         closed = template.render([asked, said], prompt=False)
-        two = template.render([asked, said, {"role": "user", "content": _OBS_2}])
+        two = template.render([asked, said, {"role": manner.later, "content": _OBS_2}])
         marks = manner.marks_of(thoughts.marks_in(template.source), template.name)
         of_thoughts = {marks.open, marks.close} if marks else set()
         tokens = [t for t in control_tokens(template.tokenizer, prompt + closed + two) if t not in of_thoughts]
@@ -188,6 +197,7 @@ class _Probe:
             "marks": marks,
             "opened": opened,
             "thinking": self.manner.thinking(tokenizer, marks),
+            "format": self.manner.format,
         }
 
     @property
@@ -211,7 +221,7 @@ def _growing(probe: _Probe) -> Growing | str:
         lead, between = answer.split(_ACT)
     except ValueError:
         return "changes the text of messages"
-    if (head, lead, tail) != (opening, closing, closing):
+    if (head, lead) != (opening, closing) or (tail != closing and probe.manner.format.tools is None):
         return "renders earlier turns differently from the last one"
     end = probe.first_control(between)
     if end is None:
@@ -222,9 +232,10 @@ def _growing(probe: _Probe) -> Growing | str:
         opening=opening,
         between=between.lstrip()[len(end[0]) :],
         closing=closing,
+        later_closing=tail,
     )
     for candidate in (plain, replace(plain, strips=True)):
-        if all(_extends(candidate, probe.template, turns) for turns in _awkward(probe)):
+        if all(_extends(candidate, probe, turns) for turns in _awkward(probe)):
             return candidate
     return "makes other ids of whole conversations than of their turns"
 
@@ -240,13 +251,14 @@ def _awkward(probe: _Probe) -> Iterator[list[tuple[str, str]]]:
         yield [(observations[i % len(observations)], answers[i % len(answers)]) for i in turns]
 
 
-def _extends(talk: Growing, template: Template, turns: list[tuple[str, str]]) -> bool:
+def _extends(talk: Growing, probe: _Probe, turns: list[tuple[str, str]]) -> bool:
     """Whether each whole prompt is the one before it, the action, its end, and the piece of the turn."""
+    template = probe.template
     messages: list[Message] = []
     before: tuple[int, ...] = ()
     for i, (observation, said) in enumerate(turns):
         content = messages[-1]["content"] if messages else ""
-        messages.append({"role": "user", "content": talk.escape(observation)})
+        messages.append({"role": probe.manner.later if i else "user", "content": talk.escape(observation)})
         try:
             whole = encode_all(talk.tokenizer, [template.render(messages)])[0]
         except UserError:  # it refuses this content, which may never come
@@ -283,12 +295,11 @@ def _per_turn(probe: _Probe) -> PerTurn:
         lead=lead,
         close_ids=() if last is None else (last,),
         apart=probe.apart,
-        memory=probe.manner.memory,
     )
     # What the template refuses whatever the contents, such as a third turn, is told now.
     messages: list[Message] = []
-    for _ in range(TURNS):
-        messages.append({"role": "user", "content": OBSERVATIONS[0]})
+    for i in range(TURNS):
+        messages.append({"role": probe.manner.later if i else "user", "content": OBSERVATIONS[0]})
         probe.template.render(messages)
         messages.append({"role": "assistant", "content": ACTIONS[0]})
     return talk

@@ -12,6 +12,7 @@ from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.pool import Pool
 from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.play.agent_format import WHOLE
 from atod_sweep.training.play.decoder import Decoder
 from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
@@ -83,11 +84,13 @@ class Player:
         sampling: Sampling,
         bootstrap: bool,
     ) -> EpisodeBook:
-        table = EpisodeBook(self.conversation, self.limits, seeds, rewinds=policy.decoding == "batch")
+        penalty = self.conversation.format.penalty if split == "train" else 0.0
+        table = EpisodeBook(self.conversation, self.limits, seeds, policy.decoding == "batch", penalty)
         rows = list(range(len(seeds)))  # episode played by each row of the decoder
         observations = self.batch.reset(seeds, split)
         decoder: Decoder | None = None
         while rows:
+            self._show(observations, rows, is_first=decoder is None)
             if isinstance(self.conversation, Growing):
                 self.conversation.encode_turns((observations[e], not table.current[e].ids) for e in rows)
             chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
@@ -119,6 +122,15 @@ class Player:
                 decoder.select(keep, max(len(table.current[rows[i]].ids) for i in going))
             rows = [rows[i] for i in going]
         return table
+
+    def _show(self, observations: list[str], rows: list[int], is_first: bool) -> None:
+        """Put behind the observations of these episodes what is asked of the model."""
+        form = self.conversation.format
+        if form == WHOLE:
+            return
+        commands = self.batch.actions(rows) if form.lists else [None] * len(rows)
+        for episode, listed in zip(rows, commands, strict=True):
+            observations[episode] = form.shown(observations[episode], listed, is_first)
 
     def _begin(self, policy: Policy, chunks: list[list[int]], pad: int) -> tuple[Decoder, Tensor]:
         """A decoder that has been fed everybody's first chunk, and the logits after it.

@@ -145,6 +145,8 @@ def habits(outcomes: list[Outcome], sampled: bool = True) -> dict[str, float]:
         return {}
     said = [action for outcome in outcomes for _, action in outcome.transcript]
     found = {"action_cut": _share(act.cut for act in acts), "action_empty": _share(action == "" for action in said)}
+    if marked := [act.marked for act in acts if act.marked is not None]:
+        found["action_unmarked"] = _share(not one for one in marked)
     if judged := [act.admissible for act in acts if act.admissible is not None]:
         found["action_inadmissible"] = _share(not admissible for admissible in judged)
     if sampled:

@@ -21,13 +21,16 @@ from atod_sweep.training.play.talk import Conversation
 class Act:
     """How one action came about. `surprisal`: -log p of its tokens, summed, at the temperature of sampling.
 
-    `thought` is what came before it. `cut`: it reached its longest length. `admissible`: what the environment says.
+    `thought` is what came before it, `answer` what it was read from. `cut`: it reached its longest length. `marked`: it
+    has the action's marks, if there are any. `admissible`: what the environment says.
     """
 
     tokens: int
     surprisal: float
     cut: bool
     thought: str | None = None
+    answer: str = ""
+    marked: bool | None = None
     admissible: bool | None = None
 
 
@@ -111,9 +114,14 @@ class Chunk:
 class EpisodeBook:
     """The book-keeping of `Player.play`: one current sequence per episode, finished sequences, outcomes."""
 
-    def __init__(self, conversation: Conversation, limits: Limits, seeds: list[int], rewinds: bool = True) -> None:
-        """`rewinds`: the decoder can go back to any point of what it was fed, not only to the start."""
-        self.conversation, self.limits, self.rewinds = conversation, limits, rewinds
+    def __init__(
+        self, conversation: Conversation, limits: Limits, seeds: list[int], rewinds: bool = True, penalty: float = 0.0
+    ) -> None:
+        """`rewinds`: the decoder can go back to any point of what it was fed, not only to the start.
+
+        `penalty`: what an answer without the action's marks costs.
+        """
+        self.conversation, self.limits, self.rewinds, self.penalty = conversation, limits, rewinds, penalty
         self.pad = conversation.tokenizer.pad_token_id or 0
         # what may follow an observation: the longest action, and the end that is appended to it when it is cut off
         self.answer = conversation.answer_tokens(limits.action_tokens) + len(conversation.end_ids)
@@ -162,7 +170,10 @@ class EpisodeBook:
         self.fed[episode] += len(ids) - 1
         ended = ids[-1] in self.conversation.stop_ids
         cut = not ended and not self.conversation.is_stopped(tuple(ids[-self.limits.action_tokens :]))
-        self.outcomes[episode].acts.append(Act(said, surprisal, cut, self.conversation.said(tuple(ids)).thought))
+        whole = tuple(ids)
+        reply, marks = self.conversation.said(whole), self.conversation.format.marks
+        marked = None if marks is None else self.conversation.heard(whole) is not None
+        self.outcomes[episode].acts.append(Act(said, surprisal, cut, reply.thought, reply.action, marked))
         self.contexts[episode].answer(ids if ended else [*ids, *self.conversation.end_ids])
 
     def record(self, episode: int, step: Answer) -> bool:
@@ -172,8 +183,9 @@ class EpisodeBook:
             raise EnvironmentTimeout(f"a step of task seed {outcome.seed} took longer than rollout.step_timeout")
         if LOST in step.info:
             raise EnvironmentFailed(f"task seed {outcome.seed} was lost to a {step.info[LOST]} of its environment")
-        outcome.rewards.append(step.reward)
-        outcome.acts[-1].admissible = admitted(step)
+        act = outcome.acts[-1]
+        act.admissible = admitted(step)
+        outcome.rewards.append(step.reward - self.penalty if act.marked is False else step.reward)
         if not (step.terminated or step.truncated):
             return False
         outcome.success, outcome.metrics = step.info["success"], step.info["metrics"]

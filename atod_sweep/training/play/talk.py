@@ -17,6 +17,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from atod_sweep.training.play import thoughts
+from atod_sweep.training.play.agent_format import WHOLE, AgentFormat
 from atod_sweep.training.play.templates import Message, Template
 from atod_sweep.training.play.thoughts import Marks, Said
 
@@ -51,7 +52,7 @@ class Conversation(ABC):
 
     `escape` takes control tokens apart that a text spells. `marks` are those of thoughts, if the model has any, and
     `opened` tells that its prompts end inside one; `thinking`: how long they may be, None where they are part of the
-    action. `memory`: how many past turns a prompt shows; None: all.
+    action. `format`: how actions are asked for, and marked.
     """
 
     tokenizer: Any
@@ -61,7 +62,7 @@ class Conversation(ABC):
     escape: Callable[[str], str] = unchanged
     marks: Marks | None = None
     opened: bool = False
-    memory: int | None = None
+    format: AgentFormat = WHOLE
     thinking: Thinking | None = None
     _said: dict[tuple[int, ...], Said] = field(init=False, default_factory=dict, repr=False)
 
@@ -75,7 +76,11 @@ class Conversation(ABC):
 
     def decode_action(self, ids: tuple[int, ...]) -> str:
         """What the environment hears of the generated ids: neither stop token nor stop string nor thought."""
-        return self.said(ids).action
+        return self.heard(ids) or ""
+
+    def heard(self, ids: tuple[int, ...]) -> str | None:
+        """The action; None if the answer has none where it should."""
+        return self.format.read(self.said(ids).action, self.stop_strings)
 
     def said(self, ids: tuple[int, ...]) -> Said:
         """The generated ids as text, thought and action apart."""
@@ -95,6 +100,9 @@ class Conversation(ABC):
         for token in {*self.tokenizer.all_special_tokens} - {self.marks.open, self.marks.close}:
             text = text.replace(token, "")
         return thoughts.split(text, self.marks, self.opened)
+
+    def _written(self, action: str) -> str:
+        return self.escape(self.format.write(action))
 
     def _before_stop(self, text: str) -> str:
         for stop in self.stop_strings:
@@ -121,6 +129,7 @@ class Growing(Conversation):
     opening: str = ""
     between: str = ""
     closing: str = ""
+    later_closing: str = ""  # behind all observations but the first
     first_ids: tuple[int, ...] = ()
     strips: bool = False
     _encoded: dict[tuple[str, bool], tuple[int, ...]] = field(init=False, default_factory=dict, repr=False)
@@ -147,7 +156,8 @@ class Growing(Conversation):
             return
         if len(self._encoded) + len(new) > MAX_CACHED_TEXTS:
             self._encoded.clear()
-        texts = [(self.opening if first else self.between) + self._plain(text) + self.closing for text, first in new]
+        frames = {True: (self.opening, self.closing), False: (self.between, self.later_closing)}
+        texts = [frames[first][0] + self._plain(text) + frames[first][1] for text, first in new]
         for (text, first), ids in zip(new, encode_all(self.tokenizer, texts), strict=True):
             self._encoded[text, first] = self.first_ids + ids if first else ids
 
@@ -157,7 +167,7 @@ class Growing(Conversation):
 
     def encode_action(self, action: str) -> tuple[int, ...]:
         """Ids of a demonstrated action, its end included."""
-        return (*self.tokenizer(self.escape(action), add_special_tokens=False)["input_ids"], *self.end_ids)
+        return (*self.tokenizer(self._written(action), add_special_tokens=False)["input_ids"], *self.end_ids)
 
 
 # ---- per turn ----------------------------------------------------------------------------------------------------
@@ -177,19 +187,23 @@ class PerTurn(Conversation):
     apart: bool = False
 
     def prompt(self, past: Sequence[Exchange], observation: str) -> list[int]:
-        """The messages of the turns that are remembered, rendered and encoded as one text."""
+        """The messages so far, or the one that sums them up, rendered and encoded as one text."""
         return [*self.first_ids, *encode_all(self.tokenizer, [self.text(past, observation)])[0]]
 
     def text(self, past: Sequence[Exchange], observation: str) -> str:
         """The prompt before it is encoded."""
         assert self.renderer is not None
+        if self.format.steps is not None:
+            done = [(turn.observation, self.decode_action(turn.ids)) for turn in past]
+            return self.renderer.render([self._observed(self.format.message(done, observation))])
         messages: list[Message] = []
-        for turn in past if self.memory is None else past[max(0, len(past) - self.memory) :]:
-            messages += [self._observed(turn.observation), self._answered(turn.ids)]
-        return self.renderer.render([*messages, self._observed(observation)])
+        for turn in past:
+            messages += [self._observed(turn.observation, not messages), self._answered(turn.ids)]
+        return self.renderer.render([*messages, self._observed(observation, not messages)])
 
-    def _observed(self, observation: str) -> Message:
-        return {"role": "user", "content": self.escape(observation)}
+    def _observed(self, observation: str, is_first: bool = True) -> Message:
+        role = "user" if is_first or self.format.tools is None else "tool"
+        return {"role": role, "content": self.escape(observation)}
 
     def _answered(self, ids: tuple[int, ...]) -> Message:
         said = self.said(ids)
@@ -198,7 +212,7 @@ class PerTurn(Conversation):
 
     def encode_action(self, action: str) -> tuple[int, ...]:
         """Ids of a demonstrated action behind a prompt: what the template writes before it, and its end, included."""
-        ids = self.tokenizer(self.lead + self.escape(action), add_special_tokens=False)["input_ids"]
+        ids = self.tokenizer(self.lead + self._written(action), add_special_tokens=False)["input_ids"]
         return (*ids, *self.close_ids)
 
 

@@ -14,7 +14,7 @@ EVAL |= {"eval/action_cut", "eval/action_empty", "eval/token_entropy"}
 ALWAYS = {"phase", "step", "loss", "grad_norm", "epochs", "lr", "temperature"} | set(COSTS)
 ALWAYS |= {"seconds/rollout", "seconds/score", "seconds/update"}
 ALWAYS |= {"rollout/success", "rollout/reward", "rollout/turns", "rollout/share"}
-ALWAYS |= {f"rollout/{habit}" for habit in HABITS if habit != "action_inadmissible"}  # Echo does not tell
+ALWAYS |= {f"rollout/{habit}" for habit in set(HABITS) - {"action_inadmissible", "action_unmarked"}}
 MIXED = {"weight/distill", "weight/reward", "weight/kl", "weight/applied_teacher", "turn_weight", "kl/teacher"}
 
 OBJECTIVES = {

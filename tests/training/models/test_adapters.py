@@ -19,6 +19,7 @@ from atod_sweep.training.loop.build import assemble
 from atod_sweep.training.loop.standalone import save_standalone
 from atod_sweep.training.loop.trainer import train
 from atod_sweep.training.models.load import load_model, load_tokenizer
+from atod_sweep.training.play import check
 
 peft = pytest.importorskip("peft", reason="needs the lora extra")
 LORA = {"rank": 2, "alpha": 4.0}
@@ -156,6 +157,8 @@ def test_whole_modules_and_dropout_of_adapters(built, tmp_path):
     policy.train()
     passes = [policy(IDS, torch.arange(12)).logits_NV for _ in range(2)]
     assert not torch.equal(*passes)  # the update leaves inputs out
+    found = check.examine(policy)  # the dropout that is wanted is no fault
+    assert max(found.rollout, found.update) < 1e-5
     policy.eval()
     assert torch.equal(*[policy(IDS, torch.arange(12)).logits_NV for _ in range(2)])
     result = train(config, tmp_path / "b")
