@@ -109,8 +109,11 @@ class Session:
         """The next attempt at a trial, which is from now on known by its id. UserError if it ran as another config."""
         self.trials[trial.id] = trial
         before, resources = self.latest.get(trial.id), self.work.resources
-        models = self._models[model_key(trial.config)]
-        saved = {"teacher": models.teacher, "base": models.student}.get(trial.role)
+        saved = None
+        if trial.role in ("teacher", "base"):
+            # Models of other settings, which a search may try, are made by the first trial that needs them.
+            models = self._models[model_key(trial.config)]
+            saved = models.teacher if trial.role == "teacher" else models.student
         goal, site = self.work.goal, self.options.site
         own_process = site.backend == "ray" or _local_workers(self.work, site) > 0
         return Job(

@@ -236,6 +236,13 @@ def test_extension_adds_configurations_and_changes_are_refused(write_search, go)
     assert resume_run(folder, backend="local", trainer=FAKE).ok
 
 
+def test_a_setting_of_the_environment_can_be_searched(write_search, go):
+    outcome = go(write_search(parameters=LR | {"env.kwargs.style": {"choice": ["terse", "natural"]}}))
+    assert outcome.failed == 0
+    tried = rows(outcome.run_dir, "configuration")
+    assert {row["params"]["env.kwargs.style"] for row in tried} == {"terse", "natural"}
+
+
 def test_overrides_change_the_base_and_never_a_parameter(write_search, go):
     path = write_search()
     folder = go(path, overrides={"steps": 20}).run_dir
