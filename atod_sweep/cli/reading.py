@@ -45,7 +45,7 @@ def compare(
 def export(
     run_dir: RunDir,
     to: Annotated[
-        str, typer.Option("--to", help="bundle, the framework that shall run it (see the README), or all of them.")
+        str, typer.Option("--to", help="bundle, the trainer that shall run it (such as trl or verl), or all of them.")
     ] = "bundle",
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write into; default: RUN/export/TARGET.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of the target run; default: the study's.")] = None,

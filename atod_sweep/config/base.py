@@ -259,7 +259,7 @@ def with_overrides(
         if last == "kind" and node.get("kind") != overrides[key]:
             for cls in records(annotation, overrides[key]):
                 if "kind" in cls.model_fields and cls.model_fields["kind"].default == overrides[key]:
-                    for stale in set(node) - set(cls.model_fields):
+                    for stale in set(node) - {name for name in node if _carries(annotation, node, cls, name)}:
                         del node[stale]
         if last == "path":
             node.pop("source", None)  # the hash of the code that another path named
@@ -271,6 +271,14 @@ def _owner(annotation: Any, name: str, node: Mapping[str, Any]) -> type[BaseMode
     """The record with the field `name`: that of the node's kind, else the first that the annotation admits."""
     candidates = [*records(annotation, node.get("kind")), *records(annotation)]
     return next((cls for cls in candidates if name in cls.model_fields), None)
+
+
+def _carries(annotation: Any, node: Mapping[str, Any], new: type[BaseModel], name: str) -> bool:
+    """Whether a field's value goes along when the node becomes of the `new` kind, which must mean the same by it."""
+    owner, field = _owner(annotation, name, node), new.model_fields.get(name)
+    if owner is None or field is None:
+        return field is not None
+    return list(records(owner.model_fields[name].annotation)) == list(records(field.annotation))
 
 
 def _left_out(owner: type[BaseModel] | None, name: str) -> dict[str, Any] | None:

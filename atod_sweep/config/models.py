@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -54,6 +54,20 @@ class StudentRecipe(TeacherRecipe):
         if not 0 <= low < high <= 1:
             raise ValueError(f"success: a band needs 0 <= low < high <= 1, got {[low, high]}; use [0.12, 0.25]")
         return self
+
+
+class PretrainedRecipe(TeacherRecipe):
+    """Supervised steps on demonstrations before a pretrained model teaches or learns: all its weights, or `lora`."""
+
+    steps: int = Field(100, ge=1, description="Optimiser steps of supervised training; fewer for a student.")
+    episodes: int = Field(16, ge=1, description="Episodes per optimiser step.")
+    lr: float = Field(1e-4, gt=0, description="Peak AdamW learning rate (linear warm-up over 5 %, cosine to 0).")
+    perturb: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Chance per turn that a random action is played while the demonstrator's is the label.",
+    )
 
 
 class _Compact(Record):
@@ -156,6 +170,12 @@ class Pretrained(Record):
         True, description="Talk through the tokenizer's chat template if it has one; false: plain text."
     )
     lora: Lora | None = Field(None, description="Train low-rank adapters instead of all weights.")
+    recipe: PretrainedRecipe | None = Field(
+        None,
+        description="Demonstrations that the model learns first, in its own template; what comes out is cached, with "
+        "adapters merged. null: the model as it is.",
+        json_schema_extra=LATER,
+    )
     system: str | None = Field(
         None, description="System message before every conversation; null: the template's own.", json_schema_extra=LATER
     )
@@ -190,6 +210,11 @@ class Pretrained(Record):
         except ValueError:
             raise ValueError(f"needs a day as YYYY-MM-DD, such as 2025-01-01, got {value!r}") from None
         return value
+
+    def made(self, path: str) -> Self:
+        """The whole model that was made of this one and lies at `path`: addressed the same."""
+        apart = {"gguf_file": None, "revision": None, "lora": None, "recipe": None}
+        return self.model_copy(update={"path": path, **apart})
 
 
 class PretrainedTeacher(Pretrained):

@@ -20,7 +20,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -30,17 +30,18 @@ from atod_sweep.config.schema import check_key
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 
+LARGEST = 2**53  # up to here floats hold every whole number, and generators draw them
 Scalar = str | int | float | bool | None
 
 
 def on_grid(low: float, step: float, index: int) -> float:
     """`low + index x step` as people write it: 0.3, where binary sums give 0.30000000000000004."""
-    return float(Decimal(repr(low)) + index * Decimal(repr(step)))
+    return float(Fraction(repr(low)) + index * Fraction(repr(step)))
 
 
 def steps_between(low: float, high: float, step: float) -> int:
     """How many whole steps fit."""
-    return int((Decimal(repr(high)) - Decimal(repr(low))) // Decimal(repr(step)))
+    return (Fraction(repr(high)) - Fraction(repr(low))) // Fraction(repr(step))
 
 
 class Float(Record):
@@ -59,6 +60,8 @@ class Float(Record):
             raise ValueError(f"needs two finite numbers in order, got [{self.low:g}, {self.high:g}]")
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError(f"log: needs a lower end above 0 and no step, got {self.low:g} and step {self.step}")
+        if self.step is not None and self.size > LARGEST:
+            raise ValueError(f"step: {self.step:g} makes more than {LARGEST} values; leave it out, or enlarge it")
         return self
 
     @property
@@ -83,6 +86,8 @@ class Int(Record):
             raise ValueError(f"needs two numbers in order, got [{self.low}, {self.high}]")
         if self.log and (self.low <= 0 or self.step != 1):
             raise ValueError(f"log: needs a lower end above 0 and step 1, got {self.low} and step {self.step}")
+        if max(abs(self.low), abs(self.high)) > LARGEST:
+            raise ValueError(f"whole numbers reach {LARGEST} here, got [{self.low}, {self.high}]")
         return self
 
     @property
@@ -282,6 +287,11 @@ _SPELLINGS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"log_uniform"}), "{float: [LOW, HIGH], log: true}"),
     (frozenset({"randint"}), "{int: [LOW, HIGH]}, both ends included"),
     (frozenset({"suggest_float"}), "{float: [LOW, HIGH]}"),
+    (frozenset({"value"}), "VALUE itself"),
+    (frozenset({"_type", "_value"}), "{float: [LOW, HIGH]}, {int: [LOW, HIGH]} or {choice: [VALUE, ...]}"),
+    (frozenset({"type", "bounds"}), "{float: [LOW, HIGH]} or {int: [LOW, HIGH]}, with log: true or step: STEP"),
+    (frozenset({"start", "stop"}), "{float: [START, STOP]} or {int: [START, STOP]}, both ends included"),
+    (frozenset({"from", "to"}), "{float: [FROM, TO]} or {int: [FROM, TO]}, both ends included"),
     (frozenset({"distribution"}), "{float: [LOW, HIGH]}, {int: [LOW, HIGH]} or {choice: [VALUE, ...]}"),
 )
 

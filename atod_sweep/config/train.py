@@ -176,5 +176,5 @@ def model_key(config: dict[str, Any]) -> str:
     """
     env = {key: value for key, value in config["env"].items() if key != "horizon"}
     own = [config[role] for role in ("teacher", "student")]
-    unmixed = any(model["kind"] == "compact" and not model["recipe"]["horizons"] for model in own)
+    unmixed = any((recipe := model.get("recipe")) is not None and not recipe["horizons"] for model in own)
     return content_hash([env, own, config["env"]["horizon"] if unmixed else None])

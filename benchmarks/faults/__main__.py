@@ -35,10 +35,10 @@ def main() -> None:
             last = outcomes[futures[done]] = Outcome(faults[futures[done]], observed, survived, seconds)
             mark = "ok " if last.survived else "NOT"
             print(f"{mark} {seconds:5.0f} s  {last.fault.kind}: {last.fault.name}: {last.observed}", flush=True)
-    ordered = [outcomes[i] for i in wanted]
-    if not given.only:
-        OUT.write_text(table(ordered), encoding="utf-8")
-    sys.exit(0 if all(one.survived for one in ordered) else 1)
+            if not given.only:  # each time, so that one that is interrupted leaves what it found
+                rest = [faults[i] for i in wanted if i not in outcomes]
+                OUT.write_text(table([outcomes[i] for i in sorted(outcomes)], rest), encoding="utf-8")
+    sys.exit(0 if all(one.survived for one in outcomes.values()) else 1)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +46,8 @@ def cause_by_number(kills: tuple[int, int], number: int) -> tuple[str, bool, flo
     return outcome.observed, outcome.survived, outcome.seconds
 
 
-def table(outcomes: list[Outcome]) -> str:
-    """The page."""
+def table(outcomes: list[Outcome], rest: Sequence[Fault] = ()) -> str:
+    """The page; `rest` are the faults that were not tried yet."""
     survived = sum(one.survived for one in outcomes)
     lines = [
         "# Faults",
@@ -66,7 +67,8 @@ def table(outcomes: list[Outcome]) -> str:
     kills = sum(one.fault.kills for one in outcomes)
     lines += [
         "",
-        f"{len(outcomes)} faults tried, {kills} kills among them; {survived} survived; {nothing}.",
+        f"{len(outcomes)} faults tried, {kills} kills among them; {survived} survived; {nothing}."
+        + (f" Not tried yet: {', '.join(f'{one.kind}: {one.name}' for one in rest)}." if rest else ""),
         "",
     ]
     return "\n".join(lines)

@@ -28,7 +28,7 @@ STUDY: dict[str, Any] = {
     "seeds": 2,
 }
 RUN = """
-import sys
+import signal, sys
 from pathlib import Path
 from fake_training import FAKE
 from atod_sweep.api.ending import conclude
@@ -38,6 +38,7 @@ from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.studies.run_study import run_study
 study, out, backend, width = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what runs behind them ignore it
     show = choose(verbosity=-1)
     options = {"backend": backend, "concurrency": width, "show": show, "trainer": FAKE}
     options["after"] = lambda folder: conclude(folder, show.note)

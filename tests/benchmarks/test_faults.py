@@ -26,7 +26,10 @@ def test_a_fault_that_is_not_survived_is_said_to_be_so(tmp_path):
     assert (lost.survived, lost.observed) == (False, "AssertionError: results | differ")
     page = table([lost, Outcome(Fault("k", "m", "e", lambda place: "", kills=3), "fine", True, 0.1)])
     assert "results \\| differ | **not** |" in page
-    assert "2 faults tried, 3 kills among them; 1 survived; not survived: n." in page
+    assert "2 faults tried, 3 kills among them; 1 survived; not survived: n.\n" in page
+    assert page[:-1] + " Not tried yet: k: x.\n" == table(
+        [lost, Outcome(Fault("k", "m", "e", lambda place: "", kills=3), "fine", True, 0.1)], [Fault("k", "x", "e", bad)]
+    )
 
 
 @pytest.mark.slow

@@ -261,11 +261,11 @@ def _horizons(played: list[dict[str, Any]], data: dict[str, Any]) -> list[int]:
 
 
 def with_horizons(data: dict[str, Any], horizons: list[int]) -> dict[str, Any]:
-    """`data` with the study's horizons in the training mix of compact models that name none themselves."""
+    """`data` with the study's horizons in the training mix of models with a recipe that names none itself."""
     filled = dict(data)
     for role in ("teacher", "student"):
         model = data[role]
-        if model["kind"] == "compact" and not model["recipe"]["horizons"]:
+        if model.get("recipe") is not None and not model["recipe"]["horizons"]:
             filled[role] = {**model, "recipe": {**model["recipe"], "horizons": horizons}}
     return filled
 

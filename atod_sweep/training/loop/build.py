@@ -44,7 +44,10 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     _check_tasks(config, accelerator.num_processes)
     refs = models.ensure(config)
     device = accelerator.device
-    voice, policy = cast.student(config, _source(config.student, refs.student), device, needs)
+    learner = _source(config.student, refs.student)
+    if isinstance(config.student, Pretrained):  # what a recipe made is whole, and gets adapters of its own
+        learner = learner.model_copy(update={"lora": config.student.lora})
+    voice, policy = cast.student(config, learner, device, needs)
     before = found.kept(directory) if resume else None
     frozen_dtype = found.precision(config, before, device)
     dtype = torch_dtype(frozen_dtype, device)
@@ -74,7 +77,7 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
     run = TrialState(config, directory, accelerator, stage, player, algorithm, updater, voice.tokenizer, mutable)
     loaded = {"student": policy.model} | ({} if teacher is None else {"teacher": teacher.model})
-    now = found.Found(frozen_dtype, found.fingerprints(config, loaded))
+    now = found.Found(frozen_dtype, found.fingerprints(config, refs, loaded))
     if resume:
         run.restore()
     elif accelerator.is_main_process:  # or a later resume would take up what an earlier run left here
@@ -106,8 +109,10 @@ def _most_tasks(config: Train) -> int:
 
 
 def _source(model: CompactTeacher | CompactStudent | Pretrained, ref: models.ModelRef) -> Pretrained:
-    """What to load: compact models lie in the cache."""
-    return model if isinstance(model, Pretrained) else Pretrained(path=ref.path)
+    """What to load: models with a recipe lie in the cache."""
+    if not isinstance(model, Pretrained):
+        return Pretrained(path=ref.path)
+    return model if model.recipe is None else model.made(ref.path)
 
 
 def _accelerator(config: Train) -> Accelerator:

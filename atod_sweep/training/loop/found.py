@@ -14,6 +14,7 @@ from atod_sweep.config.train import Train
 from atod_sweep.records import layout
 from atod_sweep.training.failures import BadCheckpoint
 from atod_sweep.training.models import identity
+from atod_sweep.training.pretraining.cache import Models
 from atod_sweep.training.runtime import torch_dtype
 
 
@@ -49,11 +50,11 @@ def precision(config: Train, before: Found | None, device: torch.device) -> Dtyp
     return "bfloat16" if torch_dtype("auto", device) == torch.bfloat16 else "float32"
 
 
-def fingerprints(config: Train, loaded: dict[str, Any]) -> dict[str, str]:
-    """Of the pretrained ones among the `loaded` models, by role."""
+def fingerprints(config: Train, refs: Models, loaded: dict[str, Any]) -> dict[str, str]:
+    """Of the pretrained ones among the `loaded` models, by role; of what a recipe makes, that of its making."""
     sources = {role: getattr(config, role) for role in loaded}
     return {
-        role: identity.fingerprint(source, loaded[role])
+        role: identity.fingerprint(source, loaded[role]) if source.recipe is None else getattr(refs, role).digest
         for role, source in sources.items()
         if isinstance(source, Pretrained)
     }

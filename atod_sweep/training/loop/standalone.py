@@ -45,9 +45,11 @@ def save_standalone(config: Train, student: Path, out: Path) -> None:
 
 def _whole(source: Pretrained, student: Path) -> Any:
     """The student as one model."""
-    saved = source.model_copy(update={"path": str(student), "revision": None, "lora": None})
+    whole = source.made(str(student))
+    file = source.gguf_file if source.recipe is None else None  # of the base of adapters; a recipe's is no GGUF
+    saved = whole.model_copy(update={"gguf_file": file})
     if base_of(saved) is None:
-        return load_model(saved.model_copy(update={"gguf_file": None}))
+        return load_model(whole)
     merged = load_model(saved, torch.float32).merge_and_unload()  # merged first, rounded last
     return merged.to(torch_dtype(source.dtype, torch.device("cpu")))
 

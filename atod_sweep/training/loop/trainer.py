@@ -108,7 +108,9 @@ def evaluate_model(config: Train, path: str | Path, role: Literal["teacher", "ba
     Numbers, and where final sets are played `final/outcomes`, task by task.
     """
     model = config.teacher if role == "teacher" else config.student
-    bare = model.model_copy(update={"lora": None}) if isinstance(model, Pretrained) else model
+    bare = model
+    if isinstance(model, Pretrained):
+        bare = model.model_copy(update={"lora": None}) if model.recipe is None else model.made(str(path))
     found = _evaluation_of(bare, config, path, final=True)
     return _numbers(found) | {key: found[key] for key in ("final/outcomes",) if key in found}
 
@@ -116,8 +118,7 @@ def evaluate_model(config: Train, path: str | Path, role: Literal["teacher", "ba
 def evaluate_student(config: Train, path: str | Path) -> dict[str, float]:
     """`eval/*` of a whole trained student at `path` on the config's held-out tasks."""
     student = config.student
-    apart = {"lora": None, "gguf_file": None, "revision": None}
-    whole = student.model_copy(update=apart) if isinstance(student, Pretrained) else student
+    whole = student.made(str(path)) if isinstance(student, Pretrained) else student
     return _numbers(_evaluation_of(whole, config, path, final=False))
 
 

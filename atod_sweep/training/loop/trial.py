@@ -156,7 +156,8 @@ class TrialState:
             if target.exists():
                 shutil.rmtree(target)
             target.parent.mkdir(parents=True, exist_ok=True)
-            extra = adapters.note(self.config.student) if isinstance(self.config.student, Pretrained) else {}
+            student = self.config.student
+            extra = adapters.note(student) if isinstance(student, Pretrained) and student.recipe is None else {}
             model_folder.save(target, self.stage.policy.model, self.tokenizer, extra)
             shutil.rmtree(self.directory / layout.CHECKPOINT, ignore_errors=True)
         self.evaluation_player.batch.close()

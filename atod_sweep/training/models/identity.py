@@ -25,7 +25,7 @@ def stamp(source: Pretrained, model: Any) -> str:
     return content_hash([str(folder.resolve()) if files else source.path, source.gguf_file, files, _commit(model)])
 
 
-def fingerprint(source: Pretrained, model: Any) -> str:
+def fingerprint(source: Pretrained, model: Any = None) -> str:
     """A hash of what the files hold, wherever they lie: of small ones all, of large ones blocks spread over them."""
     files = [[f.name, f.stat().st_size, _sampled(f)] for f in _files(source, model) if f.suffix in OF_A_MODEL]
     return content_hash([source.gguf_file, files, _commit(model)])
@@ -40,7 +40,7 @@ def _files(source: Pretrained, model: Any) -> Iterator[Path]:
 
 
 def _commit(model: Any) -> str | None:
-    return getattr(model.config, "_commit_hash", None)
+    return getattr(getattr(model, "config", None), "_commit_hash", None)
 
 
 def _sampled(file: Path) -> str:

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from atod_sweep.config.models import Pretrained
 from atod_sweep.errors import UserError
 from atod_sweep.paths import local_model
-from atod_sweep.training.models import adapters
+from atod_sweep.training.models import adapters, identity
 from atod_sweep.training.runtime import torch_dtype
 
 
@@ -30,6 +30,15 @@ def load_config(source: Pretrained) -> Any:
     """What a model directory or hub id says of its shape. Raises UserError."""
     base = adapters.base_of(source)
     return _load(AutoConfig, source) if base is None else load_config(base)
+
+
+def origin(source: Pretrained) -> list[str]:
+    """Fingerprints of what lies at `source`, and of the base of adapters there; nothing is loaded. Raises UserError."""
+    base = adapters.base_of(source)
+    if base is not None:
+        return [identity.fingerprint(source), *origin(base)]
+    commit = None if local_model(source.path) else getattr(load_config(source), "_commit_hash", None)
+    return [identity.fingerprint(source), *([commit] if commit else [])]
 
 
 def load_model(source: Pretrained, dtype: torch.dtype | None = None) -> Any:

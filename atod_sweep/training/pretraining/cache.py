@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.base import content_hash
-from atod_sweep.config.models import CompactStudent, CompactTeacher, Pretrained
+from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, Pretrained
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs import registry as envs
 from atod_sweep.errors import UserError
 from atod_sweep.paths import cache_dir, local_model
 from atod_sweep.training import NUMERICS
 from atod_sweep.training.pretraining import model_folder
+
+PLAYED = {"tasks", "group_size", "temperature", "step_timeout"}  # of a rollout's keys, what demonstrations know not of
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Recipe:
 
     path: Path
     digest: str
-    model: CompactTeacher | CompactStudent
+    model: CompactTeacher | CompactStudent | Pretrained
     env: Env
 
 
@@ -58,7 +60,7 @@ def recipes(config: Train) -> dict[str, Recipe]:
     return {
         role: _recipe(role, model, config)
         for role, model in models.items()
-        if isinstance(model, CompactTeacher | CompactStudent)
+        if not isinstance(model, NoTeacher) and model.recipe is not None
     }
 
 
@@ -76,12 +78,17 @@ def _ensure(
     config: Train,
     note: Callable[[str], None],
 ) -> ModelRef:
-    if not isinstance(model, Pretrained):
+    if role in made:
         return ensure_made(role, made[role], config, note)
+    assert isinstance(model, Pretrained)
+    _check_there(role, model)
+    return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
+
+
+def _check_there(role: str, model: Pretrained) -> None:
     folder = local_model(model.path)
     if folder is not None and not folder.is_dir():
         raise UserError(f"{role}.path: model directory {model.path!r} does not exist; give a directory or a hub id")
-    return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
 
 
 def ensure_made(role: str, recipe: Recipe, config: Train, note: Callable[[str], None]) -> ModelRef:
@@ -100,8 +107,9 @@ def ensure_made(role: str, recipe: Recipe, config: Train, note: Callable[[str], 
     return ModelRef(str(path), recipe.digest, meta["success"], built, meta["seconds"] if built else 0.0)
 
 
-def _recipe(role: str, model: CompactTeacher | CompactStudent, config: Train) -> Recipe:
+def _recipe(role: str, model: CompactTeacher | CompactStudent | Pretrained, config: Train) -> Recipe:
     recipe = model.recipe
+    assert recipe is not None
     if not recipe.horizons:  # trained for this environment's horizon alone
         recipe = recipe.model_copy(update={"horizons": [config.env.horizon]})
         model = model.model_copy(update={"recipe": recipe})
@@ -112,6 +120,14 @@ def _recipe(role: str, model: CompactTeacher | CompactStudent, config: Train) ->
         "action_tokens": config.rollout.max_action_tokens,  # bears on the success at which pretraining stops
         "numerics": NUMERICS,
     }
+    if isinstance(model, Pretrained):  # what lies at its path counts, wherever that is
+        from atod_sweep.training.models.load import origin  # brings torch
+
+        _check_there(role, model)
+        del made_of["model"]["path"]
+        made_of["base"] = origin(model)
+        # How it is talked to, too: what is remembered of a conversation, and how an action is spelled.
+        made_of["rollout"] = config.rollout.model_dump(mode="json", exclude=PLAYED)
     if source := envs.source(env.id):  # a user's environment may change under its name
         made_of["source"] = source
     digest = content_hash(made_of)

@@ -1,4 +1,4 @@
-"""Supervised training of compact models on demonstrations: the teacher, and the base student's prior."""
+"""Supervised training on demonstrations: the teacher, and the base student's prior."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from atod_sweep.config.models import StudentRecipe, TeacherRecipe
+from atod_sweep.config.models import PretrainedRecipe, StudentRecipe, TeacherRecipe
 from atod_sweep.config.train import Env, Evaluation
 from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.contract import TRAIN_SEEDS
@@ -35,15 +35,27 @@ def cross_entropy(policy: Policy, batch: TokenBatch) -> torch.Tensor:
 
 
 class Pretraining:
-    """Demonstrations of an environment at the recipe's horizons, AdamW steps on them, and the success reached."""
+    """Demonstrations of an environment at the recipe's horizons, AdamW steps on them, and the success reached.
+
+    `check`: how success is measured. `part_tokens`: padded tokens per pass; None: a step's episodes all at once.
+    """
 
     def __init__(
-        self, policy: Policy, env: Env, recipe: TeacherRecipe, conversation: Conversation, limits: Limits
+        self,
+        policy: Policy,
+        env: Env,
+        recipe: TeacherRecipe,
+        conversation: Conversation,
+        limits: Limits,
+        check: Evaluation = CHECK,
+        part_tokens: int | None = None,
     ) -> None:
         self.policy, self.recipe, self.conversation, self.limits = policy, recipe, conversation, limits
-        _check_can_teach(env, recipe)
-        self.lessons = [_lesson(env, lesson.kwargs, i) for i, lesson in enumerate(recipe.curriculum)]
-        self.players = self._open(env, max(recipe.episodes, CHECK.tasks))
+        self.check, self.part_tokens = check, part_tokens
+        check_can_teach(env, recipe)
+        new_words = isinstance(recipe, PretrainedRecipe)
+        self.lessons = [_lesson(env, lesson.kwargs, i, new_words) for i, lesson in enumerate(recipe.curriculum)]
+        self.players = self._open(env, max(recipe.episodes, check.tasks))
         self.rng = numpy_generator(recipe.seed, "demonstrations")
         self.optimiser = torch.optim.AdamW(policy.parameters(), lr=recipe.lr, betas=(0.9, 0.95), weight_decay=0.01)
 
@@ -63,7 +75,7 @@ class Pretraining:
 
     def success(self) -> float:
         """Mean evaluation success over the horizons."""
-        found = [evaluate(self.policy, player, CHECK)["eval/success"] for player in self.players]
+        found = [evaluate(self.policy, player, self.check)["eval/success"] for player in self.players]
         return float(sum(found) / len(found))
 
     def close(self) -> None:
@@ -78,13 +90,16 @@ class Pretraining:
         episodes = demonstrate(batch, seeds, "train", self.recipe.perturb, self.rng)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        tokens, _ = encode(episodes, self.conversation, self.policy.device)
-        loss = cross_entropy(self.policy, tokens)
+        tokens, _ = encode(episodes, self.conversation, self.policy.device, self.limits.context)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        total = 0.0
+        for part in tokens.parts(self.part_tokens):
+            loss = cross_entropy(self.policy, part) * (part.tokens / tokens.tokens)
+            loss.backward()
+            total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
         self.optimiser.step()
-        return float(loss.detach())
+        return total
 
 
 def train_teacher(training: Pretraining, note: Callable[[str], None]) -> None:
@@ -165,26 +180,27 @@ def _restore(training: Pretraining, kept: tuple[dict[str, Any], dict[str, Any]])
     training.optimiser.load_state_dict(kept[1])
 
 
-def _lesson(env: Env, kwargs: dict[str, Any], index: int) -> Env:
-    """The environment of a lesson. Raises UserError for one that cannot be made or that has words of its own."""
+def _lesson(env: Env, kwargs: dict[str, Any], index: int, new_words: bool) -> Env:
+    """The environment of a lesson. Raises UserError for one that cannot be made or, unless it may have `new_words`,
+    that has words of its own."""
     easier = env.model_copy(update={"kwargs": env.kwargs | kwargs})
     where = f"recipe.curriculum[{index}].kwargs"
     try:
-        words = Checked(easier).vocabulary()
+        made = Checked(easier)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    if new := sorted(set(words) - set(Checked(env).vocabulary())):
+    if not new_words and (new := sorted(set(made.vocabulary()) - set(Checked(env).vocabulary()))):
         raise UserError(f"{where}: {kwargs} brings words that the environment itself does not have, such as {new[0]!r}")
     return easier
 
 
-def _check_can_teach(env: Env, recipe: TeacherRecipe) -> None:
+def check_can_teach(env: Env, recipe: TeacherRecipe) -> None:
     """Raises UserError if the environment has no demonstrator, or no actions to perturb demonstrations with."""
     family = Checked(env).unwrapped
     if not hasattr(family, "demonstrator_action"):
         raise UserError(
-            f"{type(family).__name__} has no demonstrator_action(), so no compact teacher or student can be trained "
-            "on it; give teacher and student directories (kind: pretrained), or teacher.kind: none"
+            f"{type(family).__name__} has no demonstrator_action(), so no teacher or student can be trained on it; "
+            "give both as directories without a recipe (kind: pretrained), or teacher.kind: none"
         )
     if recipe.perturb > 0 and not hasattr(family, "actions"):
         raise UserError(f"{type(family).__name__} has no actions() to perturb with; set recipe.perturb: 0")

@@ -26,6 +26,7 @@ from atod_sweep.export import manifest
 from atod_sweep.export.record import dump
 from atod_sweep.export.student import model
 from atod_sweep.sweep.mlflow.model_registry import register
+from atod_sweep.sweep.mlflow.stores import EXPERIMENT, Place
 from atod_sweep.training.loop.standalone import save_standalone
 from atod_sweep.training.loop.trainer import evaluate_student
 from atod_sweep.training.play.conversation import conversation_for
@@ -271,13 +272,14 @@ def test_registered_with_the_run_that_trained_it(run: Path, exported: Path, tmp_
     import mlflow
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    place = Place(uri, EXPERIMENT)
     record = json.loads((exported / "provenance.json").read_text(encoding="utf-8"))
     with pytest.raises(
         UserError, match=r"holds no run of trial plain-s\d; bring it up to date: atod-sweep sync .*study"
     ):
-        register(run, exported, "agent", uri)
+        register(run, exported, "agent", place)
     sync(run, tracking_uri=uri)
-    assert [register(run, exported, "agent", uri) for _ in range(2)] == ["1", "1"]
+    assert [register(run, exported, "agent", place) for _ in range(2)] == ["1", "1"]
     client = mlflow.MlflowClient(tracking_uri=uri)
     version = client.get_model_version("agent", "1")
     assert client.get_run(version.run_id).data.tags["atod.trial"] == record["model"]["trial"]
@@ -288,4 +290,4 @@ def test_registered_with_the_run_that_trained_it(run: Path, exported: Path, tmp_
     folder = mlflow.artifacts.download_artifacts(artifact_uri="models:/agent/1", dst_path=str(tmp_path / "loaded"))
     assert "as recorded" in model.verify(Path(folder), evaluate_student, trust=True)[1]
     with pytest.raises(UserError, match="--register 'a:b': MLflow says"):
-        register(run, exported, "a:b", uri)
+        register(run, exported, "a:b", place)

@@ -70,7 +70,7 @@ def test_an_unknown_logger_is_refused_before_anything_runs(go, tmp_path, monkeyp
 @pytest.mark.parametrize("name", LOGGERS)
 def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch, name):
     monkeypatch.setattr(f"atod_sweep.sweep.loggers.{name}.find_spec", lambda package: None)
-    with pytest.raises(UserError, match=rf"--logger '{name}': needs a package; pip install 'atod-sweep\[{name}\]'"):
+    with pytest.raises(UserError, match=rf"--logger '{name}': needs a package; pip install \"atod-sweep\[{name}\]\""):
         checked([name])
 
 

@@ -153,12 +153,33 @@ def test_a_condition_that_can_never_hold_is_refused(other: Any, when: Any, said:
         ({"grid_search": [1, 2]}, "sampler: {kind: grid}"),
         ({"choices": [1, 2]}, "choice: [VALUE"),
         ({"distribution": "constant"}, "float: [LOW, HIGH]"),
+        ({"value": 1e-3}, "VALUE itself"),
+        ({"_type": "loguniform", "_value": [1e-5, 1]}, "choice: [VALUE"),
+        ({"type": "range", "bounds": [1e-5, 1]}, "float: [LOW, HIGH]"),
+        ({"start": 0, "stop": 1}, "float: [START, STOP]"),
+        ({"from": 0, "to": 1}, "float: [FROM, TO]"),
     ],
 )
 def test_other_tools_spellings_are_answered_with_ours(written: Any, ours: str) -> None:
     with pytest.raises(UserError, match=r"s\.optimiser\.lr: .*is how another tool writes it; here it is") as error:
         parse_parameters({"optimiser.lr": written}, "s")
     assert ours in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "said"),
+    [
+        ("optimiser.lr", {"float": [0, 1], "step": 1e-300}, "step: 1e-300 makes more than 9007199254740992 values"),
+        ("optimiser.lr", {"float": [0, 1e300], "step": 0.1}, "step: 0.1 makes more than"),
+        ("steps", {"int": [1, 10**30]}, "whole numbers reach 9007199254740992 here, got [1, 1000"),
+        ("steps", {"int": [-(10**400), 1]}, "whole numbers reach"),
+    ],
+)
+def test_a_range_of_more_values_than_can_be_drawn_is_refused(key: str, written: Any, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse_parameters({key: written}, "s")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_constraint_is_read_in_linear_time() -> None:

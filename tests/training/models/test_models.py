@@ -98,8 +98,8 @@ def test_models_are_built_on_one_thread(built, monkeypatch, tmp_path):
     """Rounding depends on the number of threads, and two configs that differ in it share a cached model."""
     monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path))
     seen = []
-    original = build._build
-    monkeypatch.setattr(build, "_build", lambda *a: seen.append(torch.get_num_threads()) or original(*a))
+    original = build._from_scratch
+    monkeypatch.setattr(build, "_from_scratch", lambda *a: seen.append(torch.get_num_threads()) or original(*a))
     torch.set_num_threads(2)
     try:
         models.ensure(tiny(runtime__threads=2))

@@ -124,10 +124,12 @@ def test_days_differ_and_stay():
 # ---- the real ones -----------------------------------------------------------------------------------------------
 
 ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|return|>", "<|end|>", "<｜end▁of▁sentence｜>", "<|user|>",
-        "<turn|>", "<|END_OF_TURN_TOKEN|>")  # fmt: skip
+        "<turn|>", "<|END_OF_TURN_TOKEN|>", "<|eot|>")  # fmt: skip
 REAL = ("cohere", "cohere2", "deepseek_r1_distill", "deepseekv3", "gemma", "gemma3", "gemma4", "glm4moe", "gptoss",
         "lfm2", "llama3", "llama3_1", "llama3_2", "nemotron_3_nano", "phi3", "phi3_5", "qwen2_5", "qwen3",
-        "qwen3_5_nothink", "qwen3_5_think", "qwen3_6", "qwen3_instruct_2507")  # fmt: skip
+        "qwen3_5_nothink", "qwen3_5_think", "qwen3_6", "qwen3_instruct_2507", "lfm2_2_5", "muse_glimmer",
+        "nemotron_3_5_lightning", "nemotron_3_super", "nemotron_3_ultra", "qwen3_8", "gemma4_v5",
+        "diffusion_gemma")  # fmt: skip
 
 
 @pytest.mark.slow
