@@ -183,7 +183,7 @@ def test_lora_resumes_bit_for_bit(lora, tmp_path):
 def test_lora_without_peft_names_the_extra(built, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     config = Pretrained(path=built.student.path, lora={"rank": 2})
-    with pytest.raises(Exception, match=r"student.lora: needs the package peft; pip install 'atod-sweep\[lora\]'"):
+    with pytest.raises(Exception, match=r'student.lora: needs a package; pip install "atod-sweep\[lora\]"'):
         load_model(config)
 
 
