@@ -49,6 +49,7 @@ def make_conversation() -> Growing:
         opening=f"{workload.OBS} ",
         between=f"{workload.OBS} ",
         closing=f" {workload.ACT}",
+        later_closing=f" {workload.ACT}",
         end_ids=(),
         stop_ids=frozenset({workload.END_ID}),
     )

@@ -111,7 +111,9 @@ def test_a_missing_package_is_one_line_with_the_command(monkeypatch: pytest.Monk
         raise ImportError(name=name)
 
     monkeypatch.setattr(optional_module.importlib, "import_module", missing)
-    with pytest.raises(UserError, match="'textworld', which is not installed: pip install textworld") as error:
+    with pytest.raises(
+        UserError, match=r"'textworld', which is not installed: pip install \"atod-sweep\[textworld\]\""
+    ) as error:
         TextWorld()
     assert "\n" not in str(error.value)
 
