@@ -14,6 +14,8 @@ from types import ModuleType
 def modules_of(folder: Path, *names: str) -> Iterator[tuple[ModuleType, ...]]:
     """The modules `names`; after the block, none of the folder's modules is left behind."""
     own = {path.stem for path in folder.glob("*.py")}
+    for name in own:  # of another folder, from whoever imported it for good
+        sys.modules.pop(name, None)
     sys.path.insert(0, str(folder))
     try:
         yield tuple(importlib.import_module(name) for name in names)
