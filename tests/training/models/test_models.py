@@ -123,7 +123,7 @@ BUILD = """
 import sys
 sys.path.insert(0, {here!r})
 from small import tiny
-from atod_sweep.training import models
+from atod_sweep.training.pretraining import cache as models
 found = models.ensure(tiny())
 print(found.student.path, found.student.built, found.teacher.path, found.teacher.built)
 """
