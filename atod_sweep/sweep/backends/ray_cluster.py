@@ -85,15 +85,33 @@ def joined(address: str) -> Iterator[None]:
     prepare()
     import ray
 
-    given: dict[str, str | None] = {_MODE: os.environ.get(_MODE)}
-    if given[_MODE] is None and _has_token():
-        given[_MODE] = "token"  # as Ray does by itself for --address auto; a cluster without tokens takes no notice
-    with _environment(given), quiet():
+    mode = os.environ.get(_MODE)
+    with quiet():
+        if mode is None and _has_token() and _asks_for_token(ray, address):
+            mode = "token"
+        with _environment({_MODE: mode}):
+            try:
+                _init(ray, address)
+                yield
+            finally:
+                ray.shutdown()
+
+
+def _asks_for_token(ray: Any, address: str) -> bool:
+    """Whether the cluster refuses those who send no token. Of one that does not answer yet, that is not known.
+
+    To a cluster without tokens none may be sent: we would ask for one too, and its nodes could not call us back.
+    """
+    with _environment({_MODE: None}), ray_internals.little_patience():
         try:
             _init(ray, address)
-            yield
+        except TokenWanted:
+            return True
+        except UserError:
+            return False
         finally:
             ray.shutdown()
+    return False
 
 
 def prepare() -> None:
@@ -122,17 +140,23 @@ def _init(ray: Any, address: str, **more: Any) -> None:
             reason = "it took too long" if exited else redacted(" ".join(str(error).split()))[:200]
             if address == "local":
                 raise UserError(f"Ray did not start: {reason}; try again, or use --backend local") from None
-            raise UserError(_refusal(redacted(address), reason, f"{error!r} {said()}")) from None
+            raise _refusal(redacted(address), reason, f"{error!r} {said()}") from None
 
 
-def _refusal(address: str, reason: str, said: str) -> str:
+class TokenWanted(UserError):
+    """A cluster asks for a token that it was not given."""
+
+
+def _refusal(address: str, reason: str, said: str) -> UserError:
     """Why a cluster of the user's did not take us, and what to set."""
     if not any(sign in said for sign in ("Unauthenticated", "AuthToken", "AuthenticationError")):
-        return f"--address {address!r}: no Ray cluster answers there: {reason}"
+        return UserError(f"--address {address!r}: no Ray cluster answers there: {reason}")
     remedy = "set RAY_AUTH_TOKEN, or put a copy of its head node's ~/.ray/auth_token there or at RAY_AUTH_TOKEN_PATH"
     if (mode := os.environ.get(_MODE, "token")) != "token":
         remedy = f"{_MODE}={mode} is set, which sends none: unset it, and {remedy}"
-    return f"--address {address!r}: this Ray cluster asks for its token, and ours is missing or another: {remedy}"
+    return TokenWanted(
+        f"--address {address!r}: this Ray cluster asks for its token, and ours is missing or another: {remedy}"
+    )
 
 
 def _has_token() -> bool:

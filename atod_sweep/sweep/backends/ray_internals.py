@@ -46,6 +46,21 @@ def on_loopback() -> Iterator[None]:
             ray_constants.ENABLE_RAY_CLUSTER = before
 
 
+@contextlib.contextmanager
+def little_patience() -> Iterator[None]:
+    """Ray gives up on a cluster that does not take it after two tries, a second apart, instead of twenty."""
+    from ray._private import ray_constants
+
+    before = getattr(ray_constants, "NUM_REDIS_GET_RETRIES", None)
+    if before is not None:
+        ray_constants.NUM_REDIS_GET_RETRIES = 2
+    try:
+        yield
+    finally:
+        if before is not None:
+            ray_constants.NUM_REDIS_GET_RETRIES = before
+
+
 def read_authentication_anew() -> None:
     """Ray reads its token and mode once a process; the environment has changed since."""
     with contextlib.suppress(ImportError, AttributeError):

@@ -37,6 +37,10 @@ def seen(monkeypatch, tmp_path):
         seen["mode"] = stat.S_IMODE(Path(seen["RAY_TMPDIR"]).stat().st_mode) if seen["RAY_TMPDIR"] else None
         if words["address"] == "local":
             os.environ["RAY_AUTH_MODE"] = "token"  # as Ray does on its own
+        seen.setdefault("tries", []).append((seen["RAY_AUTH_MODE"], ray_constants.NUM_REDIS_GET_RETRIES))
+        if seen.get("asks") and seen["RAY_AUTH_MODE"] != "token":
+            os.write(2, TOKEN)
+            raise ConnectionError("Failed")
         if error := seen.get("error"):
             os.write(2, seen.get("said", b""))
             raise error
@@ -75,17 +79,20 @@ def test_what_the_user_has_set_about_tokens_stays(seen, monkeypatch, name, value
 
 
 @pytest.mark.parametrize(
-    ("given", "file", "mode"),
+    ("given", "file", "asks", "mode"),
     [
-        ({}, False, None),  # no token anywhere: Ray's own default
-        ({}, True, "token"),
-        ({"RAY_AUTH_TOKEN": "a" * 64}, False, "token"),
-        ({"RAY_AUTH_TOKEN_PATH": "/etc/token"}, False, "token"),
-        ({"RAY_AUTH_MODE": "disabled"}, True, "disabled"),
-        ({"RAY_AUTH_MODE": "token"}, False, "token"),
+        ({}, False, False, None),  # no token anywhere: Ray's own default
+        ({}, True, True, "token"),
+        ({}, True, False, None),  # its nodes could not call back one who asks for a token
+        ({"RAY_AUTH_TOKEN": "a" * 64}, False, True, "token"),
+        ({"RAY_AUTH_TOKEN": "a" * 64}, False, False, None),
+        ({"RAY_AUTH_TOKEN_PATH": "/etc/token"}, False, True, "token"),
+        ({"RAY_AUTH_MODE": "disabled"}, True, False, "disabled"),
+        ({"RAY_AUTH_MODE": "token"}, False, True, "token"),
     ],
 )
-def test_on_a_cluster_of_the_users_a_token_is_used_where_there_is_one(seen, monkeypatch, tmp_path, given, file, mode):
+def test_a_token_is_sent_to_a_cluster_of_the_users_that_asks(seen, monkeypatch, tmp_path, given, file, asks, mode):
+    seen["asks"] = asks
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     if file:
@@ -95,6 +102,8 @@ def test_on_a_cluster_of_the_users_a_token_is_used_where_there_is_one(seen, monk
         assert (seen["address"], seen["RAY_AUTH_MODE"], seen["loopback"]) == ("10.0.0.1:6379", mode, False)
         assert (seen["RAY_TMPDIR"], seen["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"]) == (None, None)
     assert {name: os.environ.get(name) for name in NAMES} == {**dict.fromkeys(NAMES), **given}
+    probes = [(None, 2)] if (file or given) and "RAY_AUTH_MODE" not in given else []
+    assert seen["tries"] == [*probes, (mode, 20)]
 
 
 TOKEN = b"gcs_client.cc:210: Unauthenticated: RPC error: InvalidAuthToken: Authentication token is missing or incorrect"

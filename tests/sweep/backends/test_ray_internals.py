@@ -17,6 +17,7 @@ def test_the_installed_ray_has_every_name():
     assert callable(worker.print_to_stdstream)
     assert ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR == ray_internals.LOOPBACK
     assert ray_constants.ENABLE_RAY_CLUSTER is True
+    assert ray_constants.NUM_REDIS_GET_RETRIES == 20
     assert callable(_raylet.Config.initialize)
     assert callable(_raylet.AuthenticationTokenLoader.instance().reset_cache)
     assert isinstance(JobConfig()._py_driver_sys_path, list)
@@ -38,9 +39,10 @@ def test_inside_ray_is_on_the_loopback_and_says_nothing(capsys):
 def test_a_ray_without_these_names_stops_no_run(monkeypatch):
     monkeypatch.delattr(worker, "print_to_stdstream")
     monkeypatch.delattr(ray_constants, "ENABLE_RAY_CLUSTER")
+    monkeypatch.delattr(ray_constants, "NUM_REDIS_GET_RETRIES")
     monkeypatch.delattr(_raylet, "AuthenticationTokenLoader")
     monkeypatch.setattr("ray.job_config.JobConfig", type("JobConfig", (), {}))
-    with ray_internals.on_loopback(), ray_internals.silent_worker_logs():
+    with ray_internals.on_loopback(), ray_internals.silent_worker_logs(), ray_internals.little_patience():
         ray_internals.read_authentication_anew()
     assert vars(ray_internals.job_config()) == {}
     bare = type("Trial", (), {})()
