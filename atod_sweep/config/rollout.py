@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -46,6 +46,11 @@ class ActionFormat(Record):
 
 class Rollout(Record):
     """How episodes are sampled."""
+
+    elsewhere: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("top_k", "top_p", "min_p"),
+        "rollouts draw from all tokens, whose log-probs the update compares with; evaluation has this key",
+    )
 
     tasks: int = Field(8, ge=1, description="Different tasks per optimiser step.")
     group_size: int = Field(8, ge=1, description="Rollouts per task (G); group-relative advantages need at least 2.")

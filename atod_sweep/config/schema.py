@@ -61,6 +61,9 @@ def check_key(model: type[BaseModel], key: str) -> None:
         classes = records_at(model, parts[:i])
         fields = {name: field.annotation for cls in classes for name, field in cls.model_fields.items()}
         if part not in fields:
+            why = {name: reason for cls in classes for name, reason in getattr(cls, "elsewhere", {}).items()}
+            if part in why:
+                raise UserError(f"unknown key {key!r}; {why[part]}")
             near = difflib.get_close_matches(part, fields, n=1, cutoff=0.5)
             hint = (
                 f"did you mean {'.'.join([*parts[:i], near[0], *parts[i + 1 :]])!r}?"

@@ -152,6 +152,8 @@ def test_assignments_are_yaml() -> None:
         ("student.recipe.sucess", "did you mean 'student.recipe.success'?"),
         ("rollout.zzz", "known here: action, admissible, group_size, history, max_action_tokens, "),
         ("steps.more", "nothing lies below it"),
+        ("rollout.top_p", "rollouts draw from all tokens, .*; evaluation has this key"),
+        ("rollout.min_p", "rollouts draw from all tokens, .*; evaluation has this key"),
     ],
 )
 def test_unknown_keys_name_the_nearest(key: str, hint: str) -> None:

@@ -30,4 +30,4 @@ def test_the_sampler_goes_with_a_space() -> None:
     (text,) = [block for block in re.findall(r"```yaml\n(.*?)```", HOWTO, re.DOTALL) if "sampler" in block]
     parameters = {"optimiser.lr": {"float": [0.001, 0.02]}, "optimiser.max_grad_norm": {"float": [0.1, 2.0]}}
     data = {"name": "x", "base": {"steps": 4}, "parameters": parameters, **yaml.safe_load(text)}
-    search_work(Search.model_validate(data), Path(), "x")
+    assert search_work(Search.model_validate(data), Path(), "x").document.name == "x"

@@ -44,6 +44,8 @@ def test_a_cluster_has_devices_of_its_own(monkeypatch):
     monkeypatch.setattr(preflight, "_gpus", lambda: 0)
     config = Train().model_dump(mode="json") | {"runtime": {"device": "cuda"}}
     preflight.check([config], Resources(gpu=1), is_cluster=True)
+    with pytest.raises(UserError, match="no CUDA device"):
+        preflight.check([config], Resources(gpu=1), is_cluster=False)
 
 
 MEASURING = {"id": "odd_env:Base", "horizon": 3, "kwargs": {"case": "metrics of all sorts"}}

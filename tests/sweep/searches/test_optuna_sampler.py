@@ -162,7 +162,7 @@ def test_what_does_not_go_together_is_refused_in_one_line_before_anything_runs(w
 @pytest.mark.parametrize("name", ["TPESampler", "RandomSampler"])
 def test_samplers_that_hold_conditions_may_have_them(write, name):
     path = write({"path": f"optuna.samplers:{name}"}, parameters=CONDITIONAL)
-    search_work(load_search(path), path.parent, str(path))
+    assert search_work(load_search(path), path.parent, str(path)).configs
 
 
 # ---- the copy for Optuna's tools -------------------------------------------------------------------------------------
