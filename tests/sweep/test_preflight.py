@@ -42,7 +42,7 @@ def test_a_cluster_has_devices_of_its_own(monkeypatch):
     from atod_sweep.config.train import Train
 
     monkeypatch.setattr(preflight, "_gpus", lambda: 0)
-    config = Train().model_dump(mode="json") | {"runtime": {"device": "cuda"}}
+    config = Train.model_validate({"runtime": {"device": "cuda"}}).model_dump(mode="json")
     preflight.check([config], Resources(gpu=1), is_cluster=True)
     with pytest.raises(UserError, match="no CUDA device"):
         preflight.check([config], Resources(gpu=1), is_cluster=False)
