@@ -67,4 +67,4 @@ def made(
         return lambda study: maker(run_dir, study)
     place = place_of(run_dir, tracking_uri, experiment)
     check(place)
-    return lambda study: Mirror(place, run_dir, study, say)
+    return lambda study: Mirror(place, run_dir, study, say, anew=True)

@@ -29,6 +29,7 @@ from atod_sweep.sweep.mlflow.problems import Deleted, Gone, explain
 from atod_sweep.sweep.mlflow.stores import Place, connect, file_of
 
 _STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAILED": "FAILED"}
+_CLOSED = "atod.closed"  # time of the last ledger row that a parent run was closed with
 _PARAM_BATCH, _METRIC_BATCH = 100, 800  # MLflow's limits are 100, and 1000 for everything in a batch
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI shows runs and charts, not traces of chats
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # files of our own, and many of them
@@ -39,9 +40,15 @@ class Mirror:
 
     name, option = "MLflow", ""
 
-    def __init__(self, where: Place, run_dir: Path, study: StudyRow, say: Callable[[str], None]) -> None:
-        """MLflow is installed, and can use the address. `say` gets a line where something was repaired."""
+    def __init__(
+        self, where: Place, run_dir: Path, study: StudyRow, say: Callable[[str], None], anew: bool = False
+    ) -> None:
+        """MLflow is installed, and can use the address. `say` gets a line where something was repaired.
+
+        `anew`: look every trial up, instead of believing that those are there which the run was last closed with.
+        """
         self.uri, self._where, self._run_dir, self._study, self._say = where.uri, where, run_dir, study, say
+        self._anew = anew
 
     @property
     def place(self) -> str:
@@ -64,7 +71,9 @@ class Mirror:
         """Find or create the study's parent run, mark it as running, and find the trials that it has."""
         self.connect()
         self.parent = self._find_parent()
-        self._children = {run.data.tags["atod.trial"]: run for run in self._search(self.parent)}
+        closed = self._client.get_run(self.parent).data.tags.get(_CLOSED, 0.0)
+        self._closed = 0.0 if self._anew else float(closed)
+        self._found: dict[str, Any] | None = None
         self._logged: dict[str, int] = {}
         self._configs: dict[str, dict[str, Any]] = {}
         self._until = self._study["time"]  # of the last row; a run that is entered later did not last until then
@@ -147,6 +156,13 @@ class Mirror:
             ],
         )
 
+    @property
+    def _children(self) -> dict[str, Any]:
+        """The trials' runs; thousands take the store seconds, and a finished study asks for none."""
+        if self._found is None:
+            self._found = {run.data.tags["atod.trial"]: run for run in self._search(self.parent)}
+        return self._found
+
     def _search(self, parent: str) -> Iterator[Any]:
         token: str | None = None
         while True:
@@ -169,6 +185,8 @@ class Mirror:
         """Bring a trial's run up to its ledger row and metrics file."""
         self._check_there()
         self._until = max(self._until, row["time"])
+        if row["state"] != "RUNNING" and row["time"] <= self._closed:
+            return
         run = self._children.get(row["trial"])
         if run is not None and _is_current(run, row):
             return
@@ -260,6 +278,7 @@ class Mirror:
         for name in (layout.FIGURES, layout.TABLES):
             if (self._run_dir / name).is_dir():
                 self._client.log_artifacts(self.parent, str(self._run_dir / name), name)
+        self._client.set_tag(self.parent, _CLOSED, repr(self._until))  # every trial is there, or we would not be here
         self._client.set_terminated(self.parent, status, int(self._until * 1000))
 
     def _answered(self, answer: Answer) -> None:

@@ -22,6 +22,7 @@ from atod_sweep.records import ledger
 from atod_sweep.records.ledger import Ledger
 from atod_sweep.sweep.loggers.background import Background
 from atod_sweep.sweep.loggers.content import points, thinning
+from atod_sweep.sweep.mlflow.mirror import Mirror
 from atod_sweep.sweep.mlflow.problems import explain
 from atod_sweep.sweep.mlflow.stores import EXPERIMENT, default_uri
 from atod_sweep.sweep.resume import resume_run
@@ -222,6 +223,25 @@ def runs_of(uri):
     children = {run.data.tags["atod.trial"]: run for run in found if "mlflow.parentRunId" in run.data.tags}
     assert len(children) + len(parents) == len(found)  # no trial twice
     return store, parents, children
+
+
+def test_a_run_taken_up_again_looks_for_the_trials_that_are_new_alone(write_study, tmp_path, monkeypatch):
+    searched = []
+    search = Mirror._search
+    monkeypatch.setattr(Mirror, "_search", lambda self, parent: searched.append(parent) or search(self, parent))
+    options = {"backend": "local", "trainer": FAKE, "out": tmp_path / "runs"}
+    folder = run_study(write_study(seeds=1), **options).run_dir
+    uri = default_uri(tmp_path / "runs")
+    searched.clear()
+    run_study(write_study(seeds=1), resume=True, **options)
+    assert searched == []
+    store, (parent,), children = runs_of(uri)
+    assert (parent.info.status, children.keys()) == ("FINISHED", {"slow-s0", "fast-s0"})
+    store.delete_run(children["slow-s0"].info.run_id)
+    run_study(write_study(seeds=2), extend=True, **options)
+    assert runs_of(uri)[2].keys() == {"fast-s0", "slow-s1", "fast-s1"}
+    sync(folder)  # looks at every trial
+    assert runs_of(uri)[2].keys() == {"slow-s0", "fast-s0", "slow-s1", "fast-s1"}
 
 
 @pytest.mark.slow
