@@ -106,8 +106,14 @@ def _teacher(data: Data, name: str) -> Data:
     return data
 
 
+def _base(data: Data, name: str) -> Data:
+    """The student before training, evaluated as the teacher is."""
+    return data
+
+
 CONTROLS: dict[Control, Callable[[Data, str], Data]] = {
     "teacher": _teacher,
+    "base": _base,
     "opd": _opd,
     "rl": _rl,
     "fixed_mix": _fixed_mix,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from atod_sweep.config.models import Pretrained, Student, Teacher
 from atod_sweep.config.train import Train
+from atod_sweep.records.metric_names import EVALUATED
 from atod_sweep.training.loop import samples
 from atod_sweep.training.loop.build import assemble, evaluate_saved
 from atod_sweep.training.loop.trial import TrialState
@@ -92,6 +93,8 @@ def _evaluation(run: TrialState, step: int) -> Row:
     if run.accelerator.is_main_process:
         temperature = run.config.evaluation.temperature or 1.0  # greedy log-probs are those at 1
         samples.write(run.directory, step, samples.of(played, run.stage.judge, temperature, run.stage.score_tokens))
+    if run.retention is not None:
+        found |= run.retention.measure(run.stage.policy)
     return {"phase": "eval", "step": step, **found, **run.bill(time.perf_counter() - started, "eval")}
 
 
@@ -103,7 +106,7 @@ def _final(run: TrialState) -> Row:
 
 
 def evaluate_model(config: Train, path: str | Path, role: Literal["teacher", "base"] = "teacher") -> Row:
-    """`eval/*` and `final/*` of the config's teacher, or of its student before training, which lies at `path`.
+    """`eval/*`, `retention/*` and `final/*` of the config's teacher, or of its student before training, at `path`.
 
     Numbers, and where final sets are played `final/outcomes`, task by task.
     """
@@ -111,7 +114,7 @@ def evaluate_model(config: Train, path: str | Path, role: Literal["teacher", "ba
     bare = model
     if isinstance(model, Pretrained):
         bare = model.model_copy(update={"lora": None}) if model.recipe is None else model.made(str(path))
-    found = _evaluation_of(bare, config, path, final=True)
+    found = _evaluation_of(bare, config, path, role)
     return _numbers(found) | {key: found[key] for key in ("final/outcomes",) if key in found}
 
 
@@ -119,15 +122,17 @@ def evaluate_student(config: Train, path: str | Path) -> dict[str, float]:
     """`eval/*` of a whole trained student at `path` on the config's held-out tasks."""
     student = config.student
     whole = student.made(str(path)) if isinstance(student, Pretrained) else student
-    return _numbers(_evaluation_of(whole, config, path, final=False))
+    return _numbers(_evaluation_of(whole, config, path, None))
 
 
-def _evaluation_of(model: Student | Teacher, config: Train, path: str | Path, final: bool) -> Row:
+def _evaluation_of(
+    model: Student | Teacher, config: Train, path: str | Path, role: Literal["teacher", "base"] | None
+) -> Row:
     how = model if isinstance(model, Pretrained) else Pretrained(path="")  # it is addressed as it was in training
-    return evaluate_saved(config, how.model_copy(update={"path": str(path)}), final)
+    return evaluate_saved(config, how.model_copy(update={"path": str(path)}), role)
 
 
 def _numbers(row: Row) -> dict[str, float]:
     """The evaluation metrics of a row that are single numbers."""
-    told = ("eval/", "final/")
+    told = (*EVALUATED, "final/")
     return {key: value for key, value in row.items() if key.startswith(told) and isinstance(value, int | float)}

@@ -23,6 +23,7 @@ from atod_sweep.training.loop.checkpoint import Checkpoint
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models import adapters
 from atod_sweep.training.play.episodes import Player
+from atod_sweep.training.play.retention import Retention
 from atod_sweep.training.pretraining import model_folder
 
 # What population-based training may change in mid-run: how much of everything, never what there is.
@@ -57,6 +58,7 @@ class TrialState:
     """Whether a checkpoint may be continued under other schedules and rates (population-based training)."""
     step: int = 0
     unreported: list[dict[str, Any]] = field(default_factory=list)
+    retention: Retention | None = None
 
     # ---- metrics and costs -----------------------------------------------------------------------------------------
 
@@ -115,7 +117,8 @@ class TrialState:
                         "sampling": samplers,
                         "algorithm": self.algorithm.state_dict(),
                     },
-                    state={"ranks": ranks, "rows": rows},
+                    state={"ranks": ranks, "rows": rows}
+                    | ({"retained": self.retention.before} if self.retention else {}),
                 ),
                 self.digest,
             )
@@ -143,6 +146,8 @@ class TrialState:
         self.stage.tasks.bit_generator.state = mine["tasks"]
         self.updater.order.bit_generator.state = mine["order"]
         self.stage.cost.update(mine["cost"])
+        if self.retention is not None:
+            self.retention.before = dict(found.state["retained"])
         self.step, self.unreported = found.step, found.state["rows"]
 
     def _weights(self) -> dict[str, torch.Tensor]:
@@ -161,6 +166,8 @@ class TrialState:
             model_folder.save(target, self.stage.policy.model, self.tokenizer, extra)
             shutil.rmtree(self.directory / layout.CHECKPOINT, ignore_errors=True)
         self.evaluation_player.batch.close()
+        if self.retention is not None:
+            self.retention.close()
         self.accelerator.wait_for_everyone()
 
 
