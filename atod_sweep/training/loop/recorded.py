@@ -14,7 +14,7 @@ from atod_sweep.paths import written
 from atod_sweep.records import layout
 from atod_sweep.records.metrics import append_metrics, rewind
 from atod_sweep.training.loop import trainer
-from atod_sweep.training.loop.trainer import Result, Row
+from atod_sweep.training.loop.books import Result, Row
 from atod_sweep.training.pretraining import cache as models
 
 
