@@ -60,7 +60,7 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     own_code.check(config)
     algorithm_of = ALGORITHMS[config.objective.kind]
     needs = algorithm_of.needs(config)
-    accelerator = _accelerator(config)
+    accelerator = accelerator_for(config)
     rank, world = accelerator.process_index, accelerator.num_processes
     company = gather(config, directory, resume, needs, accelerator.device, rank, world)
     stage, policy = company.stage, company.stage.policy
@@ -118,7 +118,7 @@ def gather(
 
 def evaluate_saved(config: Train, source: Pretrained, final: bool) -> dict[str, Any]:
     """`eval/*` of a saved model on the config's held-out tasks; with `final`, `final/*` on its final sets as well."""
-    accelerator = _accelerator(config)
+    accelerator = accelerator_for(config)
     dtype = torch_dtype(source.dtype, accelerator.device)
     voice = cast.Voice.load("student", source, config.rollout, dtype)
     batch = _batch(config, _most_tasks(config))
@@ -142,7 +142,8 @@ def _source(model: CompactTeacher | CompactStudent | Pretrained, ref: models.Mod
     return model if model.recipe is None else model.made(ref.path)
 
 
-def _accelerator(config: Train) -> Accelerator:
+def accelerator_for(config: Train) -> Accelerator:
+    """Where this process computes, set up as the config wants it. UserError for a device that is not there."""
     use_threads(config.runtime.threads)
     keep_freed_memory()
     wanted = config.runtime.device

@@ -66,8 +66,7 @@ class TrialState:
         return digest(self.config, MUTABLE if self.mutable else {})
 
     def is_checkpoint(self, step: int) -> bool:
-        every = self.config.checkpoint_every or max(1, self.config.steps // 10)
-        return step % every == 0 and step < self.config.steps
+        return is_checkpoint(self.config, step)
 
     def save(self, step: int, rows: list[dict[str, Any]]) -> None:
         """Checkpoint the state before optimiser step `step`; `rows` are those not yet reported."""
@@ -124,18 +123,29 @@ class TrialState:
         return {name: p.detach() for name, p in self.stage.policy.named_parameters() if p.requires_grad}
 
     def finish(self) -> None:
-        """Save the trained student as a Hugging Face directory; its checkpoints have served their purpose."""
+        """Save the trained student; its checkpoints have served their purpose."""
         if self.accelerator.is_main_process:
-            target = self.directory / layout.STUDENT
-            if target.exists():
-                shutil.rmtree(target)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            student = self.config.student
-            extra = adapters.note(student) if isinstance(student, Pretrained) and student.recipe is None else {}
-            model_folder.save(target, self.stage.policy.model, self.tokenizer, extra)
-            shutil.rmtree(self.directory / layout.CHECKPOINT, ignore_errors=True)
+            save_student(self.config, self.directory, self.stage.policy.model, self.tokenizer)
         self.books.player.batch.close()
         self.accelerator.wait_for_everyone()
+
+
+def is_checkpoint(config: Train, step: int) -> bool:
+    """Whether one is due before optimiser step `step`."""
+    every = config.checkpoint_every or max(1, config.steps // 10)
+    return step % every == 0 and step < config.steps
+
+
+def save_student(config: Train, directory: Path, model: Any, tokenizer: Any) -> None:
+    """Save a trained student as a Hugging Face directory, and remove the trial's checkpoints."""
+    target = directory / layout.STUDENT
+    if target.exists():
+        shutil.rmtree(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    student = config.student
+    extra = adapters.note(student) if isinstance(student, Pretrained) and student.recipe is None else {}
+    model_folder.save(target, model, tokenizer, extra)
+    shutil.rmtree(directory / layout.CHECKPOINT, ignore_errors=True)
 
 
 def digest(config: Train, mutable: dict[str, Any]) -> str:
