@@ -12,12 +12,13 @@ from atod_sweep.objective.signals.sampled_reverse_kl import sampled_reverse_kl
 from atod_sweep.training.algorithms.mixed import Mixed, View, Weight
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.teachers.teacher import Teacher
 
 
 class HybridMix(Mixed):
     """Teacher and reward have a weight each, and add up before the clip."""
 
-    def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
+    def __init__(self, config: Train, teacher: Teacher | None, reference: Policy | None) -> None:
         super().__init__(config, teacher, reference)
         assert isinstance(config.objective, Hybrid)
         self.rho = Weight(config.objective.reward_weight, config.steps)

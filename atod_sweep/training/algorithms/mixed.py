@@ -23,13 +23,14 @@ from atod_sweep.objective.penalties import PENALTIES
 from atod_sweep.objective.profiles import measured, profile
 from atod_sweep.objective.schedules import DecayCurve, build, progress
 from atod_sweep.training.algorithms.advantages import ADVANTAGES
-from atod_sweep.training.algorithms.scoring import FullDistribution, needs_distribution, score, whole
 from atod_sweep.training.algorithms.stage import Collected, Metrics, Needs, Stage
 from atod_sweep.training.algorithms.stand_ins import STAND_INS
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.outcomes import Episodes
 from atod_sweep.training.randomness import numpy_generator
+from atod_sweep.training.scoring import FullDistribution, needs_distribution, score, whole
+from atod_sweep.training.teachers.teacher import Teacher
 
 
 class Weight:
@@ -73,7 +74,7 @@ class Mixed(ABC):
     temperature in its numbers.
     """
 
-    def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
+    def __init__(self, config: Train, teacher: Teacher | None, reference: Policy | None) -> None:
         assert isinstance(config.objective, Mixture)
         self.objective: Interpolated | Hybrid = config.objective
         self.teacher, self.reference = teacher, reference
@@ -130,7 +131,7 @@ class Mixed(ABC):
         metrics: Metrics = {"weight/distill": distill, "weight/reward": reward, "weight/kl": kl}
         is_heard = distill > 0 or isinstance(self.distill_weight.schedule, Controller)
         if self.teacher is not None and is_heard and self.objective.asks_teacher:
-            batch = score(self.teacher, batch, "teacher", temperature, self.full, score_tokens)
+            batch = self.teacher.score(batch, temperature, self.full, score_tokens)
             metrics["kl/teacher"] = float((batch["old_logp"] - batch["teacher_logp"]).mean())
             metrics["teacher_tokens"] = episodes.tokens
         if (null := self.objective.stand_in) is not None and is_heard:

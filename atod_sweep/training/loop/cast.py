@@ -28,6 +28,7 @@ from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.play.talk import Conversation
 from atod_sweep.training.runtime import torch_dtype
+from atod_sweep.training.teachers.local import LocalTeacher
 
 M = TypeVar("M", bound=torch.nn.Module)
 
@@ -117,8 +118,8 @@ def teacher(
     dtype: torch.dtype,
     device: torch.device,
     needs: Needs,
-) -> tuple[Policy, Player]:
-    """The frozen teacher, and the player for objectives that let it play. Raises UserError on other vocabularies."""
+) -> LocalTeacher:
+    """The frozen teacher, and how objectives that let it play talk to it. Raises UserError on other vocabularies."""
     voice = Voice.load("teacher", source, config.rollout, dtype)
     if isinstance(getattr(config.objective, "stand_in", None), RandomTeacher):
         voice = replace(voice, model=untrained(voice.model, dtype))
@@ -130,12 +131,13 @@ def teacher(
             "family, or objective.kind: sft, which learns from the teacher's text"
         )
     if kinship != "same" and not needs.shared_vocabulary:
-        return voice.policy(device).frozen(), voice.player(config, player.batch)
+        return LocalTeacher(voice.policy(device).frozen(), voice.player(config, player.batch), player, False)
     # Ids that the teacher alone knows are no part of what is compared. It scores what the student was shown, and is
     # shown its own rendering only where it plays.
     policy = voice.policy(device, words=vocabulary.words(pupil.tokenizer)).frozen()
     same = alike(pupil.conversation, voice.conversation)
-    return policy, player if same else voice.player(config, player.batch)
+    shown = player if same else voice.player(config, player.batch)
+    return LocalTeacher(policy, shown, player, needs.shared_vocabulary or same)
 
 
 def untrained(model: Any, dtype: torch.dtype) -> Any:
