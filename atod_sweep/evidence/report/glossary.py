@@ -15,6 +15,9 @@ CONTROLS = {
     "opd": "on-policy distillation alone, the teacher's word on what the student plays, no reward",
     "rl": "reward alone, no teacher",
     "fixed_mix": "teacher and reward at constant weights",
+    "shuffled_teacher": "the base with the teacher's word on other turns of the same length: a null control",
+    "random_teacher": "the base with a teacher that nobody trained: a null control",
+    "constant_push": "the base with one push off unlikely tokens in the teacher's place: a null control",
 }
 METRICS = {
     "success": "share of held-out tasks that are solved",
