@@ -100,7 +100,8 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
                 continue  # an evaluation on fixed tasks: the seed plays no part in it
             with mistakes.noted():
                 resolved = with_horizons(data, _horizons(played, data)) | {"seed": seed}
-                config = _resolved(study, resolved, f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}", where)
+                name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
+                config = _resolved(study, resolved, cell.levels, name, where)
                 trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
                 trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
         mistakes.check()  # after the first seed, as a rule
@@ -133,15 +134,19 @@ def _overrides(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"factors.{factor}.{level}", flatten(own)
 
 
-def _resolved(study: Study, data: dict[str, Any], name: str, where: str) -> dict[str, Any]:
-    """The plain form of a trial's config. UserError unless it is valid, and reports what the study asks for."""
+def _resolved(study: Study, data: dict[str, Any], levels: Mapping[str, str], name: str, where: str) -> dict[str, Any]:
+    """The plain form of a trial's config. UserError unless it is valid, and reports what the study asks of `levels`."""
     train = validate(Train, data, name)
     if train.seed == study.seed_list[0]:
         _check_own_code(train, name)
     config = train.model_dump(mode="json")
     mistakes = Gathered(where)
     asked = [("metric", study.metric)]
-    asked += [(f"hypotheses.{i}", Metric(name=claim.metric)) for i, claim in enumerate(study.hypotheses)]
+    asked += [
+        (f"hypotheses.{i}", Metric(name=claim.metric))
+        for i, claim in enumerate(study.hypotheses)
+        if all(levels.get(factor, level) == level for factor, level in claim.at.items())
+    ]
     asked += [("bars.learning", Metric(name=metric)) for metric in study.bars.learning]
     for field, metric in asked:
         with mistakes.noted():

@@ -143,6 +143,15 @@ def test_matched_arms_have_the_same_mean_weight(write_study):
     assert found["exponential~long-s0"].objective.distill_weight.end > 0.1
 
 
+def test_a_claim_may_name_a_metric_that_its_own_levels_report_alone(write_study):
+    """Tasks of several kinds have several measures."""
+    kinds = {name: {"env.id": name, "env.horizon": 6} for name in ("support_desk", "tool_use")}
+    claims = ["slow > fast on eval/f1 at task=support_desk", "slow > fast on eval/tool_accuracy at task=tool_use"]
+    assert plan_of(write_study(factors={"task": kinds}, hypotheses=claims)).trials
+    with pytest.raises(UserError, match=r"hypotheses.0: no trial reports 'eval/f1'"):
+        plan_of(write_study(factors={"task": kinds}, hypotheses=["slow > fast on eval/f1 at task=tool_use"]))
+
+
 SHORT = {"horizon": {"short": {"env.horizon": 6}}}
 WEIGHT = "objective.distill_weight"
 
