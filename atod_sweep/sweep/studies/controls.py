@@ -140,3 +140,9 @@ CONTROLS: dict[Control, Callable[[Data, str], Data]] = {
     "random_teacher": partial(_null, "random_teacher"),
     "constant_push": _constant_push,
 }
+
+
+def constant_weight(data: Data, name: str, weight: float) -> Data:
+    """The base with a teacher's weight that stays what it is: what `tuned_constant` chooses among (`tuned.py`)."""
+    _mixture(data, name)
+    return override(data, _constant("objective.distill_weight", weight), name)

@@ -75,6 +75,8 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     at which the study plays an environment enter the training mix of compact models, so that one teacher and one base
     student serve it.
 
+    A control that is chosen by trials of its own (`tuned.py`) is not among them.
+
     Where final sets are played, the study's metric and its claims are about them unless they name another metric, and
     every base student plays them once.
     """
@@ -82,7 +84,8 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     base = _base(study, folder, mistakes)
     cells = _cells(study, base, mistakes)
     variants: list[_Variant] = []
-    for cell, arm in itertools.product(cells, [*study.controls, *study.arms]):
+    controls = [name for name in study.controls if name in CONTROLS]
+    for cell, arm in itertools.product(cells, [*controls, *study.arms]):
         role: Role = "teacher" if arm == "teacher" else "control" if arm in study.controls else "arm"
         with mistakes.noted():
             variants.append((cell, arm, role, _variant(study, cell, arm, mistakes)))
@@ -289,7 +292,7 @@ def _variant(study: Study, cell: _Cell, arm: str, mistakes: Gathered, pending: t
     _refuse_twice(name, plain | matches, cell.keys)
     data = override(cell.data, plain, name, mistakes)
     for key, other in matches.items():
-        known = [*study.arms, *study.controls]
+        known = [*study.arms, *(name for name in study.controls if name in CONTROLS)]
         if other not in known:
             near = difflib.get_close_matches(str(other), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
