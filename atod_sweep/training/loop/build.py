@@ -19,7 +19,6 @@ from atod_sweep.errors import UserError
 from atod_sweep.objective import own_code
 from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
-from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
 from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.loop import cast, found
 from atod_sweep.training.loop.optimiser import adamw
@@ -30,6 +29,7 @@ from atod_sweep.training.play.evaluate import evaluate, evaluate_final
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory, torch_dtype, use_threads
+from atod_sweep.training.scoring import SCORING_TOKENS
 
 
 def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False) -> TrialState:
@@ -53,10 +53,10 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     dtype = torch_dtype(frozen_dtype, device)
     episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
     player = voice.player(config, _batch(config, episodes))
-    teacher, teacher_player = None, None
+    teacher = None
     if refs.teacher is not None and not isinstance(config.teacher, NoTeacher):
         source = _source(config.teacher, refs.teacher)
-        teacher, teacher_player = cast.teacher(config, source, voice, player, dtype, device, needs)
+        teacher = cast.teacher(config, source, voice, player, dtype, device, needs)
     algorithm = algorithm_of(config, teacher, cast.reference(policy, dtype, needs, adapters.are_fresh(config.student)))
     rank = accelerator.process_index
     stage = Stage(
@@ -64,19 +64,17 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
         policy=policy,
         player=player,
         teacher=teacher,
-        teacher_player=teacher_player,
         tasks=numpy_generator(config.seed, "tasks"),
         sampling=torch_generator(config.seed, f"sampling {rank}", device),
         score_tokens=SCORING_TOKENS if device.type == "cpu" else 16 * SCORING_TOKENS,
         rank=rank,
         world=accelerator.num_processes,
-        judge=teacher if needs.shared_vocabulary or teacher_player is player else None,
     )
     trained = [p for p in policy.parameters() if p.requires_grad]
     wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
     run = TrialState(config, directory, accelerator, stage, player, algorithm, updater, voice.tokenizer, mutable)
-    loaded = {"student": policy.model} | ({} if teacher is None else {"teacher": teacher.model})
+    loaded = {"student": policy.model} | ({} if teacher is None else {"teacher": teacher.policy.model})
     now = found.Found(frozen_dtype, found.fingerprints(config, refs, loaded))
     if resume:
         run.restore()

@@ -91,7 +91,7 @@ def _evaluation(run: TrialState, step: int) -> Row:
     found, played = evaluated(run.stage.policy, run.evaluation_player, run.config.evaluation)
     if run.accelerator.is_main_process:
         temperature = run.config.evaluation.temperature or 1.0  # greedy log-probs are those at 1
-        samples.write(run.directory, step, samples.of(played, run.stage.judge, temperature, run.stage.score_tokens))
+        samples.write(run.directory, step, samples.of(played, run.stage.teacher, temperature, run.stage.score_tokens))
     return {"phase": "eval", "step": step, **found, **run.bill(time.perf_counter() - started, "eval")}
 
 
