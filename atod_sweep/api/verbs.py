@@ -327,6 +327,18 @@ def compare(runs: Sequence[str | Path], *, claims: bool = False) -> str:
     return "\n".join(text([expanded(folder) for folder in runs], claims, NUMERICS))
 
 
+def transfer(runs: Sequence[str | Path], *, margin: float = 0.03) -> str:
+    """Whether the best schedule of small students stays good on larger ones, as a page of Markdown.
+
+    `runs`: studies with the same arms and students of at least two sizes, in one run or in several; their ledgers are
+    read and nothing else. `margin`: the regret that would not matter, in units of the metric. Raises UserError for runs
+    of which it cannot be asked.
+    """
+    from atod_sweep.evidence.report.transfer import page
+
+    return "\n".join(page([expanded(folder) for folder in runs], margin))
+
+
 def sync(
     run_dir: str | Path,
     *,

@@ -25,6 +25,7 @@ from atod_sweep.training.loop.optimiser import rate
 from atod_sweep.training.loop.trial import save_student
 from atod_sweep.training.play.evaluate import habits, summary
 from atod_sweep.training.play.talk import Growing
+from atod_sweep.training.teachers.local import LocalTeacher
 from atod_sweep.trl.recorder import Recorder
 from atod_sweep.trl.refusals import check
 from atod_sweep.trl.rollouts import EnginePlayer, as_trl, engine_of, total_reward
@@ -84,10 +85,12 @@ def _fits(config: Train, company: Company, world: int) -> None:
         )
     if voice.conversation.thinking is not None:
         raise UserError("trainer.kind: 'trl' cannot end thoughts at their budget; use trainer.kind: atod")
-    if stage.teacher is not None:
-        if hasattr(stage.teacher.model, "peft_config"):
+    if (teacher := stage.teacher) is not None:
+        if not isinstance(teacher, LocalTeacher):
+            raise UserError("trainer.kind: 'trl' asks a teacher whose weights are here; use trainer.kind: atod")
+        if hasattr(teacher.policy.model, "peft_config"):
             raise UserError("trainer.kind: 'trl' takes a whole teacher, not adapters; merge them into their base")
-        ours, theirs = (policy.head.weight.shape[0] for policy in (stage.policy, stage.teacher))
+        ours, theirs = (policy.head.weight.shape[0] for policy in (stage.policy, teacher.policy))
         if ours != theirs:
             raise UserError(
                 f"trainer.kind: 'trl' compares logits as they are, and the student has {ours}, the teacher {theirs}; "
@@ -159,7 +162,7 @@ def _trainer(
         return as_trl(episodes)
 
     trainer = Trainer(
-        teacher=None if stage.teacher is None else stage.teacher.model,
+        teacher=stage.teacher.policy.model if isinstance(stage.teacher, LocalTeacher) else None,
         model=stage.policy.model,
         args=settings(config, directory, talk.answer_tokens(limits.action_tokens), sorted(talk.stop_ids)),
         reward_funcs=[total_reward],

@@ -67,6 +67,7 @@ PARTS = {
     "k1": INTERPOLATED | {"advantage": {"kind": "gae"}, "kl_penalty": {"kind": "k1"}},
     "k2": HYBRID | {"kl_penalty": {"kind": "k2"}},
     "full": HYBRID | {"kl_penalty": {"kind": "full"}},
+    "stand_in": HYBRID | {"stand_in": {"kind": "shuffled_teacher"}},
     "target_kl": HYBRID | {"kl_penalty": {"kind": "k3", "coef": {"kind": "target_kl"}}},
 }
 

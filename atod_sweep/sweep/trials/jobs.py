@@ -56,7 +56,8 @@ class Job:
     """One attempt at one trial. Paths are absolute.
 
     `metrics`: what evaluations must report: the metric that trials are judged by, then those of claims and of a second
-    objective. `model`: set for trials of a teacher or a base student.
+    objective. `model`: set for trials of a teacher or a base student. `awaits`: folders of models that are being built;
+    the attempt begins once they are there.
     """
 
     trial: str
@@ -67,6 +68,7 @@ class Job:
     trainer: Trainer
     model: SavedModel | None = None
     bounds: Bounds = Bounds()
+    awaits: tuple[str, ...] = ()
 
     @property
     def resume(self) -> bool:

@@ -48,7 +48,7 @@ class Books:
         found, played = evaluated(self.stage.policy, self.player, config)
         if self.accelerator.is_main_process:
             temperature = config.temperature or 1.0  # greedy log-probs are those at 1
-            said = samples.of(played, self.stage.judge, temperature, self.stage.score_tokens)
+            said = samples.of(played, self.stage.teacher, temperature, self.stage.score_tokens)
             samples.write(self.directory, step, said)
         return {"phase": "eval", "step": step, **found, **self._bill(time.perf_counter() - started, "eval")}
 

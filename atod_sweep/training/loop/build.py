@@ -20,7 +20,6 @@ from atod_sweep.errors import UserError
 from atod_sweep.objective import own_code
 from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
-from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
 from atod_sweep.training.algorithms.stage import Needs, Stage
 from atod_sweep.training.loop import cast, found
 from atod_sweep.training.loop.books import Books
@@ -32,6 +31,7 @@ from atod_sweep.training.play.evaluate import evaluate, evaluate_final
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory, torch_dtype, use_threads
+from atod_sweep.training.scoring import SCORING_TOKENS
 
 
 @dataclass(frozen=True)
@@ -94,25 +94,23 @@ def gather(
     frozen_dtype = found.precision(config, before, device)
     episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
     player = voice.player(config, _batch(config, episodes))
-    teacher, teacher_player = None, None
+    teacher = None
     if refs.teacher is not None and not isinstance(config.teacher, NoTeacher):
         source = _source(config.teacher, refs.teacher)
         dtype = torch_dtype(frozen_dtype, device)
-        teacher, teacher_player = cast.teacher(config, source, voice, player, dtype, device, needs)
+        teacher = cast.teacher(config, source, voice, player, dtype, device, needs)
     stage = Stage(
         config=config,
         policy=policy,
         player=player,
         teacher=teacher,
-        teacher_player=teacher_player,
         tasks=numpy_generator(config.seed, "tasks"),
         sampling=torch_generator(config.seed, f"sampling {rank}", device),
         score_tokens=SCORING_TOKENS if device.type == "cpu" else 16 * SCORING_TOKENS,
         rank=rank,
         world=world,
-        judge=teacher if needs.shared_vocabulary or teacher_player is player else None,
     )
-    loaded = {"student": policy.model} | ({} if teacher is None else {"teacher": teacher.model})
+    loaded = {"student": policy.model} | ({} if teacher is None else {"teacher": teacher.policy.model})
     return Company(stage, voice, before, found.Found(frozen_dtype, found.fingerprints(config, refs, loaded)))
 
 
