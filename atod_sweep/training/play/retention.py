@@ -15,12 +15,12 @@ import torch
 from atod_sweep.config.train import Evaluation
 from atod_sweep.errors import UserError
 from atod_sweep.objective.distributions import tempered
-from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.evaluate import evaluated
 from atod_sweep.training.portions import portions
+from atod_sweep.training.scoring import score
 
 
 @dataclass(frozen=True)
