@@ -6,11 +6,10 @@ import math
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from atod_sweep.evidence.analysis.lost import Change, changes, watched
 from atod_sweep.evidence.analysis.results import Results, label
-from atod_sweep.evidence.figures.style import WIDTH, Figure, Style, hidden, legend_below, save, short, styles
+from atod_sweep.evidence.figures.style import WIDTH, Canvas, Figure, Style, hidden, legend_below, save, short, styles
 from atod_sweep.records import metric_names
 
 MOST = 6  # panels in one figure
