@@ -95,6 +95,7 @@ class Updater:
     def _step(self, batch: TokenBatch, terms: Terms, step: int, temperature: float) -> dict[str, float]:
         tokens = self._sum(batch.tokens, batch)
         sums: dict[str, float] = {}
+        self.optimiser.zero_grad(set_to_none=True)
         parts = list(batch.parts(self.config.update.micro_batch_tokens))
         seen: dict[str, float] = {}
         policy = self.accelerator.unwrap_model(self.policy)
@@ -128,7 +129,6 @@ class Updater:
             metrics["lost_updates"] = self._step_and_count(step)
         else:
             self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)  # while episodes are played, gradients are as large as the model
         return metrics
 
     def _noticed(self, output: Output, batch: TokenBatch, temperature: float) -> dict[str, Tensor]:
