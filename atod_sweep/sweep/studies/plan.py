@@ -92,6 +92,7 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     with mistakes.noted():
         if _plays_final(variants, where):
             study, variants = _on_final_sets(study), [*_base_students(study, cells, where), *variants]
+    _check_trainers(study, variants, mistakes)
     played = [data["env"] for _, _, _, data in variants]
     trials = []
     for seed in study.seed_list:
@@ -204,6 +205,25 @@ def _definition(study: Study, base: dict[str, Any]) -> dict[str, Any]:
         "metric": study.metric.model_dump(mode="json"),
         "hypotheses": [str(claim) for claim in study.hypotheses],
     }
+
+
+def _check_trainers(study: Study, variants: list[_Variant], mistakes: Gathered) -> None:
+    """UserError for a claim between arms that different trainers would train: their difference would be in it."""
+    trainers = {
+        (arm, *cell.levels.items()): data.get("trainer", {"kind": "atod"})["kind"]
+        for cell, arm, role, data in variants
+        if role in ("arm", "control")
+    }
+    for i, claim in enumerate(study.hypotheses):
+        for (arm, *levels), kind in trainers.items():
+            other = trainers.get((claim.other, *levels), kind)
+            if arm == claim.arm and claim.at.items() <= set(levels) and other != kind:
+                with mistakes.noted():
+                    raise UserError(
+                        f"{mistakes.where}: hypotheses.{i}: {arm!r} is trained by {kind} and {claim.other!r} by "
+                        f"{other}, so their difference would be the trainers' as well; set one trainer.kind for both"
+                    )
+                break
 
 
 # ---- final sets ----------------------------------------------------------------------------------------------------
