@@ -33,6 +33,10 @@ def check(config: Train, here: bool = True) -> None:
             f"student.lora.dropout: {config.student.lora.dropout}, but with trainer.kind: trl the update must see the "
             "policy that played; set it to 0"
         )
+    if config.evaluation.retention:
+        raise UserError(
+            "evaluation.retention: is not asked under trainer.kind: trl; drop it, or use trainer.kind: atod"
+        )
     if here:
         _installed(config)
 
@@ -52,6 +56,4 @@ def _installed(config: Train) -> None:
     assert isinstance(config.trainer, Trl)
     for name, package in ENGINES.items():
         if config.trainer.args.get(name) and find_spec(package) is None:
-            raise UserError(
-                f"trainer.args.{name}: {package} is not installed; install what TRL needs for it, or drop it"
-            )
+            raise UserError(f"trainer.args.{name}: {package} is not installed; install it, or drop this")
