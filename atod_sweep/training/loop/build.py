@@ -13,7 +13,6 @@ from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, 
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.checked import Checked
-from atod_sweep.envs.contract import HasActions
 from atod_sweep.envs.pool import Pool, open_batch
 from atod_sweep.errors import UserError
 from atod_sweep.objective import own_code
@@ -21,7 +20,7 @@ from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
 from atod_sweep.training.algorithms.stage import Stage
-from atod_sweep.training.loop import cast, found
+from atod_sweep.training.loop import cast, found, memory
 from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
@@ -51,8 +50,8 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     before = found.kept(directory) if resume else None
     frozen_dtype = found.precision(config, before, device)
     dtype = torch_dtype(frozen_dtype, device)
-    episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
-    player = voice.player(config, _batch(config, episodes))
+    at_once = memory.at_once(config)
+    player = voice.player(config, _batch(config, max(at_once.values())), at_once)
     teacher, teacher_player = None, None
     if refs.teacher is not None and not isinstance(config.teacher, NoTeacher):
         source = _source(config.teacher, refs.teacher)
@@ -94,18 +93,14 @@ def evaluate_saved(config: Train, source: Pretrained, final: bool) -> dict[str, 
     accelerator = _accelerator(config)
     dtype = torch_dtype(source.dtype, accelerator.device)
     voice = cast.Voice.load("student", source, config.rollout, dtype)
-    batch = _batch(config, _most_tasks(config))
-    policy, player = voice.policy(accelerator.device), voice.player(config, batch)
+    at_once = memory.at_once(config)
+    batch = _batch(config, at_once["eval"])
+    policy, player = voice.policy(accelerator.device), voice.player(config, batch, at_once)
     row = evaluate(policy, player, config.evaluation)
     if final:
         row |= evaluate_final(policy, player, config.evaluation)
     batch.close()
     return row
-
-
-def _most_tasks(config: Train) -> int:
-    """The largest number of tasks that one evaluation plays."""
-    return max(config.evaluation.tasks, config.evaluation.final.tasks if config.evaluation.final else 0)
 
 
 def _source(model: CompactTeacher | CompactStudent | Pretrained, ref: models.ModelRef) -> Pretrained:
@@ -148,11 +143,5 @@ def _take_device(wanted: str) -> None:
 
 
 def _batch(config: Train, size: int) -> Batch | Pool:
-    if config.rollout.admissible:
-        expert: Any = Checked(config.env).unwrapped
-        if not isinstance(expert, HasActions):
-            raise UserError(
-                f"rollout.admissible: env.id {config.env.id!r} has no actions() that tells which are; add that method, "
-                "or leave admissible out"
-            )
+    cast.check_admissible(config, Checked(config.env))
     return open_batch(config.env, size, workers=config.runtime.threads, timeout=config.rollout.step_timeout)

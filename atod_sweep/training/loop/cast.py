@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -13,6 +14,8 @@ from atod_sweep.config.models import Pretrained
 from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
+from atod_sweep.envs.checked import Checked
+from atod_sweep.envs.contract import HasActions, Split
 from atod_sweep.envs.pool import Pool
 from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms.stage import Needs
@@ -68,12 +71,15 @@ class Voice:
         """How the policy decodes, and how far that is from the model's own forward; None for compact models."""
         return admit(policy, f"{self.role}.path: {self.source.path!r}", identity.stamp(self.source, self.model))
 
-    def player(self, config: Train, batch: Batch | Pool) -> Player:
-        """What plays the environments of `batch` with this model, within its and the config's limits."""
+    def player(self, config: Train, batch: Batch | Pool, at_once: Mapping[Split, int] | None = None) -> Player:
+        """What plays the environments of `batch` with this model, within its and the config's limits.
+
+        `at_once`: as of `Player`.
+        """
         room, wanted = limits.positions(self.model), config.rollout.max_context_tokens
         limits.check(self.model, wanted)
         most = Limits(config.rollout.max_action_tokens, min(room, wanted or room))
-        return Player(batch, self.conversation, most, config.runtime.cuda_graphs)
+        return Player(batch, self.conversation, most, config.runtime.cuda_graphs, at_once)
 
 
 def manner(source: Pretrained, rollout: Rollout, stop_ids: frozenset[int] = frozenset()) -> Manner:
@@ -94,6 +100,16 @@ def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ids = [listed] if isinstance(listed, int) else listed or []
     return frozenset(i for i in ids if i < vocabulary.words(tokenizer))
+
+
+def check_admissible(config: Train, game: Checked) -> None:
+    """Raise UserError if admissible actions are to be listed, and the environment does not tell them."""
+    expert: Any = game.unwrapped
+    if config.rollout.admissible and not isinstance(expert, HasActions):
+        raise UserError(
+            f"rollout.admissible: env.id {config.env.id!r} has no actions() that tells which are; add that method, "
+            "or leave admissible out"
+        )
 
 
 def student(config: Train, source: Pretrained, device: torch.device, needs: Needs) -> tuple[Voice, Policy]:
@@ -124,12 +140,12 @@ def teacher(
             "family, or objective.kind: sft, which learns from the teacher's text"
         )
     if kinship != "same" and not needs.shared_vocabulary:
-        return voice.policy(device).frozen(), voice.player(config, player.batch)
+        return voice.policy(device).frozen(), voice.player(config, player.batch, player.at_once)
     # Ids that the teacher alone knows are no part of what is compared. It scores what the student was shown, and is
     # shown its own rendering only where it plays.
     policy = voice.policy(device, words=vocabulary.words(pupil.tokenizer)).frozen()
     same = alike(pupil.conversation, voice.conversation)
-    return policy, player if same else voice.player(config, player.batch)
+    return policy, player if same else voice.player(config, player.batch, player.at_once)
 
 
 def reference(policy: Policy, dtype: torch.dtype, needs: Needs, fresh_adapters: bool) -> Policy | None:

@@ -88,7 +88,11 @@ class TrialState:
     @property
     def digest(self) -> str:
         """Identifies what must not differ between a checkpoint and the run that continues from it."""
-        excluded: dict[str, Any] = {"runtime": True, "checkpoint_every": True, **(MUTABLE if self.mutable else {})}
+        alike = {"runtime": True, "checkpoint_every": True, "evaluation": {"episodes_at_once"}}
+        rollout = {"episodes_at_once"}
+        excluded: dict[str, Any] = alike | {"rollout": rollout}
+        if self.mutable:
+            excluded = alike | MUTABLE | {"rollout": rollout | MUTABLE["rollout"]}
         return content_hash(self.config.model_dump(mode="json", exclude=excluded))
 
     def is_checkpoint(self, step: int) -> bool:
