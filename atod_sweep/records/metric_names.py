@@ -32,6 +32,7 @@ _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     "lr": ("", None),
     "temperature": ("", None),
     "pairs": ("pairs", None),
+    "turns_alone": ("turns", None),
     "logp_gap": ("nats", "min"),
     "lost_updates": ("share", "min"),
     **{f"loss/{term}": ("nats", "min") for term in TERMS},

@@ -75,6 +75,8 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     at which the study plays an environment enter the training mix of compact models, so that one teacher and one base
     student serve it.
 
+    A control that is chosen by trials of its own (`tuned.py`) is not among them.
+
     Where final sets are played, the study's metric and its claims are about them unless they name another metric, and
     every base student plays them once.
     """
@@ -82,7 +84,8 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     base = _base(study, folder, mistakes)
     cells = _cells(study, base, mistakes)
     variants: list[_Variant] = []
-    for cell, arm in itertools.product(cells, [*study.controls, *study.arms]):
+    controls = [name for name in study.controls if name in CONTROLS]
+    for cell, arm in itertools.product(cells, [*controls, *study.arms]):
         role: Role = "teacher" if arm == "teacher" else "control" if arm in study.controls else "arm"
         with mistakes.noted():
             variants.append((cell, arm, role, _variant(study, cell, arm, mistakes)))
@@ -97,7 +100,8 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
                 continue  # an evaluation on fixed tasks: the seed plays no part in it
             with mistakes.noted():
                 resolved = with_horizons(data, _horizons(played, data)) | {"seed": seed}
-                config = _resolved(study, resolved, f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}", where)
+                name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
+                config = _resolved(study, resolved, cell.levels, name, where)
                 trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
                 trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
         mistakes.check()  # after the first seed, as a rule
@@ -130,15 +134,19 @@ def _overrides(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"factors.{factor}.{level}", flatten(own)
 
 
-def _resolved(study: Study, data: dict[str, Any], name: str, where: str) -> dict[str, Any]:
-    """The plain form of a trial's config. UserError unless it is valid, and reports what the study asks for."""
+def _resolved(study: Study, data: dict[str, Any], levels: Mapping[str, str], name: str, where: str) -> dict[str, Any]:
+    """The plain form of a trial's config. UserError unless it is valid, and reports what the study asks of `levels`."""
     train = validate(Train, data, name)
     if train.seed == study.seed_list[0]:
         _check_own_code(train, name)
     config = train.model_dump(mode="json")
     mistakes = Gathered(where)
     asked = [("metric", study.metric)]
-    asked += [(f"hypotheses.{i}", Metric(name=claim.metric)) for i, claim in enumerate(study.hypotheses)]
+    asked += [
+        (f"hypotheses.{i}", Metric(name=claim.metric))
+        for i, claim in enumerate(study.hypotheses)
+        if all(levels.get(factor, level) == level for factor, level in claim.at.items())
+    ]
     asked += [("bars.learning", Metric(name=metric)) for metric in study.bars.learning]
     for field, metric in asked:
         with mistakes.noted():
@@ -284,7 +292,7 @@ def _variant(study: Study, cell: _Cell, arm: str, mistakes: Gathered, pending: t
     _refuse_twice(name, plain | matches, cell.keys)
     data = override(cell.data, plain, name, mistakes)
     for key, other in matches.items():
-        known = [*study.arms, *study.controls]
+        known = [*study.arms, *(name for name in study.controls if name in CONTROLS)]
         if other not in known:
             near = difflib.get_close_matches(str(other), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 class Trainer:
     """Dotted paths of the code that trials run; workers import it, so it is named and not passed."""
 
-    train: str = "atod_sweep.training.loop.trainer:train"
+    train: str = "atod_sweep.training.loop.runners:train"
     evaluate: str = "atod_sweep.training.loop.trainer:evaluate_model"
     ensure: str = "atod_sweep.training.pretraining.cache:ensure"
 
@@ -56,7 +56,8 @@ class Job:
     """One attempt at one trial. Paths are absolute.
 
     `metrics`: what evaluations must report: the metric that trials are judged by, then those of claims and of a second
-    objective. `model`: set for trials of a teacher or a base student.
+    objective. `model`: set for trials of a teacher or a base student. `awaits`: folders of models that are being built;
+    the attempt begins once they are there.
     """
 
     trial: str
@@ -67,6 +68,7 @@ class Job:
     trainer: Trainer
     model: SavedModel | None = None
     bounds: Bounds = Bounds()
+    awaits: tuple[str, ...] = ()
 
     @property
     def resume(self) -> bool:

@@ -13,7 +13,6 @@ from atod_sweep.objective import losses
 from atod_sweep.objective.distributions import tempered, top_k_with_tail, with_rest
 from atod_sweep.objective.signals import SIGNALS, Divergence, Push, numbers
 from atod_sweep.training.algorithms.mixed import Mixed, View
-from atod_sweep.training.algorithms.scoring import whole
 from atod_sweep.training.batch import TokenBatch
 
 
@@ -31,7 +30,10 @@ class InterpolatedMix(Mixed):
             view.logp_N, view.old_logp_N, batch["advantage"], self.objective.clip_ratio
         )
         terms = {"reward": (batch["reward_weight"] * surrogate_N).sum()}
-        if "teacher_logp" in batch.fields:
+        if "pull" in batch.fields:
+            pull_N = losses.clipped_surrogate(view.logp_N, view.old_logp_N, batch["pull"], self.objective.clip_ratio)
+            terms["distill"] = (batch["distill_weight"] * pull_N).sum()
+        elif "teacher_logp" in batch.fields:
             terms["distill"] = (batch["distill_weight"] * self._distill(view, batch)).sum()
         return terms
 
@@ -46,7 +48,7 @@ class InterpolatedMix(Mixed):
             case Divergence():
                 assert self.teacher is not None
                 assert self.full is not None
-                teacher_NC = whole(self.teacher, batch, "teacher", self.full.temperature)
+                teacher_NC = self.teacher.whole(batch, self.full.temperature)
                 student_NV, teacher_NV = with_rest(self._student(view, batch), teacher_NC)
                 return signal.loss(student_NV, teacher_NV, **numbers(config))
             case _:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, assert_never
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, assert_never
 
 import torch
 from accelerate.utils import set_seed
 
 from atod_sweep.config.models import Pretrained
 from atod_sweep.config.rollout import Rollout
+from atod_sweep.config.stand_ins import RandomTeacher
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.checked import Checked
@@ -21,6 +22,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms.stage import Needs
 from atod_sweep.training.models import identity, limits, vocabulary
 from atod_sweep.training.models.load import load_model, load_tokenizer
+from atod_sweep.training.models.passes import causal_lm
 from atod_sweep.training.models.policy import Policy, Unadapted, checkpoint_activations
 from atod_sweep.training.play.agent_format import AgentFormat
 from atod_sweep.training.play.check import SelfCheck, admit
@@ -29,6 +31,9 @@ from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.play.talk import Conversation
 from atod_sweep.training.runtime import torch_dtype
+from atod_sweep.training.teachers.local import LocalTeacher
+
+M = TypeVar("M", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
@@ -129,9 +134,11 @@ def teacher(
     dtype: torch.dtype,
     device: torch.device,
     needs: Needs,
-) -> tuple[Policy, Player]:
-    """The frozen teacher, and the player for objectives that let it play. Raises UserError on other vocabularies."""
+) -> LocalTeacher:
+    """The frozen teacher, and how objectives that let it play talk to it. Raises UserError on other vocabularies."""
     voice = Voice.load("teacher", source, config.rollout, dtype)
+    if isinstance(getattr(config.objective, "stand_in", None), RandomTeacher):
+        voice = replace(voice, model=untrained(voice.model, dtype))
     kinship = vocabulary.kinship(pupil.tokenizer, voice.tokenizer)
     if kinship == "other" and needs.shared_vocabulary:
         raise UserError(
@@ -140,12 +147,23 @@ def teacher(
             "family, or objective.kind: sft, which learns from the teacher's text"
         )
     if kinship != "same" and not needs.shared_vocabulary:
-        return voice.policy(device).frozen(), voice.player(config, player.batch, player.at_once)
+        return LocalTeacher(
+            voice.policy(device).frozen(), voice.player(config, player.batch, player.at_once), player, False
+        )
     # Ids that the teacher alone knows are no part of what is compared. It scores what the student was shown, and is
     # shown its own rendering only where it plays.
     policy = voice.policy(device, words=vocabulary.words(pupil.tokenizer)).frozen()
     same = alike(pupil.conversation, voice.conversation)
-    return policy, player if same else voice.player(config, player.batch, player.at_once)
+    shown = player if same else voice.player(config, player.batch, player.at_once)
+    return LocalTeacher(policy, shown, player, needs.shared_vocabulary or same)
+
+
+def untrained(model: Any, dtype: torch.dtype) -> Any:
+    """A model of the same architecture with random weights, the same ones every time."""
+    whole = causal_lm(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return in_precision(type(whole)(whole.config), dtype)
 
 
 def reference(policy: Policy, dtype: torch.dtype, needs: Needs, fresh_adapters: bool) -> Policy | None:
@@ -162,11 +180,12 @@ def reference(policy: Policy, dtype: torch.dtype, needs: Needs, fresh_adapters: 
 
 
 def frozen(policy: Policy, dtype: torch.dtype) -> Policy:
-    """A copy of the student as it is now, that never learns.
+    """A copy of the student as it is now, that never learns."""
+    return in_precision(copy.deepcopy(policy), dtype).frozen()
 
-    Only weights change their precision: a rotary embedding's frequencies, which are a buffer, would be wrong in bf16.
-    """
-    same = copy.deepcopy(policy)
-    for parameter in same.parameters():
+
+def in_precision(model: M, dtype: torch.dtype) -> M:
+    """The model, its weights in this precision; a rotary embedding's frequencies, a buffer, would be wrong in bf16."""
+    for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
-    return same.frozen()
+    return model

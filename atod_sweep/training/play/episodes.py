@@ -18,7 +18,7 @@ from atod_sweep.training.play.decoder import Decoder
 from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
 from atod_sweep.training.play.outcomes import EpisodeBook, Episodes, Limits
-from atod_sweep.training.play.talk import Conversation, Growing
+from atod_sweep.training.play.talk import Conversation, Exchange, Growing
 from atod_sweep.training.play.thinking import Pace
 from atod_sweep.training.play.truncation import Truncation
 
@@ -112,6 +112,33 @@ class Player:
                 self._play(policy, table, episodes, split, sampling, bootstrap)
         policy.train(training)
         return table.episodes(policy.device)  # outside inference mode: losses save these tensors for backward
+
+    def answers(
+        self,
+        policy: Policy,
+        places: Sequence[tuple[Sequence[Exchange], str]],
+        temperature: float,
+        generator: torch.Generator,
+    ) -> list[tuple[int, ...]]:
+        """One action of a frozen policy in each place, its end included: behind the turns so far, and an observation.
+
+        Raises UserError for an observation too long.
+        """
+        talk = self.conversation
+        book = EpisodeBook(talk, self.limits, [0] * len(places), False)
+        for episode, (past, observation) in enumerate(places):
+            for turn in past:
+                book.append_turn(episode, turn.observation)
+                book.contexts[episode].answer(turn.ids)
+            book.append_turn(episode, observation)
+        chunks = [context.ids for context in book.contexts]
+        if policy.reach is not None:
+            policy.check_reach(max(max(ids) for ids in chunks))
+        with torch.inference_mode():
+            decoder, logits = self._begin(policy, chunks, book.pad)
+            sampling = Sampling.of(temperature, None, generator, len(places))
+            said = self._act(decoder, logits, sampling, book, list(range(len(places))))
+        return [ids if ids[-1] in talk.stop_ids else (*ids, *talk.end_ids) for ids in said]
 
     def _play(
         self,

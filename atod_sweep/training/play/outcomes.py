@@ -22,7 +22,8 @@ class Act:
     """How one action came about. `surprisal`: -log p of its tokens, summed, at the temperature of sampling.
 
     `thought` is what came before it, `answer` what it was read from. `cut`: it reached its longest length. `marked`: it
-    has the action's marks, if there are any. `admissible`: what the environment says.
+    has the action's marks, if there are any. `admissible`: what the environment says. `ids`: all that was said, the
+    thought and the end included.
     """
 
     tokens: int
@@ -32,6 +33,7 @@ class Act:
     answer: str = ""
     marked: bool | None = None
     admissible: bool | None = None
+    ids: tuple[int, ...] = field(default=(), repr=False)
 
 
 @dataclass
@@ -93,6 +95,17 @@ class Episodes:
     @property
     def tokens(self) -> int:
         return int(self.length_S.sum())
+
+    @property
+    def cost(self) -> dict[str, int]:
+        """What they add to a trial's bill."""
+        return {
+            "episodes": len(self.outcomes),
+            "env_steps": self.env_steps,
+            "tokens": self.tokens,
+            "generated_tokens": len(self.column_N),
+            "dropped_turns": sum(o.dropped_turns for o in self.outcomes),
+        }
 
 
 @dataclass(frozen=True)
@@ -173,8 +186,10 @@ class EpisodeBook:
         whole = tuple(ids)
         reply, marks = self.conversation.said(whole), self.conversation.format.marks
         marked = None if marks is None else self.conversation.heard(whole) is not None
-        self.outcomes[episode].acts.append(Act(said, surprisal, cut, reply.thought, reply.action, marked))
-        self.contexts[episode].answer(ids if ended else [*ids, *self.conversation.end_ids])
+        closed = whole if ended else (*whole, *self.conversation.end_ids)
+        act = Act(said, surprisal, cut, reply.thought, reply.action, marked, ids=closed)
+        self.outcomes[episode].acts.append(act)
+        self.contexts[episode].answer(closed)
 
     def record(self, episode: int, step: Answer) -> bool:
         """File an environment's answer; True if the episode is over."""

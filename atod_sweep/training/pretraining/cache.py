@@ -66,23 +66,26 @@ def recipes(config: Train) -> dict[str, Recipe]:
 
 def ensure(config: Train, note: Callable[[str], None] = lambda _: None) -> Models:
     """Find or build both models. `note` is called with one line of progress now and then. Raises UserError."""
-    made = recipes(config)
-    teacher = None if config.teacher.kind == "none" else _ensure("teacher", config.teacher, made, config, note)
-    return Models(teacher, _ensure("student", config.student, made, config, note))
+    return _models(config, lambda role, recipe: ensure_made(role, recipe, config, note))
 
 
-def _ensure(
-    role: str,
-    model: CompactTeacher | CompactStudent | Pretrained,
-    made: dict[str, Recipe],
-    config: Train,
-    note: Callable[[str], None],
-) -> ModelRef:
-    if role in made:
-        return ensure_made(role, made[role], config, note)
-    assert isinstance(model, Pretrained)
-    _check_there(role, model)
-    return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
+def expected(config: Train) -> Models:
+    """What `ensure` will return, as far as it is known before models are built. Raises UserError."""
+    return _models(config, lambda _, recipe: ModelRef(str(recipe.path), recipe.digest, None, False, 0.0))
+
+
+def _models(config: Train, made: Callable[[str, Recipe], ModelRef]) -> Models:
+    known = recipes(config)
+
+    def one(role: str, model: CompactTeacher | CompactStudent | Pretrained) -> ModelRef:
+        if role in known:
+            return made(role, known[role])
+        assert isinstance(model, Pretrained)
+        _check_there(role, model)
+        return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
+
+    teacher = None if config.teacher.kind == "none" else one("teacher", config.teacher)
+    return Models(teacher, one("student", config.student))
 
 
 def _check_there(role: str, model: Pretrained) -> None:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from small import full_forward_logp, make_model, play
 
-from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models import llama
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.decoder import Decoder
 from atod_sweep.training.play.decoders import decoder_for
+from atod_sweep.training.scoring import score
 
 ARCHITECTURES = ("llama", "llama-gqa", "llama-biased", "llama3-rope", "qwen3", "gpt2")
 SEEDS = [1, 2, 3, 4, 5, 6, 7, 8]
