@@ -172,11 +172,16 @@ def reference(policy: Policy, dtype: torch.dtype, needs: Needs, fresh_adapters: 
         case "none":
             return None
         case "frozen":
-            return Unadapted(policy) if fresh_adapters else frozen(policy, dtype)
+            return initial(policy, dtype, fresh_adapters)
         case "renewed":  # it also plays and is renewed from the student, so it stays in its precision
             return frozen(policy, torch.float32)
         case _:
             assert_never(needs.reference)
+
+
+def initial(policy: Policy, dtype: torch.dtype, fresh_adapters: bool) -> Policy:
+    """The student as it is before training, for good."""
+    return Unadapted(policy) if fresh_adapters else frozen(policy, dtype)
 
 
 def frozen(policy: Policy, dtype: torch.dtype) -> Policy:

@@ -33,6 +33,7 @@ class Need:
 
     parts: dict[str, int]
     keys: dict[str, str]
+    fitting: int  # episodes that there is room for
     at_once: dict[Split, tuple[int, int]]  # episodes played at a time, of how many
 
     @property
@@ -47,11 +48,10 @@ class Need:
 
 
 def at_once(config: Train) -> dict[Split, int]:
-    """How many episodes are played at a time: as many as the config says, or else as memory has room for."""
-    room = there_is(config.runtime.device, config.runtime.gpu_memory_fraction)
+    """How many episodes are played at a time, at most: as many as the config says, or else as memory has room for."""
     given = all(part.episodes_at_once is not None for part in (config.rollout, config.evaluation))
-    found = None if given else need(config, room)
-    return {split: n for split, (n, _) in (found.at_once if found else _at_once(config, UNBOUNDED)).items()}
+    found = None if given else need(config, there_is(config.runtime.device, config.runtime.gpu_memory_fraction))
+    return _limits(config, found.fitting if found else UNBOUNDED)
 
 
 def need(config: Train, limit: int | None = None) -> Need | None:
@@ -71,7 +71,8 @@ def need(config: Train, limit: int | None = None) -> Need | None:
         return None
     episode = longest_episode(config, config.student)
     cache = int(student.cached_per_token * episode * 1.25)
-    together = _at_once(config, UNBOUNDED if limit is None else (limit - sum(standing.values())) // cache)
+    fitting = UNBOUNDED if limit is None else (limit - sum(standing.values())) // cache
+    together = _at_once(config, fitting)
     caches = {split: n * cache for split, (n, _) in together.items()}
     most = max(_phases(config, student, episode, device, caches), key=lambda parts: sum(parts.values()))
     return Need(
@@ -87,6 +88,7 @@ def need(config: Train, limit: int | None = None) -> Need | None:
             "logits": "rollout.tasks",
             "gradients": "student.lora",
         },
+        fitting,
         together,
     )
 
@@ -172,8 +174,13 @@ def _at_once(config: Train, fitting: int) -> dict[Split, tuple[int, int]]:
     rollout, evaluation = config.rollout, config.evaluation
     final = evaluation.final.tasks if evaluation.final else 0
     counts: dict[Split, int] = {"train": rollout.tasks * rollout.group_size, "eval": max(evaluation.tasks, final)}
-    given: dict[Split, int | None] = {"train": rollout.episodes_at_once, "eval": evaluation.episodes_at_once}
-    return {split: (min(of, given[split] or max(1, fitting)), of) for split, of in counts.items()}
+    return {split: (min(counts[split], most), counts[split]) for split, most in _limits(config, fitting).items()}
+
+
+def _limits(config: Train, fitting: int) -> dict[Split, int]:
+    fitting = max(1, fitting)
+    rollout, evaluation = config.rollout.episodes_at_once, config.evaluation.episodes_at_once
+    return {"train": rollout or fitting, "eval": evaluation or fitting}
 
 
 def _phases(

@@ -83,6 +83,7 @@ class TrialState:
             "order": self.updater.order.bit_generator.state,
             "cost": dict(self.stage.cost),
         }
+        kept = self.books.retention
         ranks = gather_object([mine])
         samplers = gather_object([self.stage.sampling.get_state()])
         if self.accelerator.is_main_process:
@@ -96,7 +97,7 @@ class TrialState:
                         "sampling": samplers,
                         "algorithm": self.algorithm.state_dict(),
                     },
-                    state={"ranks": ranks, "rows": rows},
+                    state={"ranks": ranks, "rows": rows} | ({"retained": kept.before} if kept else {}),
                 ),
                 self.digest,
             )
@@ -124,6 +125,8 @@ class TrialState:
         self.stage.tasks.bit_generator.state = mine["tasks"]
         self.updater.order.bit_generator.state = mine["order"]
         self.stage.cost.update(mine["cost"])
+        if self.books.retention is not None:
+            self.books.retention.before = dict(found.state["retained"])
         self.step, self.unreported = found.step, found.state["rows"]
 
     def _weights(self) -> dict[str, torch.Tensor]:
@@ -134,7 +137,7 @@ class TrialState:
         """Save the trained student; its checkpoints have served their purpose."""
         if self.accelerator.is_main_process:
             save_student(self.config, self.directory, self.stage.policy.model, self.tokenizer)
-        self.books.player.batch.close()
+        self.books.close()
         self.accelerator.wait_for_everyone()
 
 

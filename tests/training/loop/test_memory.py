@@ -69,7 +69,7 @@ def test_what_cannot_fit_is_refused_with_the_key_to_change(folder):
 
 def test_as_many_episodes_are_played_at_once_as_there_is_room_for(folder, monkeypatch):
     plain = config(folder)
-    assert memory.at_once(plain) == {"train": 8, "eval": 8}
+    assert all(n > 1000 for n in memory.at_once(plain).values())
     assert "at once" not in str(memory.need(plain))
     many = config(folder, evaluation__tasks=100_000)
     found = memory.check(many, 10**9)
@@ -77,8 +77,8 @@ def test_as_many_episodes_are_played_at_once_as_there_is_room_for(folder, monkey
     assert found.total <= 10**9 < found.total / n * (n + 2)
     assert str(found).endswith(f", {n} of {of} evaluation episodes played at once")
     monkeypatch.setattr(memory, "there_is", lambda *_: 10**9)
-    assert memory.at_once(many) == {"train": 8, "eval": n}
-    assert memory.at_once(tiny(evaluation__tasks=10**6)) == {"train": 8, "eval": 10**6}  # compact models are small
+    assert memory.at_once(many) == {"train": n, "eval": n}
+    assert memory.at_once(tiny())["eval"] >= 10**6  # compact models are small
     given = config(folder, rollout__episodes_at_once=3, evaluation__episodes_at_once=5)
     assert memory.at_once(given) == {"train": 3, "eval": 5}
     monkeypatch.setattr(memory, "there_is", lambda *_: 1)
