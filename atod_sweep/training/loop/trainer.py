@@ -53,6 +53,7 @@ def train(
             metrics |= run.updater.gradient_norms(collected.batch, run.algorithm.terms)
         updating = time.perf_counter()
         metrics |= run.updater.apply(collected.batch, run.algorithm.terms, step, run.stage.temperature(step))
+        run.updater.optimiser.zero_grad(set_to_none=True)  # as large as the model, and nobody asks while episodes play
         played = summary(collected.outcomes) | habits(collected.outcomes)
         metrics |= {f"rollout/{name}": value for name, value in played.items()}
         metrics |= {
