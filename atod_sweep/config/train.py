@@ -65,6 +65,12 @@ class Evaluation(Record):
         50, ge=1, description="Optimiser steps between evaluations; steps 0 and the last are always evaluated."
     )
     tasks: int = Field(512, ge=1, description="Held-out tasks per evaluation.")
+    episodes_at_once: int | None = Field(
+        None,
+        ge=1,
+        description="Tasks played at a time, which changes no result; null: all that memory has room for.",
+        json_schema_extra=LATER,
+    )
     attempts: int = Field(
         1, ge=1, description="Episodes per task (k); more than one also reports pass@1 and pass@k over the tasks."
     )

@@ -14,14 +14,14 @@ from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, 
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.checked import Checked
-from atod_sweep.envs.contract import HasActions
+from atod_sweep.envs.contract import Split
 from atod_sweep.envs.pool import Pool, open_batch
 from atod_sweep.errors import UserError
 from atod_sweep.objective import own_code
 from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.stage import Needs, Stage
-from atod_sweep.training.loop import cast, found
+from atod_sweep.training.loop import cast, found, memory
 from atod_sweep.training.loop.books import Books
 from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
@@ -98,8 +98,9 @@ def gather(
     voice, policy = cast.student(config, learner, device, needs)
     before = found.kept(directory) if resume else None
     frozen_dtype = found.precision(config, before, device)
-    episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
-    player = voice.player(config, _batch(config, episodes))
+    at_once = memory.at_once(config)
+    tasks: dict[Split, int] = {"train": config.rollout.tasks * config.rollout.group_size, "eval": _most_tasks(config)}
+    player = voice.player(config, _batch(config, max(min(at_once[split], tasks[split]) for split in tasks)), at_once)
     teacher = None
     if refs.teacher is not None and not isinstance(config.teacher, NoTeacher):
         source = _source(config.teacher, refs.teacher)
@@ -125,8 +126,9 @@ def evaluate_saved(config: Train, source: Pretrained, role: Literal["teacher", "
     accelerator = accelerator_for(config)
     dtype = torch_dtype(source.dtype, accelerator.device)
     voice = cast.Voice.load("student", source, config.rollout, dtype)
-    batch = _batch(config, _most_tasks(config))
-    policy, player = voice.policy(accelerator.device), voice.player(config, batch)
+    at_once = memory.at_once(config)
+    batch = _batch(config, min(at_once["eval"], _most_tasks(config)))
+    policy, player = voice.policy(accelerator.device), voice.player(config, batch, at_once)
     row = evaluate(policy, player, config.evaluation)
     if role is not None:
         row |= evaluate_final(policy, player, config.evaluation)
@@ -146,7 +148,8 @@ def _retention(config: Train, voice: cast.Voice, player: Player, tokens: int, de
         where = f"evaluation.retention[{i}]"
         if kept.env is not None:
             elsewhere = config.model_copy(update={"env": kept.env})
-            asked[kept.name] = voice.player(config, _batch(elsewhere, kept.items))
+            batch = _batch(elsewhere, min(kept.items, player.at_once["eval"]))
+            asked[kept.name] = voice.player(config, batch, player.at_once)
         else:
             asked[kept.name] = encoded(kept.read(where), player, device, where)
     items = {kept.name: kept.items for kept in config.evaluation.retention}
@@ -199,11 +202,5 @@ def _take_device(wanted: str) -> None:
 
 
 def _batch(config: Train, size: int) -> Batch | Pool:
-    if config.rollout.admissible:
-        expert: Any = Checked(config.env).unwrapped
-        if not isinstance(expert, HasActions):
-            raise UserError(
-                f"rollout.admissible: env.id {config.env.id!r} has no actions() that tells which are; add that method, "
-                "or leave admissible out"
-            )
+    cast.check_admissible(config, Checked(config.env))
     return open_batch(config.env, size, workers=config.runtime.threads, timeout=config.rollout.step_timeout)

@@ -38,6 +38,14 @@ MUTABLE: dict[str, Any] = {
     "rollout": {"temperature"},
 }
 
+# Where a trial runs, and how much of it at a time.
+IMMATERIAL: dict[str, Any] = {
+    "runtime": True,
+    "checkpoint_every": True,
+    "rollout": {"episodes_at_once"},
+    "evaluation": {"episodes_at_once"},
+}
+
 log = logging.getLogger(__name__)
 
 
@@ -152,5 +160,6 @@ def save_student(config: Train, directory: Path, model: Any, tokenizer: Any) -> 
 
 
 def digest(config: Train, mutable: dict[str, Any]) -> str:
-    """Of all that must not differ when a training goes on: neither where it runs counts, nor what is `mutable`."""
-    return content_hash(config.model_dump(mode="json", exclude={"runtime": True, "checkpoint_every": True, **mutable}))
+    """Of all that must not differ when a training goes on: neither what is immaterial counts, nor what is `mutable`."""
+    rollout = IMMATERIAL["rollout"] | mutable.get("rollout", set())
+    return content_hash(config.model_dump(mode="json", exclude=IMMATERIAL | mutable | {"rollout": rollout}))
