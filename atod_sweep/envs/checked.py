@@ -244,7 +244,21 @@ class Checked:
         metrics = info.get("metrics", {})
         if not isinstance(metrics, Mapping):
             raise self._unlike(f"info['metrics'] is {_quote(metrics)}", "a mapping from names to numbers")
-        return {**info, "success": success, "metrics": {k: self._metric(k, v) for k, v in metrics.items()}}
+        found = {k: self._metric(k, v) for k, v in metrics.items()}
+        return {**info, "success": success, "metrics": found | self._violations(info)}
+
+    def _violations(self, info: dict[str, Any]) -> dict[str, float]:
+        """Metrics of the rules that were broken: all together, rule by rule, and whether none was."""
+        if "violations" not in info:
+            return {}
+        told = info["violations"]
+        rules = told if isinstance(told, Mapping) else {}
+        counts = {str(k): self._number(v, f"info['violations'][{k!r}] is") for k, v in rules.items()}
+        total = sum(counts.values()) if rules else self._number(told, "info['violations'] is")
+        if total < 0 or min(counts.values(), default=0.0) < 0:
+            raise self._unlike(f"info['violations'] is {_quote(told)}", "how often rules were broken, none below 0")
+        by_rule = {f"violations_{name}": count for name, count in counts.items()}
+        return {"violations": total, "restraint": float(total == 0), **by_rule}
 
     def _metric(self, name: Any, value: Any) -> float:
         if self._text(name, "info['metrics']", "the name") in _OUR_METRICS:

@@ -17,6 +17,7 @@ from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Episodes, Outcome
+from atod_sweep.training.play.rewards import StandIn
 from atod_sweep.training.teachers.teacher import Teacher
 
 Metrics = dict[str, Any]
@@ -85,6 +86,8 @@ class Stage:
     rank: int = 0
     world: int = 1
     cost: Counter[str] = field(default_factory=Counter)
+    stand_in: StandIn | None = None
+    """What rewards episodes in the place of the environment."""
 
     def __post_init__(self) -> None:
         self._temperature = build(self.config.rollout.temperature)
@@ -103,6 +106,8 @@ class Stage:
         """Episodes of `policy` at the step's temperature, on the next tasks unless `tasks` are given; billed."""
         tasks = self.draw_tasks() if tasks is None else tasks
         episodes = self.player.play(policy, tasks, "train", self.temperature(step), self.sampling, bootstrap)
+        if self.stand_in is not None:
+            self.stand_in.apply(episodes.outcomes, step)
         self.cost.update(episodes.cost)
         return episodes
 

@@ -22,14 +22,15 @@ from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.stage import Needs, Stage
 from atod_sweep.training.loop import cast, found, memory
-from atod_sweep.training.loop.books import Books
+from atod_sweep.training.loop.books import Books, proxy
 from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models import adapters
 from atod_sweep.training.play.episodes import Player
-from atod_sweep.training.play.evaluate import evaluate, evaluate_final
+from atod_sweep.training.play.evaluate import evaluate_final, evaluated
 from atod_sweep.training.play.retention import Retention, Texts, encoded
+from atod_sweep.training.play.rewards import stand_in
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory, torch_dtype, use_threads
@@ -116,6 +117,7 @@ def gather(
         score_tokens=SCORING_TOKENS if device.type == "cpu" else 16 * SCORING_TOKENS,
         rank=rank,
         world=world,
+        stand_in=stand_in(config, device, voice.conversation.format.penalty),
     )
     loaded = {"student": policy.model} | ({} if teacher is None else {"teacher": teacher.policy.model})
     return Company(stage, voice, before, found.Found(frozen_dtype, found.fingerprints(config, refs, loaded)))
@@ -129,8 +131,9 @@ def evaluate_saved(config: Train, source: Pretrained, role: Literal["teacher", "
     at_once = memory.at_once(config)
     batch = _batch(config, min(at_once["eval"], _most_tasks(config)))
     policy, player = voice.policy(accelerator.device), voice.player(config, batch, at_once)
-    row = evaluate(policy, player, config.evaluation)
+    row, played = evaluated(policy, player, config.evaluation)
     if role is not None:
+        row |= proxy(stand_in(config, accelerator.device), played)
         row |= evaluate_final(policy, player, config.evaluation)
         retention = _retention(config, voice, player, SCORING_TOKENS, accelerator.device)
         if retention is not None:
