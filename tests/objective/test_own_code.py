@@ -57,7 +57,7 @@ def test_every_kind_of_own_code_has_a_check() -> None:
         for arg in get_args(annotation):
             walk(arg)
 
-    walk(Interpolated)
+    walk(Train)
     assert found == set(own_code._CHECKS)
 
 
