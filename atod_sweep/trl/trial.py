@@ -70,7 +70,7 @@ def train(
         if "ref" in getattr(model, "peft_config", {}):
             model.delete_adapter("ref")
         save_student(config, directory, model, company.voice.tokenizer)
-    recorder.books.player.batch.close()
+    recorder.books.close()
     trainer.accelerator.wait_for_everyone()
     return recorder.books.result(last | final)
 
