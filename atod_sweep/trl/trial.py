@@ -113,7 +113,7 @@ def _trainer(
 
     stage, voice = company.stage, company.voice
     talk, limits, evaluations = voice.conversation, stage.player.limits, stage.player
-    engine = stage.player = EnginePlayer(evaluations.batch, talk, limits)
+    engine = stage.player = EnginePlayer(evaluations.batch, talk, limits, at_once=evaluations.at_once)
 
     class Trainer(scheduled):
         """Follows the config's learning rate, and tells what its losses are made of."""

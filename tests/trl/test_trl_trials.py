@@ -66,6 +66,7 @@ def test_the_first_loss_is_ours(name: str, at_once: int, tmp_path: Path, monkeyp
     really = trial.as_trl
     monkeypatch.setattr(trial, "as_trl", lambda episodes: kept.append(episodes) or really(episodes))
     settings = {"objective": OBJECTIVES[name], "steps": 1, "rollout__temperature": 1.3, "evaluation__tasks": 2}
+    settings |= {"rollout__episodes_at_once": 3}
     config = through_trl(**settings, trainer__args={"per_device_train_batch_size": at_once})
     row = next(row for row in run(config, tmp_path) if row["phase"] == "train")
 
