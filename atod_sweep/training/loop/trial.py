@@ -35,7 +35,7 @@ MUTABLE: dict[str, Any] = {
         "kl_penalty": {"coef"},
     },
     "optimiser": {"lr"},
-    "rollout": {"temperature"},
+    "rollout": {"temperature", "takeover", "depth"},
 }
 
 log = logging.getLogger(__name__)

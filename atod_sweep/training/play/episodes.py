@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ from atod_sweep.training.play.outcomes import EpisodeBook, Episodes, Limits
 from atod_sweep.training.play.talk import Conversation, Exchange, Growing
 from atod_sweep.training.play.thinking import Pace
 from atod_sweep.training.play.truncation import Truncation
+from atod_sweep.training.play.wheel import Given, Wheel
+from atod_sweep.training.teachers.teacher import Action, State
 
 
 def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -67,12 +70,16 @@ class Player:
         generator: torch.Generator,
         bootstrap: bool = False,
         truncation: Truncation | None = None,
+        wheel: Wheel | None = None,
     ) -> Episodes:
-        """One episode per seed. Raises EnvironmentFailed, EnvironmentTimeout, UserError (an observation too long)."""
+        """One episode per seed; `wheel`: whose turns are not the policy's, and how deep it goes.
+
+        Raises EnvironmentFailed, EnvironmentTimeout, UserError (an observation too long).
+        """
         training = policy.training
         policy.eval()
         with torch.inference_mode():
-            table = self._play(policy, seeds, split, Sampling(temperature, generator, truncation), bootstrap)
+            table = self._play(policy, seeds, split, Sampling(temperature, generator, truncation), bootstrap, wheel)
         policy.train(training)
         return table.episodes(policy.device)  # outside inference mode: losses save these tensors for backward
 
@@ -109,6 +116,7 @@ class Player:
         split: Split,
         sampling: Sampling,
         bootstrap: bool,
+        wheel: Wheel | None,
     ) -> EpisodeBook:
         penalty = self.conversation.format.penalty if split == "train" else 0.0
         table = EpisodeBook(self.conversation, self.limits, seeds, policy.decoding == "batch", penalty)
@@ -130,13 +138,16 @@ class Player:
                         decoder.rewind(i, chunk.rewind)
                 decoder.longest = max(len(table.current[e].ids) - len(c.ids) for e, c in zip(rows, chunks, strict=True))
                 logits = _feed(decoder, [chunk.ids for chunk in chunks], table.pad)
-            actions = self._act(decoder, logits, sampling, table, rows)
+            taken = {} if wheel is None else self._taken(wheel, table, rows, observations)
+            actions = self._act(decoder, logits, sampling, table, rows, taken)
             texts: list[str | None] = [None] * len(seeds)
             for episode, ids in zip(rows, actions, strict=True):
-                text = texts[episode] = self.conversation.decode_action(ids)
+                text = taken[episode].text if episode in taken else self.conversation.decode_action(ids)
+                texts[episode] = text
                 table.outcomes[episode].transcript.append((observations[episode], text))
             steps = {e: step for e, step in enumerate(self.batch.step(texts)) if step is not None}
-            going = [i for i, episode in enumerate(rows) if not table.record(episode, steps[episode])]
+            depth = wheel.depth if wheel else None
+            going = [i for i, e in enumerate(rows) if not table.record(e, steps[e]) and not table.cut(e, depth)]
             for episode in rows:
                 observations[episode] = steps[episode].observation
             if bootstrap:
@@ -148,6 +159,14 @@ class Player:
                 decoder.select(keep, max(len(table.current[rows[i]].ids) for i in going))
             rows = [rows[i] for i in going]
         return table
+
+    @staticmethod
+    def _taken(wheel: Wheel, table: EpisodeBook, rows: list[int], observations: Sequence[str]) -> dict[int, Action]:
+        """What somebody else does in those of the episodes whose turn it plays."""
+        turn = table.outcomes[rows[0]].turns
+        theirs = [episode for episode in rows if wheel.taken_EK[episode, turn]]
+        states = [State(table.outcomes[e].exchanges, observations[e]) for e in theirs]
+        return dict(zip(theirs, wheel.act(states, turn), strict=True)) if theirs else {}
 
     def _show(self, observations: list[str], rows: list[int], is_first: bool) -> None:
         """Put behind the observations of these episodes what is asked of the model."""
@@ -186,8 +205,12 @@ class Player:
         sampling: Sampling,
         table: EpisodeBook,
         rows: list[int],
+        taken: Mapping[int, Action] = MappingProxyType({}),
     ) -> list[tuple[int, ...]]:
-        """Sample one action per row; the last token of each is left to the next turn's chunk."""
+        """Sample one action per row; the last token of each is left to the next turn's chunk.
+
+        Episodes that are `taken` say what they are given, as if it had been sampled.
+        """
         device = logits.device
         stop_ids = self.stop_ids = self.stop_ids.to(device)
         going = torch.ones(len(logits), dtype=torch.bool, device=device)
@@ -196,12 +219,16 @@ class Player:
         talk = self.conversation
         most = talk.answer_tokens(self.limits.action_tokens)
         pace = Pace(talk, talk.thinking, self.limits.action_tokens, len(rows)) if talk.thinking else None
-        for i in range(most):
+        given = Given.of([taken.get(e) for e in rows], talk.stop_ids, device) if taken else None
+        longest = most if given is None else max(most, given.ids_BJ.shape[1])
+        for i in range(longest):
             if sampling.truncation is not None:
                 logits = sampling.truncation.cut(logits, sampling.temperature)
             token_B, logp_B = sample(logits, sampling.temperature, sampling.generator)
             if pace is not None:
                 token_B = pace.impose(token_B)
+            if given is not None:
+                token_B, logp_B = given.impose(i, token_B, logp_B, logits, sampling.temperature)
             tokens.append(token_B)
             logps.append(logp_B)
             count += going
@@ -211,15 +238,19 @@ class Player:
                 going = going & torch.isin(token_B, stop_ids, invert=True)
                 if talk.stop_strings:
                     going = self._unstopped(torch.stack(tokens, 1), going)
+            if given is not None:
+                going = given.follow(i, going, alone=i + 1 >= most)
             feeding = int(going.sum())
-            if i + 1 == most or feeding == 0:
+            if i + 1 == longest or feeding == 0:
                 break
             logits = decoder.feed(token_B[:, None], going.long(), (int(feeding == len(going)), 1))
         token_rows, logp_rows = torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist()
         actions = []
         for row, (n, token, logp) in enumerate(zip(count.tolist(), token_rows, logp_rows, strict=True)):
             actions.append(tuple(token[:n]))
-            table.append_action(rows[row], token[:n], logp[:n], pace.spans(row) if pace else None)
+            theirs = taken.get(rows[row])
+            learned = pace.spans(row) if pace and theirs is None else None
+            table.append_action(rows[row], token[:n], logp[:n], learned, theirs.tokens if theirs else None)
         return actions
 
     def _unstopped(self, tokens_BJ: Tensor, going: Tensor) -> Tensor:
