@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from atod_sweep.config.train import Train
     from atod_sweep.sweep.record.progress import Progress
     from atod_sweep.sweep.studies.until_decided import Rule
-    from atod_sweep.training.loop.trainer import Result
+    from atod_sweep.training.loop.books import Result
 
 Callback = Callable[[dict[str, Any]], None]
 Backend = Literal["ray", "local"]

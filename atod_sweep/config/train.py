@@ -12,6 +12,7 @@ from atod_sweep.config.models import CompactStudent, CompactTeacher, Dtype, NoTe
 from atod_sweep.config.objective import Interpolated, Objective
 from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.settings import Settings
+from atod_sweep.config.trainer import Atod, Trainer
 
 
 class Env(Record):
@@ -140,6 +141,9 @@ class Train(Record):
     optimiser: Optimiser = Field(default_factory=Optimiser, description="AdamW and its warm-up.")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="Held-out evaluation.")
     runtime: Runtime = Field(default_factory=Runtime, description="Device, threads, precision.")
+    trainer: Trainer = Field(
+        default_factory=Atod, description="What runs the steps: this package, or TRL.", json_schema_extra=LATER
+    )
     steps: int = Field(400, ge=1, description="Optimiser steps S (batches of rollouts).")
     checkpoint_every: int | None = Field(
         None, ge=1, description="Optimiser steps between checkpoints; null: one tenth of the run."
@@ -153,6 +157,7 @@ class Train(Record):
     def _coherent(self) -> Train:
         self.objective.check(self)
         takeover.check(self)
+        self.trainer.check(self)
         if not (isinstance(self.student, Pretrained) and isinstance(self.teacher, Pretrained | NoTeacher)):
             self.rollout.check_for_compact()
         return self

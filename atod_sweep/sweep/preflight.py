@@ -16,6 +16,7 @@ from atod_sweep.envs.look import look as first_look
 from atod_sweep.errors import UserError
 from atod_sweep.paths import local_model
 from atod_sweep.records.metric_names import check_reported
+from atod_sweep.training.loop import runners
 
 Config = dict[str, Any]
 
@@ -24,6 +25,8 @@ def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> 
     """UserError for the first thing that no trial could find here. On a cluster, only what its driver must have."""
     seen: set[tuple[str, str]] = set()
     for config in configs:
+        if "trainer" in config:  # another than ours
+            runners.check(validate(Train, config, "config"), here=not is_cluster)
         needs = [("env", config["env"]["id"])]
         needs += [(role, config[role]["path"]) for role in ("student", "teacher") if "path" in config[role]]
         if not is_cluster:

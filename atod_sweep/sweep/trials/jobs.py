@@ -17,7 +17,7 @@ Row = dict[str, Any]
 class Trainer:
     """Dotted paths of the code that trials run; workers import it, so it is named and not passed."""
 
-    train: str = "atod_sweep.training.loop.trainer:train"
+    train: str = "atod_sweep.training.loop.runners:train"
     evaluate: str = "atod_sweep.training.loop.trainer:evaluate_model"
     ensure: str = "atod_sweep.training.pretraining.cache:ensure"
 

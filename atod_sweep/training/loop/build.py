@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from atod_sweep.errors import UserError
 from atod_sweep.objective import own_code
 from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
-from atod_sweep.training.algorithms.stage import Stage
+from atod_sweep.training.algorithms.stage import Needs, Stage
 from atod_sweep.training.loop import cast, found
+from atod_sweep.training.loop.books import Books
 from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
@@ -32,6 +34,24 @@ from atod_sweep.training.runtime import keep_freed_memory, torch_dtype, use_thre
 from atod_sweep.training.scoring import SCORING_TOKENS
 
 
+@dataclass(frozen=True)
+class Company:
+    """The models of a trial on their stage; `voice`: the student's. `before` and `now`: what was and is found."""
+
+    stage: Stage
+    voice: cast.Voice
+    before: found.Found | None
+    now: found.Found
+
+    def settle(self, directory: Path, goes_on: bool) -> None:
+        """Hold a training that `goes_on` to the models that it began with; of another, keep what was found."""
+        config = self.stage.config
+        if self.before is not None and goes_on:
+            found.check_same(self.before, self.now, config)
+        elif self.stage.rank == 0 and (self.now.models or config.frozen_dtype == "auto"):
+            self.now.keep(directory)
+
+
 def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False) -> TrialState:
     """A trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none).
 
@@ -40,25 +60,45 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     own_code.check(config)
     algorithm_of = ALGORITHMS[config.objective.kind]
     needs = algorithm_of.needs(config)
-    accelerator = _accelerator(config)
-    _check_tasks(config, accelerator.num_processes)
+    accelerator = accelerator_for(config)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    company = gather(config, directory, resume, needs, accelerator.device, rank, world)
+    stage, policy = company.stage, company.stage.policy
+    dtype = torch_dtype(company.now.frozen_dtype, accelerator.device)
+    reference = cast.reference(policy, dtype, needs, adapters.are_fresh(config.student))
+    algorithm = algorithm_of(config, stage.teacher, reference)
+    trained = [p for p in policy.parameters() if p.requires_grad]
+    wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
+    updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
+    books = Books(directory, stage, stage.player, accelerator)
+    run = TrialState(config, directory, accelerator, stage, books, algorithm, updater, company.voice.tokenizer, mutable)
+    if resume:
+        run.restore()
+    elif accelerator.is_main_process:  # or a later resume would take up what an earlier run left here
+        shutil.rmtree(directory / layout.CHECKPOINT, ignore_errors=True)
+    company.settle(directory, goes_on=run.step > 0)
+    return run
+
+
+def gather(
+    config: Train, directory: Path, resume: bool, needs: Needs, device: torch.device, rank: int, world: int
+) -> Company:
+    """Load the models of a trial, and open its environments, for process `rank` of `world`."""
+    _check_tasks(config, world)
     refs = models.ensure(config)
-    device = accelerator.device
     learner = _source(config.student, refs.student)
     if isinstance(config.student, Pretrained):  # what a recipe made is whole, and gets adapters of its own
         learner = learner.model_copy(update={"lora": config.student.lora})
     voice, policy = cast.student(config, learner, device, needs)
     before = found.kept(directory) if resume else None
     frozen_dtype = found.precision(config, before, device)
-    dtype = torch_dtype(frozen_dtype, device)
     episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
     player = voice.player(config, _batch(config, episodes))
     teacher = None
     if refs.teacher is not None and not isinstance(config.teacher, NoTeacher):
         source = _source(config.teacher, refs.teacher)
+        dtype = torch_dtype(frozen_dtype, device)
         teacher = cast.teacher(config, source, voice, player, dtype, device, needs)
-    algorithm = algorithm_of(config, teacher, cast.reference(policy, dtype, needs, adapters.are_fresh(config.student)))
-    rank = accelerator.process_index
     stage = Stage(
         config=config,
         policy=policy,
@@ -68,28 +108,15 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
         sampling=torch_generator(config.seed, f"sampling {rank}", device),
         score_tokens=SCORING_TOKENS if device.type == "cpu" else 16 * SCORING_TOKENS,
         rank=rank,
-        world=accelerator.num_processes,
+        world=world,
     )
-    trained = [p for p in policy.parameters() if p.requires_grad]
-    wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
-    updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
-    run = TrialState(config, directory, accelerator, stage, player, algorithm, updater, voice.tokenizer, mutable)
     loaded = {"student": policy.model} | ({} if teacher is None else {"teacher": teacher.policy.model})
-    now = found.Found(frozen_dtype, found.fingerprints(config, refs, loaded))
-    if resume:
-        run.restore()
-    elif accelerator.is_main_process:  # or a later resume would take up what an earlier run left here
-        shutil.rmtree(directory / layout.CHECKPOINT, ignore_errors=True)
-    if before is not None and run.step > 0:
-        found.check_same(before, now, config)
-    elif accelerator.is_main_process and (now.models or config.frozen_dtype == "auto"):
-        now.keep(directory)
-    return run
+    return Company(stage, voice, before, found.Found(frozen_dtype, found.fingerprints(config, refs, loaded)))
 
 
 def evaluate_saved(config: Train, source: Pretrained, final: bool) -> dict[str, Any]:
     """`eval/*` of a saved model on the config's held-out tasks; with `final`, `final/*` on its final sets as well."""
-    accelerator = _accelerator(config)
+    accelerator = accelerator_for(config)
     dtype = torch_dtype(source.dtype, accelerator.device)
     voice = cast.Voice.load("student", source, config.rollout, dtype)
     batch = _batch(config, _most_tasks(config))
@@ -113,7 +140,8 @@ def _source(model: CompactTeacher | CompactStudent | Pretrained, ref: models.Mod
     return model if model.recipe is None else model.made(ref.path)
 
 
-def _accelerator(config: Train) -> Accelerator:
+def accelerator_for(config: Train) -> Accelerator:
+    """Where this process computes, set up as the config wants it. UserError for a device that is not there."""
     use_threads(config.runtime.threads)
     keep_freed_memory()
     wanted = config.runtime.device
