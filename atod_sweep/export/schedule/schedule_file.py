@@ -84,7 +84,7 @@ class ScheduleFile(Record):
             )
 
         scheduled = {name: getattr(self, name) for name in ("objective", "temperature", "takeover", "depth")}
-        changed = {name: to_length(record) for name, record in scheduled.items() if record is not None}
+        changed: dict[str, Any] = {name: to_length(record) for name, record in scheduled.items() if record is not None}
         for name, turns in (("objective.turns", self.objective.turns), ("takeover.turns", self._takeover_turns)):
             try:
                 turns.rescaled(self.horizon, horizon).check(horizon, name)

@@ -44,11 +44,12 @@ def sample(logits_BV: Tensor, temperature: float, generator: torch.Generator) ->
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn."""
+    """How tokens are drawn; `wheel`: of which turns they are not."""
 
     temperature: float
     generator: torch.Generator
     truncation: Truncation | None = None
+    wheel: Wheel | None = None
 
 
 class Player:
@@ -79,7 +80,7 @@ class Player:
         training = policy.training
         policy.eval()
         with torch.inference_mode():
-            table = self._play(policy, seeds, split, Sampling(temperature, generator, truncation), bootstrap, wheel)
+            table = self._play(policy, seeds, split, Sampling(temperature, generator, truncation, wheel), bootstrap)
         policy.train(training)
         return table.episodes(policy.device)  # outside inference mode: losses save these tensors for backward
 
@@ -116,13 +117,13 @@ class Player:
         split: Split,
         sampling: Sampling,
         bootstrap: bool,
-        wheel: Wheel | None,
     ) -> EpisodeBook:
         penalty = self.conversation.format.penalty if split == "train" else 0.0
         table = EpisodeBook(self.conversation, self.limits, seeds, policy.decoding == "batch", penalty)
         rows = list(range(len(seeds)))  # episode played by each row of the decoder
         observations = self.batch.reset(seeds, split)
         decoder: Decoder | None = None
+        wheel = sampling.wheel
         while rows:
             self._show(observations, rows, is_first=decoder is None)
             if isinstance(self.conversation, Growing):
