@@ -70,6 +70,11 @@ def ensure(config: Train, note: Callable[[str], None] = lambda _: None) -> Model
     return _models(config, lambda role, recipe: ensure_made(role, recipe, config, note))
 
 
+def also_of(config: Train) -> list[Env]:
+    """Environments that a compact student learns beside its own."""
+    return config.student.recipe.also if isinstance(config.student, CompactStudent) else []
+
+
 def expected(config: Train) -> Models:
     """What `ensure` will return, as far as it is known before models are built. Raises UserError."""
     return _models(config, lambda _, recipe: ModelRef(str(recipe.path), recipe.digest, None, False, 0.0))
@@ -134,5 +139,7 @@ def _recipe(role: str, model: CompactTeacher | CompactStudent | Pretrained, conf
         made_of["rollout"] = config.rollout.model_dump(mode="json", exclude=PLAYED)
     if source := envs.source(env.id):  # a user's environment may change under its name
         made_of["source"] = source
+    if not isinstance(model, Pretrained) and (also := also_of(config)):  # whose words the teacher knows, too
+        made_of["also"] = [[other.model_dump(mode="json"), envs.source(other.id)] for other in also]
     digest = content_hash(made_of)
     return Recipe(cache_dir() / "models" / f"{role}-{digest}", digest, model, env)

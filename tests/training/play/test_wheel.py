@@ -78,8 +78,8 @@ def test_the_loss_mask_of_mixed_episodes_token_by_token(monkeypatch):
     # the log-probs are the student's own, of what it was made to say, too
     assert torch.allclose(episodes.logp_N, full_forward_logp(make_model("llama"), episodes), atol=1e-5)
     assert [text for _, text in episodes.outcomes[1].transcript] == ["so and one", "three", "two two two two"]
-    assert asked.states[1] == [State(episodes.outcomes[0].exchanges[:1], "blue")]
-    assert asked.states[0] == [State([], "red")]
+    assert asked.states[1] == [State(episodes.outcomes[0].exchanges[:1], "blue", 0)]
+    assert asked.states[0] == [State([], "red", 1)]
     # 11 tokens of its own; the teacher's came at a price of their own, which their places here are not
     assert episodes.cost["generated_tokens"] == 11
     assert episodes.cost["teacher_generated_tokens"] == 9 + 2

@@ -98,6 +98,15 @@ def test_tasks_are_those_of_a_trial_without(built: object, tmp_path: Path) -> No
     assert seeds() == seeds(rollout__takeover={"probability": 0.5})
 
 
+def test_episodes_played_at_a_time_change_nothing(built: object, tmp_path: Path) -> None:
+    def ids(most: int | None) -> torch.Tensor:
+        config = tiny(rollout__takeover={"probability": 0.5}, rollout__episodes_at_once=most)
+        stage = assemble(config, tmp_path / str(most), resume=False).stage
+        return stage.play(stage.policy, 0).ids_ST
+
+    assert torch.equal(ids(None), ids(3))
+
+
 def test_absent_sections_change_no_hash() -> None:
     plain = tiny().model_dump(mode="json")
     assert not {"takeover", "depth", "teacher_turns"} & plain["rollout"].keys()
