@@ -53,7 +53,7 @@ class Sampling:
 
     A random number belongs to its play (`base`), episode, turn and token. So an episode does not depend on which others
     are played with it, or still go on; and whoever plays the same tasks with the same base gets the same numbers.
-    `wheel`: of which turns they are not drawn. `order`: the episode that each row stands for, if not that of its number.
+    `wheel`: of which turns they are not drawn. `order`: the episodes that rows stand for, if not as numbered.
     """
 
     temperature: float
