@@ -67,6 +67,9 @@ def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> l
         if config["student"]["kind"] != "pretrained" or size in seen:
             continue
         seen.add(size)
+        if "trainer" in config:
+            lines.append("memory: another trainer's need is not known here")
+            continue
         from atod_sweep.training.loop import memory
 
         runtime = config["runtime"]

@@ -170,6 +170,10 @@ def _trainer(
         train_dataset=Dataset.from_dict({"prompt": _tasks(stage)}),
         processing_class=voice.tokenizer,
     )
+    if trainer.is_fsdp_enabled or (trainer.is_deepspeed_enabled and trainer.args.deepspeed_plugin.zero_stage == 3):
+        raise UserError(
+            "trainer.args: evaluation reads weights whole, and this splits them; use DeepSpeed's stage 1 or 2"
+        )
     engine.engine = engine_of(trainer)
     trainer.remove_callback(PrinterCallback)
     books = Books(directory, stage, evaluations, trainer.accelerator)
