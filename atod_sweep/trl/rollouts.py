@@ -27,23 +27,26 @@ class EnginePlayer(Player):
 
     engine: Engine
 
-    def _play(self, policy: Policy, seeds: list[int], split: Split, sampling: Sampling, bootstrap: bool) -> EpisodeBook:
-        table = EpisodeBook(self.conversation, self.limits, seeds, penalty=self.conversation.format.penalty)
-        observations = self.batch.reset(seeds, split)
-        rows, is_first = list(range(len(seeds))), True
+    def _play(
+        self, policy: Policy, table: EpisodeBook, episodes: range, split: Split, sampling: Sampling, bootstrap: bool
+    ) -> None:
+        seeds = [table.outcomes[episode].seed for episode in episodes]
+        observations = dict(zip(episodes, self.batch.reset(seeds, split), strict=True))
+        rows, is_first = list(episodes), True
         while rows:
-            self._show(observations, rows, is_first)
+            self._show(observations, rows, episodes.start, is_first)
             if isinstance(self.conversation, Growing):
                 self.conversation.encode_turns((observations[e], is_first) for e in rows)
             for e in rows:
                 table.append_turn(e, observations[e])
             self._speak(table, rows)
-            texts: list[str | None] = [None] * len(seeds)
+            texts: dict[int, str] = {}
             for e in rows:
                 first, count, _ = table.current[e].spans[-1]
                 texts[e] = self.conversation.decode_action(tuple(table.current[e].ids[first : first + count]))
-                table.outcomes[e].transcript.append((observations[e], texts[e] or ""))
-            steps = {e: step for e, step in enumerate(self.batch.step(texts)) if step is not None}
+                table.outcomes[e].transcript.append((observations[e], texts[e]))
+            answers = zip(episodes, self.batch.step([texts.get(e) for e in episodes]), strict=True)
+            steps = {e: step for e, step in answers if step is not None}
             for e in rows:
                 observations[e] = steps[e].observation
             rows = [e for e in rows if not table.record(e, steps[e])]
@@ -53,7 +56,6 @@ class EnginePlayer(Player):
                 f"an episode has outgrown its context of {self.limits.context} tokens, and TRL trains on one sequence "
                 "per episode; raise rollout.max_context_tokens, or lower env.horizon"
             )
-        return table
 
     def _speak(self, table: EpisodeBook, rows: list[int]) -> None:
         """An answer to each, cut where the conversation says that it ends."""

@@ -12,6 +12,7 @@ from atod_sweep.evidence.analysis.text import plural
 
 CONTROLS = {
     "teacher": "the frozen model that students learn from, playing by itself",
+    "base": "the student before training, playing by itself",
     "opd": "on-policy distillation alone, the teacher's word on what the student plays, no reward",
     "rl": "reward alone, no teacher",
     "fixed_mix": "teacher and reward at constant weights",

@@ -131,8 +131,14 @@ def _constant_push(data: Data, name: str) -> Data:
     return _null("constant_push", kept, name)
 
 
+def _base(data: Data, name: str) -> Data:
+    """The student before training, evaluated as the teacher is."""
+    return data
+
+
 CONTROLS: dict[Control, Callable[[Data, str], Data]] = {
     "teacher": _teacher,
+    "base": _base,
     "opd": _opd,
     "rl": _rl,
     "fixed_mix": _fixed_mix,

@@ -12,12 +12,14 @@ from typing import Any, Literal
 
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.files import flatten, train_data
+from atod_sweep.config.retention import Retained
 from atod_sweep.config.study import Bars, Metric, Study
 from atod_sweep.config.train import Train
 from atod_sweep.envs import registry
 from atod_sweep.errors import Gathered, UserError
 from atod_sweep.objective import own_code, schedules
-from atod_sweep.records.metric_names import check_reported, watched
+from atod_sweep.records.metric_names import check_reported, check_retained, watched
+from atod_sweep.sweep.studies import like_with_like
 from atod_sweep.sweep.studies.controls import CONTROLS, mean_weight, override
 
 MATCH = ".match_mean_of"
@@ -87,11 +89,16 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     controls = [name for name in study.controls if name in CONTROLS]
     for cell, arm in itertools.product(cells, [*controls, *study.arms]):
         role: Role = "teacher" if arm == "teacher" else "control" if arm in study.controls else "arm"
+        if role == "control" and arm == "base":
+            role = "base"
         with mistakes.noted():
             variants.append((cell, arm, role, _variant(study, cell, arm, mistakes)))
     with mistakes.noted():
         if _plays_final(variants, where):
             study, variants = _on_final_sets(study), [*_base_students(study, cells, where), *variants]
+    with mistakes.noted():
+        trained = [(arm, cell.levels, data) for cell, arm, role, data in variants if role in ("arm", "control")]
+        like_with_like.check(study.hypotheses, trained, where)
     played = [data["env"] for _, _, _, data in variants]
     trials = []
     for seed in study.seed_list:
@@ -167,6 +174,10 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
 
     What an environment of the user's reports beside success shows when it is looked at.
     """
+    try:
+        check_retained(metric.name, retained_metrics(config))
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
     if registry.is_shipped(config["env"]["id"]):
         try:
             own = registry.metric_names(config["env"]["id"])
@@ -190,6 +201,12 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
             f"{where}.last: {metric.last} is more than the {evaluations} evaluations of a trial; "
             f"use at most {evaluations}, or a smaller evaluation.every"
         )
+
+
+def retained_metrics(config: dict[str, Any]) -> list[str]:
+    """What trials of this config report of what they were not trained on."""
+    kept = [Retained.model_validate(one) for one in config["evaluation"].get("retention", [])]
+    return [name for one in kept for name in one.metrics]
 
 
 def _definition(study: Study, base: dict[str, Any]) -> dict[str, Any]:
@@ -232,6 +249,8 @@ def _on_final_sets(study: Study) -> Study:
 
 def _base_students(study: Study, cells: list[_Cell], where: str) -> list[_Variant]:
     """An evaluation of every base student; a single one, without levels, if all cells start from the same."""
+    if "base" in study.controls:
+        return []
     if BASE_STUDENT in study.arms:
         raise UserError(f"{where}: arms.{BASE_STUDENT}: names the student before training; call the arm otherwise")
     same = len({content_hash([cell.data[key] for key in ("env", "student", "evaluation")]) for cell in cells}) == 1

@@ -16,7 +16,7 @@ from typing import Any
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
-from atod_sweep.records.metric_names import watched
+from atod_sweep.records.metric_names import EVALUATED, watched
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
 from atod_sweep.sweep.trials import interrupts
@@ -109,7 +109,7 @@ def _check_names(job: Job, row: Row) -> None:
 
 
 def _missing(name: str, metrics: Row, where: str) -> _StoppedError:
-    known = ", ".join(sorted(key for key in metrics if key.startswith("eval/")))
+    known = ", ".join(sorted(key for key in metrics if key.startswith(EVALUATED)))
     return _StoppedError(Status.MISSING_METRIC, f"{where}: the trial reports no {name!r}; it reports {known}")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from atod_sweep.errors import UserError
+from atod_sweep.records.metric_names import EVALUATED
 from atod_sweep.records.status import Status
 
 Row = dict[str, Any]
@@ -113,7 +114,7 @@ def interrupted(seconds: float) -> Attempt:
 def pruned(rows: list[Row], seconds: float, worker: str) -> Attempt:
     """An attempt that was stopped early, with what it had reached in its last rows."""
     last = rows[-1]
-    metrics = {key: value for key, value in last.items() if key.startswith("eval/")}
+    metrics = {key: value for key, value in last.items() if key.startswith(EVALUATED)}
     cost = {key.removeprefix("cost/"): value for key, value in last.items() if key.startswith("cost/")}
     return Attempt(seconds, worker, metrics, cost, pruned=True)
 

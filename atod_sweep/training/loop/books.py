@@ -10,10 +10,12 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from atod_sweep.records.metric_names import EVALUATED
 from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.loop import samples
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.evaluate import evaluate_final, evaluated
+from atod_sweep.training.play.retention import Retention
 
 Row = dict[str, Any]
 
@@ -34,6 +36,7 @@ class Books:
     stage: Stage
     player: Player
     accelerator: Accelerator
+    retention: Retention | None = None
 
     def row(self, step: int, metrics: dict[str, Any], lr: float, seconds: float) -> Row:
         """One training row; moves what was counted into the trial's costs."""
@@ -50,6 +53,8 @@ class Books:
             temperature = config.temperature or 1.0  # greedy log-probs are those at 1
             said = samples.of(played, self.stage.teacher, temperature, self.stage.score_tokens)
             samples.write(self.directory, step, said)
+        if self.retention is not None:
+            found |= self.retention.measure(self.stage.policy)
         return {"phase": "eval", "step": step, **found, **self._bill(time.perf_counter() - started, "eval")}
 
     def final(self) -> Row:
@@ -62,6 +67,12 @@ class Books:
     def result(self, last: Row) -> Result:
         """The end of a trial whose `last` evaluations are these."""
         return Result(numbers(last), self._cost())
+
+    def close(self) -> None:
+        """Let go of the environments."""
+        self.player.batch.close()
+        if self.retention is not None:
+            self.retention.close()
 
     def _bill(self, seconds: float, what: str | None = None) -> dict[str, float]:
         """Add seconds to the trial's costs; all costs so far as `cost/*` (and `seconds/<what>`)."""
@@ -82,7 +93,7 @@ class Books:
 
 def numbers(row: Row) -> dict[str, float]:
     """The evaluation metrics of a row that are single numbers."""
-    told = ("eval/", "final/")
+    told = (*EVALUATED, "final/")
     return {key: value for key, value in row.items() if key.startswith(told) and isinstance(value, int | float)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -14,20 +14,22 @@ from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, 
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.checked import Checked
-from atod_sweep.envs.contract import HasActions
+from atod_sweep.envs.contract import Split
 from atod_sweep.envs.pool import Pool, open_batch
 from atod_sweep.errors import UserError
 from atod_sweep.objective import own_code
 from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.stage import Needs, Stage
-from atod_sweep.training.loop import cast, found
+from atod_sweep.training.loop import cast, found, memory
 from atod_sweep.training.loop.books import Books
 from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models import adapters
+from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.evaluate import evaluate, evaluate_final
+from atod_sweep.training.play.retention import Retention, Texts, encoded
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory, torch_dtype, use_threads
@@ -65,12 +67,16 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     company = gather(config, directory, resume, needs, accelerator.device, rank, world)
     stage, policy = company.stage, company.stage.policy
     dtype = torch_dtype(company.now.frozen_dtype, accelerator.device)
-    reference = cast.reference(policy, dtype, needs, adapters.are_fresh(config.student))
+    fresh = adapters.are_fresh(config.student)
+    reference = cast.reference(policy, dtype, needs, fresh)
     algorithm = algorithm_of(config, stage.teacher, reference)
     trained = [p for p in policy.parameters() if p.requires_grad]
     wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
-    books = Books(directory, stage, stage.player, accelerator)
+    retention = _retention(config, company.voice, stage.player, stage.score_tokens, accelerator.device)
+    if retention is not None:
+        retention.initial = reference if needs.reference == "frozen" else cast.initial(policy, dtype, fresh)
+    books = Books(directory, stage, stage.player, accelerator, retention)
     run = TrialState(config, directory, accelerator, stage, books, algorithm, updater, company.voice.tokenizer, mutable)
     if resume:
         run.restore()
@@ -92,8 +98,9 @@ def gather(
     voice, policy = cast.student(config, learner, device, needs)
     before = found.kept(directory) if resume else None
     frozen_dtype = found.precision(config, before, device)
-    episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
-    player = voice.player(config, _batch(config, episodes))
+    at_once = memory.at_once(config)
+    tasks: dict[Split, int] = {"train": config.rollout.tasks * config.rollout.group_size, "eval": _most_tasks(config)}
+    player = voice.player(config, _batch(config, max(min(at_once[split], tasks[split]) for split in tasks)), at_once)
     teacher = None
     if refs.teacher is not None and not isinstance(config.teacher, NoTeacher):
         source = _source(config.teacher, refs.teacher)
@@ -114,18 +121,39 @@ def gather(
     return Company(stage, voice, before, found.Found(frozen_dtype, found.fingerprints(config, refs, loaded)))
 
 
-def evaluate_saved(config: Train, source: Pretrained, final: bool) -> dict[str, Any]:
-    """`eval/*` of a saved model on the config's held-out tasks; with `final`, `final/*` on its final sets as well."""
+def evaluate_saved(config: Train, source: Pretrained, role: Literal["teacher", "base"] | None = None) -> dict[str, Any]:
+    """`eval/*` of a saved model on the config's held-out tasks; if it has a role, `final/*` and `retention/*`, too."""
     accelerator = accelerator_for(config)
     dtype = torch_dtype(source.dtype, accelerator.device)
     voice = cast.Voice.load("student", source, config.rollout, dtype)
-    batch = _batch(config, _most_tasks(config))
-    policy, player = voice.policy(accelerator.device), voice.player(config, batch)
+    at_once = memory.at_once(config)
+    batch = _batch(config, min(at_once["eval"], _most_tasks(config)))
+    policy, player = voice.policy(accelerator.device), voice.player(config, batch, at_once)
     row = evaluate(policy, player, config.evaluation)
-    if final:
+    if role is not None:
         row |= evaluate_final(policy, player, config.evaluation)
+        retention = _retention(config, voice, player, SCORING_TOKENS, accelerator.device)
+        if retention is not None:
+            retention.initial = policy if role == "base" else None
+            row |= retention.measure(policy)
+            retention.close()
     batch.close()
     return row
+
+
+def _retention(config: Train, voice: cast.Voice, player: Player, tokens: int, device: torch.device) -> Retention | None:
+    """What the model is asked beside its own tasks; None if nothing is. UserError for what cannot be asked."""
+    asked: dict[str, Player | Texts] = {}
+    for i, kept in enumerate(config.evaluation.retention):
+        where = f"evaluation.retention[{i}]"
+        if kept.env is not None:
+            elsewhere = config.model_copy(update={"env": kept.env})
+            batch = _batch(elsewhere, min(kept.items, player.at_once["eval"]))
+            asked[kept.name] = voice.player(config, batch, player.at_once)
+        else:
+            asked[kept.name] = encoded(kept.read(where), player, device, where)
+    items = {kept.name: kept.items for kept in config.evaluation.retention}
+    return Retention(asked, items, config.evaluation, tokens) if asked else None
 
 
 def _most_tasks(config: Train) -> int:
@@ -174,11 +202,5 @@ def _take_device(wanted: str) -> None:
 
 
 def _batch(config: Train, size: int) -> Batch | Pool:
-    if config.rollout.admissible:
-        expert: Any = Checked(config.env).unwrapped
-        if not isinstance(expert, HasActions):
-            raise UserError(
-                f"rollout.admissible: env.id {config.env.id!r} has no actions() that tells which are; add that method, "
-                "or leave admissible out"
-            )
+    cast.check_admissible(config, Checked(config.env))
     return open_batch(config.env, size, workers=config.runtime.threads, timeout=config.rollout.step_timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, assert_never
 
@@ -14,6 +15,8 @@ from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.stand_ins import RandomTeacher
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
+from atod_sweep.envs.checked import Checked
+from atod_sweep.envs.contract import HasActions, Split
 from atod_sweep.envs.pool import Pool
 from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms.stage import Needs
@@ -73,12 +76,15 @@ class Voice:
         """How the policy decodes, and how far that is from the model's own forward; None for compact models."""
         return admit(policy, f"{self.role}.path: {self.source.path!r}", identity.stamp(self.source, self.model))
 
-    def player(self, config: Train, batch: Batch | Pool) -> Player:
-        """What plays the environments of `batch` with this model, within its and the config's limits."""
+    def player(self, config: Train, batch: Batch | Pool, at_once: Mapping[Split, int] | None = None) -> Player:
+        """What plays the environments of `batch` with this model, within its and the config's limits.
+
+        `at_once`: as of `Player`.
+        """
         room, wanted = limits.positions(self.model), config.rollout.max_context_tokens
         limits.check(self.model, wanted)
         most = Limits(config.rollout.max_action_tokens, min(room, wanted or room))
-        return Player(batch, self.conversation, most, config.runtime.cuda_graphs)
+        return Player(batch, self.conversation, most, config.runtime.cuda_graphs, at_once)
 
 
 def manner(source: Pretrained, rollout: Rollout, stop_ids: frozenset[int] = frozenset()) -> Manner:
@@ -99,6 +105,16 @@ def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ids = [listed] if isinstance(listed, int) else listed or []
     return frozenset(i for i in ids if i < vocabulary.words(tokenizer))
+
+
+def check_admissible(config: Train, game: Checked) -> None:
+    """Raise UserError if admissible actions are to be listed, and the environment does not tell them."""
+    expert: Any = game.unwrapped
+    if config.rollout.admissible and not isinstance(expert, HasActions):
+        raise UserError(
+            f"rollout.admissible: env.id {config.env.id!r} has no actions() that tells which are; add that method, "
+            "or leave admissible out"
+        )
 
 
 def student(config: Train, source: Pretrained, device: torch.device, needs: Needs) -> tuple[Voice, Policy]:
@@ -131,12 +147,14 @@ def teacher(
             "family, or objective.kind: sft, which learns from the teacher's text"
         )
     if kinship != "same" and not needs.shared_vocabulary:
-        return LocalTeacher(voice.policy(device).frozen(), voice.player(config, player.batch), player, False)
+        return LocalTeacher(
+            voice.policy(device).frozen(), voice.player(config, player.batch, player.at_once), player, False
+        )
     # Ids that the teacher alone knows are no part of what is compared. It scores what the student was shown, and is
     # shown its own rendering only where it plays.
     policy = voice.policy(device, words=vocabulary.words(pupil.tokenizer)).frozen()
     same = alike(pupil.conversation, voice.conversation)
-    shown = player if same else voice.player(config, player.batch)
+    shown = player if same else voice.player(config, player.batch, player.at_once)
     return LocalTeacher(policy, shown, player, needs.shared_vocabulary or same)
 
 
@@ -154,11 +172,16 @@ def reference(policy: Policy, dtype: torch.dtype, needs: Needs, fresh_adapters: 
         case "none":
             return None
         case "frozen":
-            return Unadapted(policy) if fresh_adapters else frozen(policy, dtype)
+            return initial(policy, dtype, fresh_adapters)
         case "renewed":  # it also plays and is renewed from the student, so it stays in its precision
             return frozen(policy, torch.float32)
         case _:
             assert_never(needs.reference)
+
+
+def initial(policy: Policy, dtype: torch.dtype, fresh_adapters: bool) -> Policy:
+    """The student as it is before training, for good."""
+    return Unadapted(policy) if fresh_adapters else frozen(policy, dtype)
 
 
 def frozen(policy: Policy, dtype: torch.dtype) -> Policy:

@@ -53,6 +53,7 @@ def train(
             metrics |= run.updater.gradient_norms(collected.batch, run.algorithm.terms)
         updating = time.perf_counter()
         metrics |= run.updater.apply(collected.batch, run.algorithm.terms, step, run.stage.temperature(step))
+        run.updater.optimiser.zero_grad(set_to_none=True)  # as large as the model, and nobody asks while episodes play
         played = summary(collected.outcomes) | habits(collected.outcomes)
         metrics |= {f"rollout/{name}": value for name, value in played.items()}
         metrics |= {
@@ -77,7 +78,7 @@ def train(
 
 
 def evaluate_model(config: Train, path: str | Path, role: Literal["teacher", "base"] = "teacher") -> Row:
-    """`eval/*` and `final/*` of the config's teacher, or of its student before training, which lies at `path`.
+    """`eval/*`, `retention/*` and `final/*` of the config's teacher, or of its student before training, at `path`.
 
     Numbers, and where final sets are played `final/outcomes`, task by task.
     """
@@ -85,7 +86,7 @@ def evaluate_model(config: Train, path: str | Path, role: Literal["teacher", "ba
     bare = model
     if isinstance(model, Pretrained):
         bare = model.model_copy(update={"lora": None}) if model.recipe is None else model.made(str(path))
-    found = _evaluation_of(bare, config, path, final=True)
+    found = _evaluation_of(bare, config, path, role)
     return numbers(found) | {key: found[key] for key in ("final/outcomes",) if key in found}
 
 
@@ -93,9 +94,11 @@ def evaluate_student(config: Train, path: str | Path) -> dict[str, float]:
     """`eval/*` of a whole trained student at `path` on the config's held-out tasks."""
     student = config.student
     whole = student.made(str(path)) if isinstance(student, Pretrained) else student
-    return numbers(_evaluation_of(whole, config, path, final=False))
+    return numbers(_evaluation_of(whole, config, path, None))
 
 
-def _evaluation_of(model: Student | Teacher, config: Train, path: str | Path, final: bool) -> Row:
+def _evaluation_of(
+    model: Student | Teacher, config: Train, path: str | Path, role: Literal["teacher", "base"] | None
+) -> Row:
     how = model if isinstance(model, Pretrained) else Pretrained(path="")  # it is addressed as it was in training
-    return evaluate_saved(config, how.model_copy(update={"path": str(path)}), final)
+    return evaluate_saved(config, how.model_copy(update={"path": str(path)}), role)

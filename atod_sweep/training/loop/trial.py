@@ -35,7 +35,15 @@ MUTABLE: dict[str, Any] = {
         "kl_penalty": {"coef"},
     },
     "optimiser": {"lr"},
-    "rollout": {"temperature"},
+    "rollout": {"temperature", "takeover", "depth"},
+}
+
+# Where a trial runs, and how much of it at a time.
+IMMATERIAL: dict[str, Any] = {
+    "runtime": True,
+    "checkpoint_every": True,
+    "rollout": {"episodes_at_once"},
+    "evaluation": {"episodes_at_once"},
 }
 
 log = logging.getLogger(__name__)
@@ -75,6 +83,7 @@ class TrialState:
             "order": self.updater.order.bit_generator.state,
             "cost": dict(self.stage.cost),
         }
+        kept = self.books.retention
         ranks = gather_object([mine])
         samplers = gather_object([self.stage.sampling.get_state()])
         if self.accelerator.is_main_process:
@@ -88,7 +97,7 @@ class TrialState:
                         "sampling": samplers,
                         "algorithm": self.algorithm.state_dict(),
                     },
-                    state={"ranks": ranks, "rows": rows},
+                    state={"ranks": ranks, "rows": rows} | ({"retained": kept.before} if kept else {}),
                 ),
                 self.digest,
             )
@@ -116,6 +125,8 @@ class TrialState:
         self.stage.tasks.bit_generator.state = mine["tasks"]
         self.updater.order.bit_generator.state = mine["order"]
         self.stage.cost.update(mine["cost"])
+        if self.books.retention is not None:
+            self.books.retention.before = dict(found.state["retained"])
         self.step, self.unreported = found.step, found.state["rows"]
 
     def _weights(self) -> dict[str, torch.Tensor]:
@@ -126,7 +137,7 @@ class TrialState:
         """Save the trained student; its checkpoints have served their purpose."""
         if self.accelerator.is_main_process:
             save_student(self.config, self.directory, self.stage.policy.model, self.tokenizer)
-        self.books.player.batch.close()
+        self.books.close()
         self.accelerator.wait_for_everyone()
 
 
@@ -149,5 +160,6 @@ def save_student(config: Train, directory: Path, model: Any, tokenizer: Any) -> 
 
 
 def digest(config: Train, mutable: dict[str, Any]) -> str:
-    """Of all that must not differ when a training goes on: neither where it runs counts, nor what is `mutable`."""
-    return content_hash(config.model_dump(mode="json", exclude={"runtime": True, "checkpoint_every": True, **mutable}))
+    """Of all that must not differ when a training goes on: neither what is immaterial counts, nor what is `mutable`."""
+    rollout = IMMATERIAL["rollout"] | mutable.get("rollout", set())
+    return content_hash(config.model_dump(mode="json", exclude=IMMATERIAL | mutable | {"rollout": rollout}))

@@ -22,7 +22,8 @@ from atod_sweep.paths import cache_dir, local_model
 from atod_sweep.training import NUMERICS
 from atod_sweep.training.pretraining import model_folder
 
-PLAYED = {"tasks", "group_size", "temperature", "step_timeout"}  # of a rollout's keys, what demonstrations know not of
+# Of a rollout's keys, what demonstrations know not of.
+PLAYED = {"tasks", "group_size", "temperature", "takeover", "depth", "teacher_turns", "step_timeout"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ def recipes(config: Train) -> dict[str, Recipe]:
 def ensure(config: Train, note: Callable[[str], None] = lambda _: None) -> Models:
     """Find or build both models. `note` is called with one line of progress now and then. Raises UserError."""
     return _models(config, lambda role, recipe: ensure_made(role, recipe, config, note))
+
+
+def also_of(config: Train) -> list[Env]:
+    """Environments that a compact student learns beside its own."""
+    return config.student.recipe.also if isinstance(config.student, CompactStudent) else []
 
 
 def expected(config: Train) -> Models:
@@ -133,5 +139,7 @@ def _recipe(role: str, model: CompactTeacher | CompactStudent | Pretrained, conf
         made_of["rollout"] = config.rollout.model_dump(mode="json", exclude=PLAYED)
     if source := envs.source(env.id):  # a user's environment may change under its name
         made_of["source"] = source
+    if not isinstance(model, Pretrained) and (also := also_of(config)):  # whose words the teacher knows, too
+        made_of["also"] = [[other.model_dump(mode="json"), envs.source(other.id)] for other in also]
     digest = content_hash(made_of)
     return Recipe(cache_dir() / "models" / f"{role}-{digest}", digest, model, env)

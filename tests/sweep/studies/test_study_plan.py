@@ -198,3 +198,43 @@ def test_the_definition_holds_what_decides_results_and_nothing_else(write_study)
     )
     for changes in ({"seeds": 3}, {"metric": {"last": 3}}, {"hypotheses": ["fast > slow"]}, {"base": {"steps": 41}}):
         assert plan_of(write_study(**changes)).definition != first.definition
+
+
+def test_a_claim_between_arms_of_two_trainers_is_refused(write_study):
+    """Whatever the arm's own settings, the factor's or the base's; a comparison within each is none of two."""
+    trl, claim = {"trainer.kind": "trl"}, ["slow > fast"]
+    fast = {"optimiser.lr": 0.02}
+    with pytest.raises(UserError, match=r"hypotheses\.0: 'slow' is trained by atod and 'fast' by trl"):
+        plan_of(write_study(arms={"slow": {}, "fast": fast | trl}, hypotheses=claim))
+    assert plan_of(write_study(arms={"slow": {}, "fast": fast | trl}, hypotheses=[])).trials
+    assert plan_of(write_study(base=trl, arms={"slow": {}, "fast": fast}, hypotheses=claim)).trials
+    by = {"trainer": {"ours": {}, "theirs": trl}}
+    found = plan_of(write_study(arms={"slow": {}, "fast": fast}, factors=by, hypotheses=claim)).trials
+    assert {trial.levels["trainer"]: trial.config.get("trainer") for trial in found} == {
+        "ours": None,
+        "theirs": {"kind": "trl", "args": {}},
+    }
+
+
+def test_the_base_student_is_a_control_that_is_evaluated_once(write_study):
+    path = write_study(controls=["base", "teacher"], seeds=2, base={"steps": 40, "evaluation.every": 10})
+    plan = resolve(load_study(path), path.parent, path.name)
+    assert [(t.id, t.role) for t in plan.trials if t.arm == "base"] == [("base-s0", "base")]
+    final = write_study(controls=["base"], base={"steps": 40, "evaluation.every": 10, "evaluation.final": {}})
+    trials = resolve(load_study(final), final.parent, final.name).trials
+    assert [t.id for t in trials if t.role == "base"] == ["base-s0"]  # it plays the final sets, too
+
+
+@pytest.mark.parametrize(
+    ("retention", "metric", "said"),
+    [
+        ([], "retention/tool_use/drop", "evaluation.retention"),
+        ([{"env": {"id": "tool_use"}}], "retention/tool_us/drop", "did you mean 'retention/tool_use/drop'"),
+        ([{"env": {"id": "tool_use"}}], "retention/tool_use/bits_per_byte", "no trial reports"),
+    ],
+)
+def test_a_claim_on_what_is_not_kept_is_refused(write_study, retention, metric, said):
+    base = {"steps": 40, "evaluation.every": 10, "evaluation.retention": retention}
+    path = write_study(base=base, hypotheses=[f"fast > slow on {metric}"])
+    with pytest.raises(UserError, match=said):
+        resolve(load_study(path), path.parent, path.name)

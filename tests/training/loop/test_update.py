@@ -17,6 +17,7 @@ from atod_sweep.training.failures import Diverged
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models import head
 from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.teachers.local import LocalTeacher
 
 SEEDS = [1, 1, 2, 2, 3, 3, 4, 4]
 GAE = {
@@ -41,9 +42,8 @@ class Setting:
         self.policy = Policy(model, value_head=value_head)
         if self.policy.value_head is not None:
             torch.nn.init.normal_(self.policy.value_head.weight, 0.0, 0.3)
-        self.algorithm = InterpolatedMix(
-            self.config, Policy(make_model("llama", seed=1)), Policy(make_model("llama", seed=2))
-        )
+        teacher = LocalTeacher(Policy(make_model("llama", seed=1)), None, None, True)
+        self.algorithm = InterpolatedMix(self.config, teacher, Policy(make_model("llama", seed=2)))
         self.batch, _ = self.algorithm.prepare(self.policy, episodes, 0, temperature, 10**6)
         optimiser = torch.optim.AdamW(self.policy.parameters(), lr=1.0)
         accelerator = Accelerator(cpu=True)
