@@ -229,7 +229,7 @@ class Checked:
             raise self._unlike(
                 f"{where} returned the info {_quote(value)}", "a mapping; {} if there is nothing to tell"
             )
-        return self._guarded(f"the info of {where}", dict, value)  # type: ignore[no-any-return]
+        return self._guarded(f"the info of {where}", dict, value)
 
     def _outcome(self, info: dict[str, Any], reward: float) -> dict[str, Any]:
         """`info` with success and metrics of the finished episode."""

@@ -1,4 +1,4 @@
-"""Credentials that people put into URIs, taken out of everything that is written down or printed."""
+"""What is kept from readers: credentials that people put into URIs, and characters that would steer a terminal."""
 
 from __future__ import annotations
 
@@ -40,6 +40,17 @@ _QUOTED = re.compile(
 _SECRET = re.compile(
     r"(?:.*[._-])?(?:token|password|passwd|pwd|secret|credentials?|api_?key|access_?key)", re.IGNORECASE
 )
+
+
+# Controls but for tab and new line, and what turns the direction of text around: studies, runs and environments come
+# from others, and a terminal would obey.
+_STEERING = (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_SHOWN = {code: ascii(chr(code))[1:-1] for code in _STEERING}
+
+
+def shown(text: str) -> str:
+    """`text` for a terminal: characters that would steer it as their escapes."""
+    return text.translate(_SHOWN)
 
 
 def is_secret(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atod_sweep.records.redaction import redacted
+from atod_sweep.records.redaction import redacted, shown
 
 HIDDEN = {
     "http://alice:S3cretPw@127.0.0.1:5055": "http://alice:***@127.0.0.1:5055",
@@ -80,4 +80,9 @@ def test_what_holds_none_stays(text):
     "piece", ["a", "http://", "http://a:", "?key", "key", "&a", "http://x ", "a.", "A_", "http://a:x "]
 )
 def test_a_long_line_takes_time_in_proportion(piece):
-    assert redacted(piece * 20_000) == piece * 20_000
+    assert redacted(piece * 5_000) == piece * 5_000
+
+
+def test_a_terminal_is_not_steered():
+    text = "\x1b]0;title\x07\x1b[2Jgone \u202etxt.exe\r\x9b1m\tя 🙂\n"
+    assert shown(text) == r"\x1b]0;title\x07\x1b[2Jgone \u202etxt.exe\r\x9b1m" + "\tя 🙂\n"
