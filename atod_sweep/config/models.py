@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from atod_sweep.config.base import LATER, Record, Seed
 from atod_sweep.config.settings import Settings
+from atod_sweep.config.teachers import ChatTeacher, ServerTeacher
 
 
 class Lesson(Record):
@@ -234,4 +235,6 @@ class NoTeacher(Record):
 
 
 Student = Annotated[CompactStudent | Pretrained, Field(discriminator="kind")]
-Teacher = Annotated[CompactTeacher | PretrainedTeacher | NoTeacher, Field(discriminator="kind")]
+Teacher = Annotated[
+    CompactTeacher | PretrainedTeacher | ServerTeacher | ChatTeacher | NoTeacher, Field(discriminator="kind")
+]

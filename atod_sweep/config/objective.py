@@ -21,7 +21,8 @@ from atod_sweep.config.schedules import (
     Schedule,
     number_is_constant,
 )
-from atod_sweep.config.signals import Distill, ForwardKL, SampledReverseKL
+from atod_sweep.config.signals import Distill, ForwardKL, Relabel, SampledReverseKL
+from atod_sweep.config.teachers import Served
 from atod_sweep.config.turns import TurnProfile, Uniform
 
 if TYPE_CHECKING:
@@ -138,6 +139,11 @@ KLPenalty = Annotated[NoKL | K1 | K2 | K3 | FullKL, Field(discriminator="kind")]
 
 
 class _Objective(Record):
+    @property
+    @abstractmethod
+    def taught(self) -> bool:
+        """Whether the teacher is ever asked anything."""
+
     @abstractmethod
     def check(self, train: Train) -> None:
         """Raise ValueError for a trainer config that this objective cannot run under."""
@@ -168,7 +174,7 @@ class Mixture(_Objective):
     def rewarded(self) -> bool:
         """Whether the reward has a weight above 0 at any time."""
 
-    def _check_mixture(self, train: Train, advantage: Advantage, otherwise: str) -> None:
+    def _check_mixture(self, train: Train, distill: Distill, advantage: Advantage, otherwise: str) -> None:
         self.turns.check(train.env.horizon, "objective.turns")
         group = train.rollout.group_size
         if group < advantage.least_group:
@@ -180,6 +186,25 @@ class Mixture(_Objective):
             raise ValueError(
                 "teacher.kind: 'none' leaves nothing to distil, but objective.distill_weight is not 0; "
                 "set objective.distill_weight: 0"
+            )
+        if not self.taught:
+            return
+        if isinstance(train.teacher, Served):
+            train.teacher.check_scoring(distill, train)
+        if isinstance(distill, Relabel):
+            self._check_relabel()
+
+    def _check_relabel(self) -> None:
+        """Imitation compares no log-probs of what the student said, so nothing can follow them."""
+        if self.turns.measured:
+            raise ValueError(
+                f"objective.turns.kind: {self.turns.kind!r} is made of the teacher's log-probs, which "
+                "objective.distill.kind 'relabel' does not ask for; use uniform or thresholds"
+            )
+        if isinstance(self.distill_weight, OfMeasurement):
+            raise ValueError(
+                f"objective.distill_weight.kind: {self.distill_weight.kind!r} follows the teacher's log-probs, which "
+                "objective.distill.kind 'relabel' does not ask for; use a schedule, such as linear"
             )
 
 
@@ -215,7 +240,7 @@ class Interpolated(Mixture):
         return self
 
     def check(self, train: Train) -> None:
-        self._check_mixture(train, self.advantage, ", or objective.advantage.kind: gae")
+        self._check_mixture(train, self.distill, self.advantage, ", or objective.advantage.kind: gae")
 
 
 class Hybrid(Mixture):
@@ -252,13 +277,17 @@ class Hybrid(Mixture):
         return self
 
     def check(self, train: Train) -> None:
-        self._check_mixture(train, self.advantage, "")
+        self._check_mixture(train, self.distill, self.advantage, "")
 
 
 class SFT(_Objective):
     """Baseline: cross-entropy on the teacher's own episodes, no reward."""
 
     kind: Literal["sft"] = "sft"
+
+    @property
+    def taught(self) -> bool:
+        return True
 
     def check(self, train: Train) -> None:
         _check_teacher_plays(self.kind, train)
@@ -270,6 +299,10 @@ class DPO(_Objective):
 
     kind: Literal["dpo"] = "dpo"
     beta: float = Field(0.1, gt=0, description="Inverse temperature of the implicit reward.")
+
+    @property
+    def taught(self) -> bool:
+        return False
 
     def check(self, train: Train) -> None:
         if train.rollout.group_size < 2:
@@ -286,6 +319,10 @@ class SPIN(_Objective):
     kind: Literal["spin"] = "spin"
     beta: float = Field(0.1, gt=0, description="Inverse temperature of the implicit reward.")
     refresh_steps: int = Field(50, ge=1, description="Optimiser steps between renewals of the opponent (an iteration).")
+
+    @property
+    def taught(self) -> bool:
+        return True
 
     def check(self, train: Train) -> None:
         _check_teacher_plays(self.kind, train)

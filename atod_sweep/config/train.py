@@ -11,6 +11,7 @@ from atod_sweep.config.models import CompactStudent, CompactTeacher, Dtype, NoTe
 from atod_sweep.config.objective import Interpolated, Objective
 from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.settings import Settings
+from atod_sweep.config.teachers import Served
 
 
 class Env(Record):
@@ -151,7 +152,7 @@ class Train(Record):
     @model_validator(mode="after")
     def _coherent(self) -> Train:
         self.objective.check(self)
-        if not (isinstance(self.student, Pretrained) and isinstance(self.teacher, Pretrained | NoTeacher)):
+        if not (isinstance(self.student, Pretrained) and isinstance(self.teacher, Pretrained | Served | NoTeacher)):
             self.rollout.check_for_compact()
         return self
 
@@ -164,7 +165,7 @@ class Train(Record):
             case "auto":
                 return "auto"
             case "fp32":
-                return "float32" if isinstance(self.teacher, NoTeacher) else self.teacher.dtype
+                return "float32" if isinstance(self.teacher, NoTeacher | Served) else self.teacher.dtype
             case _:
                 assert_never(self.runtime.teacher_dtype)
 

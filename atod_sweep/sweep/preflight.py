@@ -5,11 +5,15 @@ Costs the import of torch only where a GPU is asked for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.study import Resources
+from atod_sweep.config.teachers import ServedTeacher
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs import registry
 from atod_sweep.envs.look import look as first_look
@@ -26,6 +30,8 @@ def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> 
     for config in configs:
         needs = [("env", config["env"]["id"])]
         needs += [(role, config[role]["path"]) for role in ("student", "teacher") if "path" in config[role]]
+        if not is_cluster and "url" in config["teacher"]:
+            needs.append(("api", json.dumps(config["teacher"], sort_keys=True)))
         if not is_cluster:
             needs.append(("device", config["runtime"]["device"]))
             needs += [("precision", config["runtime"]["device"])] if config["runtime"]["precision"] == "bf16" else []
@@ -108,4 +114,17 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
-_CHECKS = {"env": _environment, "student": model, "teacher": model, "device": _device, "precision": _precision}
+def _api(_: str, teacher: str) -> None:
+    from atod_sweep.training.teachers.client import check_there
+
+    check_there(TypeAdapter(ServedTeacher).validate_python(json.loads(teacher)))
+
+
+_CHECKS = {
+    "api": _api,
+    "env": _environment,
+    "student": model,
+    "teacher": model,
+    "device": _device,
+    "precision": _precision,
+}

@@ -92,7 +92,7 @@ class TokenBatch:
             self.numbers,
         )
 
-    def tokens_at(self, rows: slice) -> TokenBatch:
+    def tokens_at(self, rows: slice | Tensor) -> TokenBatch:
         """Some of the generated tokens, of the same sequences."""
         fields = {name: values[rows] for name, values in self.fields.items()}
         return replace(self, sequence_N=self.sequence_N[rows], column_N=self.column_N[rows], fields=fields)

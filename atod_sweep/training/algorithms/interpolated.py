@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atod_sweep.objective import losses
 from atod_sweep.objective.distributions import tempered, top_k_with_tail, with_rest
-from atod_sweep.objective.signals import SIGNALS, Divergence, Push, numbers
+from atod_sweep.objective.signals import SIGNALS, Divergence, Imitation, Push, numbers
 from atod_sweep.training.algorithms.mixed import Mixed, View
 from atod_sweep.training.batch import TokenBatch
 
@@ -48,6 +48,8 @@ class InterpolatedMix(Mixed):
                 teacher_NC = self.teacher.whole(batch, self.full.temperature)
                 student_NV, teacher_NV = with_rest(self._student(view, batch), teacher_NC)
                 return signal.loss(student_NV, teacher_NV, **numbers(config))
+            case Imitation():
+                raise AssertionError("it has a term of its own, `imitation`")
             case _:
                 assert_never(signal)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from atod_sweep.config.objective import Hybrid, Interpolated, Mixture, WithReference
+from atod_sweep.config.signals import Relabel
 from atod_sweep.config.train import Train
 from atod_sweep.config.turns import TurnProfile
 from atod_sweep.objective.controllers import Controller
@@ -22,7 +23,10 @@ from atod_sweep.objective.distributions import entropy, tempered
 from atod_sweep.objective.penalties import PENALTIES
 from atod_sweep.objective.profiles import measured, profile
 from atod_sweep.objective.schedules import DecayCurve, build, progress
+from atod_sweep.objective.signals import SIGNALS, Imitation
 from atod_sweep.training.algorithms.advantages import ADVANTAGES
+from atod_sweep.training.algorithms.preferences import token_logp
+from atod_sweep.training.algorithms.relabelling import beside, relabelled
 from atod_sweep.training.algorithms.stage import Collected, Metrics, Needs, Stage
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
@@ -115,6 +119,7 @@ class Mixed(ABC):
         episodes = stage.play(stage.policy, step, bootstrap=self.advantage.value_head)
         started = time.perf_counter()
         batch, metrics = self.prepare(stage.policy, episodes, step, stage.temperature(step), stage.score_tokens)
+        batch = self.taught(stage, episodes, batch, metrics)
         return Collected(batch, episodes.outcomes, metrics, score_seconds=time.perf_counter() - started)
 
     def prepare(
@@ -126,7 +131,12 @@ class Mixed(ABC):
         reward = self.reward_weight(step, distill)
         batch = TokenBatch.of(episodes).at(temperature=temperature, kl_weight=kl)
         metrics: Metrics = {"weight/distill": distill, "weight/reward": reward, "weight/kl": kl}
-        if self.teacher is not None and (distill > 0 or isinstance(self.distill_weight.schedule, Controller)):
+        compared = not isinstance(self.objective.distill, Relabel)
+        if (
+            self.teacher is not None
+            and compared
+            and (distill > 0 or isinstance(self.distill_weight.schedule, Controller))
+        ):
             batch = self.teacher.score(batch, temperature, self.full, score_tokens)
             metrics["kl/teacher"] = float((batch["old_logp"] - batch["teacher_logp"]).mean())
             metrics["teacher_tokens"] = episodes.tokens
@@ -139,6 +149,18 @@ class Mixed(ABC):
                 penalty_N = kl * self.penalty.term(batch["old_logp"], batch["reference_logp"])
         batch = self.weigh(batch, distill, reward, metrics)
         return self.advantage.with_advantage(policy, episodes, batch, penalty_N, score_tokens), metrics
+
+    def taught(self, stage: Stage, episodes: Episodes, batch: TokenBatch, metrics: Metrics) -> TokenBatch:
+        """The batch with what the teacher would have done beside it, for signals that imitate that."""
+        config, distill = self.objective.distill, metrics["weight/distill"]
+        if not isinstance(config, Relabel) or self.teacher is None or distill == 0:
+            return batch
+        theirs, found = relabelled(stage, episodes, config.ask_temperature)
+        metrics.update(found)
+        if theirs is None:
+            return batch
+        metrics["teacher_tokens"] = int(theirs.length_S.sum())
+        return beside(stage, batch, theirs, distill * self.profile_K[theirs["turn"]])
 
     def weigh(self, batch: TokenBatch, distill: float, reward: float, metrics: Metrics) -> TokenBatch:
         """Fields `distill_weight` and `reward_weight`: lambda g w and 1 - lambda g, or kappa g w and rho."""
@@ -158,6 +180,24 @@ class Mixed(ABC):
 
     def terms(self, output: Output, batch: TokenBatch, split: bool = False) -> dict[str, Tensor]:
         """Weighted terms of the loss, each summed over the batch's tokens."""
+        if "taught" not in batch.fields:
+            return self.own_terms(output, batch, split)
+        own, taught = ((batch["taught"] == which).nonzero()[:, 0] for which in (0, 1))
+        terms = {
+            name: term / batch.numbers["own_share"]
+            for name, term in self.own_terms(output.at(own), batch.tokens_at(own), split).items()
+        }
+        pulled = self.imitation(output.at(taught), batch.tokens_at(taught))
+        return terms | {"distill": pulled / batch.numbers["taught_share"]}
+
+    def imitation(self, output: Output, batch: TokenBatch) -> Tensor:
+        """The term of the teacher's own tokens, summed over them."""
+        signal = SIGNALS[self.objective.distill.kind]
+        assert isinstance(signal, Imitation)
+        return (batch["distill_weight"] * signal.loss(token_logp(output, batch))).sum()
+
+    def own_terms(self, output: Output, batch: TokenBatch, split: bool) -> dict[str, Tensor]:
+        """Those of the tokens that the student sampled."""
         logp_NV = tempered(output.logits_NV, batch.numbers["temperature"])
         logp_N = logp_NV.gather(1, batch.target_N[:, None])[:, 0]
         old_N = logp_N.detach() if self.on_policy else batch["old_logp"]

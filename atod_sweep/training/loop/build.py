@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, Pretrained
+from atod_sweep.config.models import Pretrained
+from atod_sweep.config.teachers import ChatTeacher, ServerTeacher
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.checked import Checked
@@ -20,16 +21,19 @@ from atod_sweep.objective import own_code
 from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.stage import Stage
-from atod_sweep.training.loop import cast, found
+from atod_sweep.training.loop import cast, found, teaching
 from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models import adapters
 from atod_sweep.training.play.evaluate import evaluate, evaluate_final
+from atod_sweep.training.play.truncation import Truncation
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory, torch_dtype, use_threads
 from atod_sweep.training.scoring import SCORING_TOKENS
+from atod_sweep.training.teachers.local import LocalTeacher
+from atod_sweep.training.teachers.teacher import Teacher
 
 
 def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False) -> TrialState:
@@ -44,7 +48,7 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     _check_tasks(config, accelerator.num_processes)
     refs = models.ensure(config)
     device = accelerator.device
-    learner = _source(config.student, refs.student)
+    learner = cast.source_of(config.student, refs.student)
     if isinstance(config.student, Pretrained):  # what a recipe made is whole, and gets adapters of its own
         learner = learner.model_copy(update={"lora": config.student.lora})
     voice, policy = cast.student(config, learner, device, needs)
@@ -53,10 +57,7 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     dtype = torch_dtype(frozen_dtype, device)
     episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
     player = voice.player(config, _batch(config, episodes))
-    teacher = None
-    if refs.teacher is not None and not isinstance(config.teacher, NoTeacher):
-        source = _source(config.teacher, refs.teacher)
-        teacher = cast.teacher(config, source, voice, player, dtype, device, needs)
+    teacher = teaching.teacher(config, refs, voice, player, dtype, device, needs)
     algorithm = algorithm_of(config, teacher, cast.reference(policy, dtype, needs, adapters.are_fresh(config.student)))
     rank = accelerator.process_index
     stage = Stage(
@@ -74,7 +75,7 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
     run = TrialState(config, directory, accelerator, stage, player, algorithm, updater, voice.tokenizer, mutable)
-    loaded = {"student": policy.model} | ({} if teacher is None else {"teacher": teacher.policy.model})
+    loaded = {"student": policy.model} | _weights(teacher)
     now = found.Found(frozen_dtype, found.fingerprints(config, refs, loaded))
     if resume:
         run.restore()
@@ -85,6 +86,11 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     elif accelerator.is_main_process and (now.models or config.frozen_dtype == "auto"):
         now.keep(directory)
     return run
+
+
+def _weights(teacher: Teacher | None) -> dict[str, Any]:
+    """The teacher's model, where it is here."""
+    return {"teacher": teacher.policy.model} if isinstance(teacher, LocalTeacher) else {}
 
 
 def evaluate_saved(config: Train, source: Pretrained, final: bool) -> dict[str, Any]:
@@ -101,16 +107,29 @@ def evaluate_saved(config: Train, source: Pretrained, final: bool) -> dict[str, 
     return row
 
 
+def evaluate_served(config: Train, served: ServerTeacher | ChatTeacher) -> dict[str, Any]:
+    """`eval/*` of a teacher behind an API on the config's held-out tasks, and `final/*` where there are final sets.
+
+    Raises UserError, TeacherUnreachable.
+    """
+    if Truncation.of(config.evaluation) is not None:
+        raise UserError(
+            "evaluation: teachers behind an API are not asked to sample among the likelier tokens; leave out top_k, "
+            "top_p and min_p, or the control teacher"
+        )
+    accelerator = _accelerator(config)
+    learner = cast.source_of(config.student, models.ensure(config).student)
+    batch = _batch(config, _most_tasks(config))
+    player = cast.Voice.load("student", learner, config.rollout).player(config, batch)
+    itself: Any = teaching.Itself(teaching.remote(served, config, player, accelerator.device, scores=False))
+    row = evaluate(itself, itself, config.evaluation) | evaluate_final(itself, itself, config.evaluation)
+    batch.close()
+    return row
+
+
 def _most_tasks(config: Train) -> int:
     """The largest number of tasks that one evaluation plays."""
     return max(config.evaluation.tasks, config.evaluation.final.tasks if config.evaluation.final else 0)
-
-
-def _source(model: CompactTeacher | CompactStudent | Pretrained, ref: models.ModelRef) -> Pretrained:
-    """What to load: models with a recipe lie in the cache."""
-    if not isinstance(model, Pretrained):
-        return Pretrained(path=ref.path)
-    return model if model.recipe is None else model.made(ref.path)
 
 
 def _accelerator(config: Train) -> Accelerator:

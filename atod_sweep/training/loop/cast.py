@@ -9,7 +9,7 @@ from typing import Any, assert_never
 import torch
 from accelerate.utils import set_seed
 
-from atod_sweep.config.models import Pretrained
+from atod_sweep.config.models import CompactStudent, CompactTeacher, Pretrained
 from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
@@ -25,6 +25,7 @@ from atod_sweep.training.play.conversation import Manner, alike, conversation_fo
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.play.talk import Conversation
+from atod_sweep.training.pretraining.cache import ModelRef
 from atod_sweep.training.runtime import torch_dtype
 from atod_sweep.training.teachers.local import LocalTeacher
 
@@ -88,6 +89,13 @@ def manner(source: Pretrained, rollout: Rollout, stop_ids: frozenset[int] = froz
         format=AgentFormat.of(rollout, source.chat_template_kwargs.get("tools")),
         stop_ids=stop_ids,
     )
+
+
+def source_of(model: CompactTeacher | CompactStudent | Pretrained, ref: ModelRef) -> Pretrained:
+    """What to load: models with a recipe lie in the cache."""
+    if not isinstance(model, Pretrained):
+        return Pretrained(path=ref.path)
+    return model if model.recipe is None else model.made(ref.path)
 
 
 def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -14,6 +14,7 @@ from accelerate.utils import gather_object
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.models import Pretrained
+from atod_sweep.config.teachers import Served
 from atod_sweep.config.train import Train
 from atod_sweep.records import layout
 from atod_sweep.training.algorithms.stage import Algorithm, Stage
@@ -69,6 +70,8 @@ class TrialState:
 
     def bill(self, seconds: float, what: str | None = None) -> dict[str, float]:
         """Add seconds to the trial's costs; return all costs so far as `cost/*` (and `seconds/<what>`)."""
+        if self.stage.teacher is not None:
+            self.stage.cost.update(self.stage.teacher.bill())
         self.stage.cost["seconds"] += seconds  # type: ignore[assignment]  # a Counter adds floats as well
         row = {f"cost/{name}": value for name, value in self.cost().items()}
         return row | ({f"seconds/{what}": seconds} if what else {})
@@ -89,6 +92,8 @@ class TrialState:
     def digest(self) -> str:
         """Identifies what must not differ between a checkpoint and the run that continues from it."""
         excluded: dict[str, Any] = {"runtime": True, "checkpoint_every": True, **(MUTABLE if self.mutable else {})}
+        if isinstance(self.config.teacher, Served):
+            excluded["teacher"] = dict.fromkeys(Served.HOW, True)
         return content_hash(self.config.model_dump(mode="json", exclude=excluded))
 
     def is_checkpoint(self, step: int) -> bool:

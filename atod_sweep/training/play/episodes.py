@@ -16,7 +16,7 @@ from atod_sweep.training.play.agent_format import WHOLE
 from atod_sweep.training.play.decoder import Decoder
 from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
-from atod_sweep.training.play.outcomes import EpisodeBook, Episodes, Limits
+from atod_sweep.training.play.outcomes import Act, EpisodeBook, Episodes, Limits
 from atod_sweep.training.play.talk import Conversation, Exchange, Growing
 from atod_sweep.training.play.thinking import Pace
 from atod_sweep.training.play.truncation import Truncation
@@ -82,25 +82,33 @@ class Player:
         places: Sequence[tuple[Sequence[Exchange], str]],
         temperature: float,
         generator: torch.Generator,
-    ) -> list[tuple[int, ...]]:
-        """One action of a frozen policy in each place, its end included: behind the turns so far, and an observation.
+    ) -> list[Act]:
+        """One action of a frozen policy in each place: behind the turns so far, and an observation.
 
         Raises UserError for an observation too long.
         """
-        talk = self.conversation
-        book = EpisodeBook(talk, self.limits, [0] * len(places), False)
+        book = self._asked(places)
+        chunks = [context.ids[:] for context in book.contexts]
+        if policy.reach is not None:
+            policy.check_reach(max(max(ids) for ids in chunks))
+        with torch.inference_mode():
+            decoder, logits = self._begin(policy, chunks, book.pad)
+            self._act(decoder, logits, Sampling(temperature, generator), book, list(range(len(places))))
+        return [outcome.acts[-1] for outcome in book.outcomes]
+
+    def prompts(self, places: Sequence[tuple[Sequence[Exchange], str]]) -> list[list[int]]:
+        """The ids behind which the actions in these places begin. Raises UserError for an observation too long."""
+        return [context.ids for context in self._asked(places).contexts]
+
+    def _asked(self, places: Sequence[tuple[Sequence[Exchange], str]]) -> EpisodeBook:
+        """Episodes that have got so far."""
+        book = EpisodeBook(self.conversation, self.limits, [0] * len(places), False)
         for episode, (past, observation) in enumerate(places):
             for turn in past:
                 book.append_turn(episode, turn.observation)
                 book.contexts[episode].answer(turn.ids)
             book.append_turn(episode, observation)
-        chunks = [context.ids for context in book.contexts]
-        if policy.reach is not None:
-            policy.check_reach(max(max(ids) for ids in chunks))
-        with torch.inference_mode():
-            decoder, logits = self._begin(policy, chunks, book.pad)
-            said = self._act(decoder, logits, Sampling(temperature, generator), book, list(range(len(places))))
-        return [ids if ids[-1] in talk.stop_ids else (*ids, *talk.end_ids) for ids in said]
+        return book
 
     def _play(
         self,
@@ -116,7 +124,7 @@ class Player:
         observations = self.batch.reset(seeds, split)
         decoder: Decoder | None = None
         while rows:
-            self._show(observations, rows, is_first=decoder is None)
+            self.show(observations, rows, is_first=decoder is None)
             if isinstance(self.conversation, Growing):
                 self.conversation.encode_turns((observations[e], not table.current[e].ids) for e in rows)
             chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
@@ -149,7 +157,7 @@ class Player:
             rows = [rows[i] for i in going]
         return table
 
-    def _show(self, observations: list[str], rows: list[int], is_first: bool) -> None:
+    def show(self, observations: list[str], rows: list[int], is_first: bool) -> None:
         """Put behind the observations of these episodes what is asked of the model."""
         form = self.conversation.format
         if form == WHOLE:

@@ -15,6 +15,7 @@ from typing import Any
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, Pretrained
+from atod_sweep.config.teachers import Served
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs import registry as envs
 from atod_sweep.errors import UserError
@@ -60,14 +61,15 @@ def recipes(config: Train) -> dict[str, Recipe]:
     return {
         role: _recipe(role, model, config)
         for role, model in models.items()
-        if not isinstance(model, NoTeacher) and model.recipe is not None
+        if not isinstance(model, NoTeacher | Served) and model.recipe is not None
     }
 
 
 def ensure(config: Train, note: Callable[[str], None] = lambda _: None) -> Models:
     """Find or build both models. `note` is called with one line of progress now and then. Raises UserError."""
     made = recipes(config)
-    teacher = None if config.teacher.kind == "none" else _ensure("teacher", config.teacher, made, config, note)
+    model = config.teacher
+    teacher = None if isinstance(model, NoTeacher | Served) else _ensure("teacher", model, made, config, note)
     return Models(teacher, _ensure("student", config.student, made, config, note))
 
 
