@@ -243,14 +243,14 @@ def shipped() -> str:
     """Markdown: studies and spaces that ship, with the reports that were made of them."""
     from atod_sweep.config.shipped import listing
 
-    rows = ["| name | question | measured | report |", "|---|---|---|---|"]
+    rows = ["| name | question | time | report |", "|---|---|---|---|"]
     for one, run in [
         *((s, s.name) for s in listing("studies")),
         *((s, f"{s.name}_search") for s in listing("search_spaces")),
     ]:
         has_report = (ROOT / "studies/results" / run / "report.md").is_file()
         link = f"[report](../studies/results/{run}/report.md)" if has_report else ""
-        rows.append(f"| `{one.name}` | {_cell(one.question)} | {one.measured or ''} | {link} |")
+        rows.append(f"| `{one.name}` | {_cell(one.question)} | {one.time} | {link} |")
     return "\n".join(rows)
 
 

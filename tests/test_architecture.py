@@ -25,6 +25,8 @@ ALLOWED: dict[str, set[str]] = {
     # a report or a bundle is rebuilt from files, on a machine that cannot train
     "evidence": {"records", "config", "objective", "envs"},
     "export": {"records", "config", "objective", "envs", "evidence"},
+    # another trainer for trials, which runs the export of their schedule; named by `training.loop.runners`
+    "trl": {"records", "config", "objective", "envs", "training", "export"},
     # composes everything: one function per verb, doing the whole job
     "api": {"records", "config", "objective", "envs", "training", "sweep", "evidence", "export"},
     "tune": {"records", "config", "training"},

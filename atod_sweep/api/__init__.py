@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from atod_sweep.api.exports import export_model, export_schedule, pack, verify
 from atod_sweep.api.handle import Run, load
-from atod_sweep.api.verbs import check, compare, report, resume, run, search, sync, train
+from atod_sweep.api.verbs import check, compare, report, resume, run, search, sync, train, transfer
 
 __all__ = [
     "Run",
@@ -24,5 +24,6 @@ __all__ = [
     "search",
     "sync",
     "train",
+    "transfer",
     "verify",
 ]

@@ -25,7 +25,7 @@ def shipped() -> None:
     for title, kind, command in kinds:
         typer.echo(f"{title}: {command}")
         for one in listing(kind):
-            time = f"  ({one.measured})" if one.measured else ""
+            time = f"  ({one.time})" if one.time else ""
             typer.echo(f"  {one.name:22} {one.question}{time}")
         typer.echo("")
     typer.echo("trainer configs: atod-sweep train presets/NAME")

@@ -1,4 +1,4 @@
-"""Verbs that read a run, or write something from it: report, compare, export, pack, verify, sync."""
+"""Verbs that read runs, or write something from one: report, compare, transfer, export, pack, verify, sync."""
 
 from __future__ import annotations
 
@@ -39,6 +39,17 @@ def compare(
     from atod_sweep import api
 
     typer.echo(api.compare(runs, claims=all_claims))
+
+
+@app.command(rich_help_panel=READ)
+def transfer(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs: the same arms, students of several sizes.")],
+    margin: Annotated[float, typer.Option(help="Regret that would not matter, in units of the metric.")] = 0.03,
+) -> None:
+    """Tell whether the best schedule of the smallest students stays good on larger ones, as a page of Markdown."""
+    from atod_sweep import api
+
+    typer.echo(api.transfer(runs, margin=margin))
 
 
 @app.command(rich_help_panel=READ)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from atod_sweep.config.base import Record
+from atod_sweep.config.base import LATER, Record
 from atod_sweep.config.schedules import (
     Adaptive,
     ClosedForm,
@@ -22,7 +22,8 @@ from atod_sweep.config.schedules import (
     number_is_constant,
 )
 from atod_sweep.config.signals import Distill, ForwardKL, Relabel, SampledReverseKL
-from atod_sweep.config.teachers import Served
+from atod_sweep.config.stand_ins import RandomTeacher, StandIn
+from atod_sweep.config.teachers import ChatTeacher, Served, ServerTeacher
 from atod_sweep.config.turns import TurnProfile, Uniform
 
 if TYPE_CHECKING:
@@ -163,6 +164,16 @@ class Mixture(_Objective):
     kl_penalty: KLPenalty = Field(default_factory=NoKL, description="Penalty against the frozen initial student.")
     entropy_coef: float = Field(0.0, ge=0, description="Weight c_e of the entropy bonus.")
     clip_ratio: float = Field(0.2, gt=0, description="PPO clip range of the probability ratio.")
+    stand_in: StandIn | None = Field(
+        None,
+        description="What takes the place of the teacher's word, to see what that is worth; null: the teacher speaks.",
+        json_schema_extra=LATER,
+    )
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether what students say is shown to a teacher, if it has a weight."""
+        return self.stand_in is None or self.stand_in.scores
 
     @property
     def taught(self) -> bool:
@@ -182,20 +193,40 @@ class Mixture(_Objective):
                 f"rollout.group_size: a group-relative advantage needs at least {advantage.least_group} rollouts per "
                 f"task, got {group}; use 8{otherwise}"
             )
-        if train.teacher.kind == "none" and not is_always(0.0, self.distill_weight):
+        follows = self.turns.measured or isinstance(self.distill_weight, OfMeasurement)
+        if self.stand_in is not None and not self.stand_in.scores and follows:
+            raise ValueError(
+                f"objective.stand_in.kind: {self.stand_in.kind!r} asks no teacher, whose log-probs objective.turns "
+                f"({self.turns.kind}) or distill_weight ({self.distill_weight.kind}) follow; use turns.kind: uniform "
+                "and a distill_weight by step"
+            )
+        if train.teacher.kind == "none" and self.asks_teacher and not is_always(0.0, self.distill_weight):
             raise ValueError(
                 "teacher.kind: 'none' leaves nothing to distil, but objective.distill_weight is not 0; "
                 "set objective.distill_weight: 0"
             )
-        if not self.taught:
-            return
-        if isinstance(train.teacher, Served):
-            train.teacher.check_scoring(distill, train)
-        if isinstance(distill, Relabel):
+        if self.taught and isinstance(train.teacher, Served):
+            self._check_served(train.teacher, distill, train)
+        if self.taught and isinstance(distill, Relabel):
             self._check_relabel()
+
+    def _check_served(self, teacher: ServerTeacher | ChatTeacher, distill: Distill, train: Train) -> None:
+        """A teacher behind an API gives less than one that is here."""
+        if isinstance(self.stand_in, RandomTeacher):
+            raise ValueError(
+                f"objective.stand_in.kind: 'random_teacher' needs the teacher's architecture, which teacher.kind "
+                f"{teacher.kind!r} does not give; use shuffled_teacher or constant_push"
+            )
+        if self.asks_teacher:
+            teacher.check_scoring(distill, train)
 
     def _check_relabel(self) -> None:
         """Imitation compares no log-probs of what the student said, so nothing can follow them."""
+        if self.stand_in is not None:
+            raise ValueError(
+                f"objective.stand_in.kind: {self.stand_in.kind!r} takes the place of the teacher's log-probs, which "
+                "objective.distill.kind 'relabel' does not ask for; use another signal"
+            )
         if self.turns.measured:
             raise ValueError(
                 f"objective.turns.kind: {self.turns.kind!r} is made of the teacher's log-probs, which "

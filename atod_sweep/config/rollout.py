@@ -54,6 +54,12 @@ class Rollout(Record):
 
     tasks: int = Field(8, ge=1, description="Different tasks per optimiser step.")
     group_size: int = Field(8, ge=1, description="Rollouts per task (G); group-relative advantages need at least 2.")
+    episodes_at_once: int | None = Field(
+        None,
+        ge=1,
+        description="Episodes played at a time, which changes no result; null: all that memory has room for.",
+        json_schema_extra=LATER,
+    )
     temperature: ClosedFormSchedule = Field(
         default_factory=lambda: Constant(start=1.0), description="Sampling temperature: a number or a schedule."
     )

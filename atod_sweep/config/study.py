@@ -14,7 +14,9 @@ from atod_sweep.config.whole import File
 from atod_sweep.errors import Mistakes
 from atod_sweep.records.metric_names import bounds, check_name, direction
 
-Control = Literal["teacher", "opd", "rl", "fixed_mix"]
+Control = Literal[
+    "teacher", "base", "opd", "rl", "fixed_mix", "shuffled_teacher", "random_teacher", "constant_push", "tuned_constant"
+]
 CONTROLS: tuple[str, ...] = get_args(Control)
 
 _WORD = {">": "by", ">=": "within", "=": "within"}  # what the margin of each relation is called

@@ -147,7 +147,7 @@ def follow(monkeypatch: Any, tokens: list[list[int]]) -> None:
     """Make the player sample these ids, decoding step by decoding step, row by row."""
     script = iter(tokens)
 
-    def sample(logits_BV: torch.Tensor, temperature: float, generator: torch.Generator) -> Any:
+    def sample(logits_BV: torch.Tensor, temperature: float, _: torch.Tensor | None) -> Any:
         token_B = torch.tensor(next(script))
         return token_B, logits_BV.log_softmax(-1).gather(1, token_B[:, None])[:, 0]
 

@@ -18,10 +18,11 @@ from atod_sweep.evidence.analysis.searches import Searched
 from atod_sweep.evidence.analysis.text import count, duration, estimate, number, plural
 from atod_sweep.evidence.analysis.verdict import Verdict
 from atod_sweep.evidence.figures import claims as claim_figures
-from atod_sweep.evidence.figures import cost, curves, factors, forest, search, turns
+from atod_sweep.evidence.figures import cost, curves, factors, forest, lost, search, turns
 from atod_sweep.evidence.figures.style import Figure
 from atod_sweep.evidence.report.glossary import changes
 from atod_sweep.evidence.tables import arms, claims, conditions, conversations, searches
+from atod_sweep.evidence.tables import lost as lost_tables
 from atod_sweep.evidence.tables.cells import Cell, Table
 
 
@@ -57,6 +58,7 @@ def sections(
         Section("Arms", "", [arms.scores(results, table, versus), _changes(results)], _some(opening and differences)),
         Section("The claims in numbers", "", [claims.in_numbers(list(verdicts))], []),
         *(_search(results, found, folder) if found else []),
+        Section("What was lost", "", lost_tables.tables(results), _some(lost.scatter(results, folder))),
         Section("Across settings", "", [conditions.breadth(methods(results), results)], []),
         Section("Learning", "", [], charts(learning[0])),
         Section(

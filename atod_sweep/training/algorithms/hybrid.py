@@ -36,9 +36,12 @@ class HybridMix(Mixed):
             return losses.clipped_surrogate(view.logp_N, view.old_logp_N, advantage_N, self.objective.clip_ratio).sum()
 
         push_N = batch["reward_weight"] * batch["advantage"]
-        if "teacher_logp" not in batch.fields:
+        if "pull" in batch.fields:
+            pull_N = batch["distill_weight"] * batch["pull"]
+        elif "teacher_logp" in batch.fields:
+            pull_N = batch["distill_weight"] * sampled_reverse_kl(batch["old_logp"], batch["teacher_logp"])
+        else:
             return {"reward" if split else "policy": surrogate(push_N)}
-        pull_N = batch["distill_weight"] * sampled_reverse_kl(batch["old_logp"], batch["teacher_logp"])
         if split:
             return {"distill": surrogate(pull_N), "reward": surrogate(push_N)}
         return {"policy": surrogate(pull_N + push_N)}

@@ -30,7 +30,10 @@ class InterpolatedMix(Mixed):
             view.logp_N, view.old_logp_N, batch["advantage"], self.objective.clip_ratio
         )
         terms = {"reward": (batch["reward_weight"] * surrogate_N).sum()}
-        if "teacher_logp" in batch.fields:
+        if "pull" in batch.fields:
+            pull_N = losses.clipped_surrogate(view.logp_N, view.old_logp_N, batch["pull"], self.objective.clip_ratio)
+            terms["distill"] = (batch["distill_weight"] * pull_N).sum()
+        elif "teacher_logp" in batch.fields:
             terms["distill"] = (batch["distill_weight"] * self._distill(view, batch)).sum()
         return terms
 

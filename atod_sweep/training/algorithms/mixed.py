@@ -28,9 +28,11 @@ from atod_sweep.training.algorithms.advantages import ADVANTAGES
 from atod_sweep.training.algorithms.preferences import token_logp
 from atod_sweep.training.algorithms.relabelling import beside, relabelled
 from atod_sweep.training.algorithms.stage import Collected, Metrics, Needs, Stage
+from atod_sweep.training.algorithms.stand_ins import STAND_INS
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.outcomes import Episodes
+from atod_sweep.training.randomness import numpy_generator
 from atod_sweep.training.scoring import FullDistribution, needs_distribution, score, whole
 from atod_sweep.training.teachers.teacher import Teacher
 
@@ -87,6 +89,7 @@ class Mixed(ABC):
         self.kl_weight = Weight(penalty.coef, config.steps) if isinstance(penalty, WithReference) else None
         self.advantage = ADVANTAGES[self.objective.advantage.kind](self.objective.advantage, config.rollout.group_size)
         self.full = needs_distribution(self.objective.distill)
+        self.seed = config.seed
         self.profile_K = torch.tensor(profile(self.objective.turns, config.env.horizon))
 
     @classmethod
@@ -131,15 +134,15 @@ class Mixed(ABC):
         reward = self.reward_weight(step, distill)
         batch = TokenBatch.of(episodes).at(temperature=temperature, kl_weight=kl)
         metrics: Metrics = {"weight/distill": distill, "weight/reward": reward, "weight/kl": kl}
-        compared = not isinstance(self.objective.distill, Relabel)
-        if (
-            self.teacher is not None
-            and compared
-            and (distill > 0 or isinstance(self.distill_weight.schedule, Controller))
-        ):
+        is_heard = distill > 0 or isinstance(self.distill_weight.schedule, Controller)
+        compares = self.objective.asks_teacher and not isinstance(self.objective.distill, Relabel)
+        if self.teacher is not None and is_heard and compares:
             batch = self.teacher.score(batch, temperature, self.full, score_tokens)
             metrics["kl/teacher"] = float((batch["old_logp"] - batch["teacher_logp"]).mean())
             metrics["teacher_tokens"] = episodes.tokens
+        if (null := self.objective.stand_in) is not None and is_heard:
+            batch, seen = STAND_INS[null.kind](batch, null, numpy_generator(self.seed, f"stand-in {step}"))
+            metrics |= seen
         penalty_N = torch.zeros_like(batch["old_logp"])
         if self.reference is not None and self.penalty is not None and kl > 0:
             full = FullDistribution(temperature, None) if self.penalty.over_vocabulary else None
@@ -169,6 +172,8 @@ class Mixed(ABC):
         w_N = torch.ones_like(g_N)
         if "teacher_logp" in batch.fields and self.objective.turns.measured:
             w_N = _weights_from_logp(self.objective.turns, batch)
+        if "alone" in batch.fields:
+            w_N = w_N.masked_fill(batch["alone"], 0.0)
         applied_N = distill * g_N * w_N
         metrics["weight/applied_teacher"] = float(applied_N.mean())
         sums_K = torch.zeros_like(self.profile_K).index_add_(0, batch["turn"], g_N * w_N)

@@ -37,6 +37,9 @@ PRODUCTS_UP_TO = 512  # tokens per row; measured: 0.6 times the fused kernel's c
 CAUSAL_PARTS = 3  # of a row's queries, each multiplied with no later part's keys; measured: the best of 1 to 4
 
 
+LEAST = 4  # rows of a product; measured: from there on, each row's bits are its own
+
+
 class FoldedLlama:
     """An inference-only snapshot of a compact Llama, with logits of the first `words` ids; None: of all."""
 
@@ -59,7 +62,7 @@ class FoldedLlama:
         # What every word gives the first block's attention, V x (3 H D).
         self.first = self._normed(self.embedding.float()) @ self.layers[0][0].T if has_few_words(model) else None
         head, bias = model.lm_head.weight[:words], model.lm_head.bias  # of the ids that the tokenizer has
-        self.head, self.head_bias = (head.float() * body.norm.weight).T, None if bias is None else bias[:words]
+        self.head, self.head_bias = head.float() * body.norm.weight, None if bias is None else bias[:words]
 
     def hidden(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
         """What the head reads (N, C) at flat positions of right-padded rows."""
@@ -73,17 +76,21 @@ class FoldedLlama:
                 return wanted.attended(attention(wanted.queries(q), k, v, wanted.visible_BQT))
             return attention(q.transpose(1, 2), k, v, None).transpose(1, 2).flatten(2).flatten(0, 1)
 
-        return self.run(ids_BT, self.rotary(length)[:length, None], attend, index_N)
+        few = are_few(index_N, ids_BT)
+        return self.run(ids_BT, self.rotary(length)[:length, None], attend, index_N, few)
 
     @torch.no_grad()
     def say(self, hidden_NC: Tensor) -> Tensor:
         """Logits (N, V)."""
-        logits_NV = hidden_NC @ self.head
+        logits_NV = times(hidden_NC, self.head)
         return logits_NV if self.head_bias is None else logits_NV + self.head_bias
 
     @torch.no_grad()
-    def run(self, ids_BL: Tensor, rotary: Tensor, attend: Attend, index_N: Tensor | None) -> Tensor:
-        """What the head reads at flat positions; None: at all of them. `rotary` broadcasts to (B, L, H, D / 2)."""
+    def run(self, ids_BL: Tensor, rotary: Tensor, attend: Attend, index_N: Tensor | None, few: bool) -> Tensor:
+        """What the head reads at flat positions; None: at all of them. `rotary` broadcasts to (B, L, H, D / 2).
+
+        `few`: in the last layer, only these positions have queries.
+        """
         rows, length = ids_BL.shape
         inner = self.heads * self.dim
 
@@ -94,17 +101,17 @@ class FoldedLlama:
         x_MC = F.embedding(ids_M, self.embedding).float()
         for i, (qkv, out, gate_up, down) in enumerate(self.layers):
             going_on = index_N if i == len(self.layers) - 1 else None
-            if going_on is not None and are_few(going_on, ids_BL):
+            if going_on is not None and few:
                 n_MC = self._normed(x_MC)
-                kv = by_kind(n_MC @ qkv[inner:].T, 2)
+                kv = by_kind(times(n_MC, qkv[inner:]), 2)
                 _rotate(kv[0], rotary)
                 x_MC = x_MC.index_select(0, going_on)
-                q_NHD = (n_MC.index_select(0, going_on) @ qkv[:inner].T).view(-1, self.heads, self.dim)
+                q_NHD = times(n_MC.index_select(0, going_on), qkv[:inner]).view(-1, self.heads, self.dim)
                 _rotate(q_NHD, rotary.expand(rows, length, 1, -1)[going_on // length, going_on % length])
                 a_MC = attend(i, q_NHD, kv)
             else:
                 first = self.first if i == 0 else None
-                heads = by_kind(self._normed(x_MC) @ qkv.T if first is None else F.embedding(ids_M, first), 3)
+                heads = by_kind(times(self._normed(x_MC), qkv) if first is None else F.embedding(ids_M, first), 3)
                 _rotate(heads[:2], rotary)
                 a_MC = attend(i, heads[0], heads[1:])
                 if going_on is not None:
@@ -120,19 +127,33 @@ class FoldedLlama:
 
     def _gate_and_up(self, n: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         if self.dtype == torch.float32:
-            gate, up = (n @ weight.T).chunk(2, 1)
+            gate, up = times(n, weight).chunk(2, 1)
             return gate, up
         gate, up = weight.chunk(2)  # in bfloat16, passes over strided halves cost more than a second product
-        return n @ gate.T, n @ up.T
+        return times(n, gate), times(n, up)
 
     def _plus(self, x: Tensor, a: Tensor, weight: Tensor) -> Tensor:
-        return x.addmm(a, weight.T) if self.dtype == torch.float32 else x.add_(a @ weight.T)
+        if self.dtype != torch.float32:
+            return x.add_(times(a, weight))
+        if len(x) >= LEAST:
+            return x.addmm(a, weight.T)
+        return enough(x).addmm(enough(a), weight.T)[: len(x)]
 
     def rotary(self, length: int) -> Tensor:
         """`llama.rotary` for at least `length` positions."""
         if len(self._rotary) < length:
             self._rotary = rotary(self.model, 2 * length)
         return self._rotary
+
+
+def times(x_MC: Tensor, weight: Tensor) -> Tensor:
+    """`x_MC @ weight.T`, whose rows do not depend on each other: of very few, a CPU's kernels round otherwise."""
+    return x_MC @ weight.T if len(x_MC) >= LEAST else (enough(x_MC) @ weight.T)[: len(x_MC)]
+
+
+def enough(x: Tensor) -> Tensor:
+    """Rows of zeros behind very few."""
+    return F.pad(x, (0, 0) * (x.dim() - 1) + (0, max(0, LEAST - len(x))))
 
 
 def _rotate(x: Tensor, rotary: Tensor) -> None:

@@ -110,24 +110,32 @@ class Remote(Teacher, Generic[C]):
         """What it comes to when this teacher plays. Raises what environments raise."""
         player, talk = self.pupil, self.pupil.conversation
         book = EpisodeBook(talk, player.limits, tasks, penalty=talk.format.penalty if split == "train" else 0.0)
-        past: list[list[Exchange]] = [[] for _ in tasks]
-        rows = list(range(len(tasks)))
-        observations = player.batch.reset(tasks, split)
-        is_first = True
+        most = player.at_once.get(split, len(tasks))
+        for first in range(0, len(tasks), most):
+            self._play(book, range(first, min(first + most, len(tasks))), split, temperature, generator)
+        return book.outcomes
+
+    def _play(
+        self, book: EpisodeBook, episodes: range, split: Split, temperature: float, generator: torch.Generator
+    ) -> None:
+        """Play some of the book's episodes, the first one in the environment of slot 0."""
+        player, rows = self.pupil, list(episodes)
+        past: dict[int, list[Exchange]] = {episode: [] for episode in episodes}
+        seeds = [book.outcomes[episode].seed for episode in episodes]
+        observations = dict(zip(episodes, player.batch.reset(seeds, split), strict=True))
         while rows:
-            player.show(observations, rows, is_first)
-            is_first = False
+            player.show(observations, rows, episodes.start, is_first=not past[rows[0]])
             states = [State(past[episode], observations[episode]) for episode in rows]
-            texts: list[str | None] = [None] * len(tasks)
+            texts: dict[int, str] = {}
             for episode, action in zip(rows, self.act(states, temperature, generator), strict=True):
                 texts[episode] = action.text
                 outcome = book.outcomes[episode]
                 outcome.transcript.append((observations[episode], action.text))
                 outcome.acts.append(Act(action.tokens, None, action.cut, marked=action.marked, ids=action.ids))
                 past[episode].append(Exchange(observations[episode], action.ids))
-            steps = {episode: step for episode, step in enumerate(player.batch.step(texts)) if step is not None}
+            answers = zip(episodes, player.batch.step([texts.get(episode) for episode in episodes]), strict=True)
+            steps = {episode: step for episode, step in answers if step is not None}
             going = [episode for episode in rows if not book.record(episode, steps[episode])]
             for episode in rows:
                 observations[episode] = steps[episode].observation
             rows = going
-        return book.outcomes

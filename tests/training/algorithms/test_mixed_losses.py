@@ -20,6 +20,7 @@ import pytest
 import torch
 from small import scored_by, tiny
 
+from atod_sweep.errors import UserError
 from atod_sweep.objective import turn_weights
 from atod_sweep.training.algorithms.hybrid import HybridMix
 from atod_sweep.training.algorithms.interpolated import InterpolatedMix
@@ -435,3 +436,59 @@ def test_a_teacher_may_rule_out_what_nobody_sampled():
         (gradient,) = torch.autograd.grad(term, student.logits)
         assert torch.isfinite(term)
         assert torch.isfinite(gradient).all()
+
+
+# ---- null controls -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["interpolated", "hybrid"])
+def test_a_shuffled_teacher_speaks_of_another_turn(form):
+    own = Case(form, distill_weight=0.6)
+    case = Case(form, distill_weight=0.6, stand_in__kind="shuffled_teacher")
+    said, moved = own.batch["teacher_logp"], case.batch["teacher_logp"]
+    assert sorted(moved.tolist()) == sorted(said.tolist()) == pytest.approx(sorted(map(math.log, [0.7, 0.8, 0.1])))
+    assert all(a != b for a, b in zip(said.tolist(), moved.tolist(), strict=True))  # three turns of one token
+    if form == "interpolated":  # whole rows, with the sampled token's entry
+        rows = [Q[[math.log(q) for q in (0.7, 0.8, 0.1)].index(pytest.approx(logp))].log() for logp in moved.tolist()]
+        assert close(case.batch["teacher_full"], torch.stack(rows))
+    assert case.metrics["kl/teacher"] == own.metrics["kl/teacher"]  # of the teacher itself
+    assert case.metrics["turns_alone"] == 0
+    assert case.teacher.calls == 1
+
+
+def test_turns_without_a_partner_have_no_weight_and_are_counted():
+    """Turns of two, one and one token: the first is alone of its length."""
+    played = Episodes(
+        ids_ST=torch.tensor([[0, 1, 0, 2], [0, 2, 0, 0]]),
+        length_S=torch.tensor([4, 2]),
+        episode_S=torch.tensor([0, 1]),
+        sequence_N=torch.tensor([0, 0, 1]),
+        column_N=torch.tensor([1, 3, 1]),
+        turn_N=torch.tensor([0, 0, 0]),
+        logp_N=P[torch.arange(3), WORD].log(),
+        outcomes=[Outcome(0, [1.0]), Outcome(0, [0.0])],
+        final={},
+    )
+    case = Case(distill_weight=0.6, stand_in__kind="shuffled_teacher", played=played)
+    assert case.metrics["turns_alone"] == 2
+    assert close(case.batch["distill_weight"], [0.0, 0.0, 0.0])
+    assert close(case.batch["reward_weight"], [0.4, 0.4, 0.4])
+
+
+def test_a_constant_push_by_hand():
+    """The least likely of the three sampled words is B, of 0.1: 40 % of three tokens are one. No teacher is asked."""
+    null = {"kind": "constant_push", "push": 0.5, "lowest": 0.4}
+    case = Case(distill_weight=0.6, distill__kind="forward_kl", stand_in=null)
+    assert close(case.terms["distill"], 0.6 * 0.5)
+    assert close(case.gradient("distill"), [[0, 0, 0], [0.3 * -0.6, 0.3 * -0.3, 0.3 * 0.9], [0, 0, 0]])
+    assert (case.teacher.calls, "kl/teacher" in case.metrics, "teacher_tokens" in case.metrics) == (0, False, False)
+    case = Case("hybrid", distill_weight=0.6, reward_weight=2.0, stand_in=null)
+    assert close(case.terms["policy"], -(2.0 * ADVANTAGE * (1 + 1 - 1) - 0.6 * 0.5))
+    silent = Case("hybrid", distill_weight=0.0, reward_weight=2.0, stand_in=null)
+    assert close(silent.terms["policy"], -2.0 * ADVANTAGE)
+
+
+@pytest.mark.parametrize("given", [{"turns": {"kind": "t_dur"}}, {"distill_weight": {"kind": "adaptive"}}])
+def test_a_constant_push_refuses_weights_that_follow_a_teacher(given):
+    with pytest.raises(UserError, match=r"objective.stand_in.kind: 'constant_push' asks no teacher.*turns.kind"):
+        Case(stand_in={"kind": "constant_push"}, **given)
