@@ -9,17 +9,18 @@ from atod_sweep.training.algorithms.stage import Metrics, Stage
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.play.context import Context
 from atod_sweep.training.play.outcomes import Episodes, Outcome
-from atod_sweep.training.play.talk import Conversation, Exchange
+from atod_sweep.training.play.talk import Conversation
 from atod_sweep.training.scoring import score
 from atod_sweep.training.teachers.teacher import Action, State
 
 
 def states(outcome: Outcome) -> list[State]:
     """Those in which the student took an episode's actions."""
-    turns = [
-        Exchange(observation, act.ids) for (observation, _), act in zip(outcome.transcript, outcome.acts, strict=True)
+    turns = outcome.exchanges
+    own = (act.taken is None for act in outcome.acts)
+    return [
+        State(turns[:k], turn.observation) for k, (turn, is_own) in enumerate(zip(turns, own, strict=True)) if is_own
     ]
-    return [State(turns[:k], turn.observation) for k, turn in enumerate(turns)]
 
 
 def relabelled(stage: Stage, episodes: Episodes, temperature: float) -> tuple[TokenBatch | None, Metrics]:
@@ -39,13 +40,16 @@ def relabelled(stage: Stage, episodes: Episodes, temperature: float) -> tuple[To
     for e, outcome in enumerate(outcomes):
         view = Context(talk, limits.context)
         for k, ((observation, said), act) in enumerate(zip(outcome.transcript, outcome.acts, strict=True)):
-            action = next(waiting)
             view.ask(observation, longest)
-            same += action.text == said
-            if len(action.ids) <= longest and _can_be_said(action, talk):
-                tokens += [(len(rows), len(view.ids) + i, k, e) for i in range(len(action.ids))]
-                rows.append([*view.ids, *action.ids])
+            if act.taken is None:
+                action = next(waiting)
+                same += action.text == said
+                if len(action.ids) <= longest and _can_be_said(action, talk):
+                    tokens += [(len(rows), len(view.ids) + i, k, e) for i in range(len(action.ids))]
+                    rows.append([*view.ids, *action.ids])
             view.answer(act.ids)
+    if not actions:
+        return None, {}
     metrics: Metrics = {"relabel/same": same / len(actions), "relabel/left_out": 1 - len(rows) / len(actions)}
     if not rows:
         return None, metrics

@@ -41,7 +41,7 @@ def teacher(
             assert refs.teacher is not None
             return cast.teacher(config, cast.source_of(model, refs.teacher), pupil, player, dtype, device, needs)
         case ServerTeacher() | ChatTeacher() as served:
-            if not config.objective.taught:
+            if not (config.objective.taught or config.rollout.teacher_plays):
                 return None
             scores = isinstance(config.objective, Mixture) and not isinstance(config.objective.distill, Relabel)
             return remote(served, config, player, device, scores)

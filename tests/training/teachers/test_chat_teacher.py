@@ -146,3 +146,16 @@ def test_options_go_over_the_fields_of_a_request(built, server, tmp_path):
     body = server.asked[0][1]
     assert body.keys() == {"model", "messages", "max_completion_tokens"}
     assert body["messages"][0]["role"] == "user"
+
+
+def test_turns_that_it_plays_itself_are_not_relabelled(built, server, tmp_path):
+    """A step's own turns are imitated by relabelling, the teacher's by what it said there."""
+    takes = {"rollout__takeover__probability": 0.5}
+    stage = assemble(tiny(**RELABEL, **takes, **at(server, "chat")), tmp_path, resume=False).stage
+    episodes = stage.play(stage.policy, 0)
+    acts = [act for outcome in episodes.outcomes for act in outcome.acts]
+    assert 0 < sum(act.taken is not None for act in acts) < len(acts)
+    theirs, _ = relabelled(stage, episodes, 0.0)
+    assert len(theirs.ids_ST) == sum(act.taken is None for act in acts)
+    rows = rows_of(tiny(**RELABEL, **takes, **at(server, "chat")), tmp_path / "trial")
+    assert {"loss/distill", "loss/imitation", "loss/reward"} <= rows[1].keys()
