@@ -239,6 +239,14 @@ def mappings() -> str:
     return re.sub(r"^#+ ", "### ", documented_mappings(), flags=re.MULTILINE)
 
 
+def controls() -> str:
+    """Markdown: the controls that a study can name."""
+    from atod_sweep.config.study import CONTROLS
+    from atod_sweep.evidence.report.glossary import CONTROLS as MEANING
+
+    return "\n".join(["| control | is |", "|---|---|", *(f"| `{name}` | {MEANING[name]} |" for name in CONTROLS)])
+
+
 def shipped() -> str:
     """Markdown: studies and spaces that ship, with the reports that were made of them."""
     from atod_sweep.config.shipped import listing
@@ -281,7 +289,10 @@ def statuses() -> str:
 
 GENERATORS: dict[str, Callable[[], str]] = {
     made.__name__: made
-    for made in (study, search, train, ranges, verbs, functions, matrix, mappings, shipped, cards, metrics, statuses)
+    for made in (
+        *(study, search, train, ranges, verbs, functions, matrix),
+        *(mappings, controls, shipped, cards, metrics, statuses),
+    )
 }
 
 

@@ -6,6 +6,7 @@ that is there already. The names are also those of the package itself: `import a
 
 from __future__ import annotations
 
+from atod_sweep.api.cost import cost
 from atod_sweep.api.exports import export_model, export_schedule, pack, verify
 from atod_sweep.api.handle import Run, load
 from atod_sweep.api.verbs import check, compare, report, resume, run, search, sync, train, transfer
@@ -14,6 +15,7 @@ __all__ = [
     "Run",
     "check",
     "compare",
+    "cost",
     "export_model",
     "export_schedule",
     "load",

@@ -42,6 +42,20 @@ def compare(
 
 
 @app.command(rich_help_panel=READ)
+def cost(
+    run_dir: RunDir,
+    price: Annotated[Path | None, typer.Option(help="File of prices; default: the price section of the run.")] = None,
+    measure: Annotated[
+        int, typer.Option(min=0, help="Tasks to play here with every model, one at a time, for the time of a turn.")
+    ] = 0,
+) -> None:
+    """Tell what a task, and a solved one, costs with every arm and with the teacher, from the ledger's counts."""
+    from atod_sweep import api
+
+    typer.echo(api.cost(run_dir, price=price, measure=measure))
+
+
+@app.command(rich_help_panel=READ)
 def transfer(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs: the same arms, students of several sizes.")],
     margin: Annotated[float, typer.Option(help="Regret that would not matter, in units of the metric.")] = 0.03,

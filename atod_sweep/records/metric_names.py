@@ -24,9 +24,10 @@ COSTS = {
     "cost/updates": "optimiser steps",
     "cost/dropped_turns": "turns",
     "cost/teacher_tokens": "tokens",
+    "cost/teacher_generated_tokens": "tokens",
     "cost/seconds": "s",
 }
-TERMS = ("distill", "reward", "policy", "kl", "value", "entropy", "sft", "preference")
+TERMS = ("distill", "reward", "policy", "kl", "value", "entropy", "sft", "preference", "imitation")
 _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     "loss": ("nats", "min"),
     "grad_norm": ("", None),
@@ -35,6 +36,10 @@ _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     "temperature": ("", None),
     "pairs": ("pairs", None),
     "turns_alone": ("turns", None),
+    "takeover": ("", None),
+    "depth": ("turns", None),
+    "teacher_turns": ("share", None),
+    "episodes_cut": ("share", None),
     "logp_gap": ("nats", "min"),
     "lost_updates": ("share", "min"),
     **{f"loss/{term}": ("nats", "min") for term in TERMS},

@@ -63,6 +63,9 @@ def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> l
     """What a trial with pretrained models needs of memory, a line each. UserError for one that does not fit here."""
     lines, seen = [], set[str]()
     for config in configs:
+        if "trainer" in config:
+            lines.append(f"trainer: {config['trainer']['kind']} runs trials; what memory they need is not known here")
+            continue
         size = content_hash({key: value for key, value in config.items() if key not in ("optimiser", "seed")})
         if config["student"]["kind"] != "pretrained" or size in seen:
             continue

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 from atod_sweep.config.models import Pretrained
 from atod_sweep.config.train import Train
+from atod_sweep.config.trainer import Trl
 from atod_sweep.errors import UserError
 from atod_sweep.export.schedule import schedule_file
 from atod_sweep.export.targets.parts import PARTS, Carried, needed
 from atod_sweep.export.targets.trl import TARGET
 
 VERSION = "1.16"  # private methods of its trainer are called
+ENGINES = {"use_vllm": "vllm", "deepspeed": "deepspeed", "use_liger_kernel": "liger_kernel"}
 INSTALL = "pip install 'atod-sweep[trl]'"
 
 
@@ -35,14 +38,14 @@ def check(config: Train, here: bool = True) -> None:
             "evaluation.retention: is not asked under trainer.kind: trl; drop it, or use trainer.kind: atod"
         )
     if here:
-        _installed()
+        _installed(config)
 
 
 def _instead(carried: Carried) -> str:
     return carried.note if carried.how == "no" else "it can only replay what a run has recorded"
 
 
-def _installed() -> None:
+def _installed(config: Train) -> None:
     try:
         found = version("trl")
         version("datasets")
@@ -50,3 +53,7 @@ def _installed() -> None:
         raise UserError(f"trainer.kind: 'trl' needs {error.name}, which is not installed; {INSTALL}") from None
     if not f"{found}.".startswith(f"{VERSION}."):
         raise UserError(f"trainer.kind: 'trl' is written for trl {VERSION}, and {found} is installed; {INSTALL}")
+    assert isinstance(config.trainer, Trl)
+    for name, package in ENGINES.items():
+        if config.trainer.args.get(name) and find_spec(package) is None:
+            raise UserError(f"trainer.args.{name}: {package} is not installed; install it, or drop this")

@@ -70,7 +70,7 @@ def train(
         if "ref" in getattr(model, "peft_config", {}):
             model.delete_adapter("ref")
         save_student(config, directory, model, company.voice.tokenizer)
-    recorder.books.player.batch.close()
+    recorder.books.close()
     trainer.accelerator.wait_for_everyone()
     return recorder.books.result(last | final)
 
@@ -113,7 +113,7 @@ def _trainer(
 
     stage, voice = company.stage, company.voice
     talk, limits, evaluations = voice.conversation, stage.player.limits, stage.player
-    engine = stage.player = EnginePlayer(evaluations.batch, talk, limits)
+    engine = stage.player = EnginePlayer(evaluations.batch, talk, limits, at_once=evaluations.at_once)
 
     class Trainer(scheduled):
         """Follows the config's learning rate, and tells what its losses are made of."""
@@ -170,6 +170,10 @@ def _trainer(
         train_dataset=Dataset.from_dict({"prompt": _tasks(stage)}),
         processing_class=voice.tokenizer,
     )
+    if trainer.is_fsdp_enabled or (trainer.is_deepspeed_enabled and trainer.args.deepspeed_plugin.zero_stage == 3):
+        raise UserError(
+            "trainer.args: evaluation reads weights whole, and this splits them; use DeepSpeed's stage 1 or 2"
+        )
     engine.engine = engine_of(trainer)
     trainer.remove_callback(PrinterCallback)
     books = Books(directory, stage, evaluations, trainer.accelerator)

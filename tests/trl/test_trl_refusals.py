@@ -125,6 +125,15 @@ def test_trl_itself(found: dict[str, str], said: str | None, monkeypatch: pytest
     assert said in str(error.value)
 
 
+def test_an_engine_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "version", lambda name: "1.16.0")
+    monkeypatch.setattr(refusals, "find_spec", lambda name: None)
+    runners.check(through_trl(trainer__args={"use_vllm": False}))
+    for name, package in refusals.ENGINES.items():
+        with pytest.raises(UserError, match=rf"trainer\.args\.{name}: {package} is not installed"):
+            runners.check(through_trl(trainer__args={name: True}))
+
+
 def test_the_arguments_are_those_of_the_export() -> None:
     config = through_trl(objective=HYBRID | {"clip_ratio": 0.3, "entropy_coef": 0.01}, rollout__group_size=6)
     found = shim.arguments(config)

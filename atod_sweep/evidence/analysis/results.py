@@ -271,6 +271,17 @@ def in_ledger(metric: Metric) -> bool:
     return metric.last == 1 and metric.name.startswith((*EVALUATED, "final/", "cost/"))
 
 
+def trainers(results: Results) -> dict[str, list[str]]:
+    """Kind of trainer -> the arms that it trained, as far as the trials' configs are here."""
+    found: dict[str, list[str]] = {}
+    for trial in results.trials:
+        if trial.is_trained and trial.config:
+            arms = found.setdefault(trial.config.get("trainer", {"kind": "atod"})["kind"], [])
+            if trial.arm not in arms:
+                arms.append(trial.arm)
+    return found
+
+
 def unrecorded(results: Results) -> tuple[list[Trial], list[Trial]]:
     """The trained trials that are complete, and those among them whose records are not here."""
     done = [t for t in results.trials if t.state == "COMPLETE" and t.is_trained]

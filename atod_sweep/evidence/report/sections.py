@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from atod_sweep.config.price import Price
 from atod_sweep.evidence.analysis.aggregates import aggregate, interactions, main_effects
 from atod_sweep.evidence.analysis.breadth import methods
 from atod_sweep.evidence.analysis.comparisons import Best, against_reference, best_arm, summaries
@@ -21,7 +22,7 @@ from atod_sweep.evidence.figures import claims as claim_figures
 from atod_sweep.evidence.figures import cost, curves, factors, forest, lost, search, turns
 from atod_sweep.evidence.figures.style import Figure
 from atod_sweep.evidence.report.glossary import changes
-from atod_sweep.evidence.tables import arms, claims, conditions, conversations, searches
+from atod_sweep.evidence.tables import arms, claims, conditions, conversations, price, searches
 from atod_sweep.evidence.tables import lost as lost_tables
 from atod_sweep.evidence.tables.cells import Cell, Table
 
@@ -88,7 +89,7 @@ def sections(
         Section(
             "Cost",
             _spent([t for t in (*results.trials, *results.explored) if t.is_trained]),
-            [arms.costs(results, table), arms.reaching(reach_teacher(results), results)],
+            [arms.costs(results, table), *_priced(results), arms.reaching(reach_teacher(results), results)],
             _some(cost.scatter(results, table, folder), *charts(*learning[1:])),
         ),
         _gaps(results),
@@ -158,6 +159,11 @@ def _spent(trials: list[Trial]) -> str:
         wasted = duration(math.fsum(t.spent for t in lost))
         text += f" Of this, {wasted} went into {plural(len(lost), 'trial')} without a result."
     return text
+
+
+def _priced(results: Results) -> list[Table]:
+    given = results.study.latest.get("price")
+    return [price.table(results, Price.model_validate(given))] if given else []
 
 
 def _gaps(results: Results) -> Section:

@@ -121,6 +121,7 @@ def search_work(search: Search, folder: Path, where: str, text: str = "") -> Wor
             "controls": [],
             "factors": {},
             "seeds": [],
+            **({"price": search.price.model_dump(mode="json")} if search.price else {}),
             "search": search.model_dump(mode="json", exclude={"base", "name", "question"}),
         },
         goal=Goal(

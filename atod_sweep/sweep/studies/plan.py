@@ -19,6 +19,7 @@ from atod_sweep.envs import registry
 from atod_sweep.errors import Gathered, UserError
 from atod_sweep.objective import own_code, schedules
 from atod_sweep.records.metric_names import check_reported, check_retained, watched
+from atod_sweep.sweep.studies import like_with_like
 from atod_sweep.sweep.studies.controls import CONTROLS, mean_weight, override
 
 MATCH = ".match_mean_of"
@@ -95,6 +96,9 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     with mistakes.noted():
         if _plays_final(variants, where):
             study, variants = _on_final_sets(study), [*_base_students(study, cells, where), *variants]
+    with mistakes.noted():
+        trained = [(arm, cell.levels, data) for cell, arm, role, data in variants if role in ("arm", "control")]
+        like_with_like.check(study.hypotheses, trained, where)
     played = [data["env"] for _, _, _, data in variants]
     trials = []
     for seed in study.seed_list:

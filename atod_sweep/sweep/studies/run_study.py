@@ -140,6 +140,7 @@ def study_work(plan: Plan, text: str) -> Work:
             "controls": list(study.controls),
             "factors": {factor: list(levels) for factor, levels in study.factors.items()},
             "seeds": study.seed_list,
+            **({"price": study.price.model_dump(mode="json")} if study.price else {}),
         },
         goal=Goal(study.metric, also=tuple(dict.fromkeys(claim.metric for claim in study.hypotheses))),
         configs=tuple(trial.config for trial in plan.trials),

@@ -35,7 +35,7 @@ MUTABLE: dict[str, Any] = {
         "kl_penalty": {"coef"},
     },
     "optimiser": {"lr"},
-    "rollout": {"temperature"},
+    "rollout": {"temperature", "takeover", "depth"},
 }
 
 # Where a trial runs, and how much of it at a time.

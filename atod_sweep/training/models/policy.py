@@ -27,6 +27,11 @@ class Output:
     value_N: Tensor | None
     hidden_NC: Tensor | None = None
 
+    def at(self, rows: Tensor) -> Output:
+        """At some of the positions."""
+        value_N = None if self.value_N is None else self.value_N[rows]
+        return Output(self.logits_NV[rows], value_N, None if self.hidden_NC is None else self.hidden_NC[rows])
+
 
 @dataclass(frozen=True)
 class Silent:

@@ -22,7 +22,8 @@ from atod_sweep.paths import cache_dir, local_model
 from atod_sweep.training import NUMERICS
 from atod_sweep.training.pretraining import model_folder
 
-PLAYED = {"tasks", "group_size", "temperature", "step_timeout"}  # of a rollout's keys, what demonstrations know not of
+# Of a rollout's keys, what demonstrations know not of.
+PLAYED = {"tasks", "group_size", "temperature", "takeover", "depth", "teacher_turns", "step_timeout"}
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,14 @@ from atod_sweep.training.scoring import FullDistribution
 
 @dataclass(frozen=True)
 class State:
-    """Where an action is to be taken: the turns that the student was shown, as it said them, and what is observed."""
+    """Where an action is to be taken: the turns that the student was shown, as it said them, and what is observed.
+
+    `episode`: its number in a play, of which random numbers are; None: as states come.
+    """
 
     past: Sequence[Exchange]
     observation: str
+    episode: int | None = None
 
 
 @dataclass(frozen=True)

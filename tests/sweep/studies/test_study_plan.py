@@ -200,6 +200,22 @@ def test_the_definition_holds_what_decides_results_and_nothing_else(write_study)
         assert plan_of(write_study(**changes)).definition != first.definition
 
 
+def test_a_claim_between_arms_of_two_trainers_is_refused(write_study):
+    """Whatever the arm's own settings, the factor's or the base's; a comparison within each is none of two."""
+    trl, claim = {"trainer.kind": "trl"}, ["slow > fast"]
+    fast = {"optimiser.lr": 0.02}
+    with pytest.raises(UserError, match=r"hypotheses\.0: 'slow' is trained by atod and 'fast' by trl"):
+        plan_of(write_study(arms={"slow": {}, "fast": fast | trl}, hypotheses=claim))
+    assert plan_of(write_study(arms={"slow": {}, "fast": fast | trl}, hypotheses=[])).trials
+    assert plan_of(write_study(base=trl, arms={"slow": {}, "fast": fast}, hypotheses=claim)).trials
+    by = {"trainer": {"ours": {}, "theirs": trl}}
+    found = plan_of(write_study(arms={"slow": {}, "fast": fast}, factors=by, hypotheses=claim)).trials
+    assert {trial.levels["trainer"]: trial.config.get("trainer") for trial in found} == {
+        "ours": None,
+        "theirs": {"kind": "trl", "args": {}},
+    }
+
+
 def test_the_base_student_is_a_control_that_is_evaluated_once(write_study):
     path = write_study(controls=["base", "teacher"], seeds=2, base={"steps": 40, "evaluation.every": 10})
     plan = resolve(load_study(path), path.parent, path.name)
