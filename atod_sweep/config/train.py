@@ -133,6 +133,12 @@ class Runtime(Record):
     cuda_graphs: bool = Field(
         True, description="CUDA only: replay decoding steps from CUDA graphs; keeps one cache per number of rows."
     )
+    hand_written: bool = Field(
+        True,
+        description="Small models of Llama's kind are computed by the trainer's own passes; false: by transformers, as "
+        "all others are (slower, to look into a doubt; the recipes of compact models keep to their own).",
+        json_schema_extra=LATER,
+    )
     gpu_memory_fraction: float | None = Field(
         None, gt=0, le=1, description="Cap on this process's share of GPU memory."
     )

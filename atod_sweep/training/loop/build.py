@@ -126,7 +126,7 @@ def evaluate_saved(config: Train, source: Pretrained, role: Literal["teacher", "
     """`eval/*` of a saved model on the config's held-out tasks; if it has a role, `final/*` and `retention/*`, too."""
     accelerator = accelerator_for(config)
     dtype = torch_dtype(source.dtype, accelerator.device)
-    voice = cast.Voice.load("student", source, config.rollout, dtype)
+    voice = cast.Voice.load("student", source, config.rollout, dtype, config.runtime.hand_written)
     at_once = memory.at_once(config)
     batch = _batch(config, min(at_once["eval"], _most_tasks(config)))
     policy, player = voice.policy(accelerator.device), voice.player(config, batch, at_once)
