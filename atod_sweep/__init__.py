@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         search,
         sync,
         train,
+        transfer,
         verify,
     )
     from atod_sweep.errors import UserError
@@ -53,6 +54,7 @@ __all__ = [
     "search",
     "sync",
     "train",
+    "transfer",
     "tune",
     "verify",
 ]

@@ -239,18 +239,26 @@ def mappings() -> str:
     return re.sub(r"^#+ ", "### ", documented_mappings(), flags=re.MULTILINE)
 
 
+def controls() -> str:
+    """Markdown: the controls that a study can name."""
+    from atod_sweep.config.study import CONTROLS
+    from atod_sweep.evidence.report.glossary import CONTROLS as MEANING
+
+    return "\n".join(["| control | is |", "|---|---|", *(f"| `{name}` | {MEANING[name]} |" for name in CONTROLS)])
+
+
 def shipped() -> str:
     """Markdown: studies and spaces that ship, with the reports that were made of them."""
     from atod_sweep.config.shipped import listing
 
-    rows = ["| name | question | measured | report |", "|---|---|---|---|"]
+    rows = ["| name | question | time | report |", "|---|---|---|---|"]
     for one, run in [
         *((s, s.name) for s in listing("studies")),
         *((s, f"{s.name}_search") for s in listing("search_spaces")),
     ]:
         has_report = (ROOT / "studies/results" / run / "report.md").is_file()
         link = f"[report](../studies/results/{run}/report.md)" if has_report else ""
-        rows.append(f"| `{one.name}` | {_cell(one.question)} | {one.measured or ''} | {link} |")
+        rows.append(f"| `{one.name}` | {_cell(one.question)} | {one.time} | {link} |")
     return "\n".join(rows)
 
 
@@ -281,7 +289,10 @@ def statuses() -> str:
 
 GENERATORS: dict[str, Callable[[], str]] = {
     made.__name__: made
-    for made in (study, search, train, ranges, verbs, functions, matrix, mappings, shipped, cards, metrics, statuses)
+    for made in (
+        *(study, search, train, ranges, verbs, functions, matrix),
+        *(mappings, controls, shipped, cards, metrics, statuses),
+    )
 }
 
 

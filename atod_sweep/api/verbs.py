@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from atod_sweep.config.train import Train
     from atod_sweep.sweep.record.progress import Progress
     from atod_sweep.sweep.studies.until_decided import Rule
-    from atod_sweep.training.loop.trainer import Result
+    from atod_sweep.training.loop.books import Result
 
 Callback = Callable[[dict[str, Any]], None]
 Backend = Literal["ray", "local"]
@@ -325,6 +325,18 @@ def compare(runs: Sequence[str | Path], *, claims: bool = False) -> str:
     from atod_sweep.training import NUMERICS
 
     return "\n".join(text([expanded(folder) for folder in runs], claims, NUMERICS))
+
+
+def transfer(runs: Sequence[str | Path], *, margin: float = 0.03) -> str:
+    """Whether the best schedule of small students stays good on larger ones, as a page of Markdown.
+
+    `runs`: studies with the same arms and students of at least two sizes, in one run or in several; their ledgers are
+    read and nothing else. `margin`: the regret that would not matter, in units of the metric. Raises UserError for runs
+    of which it cannot be asked.
+    """
+    from atod_sweep.evidence.report.transfer import page
+
+    return "\n".join(page([expanded(folder) for folder in runs], margin))
 
 
 def sync(

@@ -26,7 +26,7 @@ def shipped() -> None:
     for title, kind, command in kinds:
         say(f"{title}: {command}")
         for one in listing(kind):
-            time = f"  ({one.measured})" if one.measured else ""
+            time = f"  ({one.time})" if one.time else ""
             say(f"  {one.name:22} {one.question}{time}")
         say("")
     say("trainer configs: atod-sweep train presets/NAME")

@@ -1,4 +1,4 @@
-"""Verbs that read a run, or write something from it: report, compare, export, pack, verify, sync."""
+"""Verbs that read runs, or write something from one: report, compare, transfer, export, pack, verify, sync."""
 
 from __future__ import annotations
 
@@ -40,6 +40,31 @@ def compare(
     from atod_sweep import api
 
     say(api.compare(runs, claims=all_claims))
+
+
+@app.command(rich_help_panel=READ)
+def cost(
+    run_dir: RunDir,
+    price: Annotated[Path | None, typer.Option(help="File of prices; default: the price section of the run.")] = None,
+    measure: Annotated[
+        int, typer.Option(min=0, help="Tasks to play here with every model, one at a time, for the time of a turn.")
+    ] = 0,
+) -> None:
+    """Tell what a task, and a solved one, costs with every arm and with the teacher, from the ledger's counts."""
+    from atod_sweep import api
+
+    say(api.cost(run_dir, price=price, measure=measure))
+
+
+@app.command(rich_help_panel=READ)
+def transfer(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs: the same arms, students of several sizes.")],
+    margin: Annotated[float, typer.Option(help="Regret that would not matter, in units of the metric.")] = 0.03,
+) -> None:
+    """Tell whether the best schedule of the smallest students stays good on larger ones, as a page of Markdown."""
+    from atod_sweep import api
+
+    say(api.transfer(runs, margin=margin))
 
 
 @app.command(rich_help_panel=READ)

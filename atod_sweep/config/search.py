@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from atod_sweep.config.base import LARGEST_SEED, LATER, MOST_SEEDS, Record, Seed, load_yaml
 from atod_sweep.config.files import check_sort
 from atod_sweep.config.names import check_plain
+from atod_sweep.config.price import Price
 from atod_sweep.config.space import Constraint, Parameter, parse_constraint, parse_parameters
 from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.whole import File, Resolve, validate_whole
@@ -194,6 +195,7 @@ class Search(File):
     early_stopping: Stopping = Field(default_factory=NoStopping, description="Whether bad trials end early.")
     resources: Resources = Field(default_factory=Resources, description="Needs of one trial.")
     concurrency: int | None = Field(None, ge=1, description="Trials at a time; null: as many as the resources hold.")
+    price: Price | None = Field(None, description="What tokens cost, for `atod-sweep cost`.", json_schema_extra=LATER)
 
     @field_validator("name")
     @classmethod

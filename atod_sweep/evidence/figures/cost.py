@@ -7,14 +7,13 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from atod_sweep.config.search import dominates
 from atod_sweep.evidence.analysis.comparisons import ArmSummary
 from atod_sweep.evidence.analysis.results import Results, label
 from atod_sweep.evidence.analysis.text import between
-from atod_sweep.evidence.figures.style import WIDTH, Figure, Style, hidden, legend_below, save, short, styles
+from atod_sweep.evidence.figures.style import WIDTH, Canvas, Figure, Style, hidden, legend_below, save, short, styles
 
 COUNTERS = {"env_steps": "environment steps", "teacher_tokens": "teacher tokens"}
 MOST = 4  # conditions in one figure

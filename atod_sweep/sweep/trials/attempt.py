@@ -16,7 +16,7 @@ from typing import Any
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
-from atod_sweep.records.metric_names import watched
+from atod_sweep.records.metric_names import EVALUATED, watched
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
 from atod_sweep.sweep.trials import interrupts
@@ -109,7 +109,7 @@ def _check_names(job: Job, row: Row) -> None:
 
 
 def _missing(name: str, metrics: Row, where: str) -> _StoppedError:
-    known = ", ".join(sorted(key for key in metrics if key.startswith("eval/")))
+    known = ", ".join(sorted(key for key in metrics if key.startswith(EVALUATED)))
     return _StoppedError(Status.MISSING_METRIC, f"{where}: the trial reports no {name!r}; it reports {known}")
 
 
@@ -152,7 +152,7 @@ def unpack(data: dict[str, Any]) -> Job:
     """The job of `pack`."""
     model = SavedModel(**data["model"]) if data["model"] else None
     parts = {"trainer": Trainer(**data["trainer"]), "model": model, "bounds": Bounds(**data["bounds"])}
-    return Job(**{**data, **parts, "metrics": tuple(data["metrics"])})
+    return Job(**{**data, **parts, "metrics": tuple(data["metrics"]), "awaits": tuple(data["awaits"])})
 
 
 def ray_trainable(config: dict[str, Any], cargo: Cargo, storage: str | None) -> None:
@@ -162,8 +162,17 @@ def ray_trainable(config: dict[str, Any], cargo: Cargo, storage: str | None) -> 
     _prepare(config["cwd"], config["sys_path"])
     job = unpack(config["job"])
     config.clear()  # Tune sends it back with every result
+    _await_models(job)
     attempt = _execute_here(job, storage, cargo, lambda rows: tune.report({"rows": rows}))
     tune.report({"attempt": asdict(attempt), "done": True})
+
+
+def _await_models(job: Job) -> None:
+    """Import meanwhile what the attempt will need. If they cannot be built, the driver ends this process."""
+    if missing := [Path(path) for path in job.awaits if not Path(path).is_dir()]:
+        load(job.trainer.train)
+        while not all(path.is_dir() for path in missing):
+            time.sleep(0.05)
 
 
 def _execute_here(job: Job, storage: str | None, cargo: Cargo, report: Callable[[list[Row]], None]) -> Attempt:

@@ -10,9 +10,10 @@ import torch
 
 from atod_sweep.config.models import NoTeacher, Pretrained
 from atod_sweep.config.objective import Mixture
+from atod_sweep.config.teachers import Served
 from atod_sweep.config.train import Train
 from atod_sweep.envs.checked import Checked
-from atod_sweep.envs.contract import TRAIN_SEEDS, HasActions, HasDemonstrator
+from atod_sweep.envs.contract import TRAIN_SEEDS, HasActions, HasDemonstrator, Split
 from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.loop import cast
@@ -33,6 +34,8 @@ class Need:
 
     parts: dict[str, int]
     keys: dict[str, str]
+    fitting: int  # episodes that there is room for
+    at_once: dict[Split, tuple[int, int]]  # episodes played at a time, of how many
 
     @property
     def total(self) -> int:
@@ -40,13 +43,23 @@ class Need:
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {_gb(size)}" for name, size in self.parts.items() if size >= self.total / 100)
-        return f"{_gb(self.total)} GB a trial ({parts})"
+        played = {"train": "training", "eval": "evaluation"}
+        few = [f"{n} of {of} {played[split]} episodes" for split, (n, of) in self.at_once.items() if n < of]
+        return f"{_gb(self.total)} GB a trial ({parts})" + (f", {' and '.join(few)} played at once" if few else "")
 
 
-def need(config: Train) -> Need | None:
+def at_once(config: Train) -> dict[Split, int]:
+    """How many episodes are played at a time, at most: as many as the config says, or else as memory has room for."""
+    given = all(part.episodes_at_once is not None for part in (config.rollout, config.evaluation))
+    found = None if given else need(config, there_is(config.runtime.device, config.runtime.gpu_memory_fraction))
+    return _limits(config, found.fitting if found else UNBOUNDED)
+
+
+def need(config: Train, limit: int | None = None) -> Need | None:
     """The most that a trial needs at a time; None where it is small, or where a model's code does not tell.
 
-    Raises UserError for a model or an environment that is not there.
+    With a `limit` in bytes, only so many episodes are played at a time as fit in. Raises UserError for a model or an
+    environment that is not there.
     """
     if not isinstance(config.student, Pretrained):
         return None
@@ -58,7 +71,11 @@ def need(config: Train) -> Need | None:
     if standing is None:
         return None
     episode = longest_episode(config, config.student)
-    most = max(_phases(config, student, episode, device), key=lambda parts: sum(parts.values()))
+    cache = int(student.cached_per_token * episode * 1.25)
+    fitting = UNBOUNDED if limit is None else (limit - sum(standing.values())) // cache
+    together = _at_once(config, fitting)
+    caches = {split: n * cache for split, (n, _) in together.items()}
+    most = max(_phases(config, student, episode, device, caches), key=lambda parts: sum(parts.values()))
     return Need(
         standing | most,
         {
@@ -66,18 +83,20 @@ def need(config: Train) -> Need | None:
             "optimiser": "student.lora",
             "teacher": "teacher.dtype: bfloat16",
             "reference": "student.lora, whose reference is the student itself, or kl_penalty.kind: none",
-            "rollout cache": "rollout.tasks or rollout.group_size",
-            "evaluation cache": "evaluation.tasks",
+            "rollout cache": "rollout.episodes_at_once",
+            "evaluation cache": "evaluation.episodes_at_once",
             "activations": "update.micro_batch_tokens or runtime.gradient_checkpointing",
             "logits": "rollout.tasks",
             "gradients": "student.lora",
         },
+        fitting,
+        together,
     )
 
 
 def check(config: Train, limit: int) -> Need | None:
     """`need`; UserError if it is more than `limit` bytes, with what to change."""
-    found = need(config)
+    found = need(config, limit)
     if found is None or found.total <= limit:
         return found
     largest = max(found.parts, key=lambda name: found.parts[name])
@@ -104,6 +123,7 @@ def longest_episode(config: Train, source: Pretrained) -> int:
     answer = talk.answer_tokens(config.rollout.max_action_tokens)
     room, longest = answer + len(talk.end_ids), 0
     game = Checked(config.env)
+    cast.check_admissible(config, game)
     try:
         observation = game.reset(TRAIN_SEEDS.start, "train")
         for turn in range(config.env.horizon):
@@ -136,7 +156,7 @@ def _standing(config: Train, student: Anatomy, device: torch.device) -> dict[str
     """What is there from the first step to the last."""
     masters = 4 * student.trained if student.width < 4 else 0
     parts = {"student": student.weights, "optimiser": 8 * student.trained + masters}
-    if not isinstance(config.teacher, NoTeacher):
+    if not isinstance(config.teacher, NoTeacher | Served):
         if not isinstance(config.teacher, Pretrained):
             return None
         teacher = anatomy(config.teacher, torch_dtype(config.frozen_dtype, device))
@@ -150,11 +170,25 @@ def _standing(config: Train, student: Anatomy, device: torch.device) -> dict[str
     return parts
 
 
-def _phases(config: Train, student: Anatomy, episode: int, device: torch.device) -> list[dict[str, int]]:
+def _at_once(config: Train, fitting: int) -> dict[Split, tuple[int, int]]:
+    """How many episodes are played at a time where so many fit, of how many."""
+    rollout, evaluation = config.rollout, config.evaluation
+    final = evaluation.final.tasks if evaluation.final else 0
+    counts: dict[Split, int] = {"train": rollout.tasks * rollout.group_size, "eval": max(evaluation.tasks, final)}
+    return {split: (min(counts[split], most), counts[split]) for split, most in _limits(config, fitting).items()}
+
+
+def _limits(config: Train, fitting: int) -> dict[Split, int]:
+    fitting = max(1, fitting)
+    rollout, evaluation = config.rollout.episodes_at_once, config.evaluation.episodes_at_once
+    return {"train": rollout or fitting, "eval": evaluation or fitting}
+
+
+def _phases(
+    config: Train, student: Anatomy, episode: int, device: torch.device, caches: dict[Split, int]
+) -> list[dict[str, int]]:
     """What rollouts, evaluations and updates need beside it, of which one goes on at a time."""
     episodes = config.rollout.tasks * config.rollout.group_size
-    final = config.evaluation.final.tasks if config.evaluation.final else 0
-    cache = int(student.cached_per_token * episode * 1.25)
     together = min(episodes * episode, config.update.micro_batch_tokens or UNBOUNDED)
     said = min(together, episodes * config.env.horizon * config.rollout.max_action_tokens)
     portion = min(said * student.vocabulary, head.elements_at_once(device))
@@ -165,8 +199,8 @@ def _phases(config: Train, student: Anatomy, episode: int, device: torch.device)
         "gradients": student.width * student.trained,
     }
     return [
-        {"rollout cache": episodes * cache},
-        {"evaluation cache": max(config.evaluation.tasks, final) * cache},
+        {"rollout cache": caches["train"]},
+        {"evaluation cache": caches["eval"]},
         update,
         {"gradients": (student.width + 5) * student.trained},  # with what lost updates are counted by
     ]

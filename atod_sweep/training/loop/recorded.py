@@ -13,8 +13,8 @@ from atod_sweep.errors import UserError
 from atod_sweep.paths import written
 from atod_sweep.records import layout
 from atod_sweep.records.metrics import append_metrics, rewind
-from atod_sweep.training.loop import trainer
-from atod_sweep.training.loop.trainer import Result, Row
+from atod_sweep.training.loop import runners
+from atod_sweep.training.loop.books import Result, Row
 from atod_sweep.training.pretraining import cache as models
 
 
@@ -50,4 +50,4 @@ def train_into(
             if row["phase"] == "eval":
                 show(row)
 
-    return trainer.train(config, folder, report, resume=resume)
+    return runners.train(config, folder, report, resume=resume)

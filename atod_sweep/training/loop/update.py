@@ -165,17 +165,20 @@ class Updater:
         One term's gradient is there at a time: where a batch has several parts, each term has passes of its own.
         """
         policy = self.accelerator.unwrap_model(self.policy)
-        split = partial(terms, split=True)
-        norms: dict[str, float] = {}
         parts = list(batch.parts(self.config.update.micro_batch_tokens))
-        with self._autocast():
-            found = summed(split, policy, policy, parts[0])
-        for name in found:
+
+        def split(part: TokenBatch) -> dict[str, Tensor]:
+            with self._autocast():
+                return summed(partial(terms, split=True), policy, policy, part)
+
+        norms: dict[str, float] = {}
+        found = split(parts[0])
+        for name in list(found):
             total: list[Tensor] = []
             for part in parts:
                 if len(parts) > 1:
-                    with self._autocast():
-                        found = summed(split, policy, policy, part)
+                    found = {}  # no two graphs are there at a time
+                    found = split(part)
                 got = torch.autograd.grad(
                     found[name] / batch.tokens, self.parameters, retain_graph=len(parts) == 1, allow_unused=True
                 )

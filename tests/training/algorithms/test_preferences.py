@@ -116,7 +116,7 @@ def test_spin_pairs_teacher_and_opponent_on_the_same_task(built, tmp_path, monke
     )
     collected = run.algorithm.collect(run.stage, 0)
     (teacher, chosen), (opponent, rejected) = played
-    assert teacher is run.stage.teacher
+    assert teacher is run.stage.teacher.policy
     assert opponent is run.algorithm.reference
     assert chosen == rejected
     assert len(chosen) == 4  # half of 2 tasks x 4 rollouts each

@@ -59,12 +59,30 @@ def test_compact_models_are_small():
 
 
 def test_what_cannot_fit_is_refused_with_the_key_to_change(folder):
-    many = config(folder, evaluation__tasks=100_000)
+    many = config(folder, evaluation__tasks=100_000, evaluation__episodes_at_once=100_000)
     with pytest.raises(UserError) as caught:
         memory.check(many, 10**9)
-    assert "most is the evaluation cache: lower it by evaluation.tasks" in str(caught.value)
+    assert "most is the evaluation cache: lower it by evaluation.episodes_at_once" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert memory.check(many, 10**15).total > 10**9
+
+
+def test_as_many_episodes_are_played_at_once_as_there_is_room_for(folder, monkeypatch):
+    plain = config(folder)
+    assert all(n > 1000 for n in memory.at_once(plain).values())
+    assert "at once" not in str(memory.need(plain))
+    many = config(folder, evaluation__tasks=100_000)
+    found = memory.check(many, 10**9)
+    n, of = found.at_once["eval"]
+    assert found.total <= 10**9 < found.total / n * (n + 2)
+    assert str(found).endswith(f", {n} of {of} evaluation episodes played at once")
+    monkeypatch.setattr(memory, "there_is", lambda *_: 10**9)
+    assert memory.at_once(many) == {"train": n, "eval": n}
+    assert memory.at_once(tiny())["eval"] >= 10**6  # compact models are small
+    given = config(folder, rollout__episodes_at_once=3, evaluation__episodes_at_once=5)
+    assert memory.at_once(given) == {"train": 3, "eval": 5}
+    monkeypatch.setattr(memory, "there_is", lambda *_: 1)
+    assert memory.at_once(many) == {"train": 1, "eval": 1}
 
 
 def test_an_episode_is_as_long_as_its_longest_actions_make_it(folder):

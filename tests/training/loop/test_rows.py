@@ -6,8 +6,8 @@ import pytest
 from small import tiny
 
 from atod_sweep.records.metric_names import COSTS, HABITS, TRAINING, check_name
+from atod_sweep.training.loop.books import means
 from atod_sweep.training.loop.trainer import train
-from atod_sweep.training.loop.trial import means
 
 EVAL = {"eval/success", "eval/reward", "eval/turns", "eval/share", "eval/ended_by_turn", "eval/success_by_turn"}
 EVAL |= {"eval/action_cut", "eval/action_empty", "eval/token_entropy"}

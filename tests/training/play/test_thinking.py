@@ -11,7 +11,6 @@ from atod_sweep.config.models import Thoughts
 from atod_sweep.config.train import Env
 from atod_sweep.envs.batch import Batch
 from atod_sweep.errors import UserError
-from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.loop.trainer import train
 from atod_sweep.training.models.policy import Policy
@@ -19,6 +18,7 @@ from atod_sweep.training.play.conversation import Manner, conversation_for
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.play.thoughts import KNOWN, Marks, Said, split
+from atod_sweep.training.scoring import score
 
 TOKENS = thinker.tokens()
 IDS = TOKENS.get_vocab()

@@ -20,10 +20,10 @@ from torch import Tensor
 from atod_sweep.config.objective import GAE
 from atod_sweep.objective import losses
 from atod_sweep.objective.advantages import gae, whiten
-from atod_sweep.training.algorithms.scoring import values
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.outcomes import Episodes
+from atod_sweep.training.scoring import values
 
 
 def of_every_process(x: Tensor) -> Tensor:
