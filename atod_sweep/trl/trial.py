@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,7 @@ def train(
     check(config)
     own_code.check(config)
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # it warns of rollout functions
+    warnings.filterwarnings("ignore", "`?(is_)?gradient_checkpointing", FutureWarning)  # TRL's own words
     start = accelerator_for(config)  # TRL makes one of its own
     rank, world, needs = start.process_index, start.num_processes, ALGORITHMS[config.objective.kind].needs(config)
     company = gather(config, directory, resume, needs, start.device, rank, world)
