@@ -5,12 +5,16 @@ Costs the import of torch only where a GPU is asked for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.retention import Retained
 from atod_sweep.config.study import Resources
+from atod_sweep.config.teachers import ServedTeacher
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs import registry
 from atod_sweep.envs.look import look as first_look
@@ -30,6 +34,8 @@ def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> 
             runners.check(validate(Train, config, "config"), here=not is_cluster)
         needs = [("env", env["id"]) for env in _environments(config)]
         needs += [(role, config[role]["path"]) for role in ("student", "teacher") if "path" in config[role]]
+        if not is_cluster and "url" in config["teacher"]:
+            needs.append(("api", json.dumps(config["teacher"], sort_keys=True)))
         if not is_cluster:
             needs.append(("device", config["runtime"]["device"]))
             kept = config["evaluation"].get("retention", [])
@@ -127,7 +133,14 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
+def _api(_: str, teacher: str) -> None:
+    from atod_sweep.training.teachers.client import check_there
+
+    check_there(TypeAdapter(ServedTeacher).validate_python(json.loads(teacher)))
+
+
 _CHECKS = {
+    "api": _api,
     "env": _environment,
     "texts": _texts,
     "student": model,
