@@ -24,9 +24,15 @@ COSTS = {
     "cost/updates": "optimiser steps",
     "cost/dropped_turns": "turns",
     "cost/teacher_tokens": "tokens",
+    "cost/teacher_requests": "requests",
+    "cost/teacher_hits": "answers",
+    "cost/teacher_read": "tokens",
+    "cost/teacher_written": "tokens",
+    "cost/teacher_money": "money",
+    "cost/teacher_generated_tokens": "tokens",
     "cost/seconds": "s",
 }
-TERMS = ("distill", "reward", "policy", "kl", "value", "entropy", "sft", "preference")
+TERMS = ("distill", "reward", "policy", "kl", "value", "entropy", "sft", "preference", "imitation")
 _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     "loss": ("nats", "min"),
     "grad_norm": ("", None),
@@ -35,6 +41,10 @@ _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     "temperature": ("", None),
     "pairs": ("pairs", None),
     "turns_alone": ("turns", None),
+    "takeover": ("", None),
+    "depth": ("turns", None),
+    "teacher_turns": ("share", None),
+    "episodes_cut": ("share", None),
     "logp_gap": ("nats", "min"),
     "lost_updates": ("share", "min"),
     **{f"loss/{term}": ("nats", "min") for term in TERMS},
@@ -42,6 +52,8 @@ _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     **{f"grad_norm/{term}": ("", None) for term in TERMS if term != "policy"},
     **{f"kl/{other}": ("nats", "min") for other in ("teacher", "reference", "update")},
     **{f"weight/{what}": ("", None) for what in ("distill", "reward", "kl", "applied_teacher")},
+    "relabel/same": ("share", "max"),
+    "relabel/left_out": ("share", "min"),
     "preference/loss": ("nats", "min"),
     "preference/margin": ("nats", "max"),
     **{f"seconds/{part}": ("s", "min") for part in ("rollout", "score", "update", "eval")},

@@ -137,7 +137,7 @@ def test_what_is_not_the_environments_doing_passes(monkeypatch, error: BaseExcep
         (2, {"violations": 2.0, "restraint": 0.0}),
         (0.0, {"violations": 0.0, "restraint": 1.0}),
         ({"limit": 1, "identity": 2}, {"violations": 3.0, "restraint": 0.0, "violations_limit": 1.0}),
-        ({}, "expected a finite number"),
+        ({}, {"violations": 0.0, "restraint": 1.0}),
         (-1, "none below 0"),
         ({"limit": -1, "identity": 2}, "none below 0"),
         ("many", "expected a finite number"),

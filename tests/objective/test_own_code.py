@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.custom import Custom, customs
-from atod_sweep.config.objective import Interpolated
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.objective import own_code

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
+from ddp_worker import launch
 from small import tiny
 from tiny_trl import require_trl
 
 from atod_sweep.config.train import Train
+from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.loop import runners
 from atod_sweep.training.loop.build import gather
@@ -27,7 +30,7 @@ OBJECTIVES = {
     "divergence": {"kind": "interpolated", "distill_weight": 0.6, "turns": TURNS, "entropy_coef": 0.02},
     "sampled": {"kind": "interpolated", "distill": {"kind": "sampled_reverse_kl"}, "distill_weight": 0.4},
     "hybrid": {"kind": "hybrid", "distill_weight": 0.7, "turns": TURNS, "kl_penalty": PENALTY},
-    "reward": {"kind": "hybrid", "distill_weight": 0.0, "reward_weight": 1.0},
+    "reward": {"kind": "hybrid", "distill_weight": 0.0, "reward_weight": 1.0, "kl_penalty": PENALTY},
 }
 
 
@@ -58,12 +61,13 @@ def untimed(rows: Rows) -> Rows:
 @pytest.mark.parametrize(("name", "at_once"), [("divergence", 8), ("sampled", 8), ("hybrid", 2), ("reward", 4)])
 def test_the_first_loss_is_ours(name: str, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the episodes that TRL's engine has played, also in several passes."""
-    from atod_sweep.trl import trial
+    from atod_sweep.trl import rollouts
 
     kept = []
-    really = trial.as_trl
-    monkeypatch.setattr(trial, "as_trl", lambda episodes: kept.append(episodes) or really(episodes))
+    really = rollouts.as_trl
+    monkeypatch.setattr(rollouts, "as_trl", lambda episodes: kept.append(episodes) or really(episodes))
     settings = {"objective": OBJECTIVES[name], "steps": 1, "rollout__temperature": 1.3, "evaluation__tasks": 2}
+    settings |= {"rollout__episodes_at_once": 3}
     config = through_trl(**settings, trainer__args={"per_device_train_batch_size": at_once})
     row = next(row for row in run(config, tmp_path) if row["phase"] == "train")
 
@@ -156,3 +160,81 @@ def test_adapters(tmp_path: Path) -> None:
     assert (tmp_path / "student" / "adapter_model.safetensors").is_file()
     assert not (tmp_path / "student" / "ref").exists()
     assert "ref" not in json.dumps(json.loads((tmp_path / "student" / "adapter_config.json").read_text()))
+
+
+def test_two_processes_share_a_step(tmp_path: Path) -> None:
+    """Every task once, whoever plays it; rows and costs are those of both; one process reports."""
+    settings = {"trainer__kind": "trl", "trainer__args": {"per_device_train_batch_size": 4}, "rollout__tasks": 4}
+    settings |= {"objective": OBJECTIVES["hybrid"], "steps": 2}
+    launch("rows", tmp_path, settings)
+    told = [json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in (0, 1)]
+    assert told[1]["told"] == []
+    assert told[0]["final"] == told[1]["final"]
+    assert [(row["phase"], row["step"]) for row in told[0]["told"]] == [
+        *(("eval", 0), ("train", 0), ("train", 1)),
+        ("eval", 2),
+    ]
+    assert told[0]["cost"]["episodes"] == 2 * 4 * 4  # steps x tasks x rollouts
+    assert told[0]["cost"]["updates"] == 2
+    assert (tmp_path / "run" / "student" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"per_device_train_batch_sise": 4}, "has no 'per_device_train_batch_sise'; did you mean 'per_device_train_b"),
+        ({"per_device_train_batch_size": 3}, "3 sequences on 1 processes do not divide the 8 episodes"),
+        ({"optim": "no_such"}, "TRL does not take"),
+    ],
+)
+def test_arguments_that_trl_does_not_take(args: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        run(through_trl(trainer__args=args), tmp_path)
+    assert said in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_activations_that_are_computed_again_change_nothing(tmp_path: Path) -> None:
+    settings = {"objective": OBJECTIVES["hybrid"], "steps": 2}
+    kept, again = (
+        untimed(run(through_trl(**settings, runtime__gradient_checkpointing=on), tmp_path / str(on)))
+        for on in (False, True)
+    )
+    for one, other in zip(kept, again, strict=True):
+        numbers = {name: value for name, value in one.items() if isinstance(value, int | float)}
+        assert {name: other[name] for name in numbers} == pytest.approx(numbers, abs=1e-4)
+
+
+def test_adapters_without_a_teacher_go_on_too(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    lora = {"rank": 2, "target_modules": ["q_proj", "v_proj"]}
+    student = {"kind": "pretrained", "path": str(models.ensure(tiny()).student.path), "lora": lora}
+    settings = {"student": student, "objective": OBJECTIVES["reward"], "teacher__kind": "none", "steps": 3}
+    config = through_trl(**settings, checkpoint_every=1, evaluation__every=2)
+    whole = run(config, tmp_path / "whole")
+
+    def stop(rows: Rows) -> None:
+        if rows[-1]["step"] == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        runners.train(config, tmp_path / "cut", stop)
+    rest = run(config, tmp_path / "cut", resume=True)
+    assert untimed(rest) == untimed(whole[1:])
+    same = [(tmp_path / name / "student" / "adapter_model.safetensors").read_bytes() for name in ("whole", "cut")]
+    assert same[0] == same[1]
+
+
+def test_an_adapter_that_trl_would_not_train(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    lora = {"rank": 2, "target_modules": ["lm_head"]}
+    student = {"kind": "pretrained", "path": str(models.ensure(tiny()).student.path), "lora": lora}
+    with pytest.raises(UserError, match="TRL does not take this: Applying a PEFT adapter to `lm_head`"):
+        run(through_trl(student=student), tmp_path)
+
+
+def test_a_later_trial_of_ours_has_a_precision_of_its_own(tmp_path: Path) -> None:
+    before = untimed(run(tiny(), tmp_path / "before"))
+    run(through_trl(runtime__precision="bf16", steps=1), tmp_path / "bf16")
+    assert Accelerator(cpu=True).mixed_precision == "no"
+    assert untimed(run(tiny(), tmp_path / "after")) == before

@@ -21,6 +21,7 @@ _SIGNALS = one_each(
         "reverse_kl": "reverse KL over the vocabulary",
         "jsd": "Jensen-Shannon divergence over the vocabulary",
         "custom": "a signal of your own",
+        "relabel": "imitation of the teacher's action in the student's state",
     },
 )
 _PENALTIES = one_each(
@@ -54,6 +55,8 @@ PARTS = {
     "target_kl": "KL coefficient that follows the measured KL",
     "entropy": "entropy bonus",
     "temperature": "sampling temperature by step",
+    "takeover": "turns that the teacher plays, by step and turn",
+    "depth": "depth of rollouts by step",
 }
 
 
@@ -73,6 +76,11 @@ class Carried:
 YES = Carried("yes")
 UNKNOWN = Carried("no", "this target does not know it")
 OPEN_LOOP = Carried("table", "replayed open loop")
+# Of targets whose rollouts are their own: schedule.yaml says what they leave out.
+STUDENT_ALONE = {
+    "takeover": Carried("no", "the student plays every turn"),
+    "depth": Carried("no", "episodes go to their end"),
+}
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,8 @@ def needed(schedule: ScheduleFile) -> list[str]:
         "target_kl": "beta_kl" in schedule.measured,
         "entropy": objective.entropy_coef > 0,
         "temperature": not isinstance(schedule.temperature, Constant),
+        "takeover": schedule.takeover is not None,
+        "depth": schedule.depth is not None,
     }
     if unknown := [part for part, wanted in wants.items() if wanted and part not in PARTS]:
         raise TypeError(f"the schedule needs {unknown[0]!r}, which PARTS does not hold")

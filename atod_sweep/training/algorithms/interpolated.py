@@ -10,8 +10,7 @@ from typing import assert_never
 from torch import Tensor
 
 from atod_sweep.objective import losses
-from atod_sweep.objective.distributions import tempered, top_k_with_tail, with_rest
-from atod_sweep.objective.signals import SIGNALS, Divergence, Push, numbers
+from atod_sweep.objective.signals import SIGNALS, Divergence, Imitation, Push, numbers
 from atod_sweep.training.algorithms.mixed import Mixed, View
 from atod_sweep.training.batch import TokenBatch
 
@@ -46,18 +45,9 @@ class InterpolatedMix(Mixed):
                 pull_N = signal.advantage(batch["old_logp"], batch["teacher_logp"], **numbers(config))
                 return losses.clipped_surrogate(view.logp_N, view.old_logp_N, pull_N, self.objective.clip_ratio)
             case Divergence():
-                assert self.teacher is not None
-                assert self.full is not None
-                teacher_NC = self.teacher.whole(batch, self.full.temperature)
-                student_NV, teacher_NV = with_rest(self._student(view, batch), teacher_NC)
+                student_NV, teacher_NV = self.distributions(view.logits_NV, view.logp_NV, batch)
                 return signal.loss(student_NV, teacher_NV, **numbers(config))
+            case Imitation():
+                raise AssertionError("it has a term of its own, `relabelled`")
             case _:
                 assert_never(signal)
-
-    def _student(self, view: View, batch: TokenBatch) -> Tensor:
-        """The student's log-probs, cut and tempered as those of the teacher were when it was scored."""
-        assert self.full is not None
-        student = view.logp_NV
-        if self.full.temperature != batch.numbers["temperature"]:
-            student = tempered(view.logits_NV, self.full.temperature)
-        return student if self.full.top_k is None else top_k_with_tail(student, batch["teacher_index"])

@@ -18,6 +18,7 @@ from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Episodes, Outcome
 from atod_sweep.training.play.rewards import StandIn
+from atod_sweep.training.teachers.takeover import Turns
 from atod_sweep.training.teachers.teacher import Teacher
 
 Metrics = dict[str, Any]
@@ -91,6 +92,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         self._temperature = build(self.config.rollout.temperature)
+        self.turns = Turns(self.config, self.teacher, self.rank)
+        if self.config.rollout.teacher_plays:
+            self.cost["teacher_generated_tokens"] = 0  # in every process, from the start
 
     def temperature(self, step: int) -> float:
         """Sampling temperature of optimiser step `step`."""
@@ -103,9 +107,13 @@ class Stage:
         return [task for task in tasks[self.rank :: self.world] for _ in range(rollout.group_size)]
 
     def play(self, policy: Policy, step: int, tasks: list[int] | None = None, bootstrap: bool = False) -> Episodes:
-        """Episodes of `policy` at the step's temperature, on the next tasks unless `tasks` are given; billed."""
-        tasks = self.draw_tasks() if tasks is None else tasks
-        episodes = self.player.play(policy, tasks, "train", self.temperature(step), self.sampling, bootstrap)
+        """Episodes of `policy` at the step's temperature, on the next tasks unless `tasks` are given; billed.
+
+        The teacher plays the turns that the config gives it at this step.
+        """
+        tasks, warmth = self.draw_tasks() if tasks is None else tasks, self.temperature(step)
+        wheel = self.turns.wheel(step, len(tasks), warmth, policy.device)
+        episodes = self.player.play(policy, tasks, "train", warmth, self.sampling, bootstrap, wheel=wheel)
         if self.stand_in is not None:
             self.stand_in.apply(episodes.outcomes, step)
         self.cost.update(episodes.cost)

@@ -10,6 +10,7 @@ import torch
 
 from atod_sweep.config.models import NoTeacher, Pretrained
 from atod_sweep.config.objective import Mixture
+from atod_sweep.config.teachers import Served
 from atod_sweep.config.train import Train
 from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.contract import TRAIN_SEEDS, HasActions, HasDemonstrator, Split
@@ -155,7 +156,7 @@ def _standing(config: Train, student: Anatomy, device: torch.device) -> dict[str
     """What is there from the first step to the last."""
     masters = 4 * student.trained if student.width < 4 else 0
     parts = {"student": student.weights, "optimiser": 8 * student.trained + masters}
-    if not isinstance(config.teacher, NoTeacher):
+    if not isinstance(config.teacher, NoTeacher | Served):
         if not isinstance(config.teacher, Pretrained):
             return None
         teacher = anatomy(config.teacher, torch_dtype(config.frozen_dtype, device))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -17,10 +18,12 @@ from atod_sweep.training.play.agent_format import WHOLE
 from atod_sweep.training.play.decoder import Decoder
 from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
-from atod_sweep.training.play.outcomes import EpisodeBook, Episodes, Limits
+from atod_sweep.training.play.outcomes import Act, EpisodeBook, Episodes, Limits
 from atod_sweep.training.play.talk import Conversation, Exchange, Growing
 from atod_sweep.training.play.thinking import Pace
 from atod_sweep.training.play.truncation import Truncation
+from atod_sweep.training.play.wheel import Given, Wheel
+from atod_sweep.training.teachers.teacher import Action, State
 
 
 def sample(logits_BV: Tensor, temperature: float, u_B: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -50,12 +53,15 @@ class Sampling:
 
     A random number belongs to its play (`base`), episode, turn and token. So an episode does not depend on which others
     are played with it, or still go on; and whoever plays the same tasks with the same base gets the same numbers.
+    `wheel`: of which turns they are not drawn. `order`: the episodes that rows stand for, if not as numbered.
     """
 
     temperature: float
     truncation: Truncation | None
     base: int
     episodes: int
+    wheel: Wheel | None = None
+    order: Sequence[int] | None = None
 
     @staticmethod
     def of(temperature: float, truncation: Truncation | None, generator: torch.Generator, episodes: int) -> Sampling:
@@ -69,7 +75,7 @@ class Sampling:
             return None
         key = np.array([self.base, turn], dtype=np.uint64)
         u_EJ = np.random.Generator(np.random.Philox(key=key)).random((self.episodes, tokens), dtype=np.float32)
-        return torch.from_numpy(u_EJ[rows]).to(device)
+        return torch.from_numpy(u_EJ[rows if self.order is None else [self.order[row] for row in rows]]).to(device)
 
 
 class Player:
@@ -98,11 +104,15 @@ class Player:
         generator: torch.Generator,
         bootstrap: bool = False,
         truncation: Truncation | None = None,
+        wheel: Wheel | None = None,
     ) -> Episodes:
-        """One episode per seed. Raises EnvironmentFailed, EnvironmentTimeout, UserError (an observation too long)."""
+        """One episode per seed; `wheel`: whose turns are not the policy's, and how deep it goes.
+
+        Raises EnvironmentFailed, EnvironmentTimeout, UserError (an observation too long).
+        """
         training = policy.training
         policy.eval()
-        sampling = Sampling.of(temperature, truncation, generator, len(seeds))
+        sampling = replace(Sampling.of(temperature, truncation, generator, len(seeds)), wheel=wheel)
         penalty = self.conversation.format.penalty if split == "train" else 0.0
         table = EpisodeBook(self.conversation, self.limits, seeds, policy.decoding == "batch", penalty)
         most = self.at_once.get(split, len(seeds))
@@ -119,26 +129,37 @@ class Player:
         places: Sequence[tuple[Sequence[Exchange], str]],
         temperature: float,
         generator: torch.Generator,
-    ) -> list[tuple[int, ...]]:
-        """One action of a frozen policy in each place, its end included: behind the turns so far, and an observation.
+        order: Sequence[int] | None = None,
+    ) -> list[Act]:
+        """One action of a frozen policy in each place: behind the turns so far, and an observation.
 
-        Raises UserError for an observation too long.
+        `order`: the episode of a play that each place belongs to, by which its random numbers are drawn. Raises
+        UserError for an observation too long.
         """
-        talk = self.conversation
-        book = EpisodeBook(talk, self.limits, [0] * len(places), False)
+        book = self._asked(places)
+        chunks = [context.ids[:] for context in book.contexts]
+        if policy.reach is not None:
+            policy.check_reach(max(max(ids) for ids in chunks))
+        with torch.inference_mode():
+            decoder, logits = self._begin(policy, chunks, book.pad, same_rows=False)
+            order = range(len(places)) if order is None else order
+            sampling = replace(Sampling.of(temperature, None, generator, max(order) + 1), order=order)
+            self._act(decoder, logits, sampling, book, list(range(len(places))))
+        return [outcome.acts[-1] for outcome in book.outcomes]
+
+    def prompts(self, places: Sequence[tuple[Sequence[Exchange], str]]) -> list[list[int]]:
+        """The ids behind which the actions in these places begin. Raises UserError for an observation too long."""
+        return [context.ids for context in self._asked(places).contexts]
+
+    def _asked(self, places: Sequence[tuple[Sequence[Exchange], str]]) -> EpisodeBook:
+        """Episodes that have got so far."""
+        book = EpisodeBook(self.conversation, self.limits, [0] * len(places), False)
         for episode, (past, observation) in enumerate(places):
             for turn in past:
                 book.append_turn(episode, turn.observation)
                 book.contexts[episode].answer(turn.ids)
             book.append_turn(episode, observation)
-        chunks = [context.ids for context in book.contexts]
-        if policy.reach is not None:
-            policy.check_reach(max(max(ids) for ids in chunks))
-        with torch.inference_mode():
-            decoder, logits = self._begin(policy, chunks, book.pad)
-            sampling = Sampling.of(temperature, None, generator, len(places))
-            said = self._act(decoder, logits, sampling, book, list(range(len(places))))
-        return [ids if ids[-1] in talk.stop_ids else (*ids, *talk.end_ids) for ids in said]
+        return book
 
     def _play(
         self,
@@ -154,8 +175,9 @@ class Player:
         seeds = [table.outcomes[episode].seed for episode in episodes]
         observations = dict(zip(episodes, self.batch.reset(seeds, split), strict=True))
         decoder: Decoder | None = None
+        wheel = sampling.wheel
         while rows:
-            self._show(observations, rows, episodes.start, is_first=decoder is None)
+            self.show(observations, rows, episodes.start, is_first=decoder is None)
             if isinstance(self.conversation, Growing):
                 self.conversation.encode_turns((observations[e], not table.current[e].ids) for e in rows)
             chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
@@ -169,14 +191,17 @@ class Player:
                         decoder.rewind(i, chunk.rewind)
                 decoder.longest = max(len(table.current[e].ids) - len(c.ids) for e, c in zip(rows, chunks, strict=True))
                 logits = _feed(decoder, [chunk.ids for chunk in chunks], table.pad)
-            actions = self._act(decoder, logits, sampling, table, rows)
+            taken = {} if wheel is None else self._taken(wheel, table, rows, observations)
+            actions = self._act(decoder, logits, sampling, table, rows, taken)
             texts: dict[int, str] = {}
             for episode, ids in zip(rows, actions, strict=True):
-                text = texts[episode] = self.conversation.decode_action(ids)
+                text = taken[episode].text if episode in taken else self.conversation.decode_action(ids)
+                texts[episode] = text
                 table.outcomes[episode].transcript.append((observations[episode], text))
             answers = zip(episodes, self.batch.step([texts.get(e) for e in episodes]), strict=True)
             steps = {episode: step for episode, step in answers if step is not None}
-            going = [i for i, episode in enumerate(rows) if not table.record(episode, steps[episode])]
+            depth = wheel.depth if wheel else None
+            going = [i for i, e in enumerate(rows) if not table.record(e, steps[e]) and not table.cut(e, depth)]
             for episode in rows:
                 observations[episode] = steps[episode].observation
             if bootstrap:
@@ -188,7 +213,15 @@ class Player:
                 decoder.select(keep, max(len(table.current[rows[i]].ids) for i in going))
             rows = [rows[i] for i in going]
 
-    def _show(self, observations: dict[int, str], rows: list[int], first: int, is_first: bool) -> None:
+    @staticmethod
+    def _taken(wheel: Wheel, table: EpisodeBook, rows: list[int], observations: Mapping[int, str]) -> dict[int, Action]:
+        """What somebody else does in those of the episodes whose turn it plays."""
+        turn = table.outcomes[rows[0]].turns
+        theirs = [episode for episode in rows if wheel.taken_EK[episode, turn]]
+        states = [State(table.outcomes[e].exchanges, observations[e], e) for e in theirs]
+        return dict(zip(theirs, wheel.act(states, turn), strict=True)) if theirs else {}
+
+    def show(self, observations: dict[int, str], rows: list[int], first: int, is_first: bool) -> None:
         """Put behind the observations of these episodes what is asked of the model."""
         form = self.conversation.format
         if form == WHOLE:
@@ -197,12 +230,15 @@ class Player:
         for episode, listed in zip(rows, commands, strict=True):
             observations[episode] = form.shown(observations[episode], listed, is_first)
 
-    def _begin(self, policy: Policy, chunks: list[list[int]], pad: int) -> tuple[Decoder, Tensor]:
+    def _begin(
+        self, policy: Policy, chunks: list[list[int]], pad: int, same_rows: bool = True
+    ) -> tuple[Decoder, Tensor]:
         """A decoder that has been fed everybody's first chunk, and the logits after it.
 
+        `same_rows`: there are as many at every call, which CUDA graphs and their caches are kept for.
         Without CUDA graphs, of equal chunks, such as those of a group on one task, only one is computed.
         """
-        if self.cuda_graphs and policy.device.type == "cuda" and policy.decoding == "batch":
+        if self.cuda_graphs and same_rows and policy.device.type == "cuda" and policy.decoding == "batch":
             decoder = self._graphed.get((policy, len(chunks)))
             if decoder is None:
                 decoder = self._graphed[policy, len(chunks)] = GraphedDecoder(policy, len(chunks), slots=128)
@@ -225,8 +261,12 @@ class Player:
         sampling: Sampling,
         table: EpisodeBook,
         rows: list[int],
+        taken: Mapping[int, Action] = MappingProxyType({}),
     ) -> list[tuple[int, ...]]:
-        """Sample one action per row; the last token of each is left to the next turn's chunk."""
+        """Sample one action per row; the last token of each is left to the next turn's chunk.
+
+        Episodes that are `taken` say what they are given, as if it had been sampled.
+        """
         device = logits.device
         stop_ids = self.stop_ids = self.stop_ids.to(device)
         going = torch.ones(len(logits), dtype=torch.bool, device=device)
@@ -236,12 +276,16 @@ class Player:
         most = talk.answer_tokens(self.limits.action_tokens)
         pace = Pace(talk, talk.thinking, self.limits.action_tokens, len(rows)) if talk.thinking else None
         u_BJ = sampling.numbers(rows, table.outcomes[rows[0]].turns, most, device)
-        for i in range(most):
+        given = Given.of([taken.get(e) for e in rows], talk.stop_ids, device) if taken else None
+        longest = most if given is None else max(most, given.ids_BJ.shape[1])
+        for i in range(longest):
             if sampling.truncation is not None:
                 logits = sampling.truncation.cut(logits, sampling.temperature)
-            token_B, logp_B = sample(logits, sampling.temperature, None if u_BJ is None else u_BJ[:, i])
+            token_B, logp_B = sample(logits, sampling.temperature, None if u_BJ is None else u_BJ[:, min(i, most - 1)])
             if pace is not None:
                 token_B = pace.impose(token_B)
+            if given is not None:
+                token_B, logp_B = given.impose(i, token_B, logp_B, logits, sampling.temperature)
             tokens.append(token_B)
             logps.append(logp_B)
             count += going
@@ -251,15 +295,19 @@ class Player:
                 going = going & torch.isin(token_B, stop_ids, invert=True)
                 if talk.stop_strings:
                     going = self._unstopped(torch.stack(tokens, 1), going)
+            if given is not None:
+                going = given.follow(i, going, alone=i + 1 >= most)
             feeding = int(going.sum())
-            if i + 1 == most or feeding == 0:
+            if i + 1 == longest or feeding == 0:
                 break
             logits = decoder.feed(token_B[:, None], going.long(), (int(feeding == len(going)), 1))
         token_rows, logp_rows = torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist()
         actions = []
         for row, (n, token, logp) in enumerate(zip(count.tolist(), token_rows, logp_rows, strict=True)):
             actions.append(tuple(token[:n]))
-            table.append_action(rows[row], token[:n], logp[:n], pace.spans(row) if pace else None)
+            theirs = taken.get(rows[row])
+            learned = pace.spans(row) if pace and theirs is None else None
+            table.append_action(rows[row], token[:n], logp[:n], learned, theirs.tokens if theirs else None)
         return actions
 
     def _unstopped(self, tokens_BJ: Tensor, going: Tensor) -> Tensor:

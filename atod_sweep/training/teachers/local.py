@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -33,12 +34,14 @@ class LocalTeacher(Teacher):
     def act(self, states: Sequence[State], temperature: float, generator: torch.Generator) -> list[Action]:
         mine, theirs = self.player.conversation, self.pupil.conversation
         if mine is not theirs:
-            states = [State([self._as_mine(turn) for turn in state.past], state.observation) for state in states]
+            states = [replace(state, past=[self._as_mine(turn) for turn in state.past]) for state in states]
         actions = []
         places = [(state.past, state.observation) for state in states]
-        for ids in self.player.answers(self.policy, places, temperature, generator):
-            text = mine.decode_action(ids)
-            actions.append(Action(text, ids if mine is theirs else theirs.encode_action(text), len(ids)))
+        order = [i if state.episode is None else state.episode for i, state in enumerate(states)]
+        for act in self.player.answers(self.policy, places, temperature, generator, order):
+            text = mine.decode_action(act.ids)
+            said = act.ids if mine is theirs else theirs.encode_action(text)
+            actions.append(Action(text, said, act.tokens, act.cut, act.marked))
         return actions
 
     def _as_mine(self, turn: Exchange) -> Exchange:

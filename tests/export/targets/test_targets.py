@@ -23,9 +23,9 @@ FULL = {"objective": {"kind": "interpolated", "distill": {"kind": "jsd", "top_k"
 
 
 def schedule_of(**objective: Any) -> ScheduleFile:
-    temperature = objective.pop("temperature", {"kind": "constant"})
+    others = {name: objective.pop(name) for name in ("temperature", "takeover", "depth") if name in objective}
     return ScheduleFile.model_validate(
-        {"steps": 10, "horizon": 4, "objective": {"kind": "hybrid", **objective}, "temperature": temperature}
+        {"steps": 10, "horizon": 4, "objective": {"kind": "hybrid", **objective}, **others}
     )
 
 
@@ -72,7 +72,7 @@ def test_needed_parts(objective: dict[str, Any], expected: list[str]) -> None:
 
 def test_every_target_answers_for_every_part_but_what_nobody_can_know() -> None:
     for target in registry.TARGETS.values():
-        assert parts.PARTS.keys() - target.carries.keys() <= {"custom", "stand_in"}
+        assert parts.PARTS.keys() - target.carries.keys() <= {"custom", "relabel", "stand_in"}
         assert target.carries.keys() <= parts.PARTS.keys()
         assert all(carried.note for carried in target.carries.values() if carried.how == "no")
 
@@ -91,6 +91,7 @@ def test_every_part_is_needed_by_some_schedule() -> None:
         {"distill_weight": {"kind": "adaptive"}, "turns": {"kind": "product"}, "entropy_coef": 0.1},
         {"temperature": {"kind": "linear"}},
         {"stand_in": {"kind": "shuffled_teacher"}},
+        {"takeover": {}, "depth": {"from": "end"}},
     ]
     asked = {part for objective in schedules for part in parts.needed(schedule_of(**objective))}
     assert asked == parts.PARTS.keys()

@@ -18,7 +18,7 @@ import sys
 
 import pytest
 import torch
-from small import tiny
+from small import scored_by, tiny
 
 from atod_sweep.errors import UserError
 from atod_sweep.objective import turn_weights
@@ -27,8 +27,7 @@ from atod_sweep.training.algorithms.interpolated import InterpolatedMix
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import TeacherFailed
 from atod_sweep.training.models.policy import Output
-from atod_sweep.training.play.outcomes import Episodes, Outcome
-from atod_sweep.training.teachers.local import LocalTeacher
+from atod_sweep.training.play.outcomes import Act, Episodes, Outcome
 
 P = torch.tensor([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1], [0.5, 0.3, 0.2]])
 Q = torch.tensor([[0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1]])
@@ -36,11 +35,6 @@ R = torch.tensor([[0.5, 0.2, 0.3], [0.4, 0.4, 0.2], [0.5, 0.2, 0.3]])  # the ini
 WORD = [1, 2, 2]
 ADVANTAGE = 0.5 / (math.sqrt(0.5) + 1e-4)
 GAP = [math.log(0.7 / 0.3), math.log(0.8 / 0.1), math.log(0.1 / 0.2)]  # log q - log p of the sampled words
-
-
-def scoring(policy):
-    """A local teacher that is never asked to play."""
-    return LocalTeacher(policy, None, None, True)
 
 
 class EpisodeBook(torch.nn.Module):
@@ -78,12 +72,13 @@ class Case:
     """One objective on the episodes above: its batch, its terms and their gradients by the logits."""
 
     def __init__(self, form="interpolated", temperature=1.0, step=0, played=None, split=False, epochs=1, **objective):
-        settings = {f"objective__{key}": value for key, value in objective.items()}
+        """`rollout__...`: settings of the rollout; others are the objective's."""
+        settings = {k if k.startswith("rollout__") else f"objective__{k}": value for k, value in objective.items()}
         settings |= {"rollout__tasks": 1, "rollout__group_size": 2, "update__epochs": epochs}
         config = tiny(objective__kind=form, env__horizon=3, steps=10, **settings)
         self.student, self.teacher, self.reference = EpisodeBook(P), EpisodeBook(Q), EpisodeBook(R)
         mix = InterpolatedMix if form == "interpolated" else HybridMix
-        self.mix = mix(config, scoring(self.teacher), self.reference)
+        self.mix = mix(config, scored_by(self.teacher), self.reference)
         played = played or episodes()
         self.batch, self.metrics = self.mix.prepare(self.student, played, step, temperature, 10**6)
         output = self.student(self.batch.ids_ST, self.batch.index_N)
@@ -424,7 +419,7 @@ def test_a_teacher_without_a_probability_for_a_sampled_token_is_named(value):
     teacher = EpisodeBook(Q)
     with torch.no_grad():
         teacher.logits[1, 2] = value
-    mix = InterpolatedMix(config, scoring(teacher), None)
+    mix = InterpolatedMix(config, scored_by(teacher), None)
     with pytest.raises(TeacherFailed, match=rf"the teacher gives a sampled token the log-probability {value}"):
         mix.prepare(EpisodeBook(P), episodes(), 0, 1.0, 10**6)
 
@@ -436,7 +431,7 @@ def test_a_teacher_may_rule_out_what_nobody_sampled():
         teacher, student = EpisodeBook(Q), EpisodeBook(P)
         with torch.no_grad():
             teacher.logits[1, 0] = -math.inf
-        mix = InterpolatedMix(config, scoring(teacher), None)
+        mix = InterpolatedMix(config, scored_by(teacher), None)
         batch, _ = mix.prepare(student, episodes(), 0, 1.0, 10**6)
         term = mix.terms(student(batch.ids_ST, batch.index_N), batch)["distill"]
         (gradient,) = torch.autograd.grad(term, student.logits)
@@ -498,3 +493,71 @@ def test_a_constant_push_by_hand():
 def test_a_constant_push_refuses_weights_that_follow_a_teacher(given):
     with pytest.raises(UserError, match=r"objective.stand_in.kind: 'constant_push' asks no teacher.*turns.kind"):
         Case(stand_in={"kind": "constant_push"}, **given)
+
+
+# ---- turns that the teacher played -------------------------------------------------------------------------------
+
+
+def taken_over(cut=(False, False)) -> Episodes:
+    """The episodes above, in which the teacher played the first one's second turn (B), and some were cut short."""
+    found = episodes()
+    for outcome, acts, is_cut in zip(found.outcomes, ([None, 3], [None]), cut, strict=True):
+        outcome.acts = [Act(1, 0.0, False, taken=tokens) for tokens in acts]
+        outcome.cut = is_cut
+    return found
+
+
+TAKEOVER = {"rollout__takeover": {"probability": 0.5}, "played": taken_over()}
+
+
+def test_the_teachers_turns_are_imitated_and_the_others_scored_as_usual():
+    """lambda g = 0.6 on A and C, 0.3 on B, of which nothing but its imitation is left."""
+    case = Case(distill_weight=0.6, distill__kind="forward_kl", entropy_coef=0.1, **THRESHOLDS, **TAKEOVER)
+    assert close(case.batch["distill_weight"], [0.6, 0.3, 0.6])
+    assert close(case.batch["reward_weight"], [0.4, 0.0, 0.4])
+    assert case.metrics["weight/applied_teacher"] == pytest.approx(0.5)
+    assert case.metrics["kl/teacher"] == pytest.approx(-(GAP[0] + GAP[2]) / 2, abs=1e-6)
+    assert close(case.terms["imitation"], -0.3 * math.log(0.1))
+    assert close(case.gradient("imitation"), [[0, 0, 0], [0.3 * 0.6, 0.3 * 0.3, 0.3 * -0.9], [0, 0, 0]])
+    assert close(case.terms["distill"], 0.6 * 2 * 0.3405359)
+    assert close(case.terms["reward"], -(0.4 - 0.4) * ADVANTAGE)
+    assert close(case.gradient("reward")[1], [0, 0, 0])
+    assert close(case.terms["entropy"], -0.1 * -2 * (P[0] * P[0].log()).sum())
+    assert set(case.terms) == {"distill", "reward", "imitation", "entropy"}
+
+
+@pytest.mark.parametrize("form", ["interpolated", "hybrid"])
+def test_or_by_the_teachers_distributions(form):
+    signal = {} if form == "hybrid" else {"distill__kind": "sampled_reverse_kl"}
+    how = {"rollout__teacher_turns": "forward_kl"}
+    case = Case(form, distill_weight=0.6, **signal, **THRESHOLDS, **TAKEOVER, **how)
+    assert close(case.terms["imitation"], 0.3 * 1.3745153)
+    assert close(case.gradient("imitation")[1], 0.3 * (P[1] - Q[1]))
+    if form == "interpolated":
+        assert close(case.terms["distill"], -0.6 * (GAP[0] + GAP[2]))
+    else:  # reward weight 1 at step 0
+        assert close(case.terms["policy"], -(0.6 * (GAP[0] + GAP[2]) + ADVANTAGE - ADVANTAGE))
+    silent = Case(form, distill_weight=0.0, **signal, **TAKEOVER, **how)
+    assert "imitation" not in silent.terms
+
+
+def test_or_masked():
+    case = Case(distill_weight=0.6, **THRESHOLDS, **TAKEOVER, rollout__teacher_turns="masked")
+    assert close(case.batch["distill_weight"], [0.6, 0.0, 0.6])
+    assert close(case.batch["reward_weight"], [0.4, 0.0, 0.4])
+    assert close(case.terms["distill"], 0.6 * 2 * 0.3405359)
+    assert set(case.terms) == {"distill", "reward"}
+
+
+def test_weights_from_log_probs_are_those_of_the_students_turns():
+    """With B taken, the first episode has one turn left to compare: both parts are 1/2, so 1 - 1/4."""
+    case = Case("hybrid", distill_weight=1.0, turns__kind="t_dur", **TAKEOVER)
+    assert close(case.batch["distill_weight"], [0.75, 1.0, 0.75])  # what is imitated has the teacher's plain weight
+
+
+@pytest.mark.parametrize("form", ["interpolated", "hybrid"])
+def test_a_task_of_which_a_rollout_was_cut_has_no_reward(form):
+    whole, cut = (Case(form, distill_weight=0.5, played=taken_over(cut)) for cut in ((False, False), (False, True)))
+    assert (whole.batch["reward_weight"] > 0).tolist() == [True, False, True]
+    assert close(cut.batch["reward_weight"], [0.0, 0.0, 0.0])
+    assert close(cut.batch["distill_weight"], whole.batch["distill_weight"])

@@ -37,6 +37,10 @@ CONFIGS = {
         "update__epochs": 2,
         "update__minibatches": 3,
     },
+    "takeover, depth": {
+        "rollout__takeover": {"probability": 0.5},
+        "rollout__depth": {"from": "end", "share": {"kind": "linear", "start": 0.4, "end": 1.0}},
+    },
     "spin": {"objective__kind": "spin", "objective__refresh_steps": 2},
 }
 
