@@ -13,6 +13,7 @@ from atod_sweep.config.models import CompactStudent, CompactTeacher, Dtype, NoTe
 from atod_sweep.config.objective import Interpolated, Objective
 from atod_sweep.config.retention import Retained, check_names
 from atod_sweep.config.rollout import Rollout
+from atod_sweep.config.teachers import Served
 from atod_sweep.config.trainer import Atod, Trainer
 
 # ---- the loop ----------------------------------------------------------------------------------------------------
@@ -132,6 +133,12 @@ class Runtime(Record):
     cuda_graphs: bool = Field(
         True, description="CUDA only: replay decoding steps from CUDA graphs; keeps one cache per number of rows."
     )
+    hand_written: bool = Field(
+        True,
+        description="Small models of Llama's kind are computed by the trainer's own passes; false: by transformers, as "
+        "all others are (slower, to look into a doubt; the recipes of compact models keep to their own).",
+        json_schema_extra=LATER,
+    )
     gpu_memory_fraction: float | None = Field(
         None, gt=0, le=1, description="Cap on this process's share of GPU memory."
     )
@@ -166,7 +173,7 @@ class Train(Record):
         self.objective.check(self)
         takeover.check(self)
         self.trainer.check(self)
-        if not (isinstance(self.student, Pretrained) and isinstance(self.teacher, Pretrained | NoTeacher)):
+        if not (isinstance(self.student, Pretrained) and isinstance(self.teacher, Pretrained | Served | NoTeacher)):
             self.rollout.check_for_compact()
         return self
 
@@ -179,7 +186,7 @@ class Train(Record):
             case "auto":
                 return "auto"
             case "fp32":
-                return "float32" if isinstance(self.teacher, NoTeacher) else self.teacher.dtype
+                return "float32" if isinstance(self.teacher, NoTeacher | Served) else self.teacher.dtype
             case _:
                 assert_never(self.runtime.teacher_dtype)
 

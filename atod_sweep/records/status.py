@@ -23,10 +23,15 @@ class Status(StrEnum):
 
     # What the trainer finds. It would only repeat itself.
     DIVERGED = "diverged", "a loss, a gradient, a reward or the student's own probability became NaN or infinite"
-    TEACHER_FAILED = "teacher_failed", "the teacher gave no usable probability for a token that the student sampled"
+    TEACHER_FAILED = "teacher_failed", "the teacher gave no usable probability for a sampled token, or no usable answer"
     REFERENCE_FAILED = "reference_failed", "the frozen initial student gave no usable probability for a sampled token"
     BAD_CHECKPOINT = "bad_checkpoint", "no usable checkpoint: torn, or written by another config"
     # What surrounds the trainer. It may pass.
+    TEACHER_UNREACHABLE = (
+        "teacher_unreachable",
+        "a teacher behind an API was away for too long",
+        True,
+    )
     ENVIRONMENT_FAILED = "environment_failed", "an environment raised, or broke its contract", True
     ENVIRONMENT_TIMEOUT = "environment_timeout", "an environment step took longer than rollout.step_timeout", True
     WORKER_DIED = "worker_died", "the process of the attempt is gone", True

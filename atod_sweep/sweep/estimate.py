@@ -61,7 +61,9 @@ def estimate(work: Work, options: Options) -> Estimate:
     if options.site.address is None:
         for line in fit(work.configs, work.resources, at_a_time(work, options.site)):
             show.note(line)
+    show.doing("building the teacher and the base student")
     ensure_models(work.configs, options.trainer, show)
+    show.doing("timing a few steps")
     timed: dict[str, _Trial] = {}
     costs = []
     for config in work.configs:
@@ -87,17 +89,18 @@ def estimate(work: Work, options: Options) -> Estimate:
 
 def _timed(config: dict[str, Any], options: Options) -> _Trial:
     rows: list[Row] = []
-    short = validate(
-        Train, {**config, "steps": STEPS, "evaluation": {**config["evaluation"], "every": STEPS}}, "config"
-    )
+    evaluation = {key: value for key, value in config["evaluation"].items() if key != "final"}
+    short = validate(Train, {**config, "steps": STEPS, "evaluation": {**evaluation, "every": STEPS}}, "config")
     with tempfile.TemporaryDirectory() as folder:
         result = load(options.trainer.train)(short, Path(folder), rows.extend, resume=False)
-    steps, every = config["steps"], config["evaluation"]["every"]
+    steps, every = config["steps"], evaluation["every"]
+    final = config["evaluation"].get("final") or {"sets": 0, "tasks": 0}
+    evaluations = math.ceil(steps / every) + 1 + final["sets"] * final["tasks"] / evaluation["tasks"]
     step_seconds = statistics.median(_seconds(row) for row in rows if row["phase"] == "train" and row["step"] > 0)
     # of two evaluations, the first may be known from an earlier trial
     eval_seconds = max(row.get("seconds/eval", 0.0) for row in rows if row["phase"] == "eval")
     return _Trial(
-        seconds=START_SECONDS + steps * step_seconds + (math.ceil(steps / every) + 1) * eval_seconds,
+        seconds=START_SECONDS + steps * step_seconds + evaluations * eval_seconds,
         env_steps=float(result.cost.get("env_steps", 0.0)) / STEPS * steps,
         tokens=float(result.cost.get("tokens", 0.0)) / STEPS * steps,
     )

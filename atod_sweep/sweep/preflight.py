@@ -5,12 +5,16 @@ Costs the import of torch only where a GPU is asked for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.retention import Retained
 from atod_sweep.config.study import Resources
+from atod_sweep.config.teachers import ServedTeacher
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs import registry
 from atod_sweep.envs.look import look as first_look
@@ -30,6 +34,8 @@ def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> 
             runners.check(validate(Train, config, "config"), here=not is_cluster)
         needs = [("env", env["id"]) for env in _environments(config)]
         needs += [(role, config[role]["path"]) for role in ("student", "teacher") if "path" in config[role]]
+        if not is_cluster and "url" in config["teacher"]:
+            needs.append(("api", json.dumps(config["teacher"], sort_keys=True)))
         if not is_cluster:
             needs.append(("device", config["runtime"]["device"]))
             kept = config["evaluation"].get("retention", [])
@@ -63,13 +69,13 @@ def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> l
     """What a trial with pretrained models needs of memory, a line each. UserError for one that does not fit here."""
     lines, seen = [], set[str]()
     for config in configs:
+        if "trainer" in config:
+            lines.append(f"trainer: {config['trainer']['kind']} runs trials; what memory they need is not known here")
+            continue
         size = content_hash({key: value for key, value in config.items() if key not in ("optimiser", "seed")})
         if config["student"]["kind"] != "pretrained" or size in seen:
             continue
         seen.add(size)
-        if "trainer" in config:
-            lines.append("memory: another trainer's need is not known here")
-            continue
         from atod_sweep.training.loop import memory
 
         runtime = config["runtime"]
@@ -127,7 +133,14 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
+def _api(_: str, teacher: str) -> None:
+    from atod_sweep.training.teachers.client import check_there
+
+    check_there(TypeAdapter(ServedTeacher).validate_python(json.loads(teacher)))
+
+
 _CHECKS = {
+    "api": _api,
     "env": _environment,
     "texts": _texts,
     "student": model,

@@ -110,11 +110,12 @@ class Session:
         """The next attempt at a trial, which is from now on known by its id. UserError if it ran as another config."""
         self.trials[trial.id] = trial
         before, resources = self.latest.get(trial.id), self.work.resources
-        saved = None
+        itself = None
         if trial.role in ("teacher", "base"):
             # Models of other settings, which a search may try, are made by the first trial that needs them.
             models = self._models[model_key(trial.config)]
             saved = models.teacher if trial.role == "teacher" else models.student
+            itself = SavedModel("" if saved is None else saved.path, "base" if trial.role == "base" else "teacher")
         goal, site = self.work.goal, self.options.site
         own_process = site.backend == "ray" or _local_workers(self.work, site) > 0
         return Job(
@@ -124,7 +125,7 @@ class Session:
             directory=str(layout.trial_folder(self.run_dir, trial.id).resolve()),
             metrics=(goal.metric.name, *goal.also),
             trainer=self.options.trainer,
-            model=SavedModel(saved.path, "base" if trial.role == "base" else "teacher") if saved else None,
+            model=itself,
             bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process),
             awaits=self._awaited,
         )

@@ -15,7 +15,7 @@ from atod_sweep.export.targets.trl import TARGET
 
 VERSION = "1.16"  # private methods of its trainer are called
 ENGINES = {"use_vllm": "vllm", "deepspeed": "deepspeed", "use_liger_kernel": "liger_kernel"}
-INSTALL = "pip install 'atod-sweep[trl]'"
+INSTALL = 'pip install "atod-sweep[trl]"'
 
 
 def check(config: Train, here: bool = True) -> None:

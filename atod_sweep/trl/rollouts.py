@@ -34,7 +34,7 @@ class EnginePlayer(Player):
         observations = dict(zip(episodes, self.batch.reset(seeds, split), strict=True))
         rows, is_first = list(episodes), True
         while rows:
-            self._show(observations, rows, episodes.start, is_first)
+            self.show(observations, rows, episodes.start, is_first)
             if isinstance(self.conversation, Growing):
                 self.conversation.encode_turns((observations[e], is_first) for e in rows)
             for e in rows:

@@ -61,9 +61,18 @@ def settings(config: Train, directory: Path, answer_tokens: int, stop_ids: list[
     }
     quiet = {"dataloader_pin_memory": not on_cpu and torch.cuda.is_available()}
     try:
-        return GRPOConfig(**{**quiet, **given, **ours})
+        found = GRPOConfig(**{**quiet, **given, **ours})
     except (ValueError, TypeError, ImportError) as error:
         raise UserError(f"trainer.args: TRL does not take {given}: {' '.join(str(error).split())}") from None
+    together = found.use_vllm and (found.vllm_mode == "server" or found.vllm_tensor_parallel_size > 1)
+    if (
+        together and found.world_size > 1
+    ):  # they would wait for one another in every turn, of which not all have as many
+        raise UserError(
+            f"trainer.args: {found.world_size} processes cannot share one vLLM, since their episodes end at different "
+            "turns; use vllm_mode: colocate with vllm_tensor_parallel_size: 1, or one process"
+        )
+    return found
 
 
 def _batch(config: Train, given: dict[str, Any]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,7 @@ def train(
     check(config)
     own_code.check(config)
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # it warns of rollout functions
+    warnings.filterwarnings("ignore", "`?(is_)?gradient_checkpointing", FutureWarning)  # TRL's own words
     start = accelerator_for(config)  # TRL makes one of its own
     rank, world, needs = start.process_index, start.num_processes, ALGORITHMS[config.objective.kind].needs(config)
     company = gather(config, directory, resume, needs, start.device, rank, world)
@@ -70,7 +72,7 @@ def train(
         if "ref" in getattr(model, "peft_config", {}):
             model.delete_adapter("ref")
         save_student(config, directory, model, company.voice.tokenizer)
-    recorder.books.player.batch.close()
+    recorder.books.close()
     trainer.accelerator.wait_for_everyone()
     return recorder.books.result(last | final)
 
@@ -113,7 +115,7 @@ def _trainer(
 
     stage, voice = company.stage, company.voice
     talk, limits, evaluations = voice.conversation, stage.player.limits, stage.player
-    engine = stage.player = EnginePlayer(evaluations.batch, talk, limits)
+    engine = stage.player = EnginePlayer(evaluations.batch, talk, limits, at_once=evaluations.at_once)
 
     class Trainer(scheduled):
         """Follows the config's learning rate, and tells what its losses are made of."""

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from ddp_worker import launch
 from small import tiny
 from tiny_trl import require_trl
 
 from atod_sweep.config.train import Train
+from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.loop import runners
 from atod_sweep.training.loop.build import gather
@@ -64,6 +66,7 @@ def test_the_first_loss_is_ours(name: str, at_once: int, tmp_path: Path, monkeyp
     really = trial.as_trl
     monkeypatch.setattr(trial, "as_trl", lambda episodes: kept.append(episodes) or really(episodes))
     settings = {"objective": OBJECTIVES[name], "steps": 1, "rollout__temperature": 1.3, "evaluation__tasks": 2}
+    settings |= {"rollout__episodes_at_once": 3}
     config = through_trl(**settings, trainer__args={"per_device_train_batch_size": at_once})
     row = next(row for row in run(config, tmp_path) if row["phase"] == "train")
 
@@ -156,3 +159,46 @@ def test_adapters(tmp_path: Path) -> None:
     assert (tmp_path / "student" / "adapter_model.safetensors").is_file()
     assert not (tmp_path / "student" / "ref").exists()
     assert "ref" not in json.dumps(json.loads((tmp_path / "student" / "adapter_config.json").read_text()))
+
+
+def test_two_processes_share_a_step(tmp_path: Path) -> None:
+    """Every task once, whoever plays it; rows and costs are those of both; one process reports."""
+    settings = {"trainer__kind": "trl", "trainer__args": {"per_device_train_batch_size": 4}, "rollout__tasks": 4}
+    settings |= {"objective": OBJECTIVES["hybrid"], "steps": 2}
+    launch("rows", tmp_path, settings)
+    told = [json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in (0, 1)]
+    assert told[1]["told"] == []
+    assert told[0]["final"] == told[1]["final"]
+    assert [(row["phase"], row["step"]) for row in told[0]["told"]] == [
+        *(("eval", 0), ("train", 0), ("train", 1)),
+        ("eval", 2),
+    ]
+    assert told[0]["cost"]["episodes"] == 2 * 4 * 4  # steps x tasks x rollouts
+    assert told[0]["cost"]["updates"] == 2
+    assert (tmp_path / "run" / "student" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"per_device_train_batch_sise": 4}, "has no 'per_device_train_batch_sise'; did you mean 'per_device_train_b"),
+        ({"per_device_train_batch_size": 3}, "3 sequences on 1 processes do not divide the 8 episodes"),
+        ({"optim": "no_such"}, "TRL does not take"),
+    ],
+)
+def test_arguments_that_trl_does_not_take(args: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        run(through_trl(trainer__args=args), tmp_path)
+    assert said in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_activations_that_are_computed_again_change_nothing(tmp_path: Path) -> None:
+    settings = {"objective": OBJECTIVES["hybrid"], "steps": 2}
+    kept, again = (
+        untimed(run(through_trl(**settings, runtime__gradient_checkpointing=on), tmp_path / str(on)))
+        for on in (False, True)
+    )
+    for one, other in zip(kept, again, strict=True):
+        numbers = {name: value for name, value in one.items() if isinstance(value, int | float)}
+        assert {name: other[name] for name in numbers} == pytest.approx(numbers, abs=1e-4)

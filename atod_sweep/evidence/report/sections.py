@@ -68,6 +68,7 @@ def sections(
             [],
             _some(
                 *charts(curves.SCHEDULE, *([] if curves.is_plain(results) else [curves.APPLIED])),
+                *charts(curves.TAKEN, curves.DEPTH),
                 turns.schedule_map(results, folder),
                 turns.turn_weight_map(results, folder),
             ),

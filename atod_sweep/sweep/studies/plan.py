@@ -96,9 +96,6 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     with mistakes.noted():
         if _plays_final(variants, where):
             study, variants = _on_final_sets(study), [*_base_students(study, cells, where), *variants]
-    with mistakes.noted():
-        trained = [(arm, cell.levels, data) for cell, arm, role, data in variants if role in ("arm", "control")]
-        like_with_like.check(study.hypotheses, trained, where)
     played = [data["env"] for _, _, _, data in variants]
     trials = []
     for seed in study.seed_list:
@@ -112,6 +109,8 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
                 trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
                 trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
         mistakes.check()  # after the first seed, as a rule
+    trained = [(trial.arm, trial.levels, trial.config) for trial in trials if trial.role in ("arm", "control")]
+    like_with_like.check(study.hypotheses, trained, where)
     return Plan(study, tuple(trials), _definition(study, with_horizons(base, _horizons(played, base))), base)
 
 

@@ -46,7 +46,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model that is evaluated in place of training: where it is, and which of the config's models it is."""
+    """A model that is evaluated in place of training: where it is ("" behind an API), and which of the config's."""
 
     path: str
     role: Literal["teacher", "base"]

@@ -76,6 +76,8 @@ class Books:
 
     def _bill(self, seconds: float, what: str | None = None) -> dict[str, float]:
         """Add seconds to the trial's costs; all costs so far as `cost/*` (and `seconds/<what>`)."""
+        if self.stage.teacher is not None:
+            self.stage.cost.update(self.stage.teacher.bill())
         self.stage.cost["seconds"] += seconds  # type: ignore[assignment]  # a Counter adds floats as well
         row = {f"cost/{name}": value for name, value in self._cost().items()}
         return row | ({f"seconds/{what}": seconds} if what else {})

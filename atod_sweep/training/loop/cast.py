@@ -10,7 +10,7 @@ from typing import Any, TypeVar, assert_never
 import torch
 from accelerate.utils import set_seed
 
-from atod_sweep.config.models import Pretrained
+from atod_sweep.config.models import CompactStudent, CompactTeacher, Pretrained
 from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.stand_ins import RandomTeacher
 from atod_sweep.config.train import Train
@@ -30,6 +30,7 @@ from atod_sweep.training.play.conversation import Manner, alike, conversation_fo
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.play.talk import Conversation
+from atod_sweep.training.pretraining.cache import ModelRef
 from atod_sweep.training.runtime import torch_dtype
 from atod_sweep.training.teachers.local import LocalTeacher
 
@@ -38,16 +39,19 @@ M = TypeVar("M", bound=torch.nn.Module)
 
 @dataclass(frozen=True)
 class Voice:
-    """A model, its tokenizer, and how it is addressed. `role` is the config's name for it."""
+    """A model, its tokenizer, and how it is addressed. `role` is the config's name for it, `by_hand` as of `Policy`."""
 
     role: str
     source: Pretrained
     model: Any
     tokenizer: Any
     conversation: Conversation
+    by_hand: bool = True
 
     @staticmethod
-    def load(role: str, source: Pretrained, rollout: Rollout, dtype: torch.dtype | None = None) -> Voice:
+    def load(
+        role: str, source: Pretrained, rollout: Rollout, dtype: torch.dtype | None = None, by_hand: bool = True
+    ) -> Voice:
         """Raises UserError for what cannot be loaded, or not be talked to."""
         tokenizer = load_tokenizer(source)
         model = load_model(source, dtype)
@@ -55,7 +59,7 @@ class Voice:
         conversation = conversation_for(tokenizer, source.chat_template, rollout.stop, manner(source, rollout, ends))
         fixed = {*(conversation.stop_ids - ends), *conversation.end_ids, *conversation.prompt([], "")}
         vocabulary.check_ids(f"{role}.path: {source.path!r}", model, tokenizer, fixed)
-        return Voice(role, source, model, tokenizer, conversation)
+        return Voice(role, source, model, tokenizer, conversation, by_hand)
 
     def policy(self, device: torch.device, value_head: bool = False, words: int | None = None) -> Policy:
         """The model as a policy whose logits are those of its tokenizer's ids.
@@ -65,7 +69,7 @@ class Voice:
         """
         known = vocabulary.words(self.tokenizer)
         said, rows = words or known, self.model.get_input_embeddings().weight.shape[0]
-        policy = Policy(self.model, value_head, min(known, said))
+        policy = Policy(self.model, value_head, min(known, said), self.by_hand)
         if min(known, rows) < said:
             policy.reach = min(known, rows)
         policy = policy.to(device)
@@ -100,6 +104,13 @@ def manner(source: Pretrained, rollout: Rollout, stop_ids: frozenset[int] = froz
     )
 
 
+def source_of(model: CompactTeacher | CompactStudent | Pretrained, ref: ModelRef) -> Pretrained:
+    """What to load: models with a recipe lie in the cache."""
+    if not isinstance(model, Pretrained):
+        return Pretrained(path=ref.path)
+    return model if model.recipe is None else model.made(ref.path)
+
+
 def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     """The tokens by which the model ends what it says, one or several, as its generation config lists them."""
     listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
@@ -120,7 +131,8 @@ def check_admissible(config: Train, game: Checked) -> None:
 def student(config: Train, source: Pretrained, device: torch.device, needs: Needs) -> tuple[Voice, Policy]:
     """The student as training finds it."""
     set_seed(config.seed)  # only LoRA's initialisation draws from the global generators
-    voice = Voice.load("student", source, config.rollout, torch_dtype(source.dtype, device))
+    dtype = torch_dtype(source.dtype, device)
+    voice = Voice.load("student", source, config.rollout, dtype, config.runtime.hand_written)
     if config.runtime.gradient_checkpointing:
         checkpoint_activations(voice.model)
     return voice, voice.policy(device, needs.value_head).train()
@@ -136,7 +148,7 @@ def teacher(
     needs: Needs,
 ) -> LocalTeacher:
     """The frozen teacher, and how objectives that let it play talk to it. Raises UserError on other vocabularies."""
-    voice = Voice.load("teacher", source, config.rollout, dtype)
+    voice = Voice.load("teacher", source, config.rollout, dtype, config.runtime.hand_written)
     if isinstance(getattr(config.objective, "stand_in", None), RandomTeacher):
         voice = replace(voice, model=untrained(voice.model, dtype))
     kinship = vocabulary.kinship(pupil.tokenizer, voice.tokenizer)

@@ -25,9 +25,8 @@ from atod_sweep.training.runtime import torch_dtype
 # with a student of 0.1 M parameters.
 LIBRARIES = 45_000_000
 # What the C library's allocator takes per byte of what comes and goes: it keeps freed blocks (`runtime`), and a gap
-# between blocks in use takes no larger one. Measured on steps of 0.4 M and 9 M parameters, where every tensor was
-# counted: 1.4 to 2.0.
-HELD = 1.75
+# between blocks in use takes no larger one. Measured in `benchmarks/memory.md`: 1.3 to 1.9.
+HELD = 1.6
 # A CUDA context with its libraries, and what torch's allocator holds per byte in use. Not measured here.
 CONTEXT, HELD_ON_GPU = 600_000_000, 1.1
 

@@ -18,6 +18,7 @@ from atod_sweep.envs.contract import Split
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.models import adapters, head
 from atod_sweep.training.models.anatomy import Anatomy
+from atod_sweep.training.play.decoder import PIECE
 from atod_sweep.training.runtime import torch_dtype
 from atod_sweep.training.scoring import STORED_PORTIONS, scoring_tokens
 
@@ -81,7 +82,7 @@ class Phases:
         mask = (1 + model.width) * talk.longest  # of a token, over all that it sees
         return {
             "cache": int(talk.longest * (1.25 * model.cached_per_token + model.expanded_per_token)),
-            "activations": int(talk.chunk * (model.passing_per_token + mask)),
+            "activations": int(min(talk.chunk, PIECE) * (model.passing_per_token + mask)),
             "logits": 4 * SAMPLED * model.vocabulary,
         }
 

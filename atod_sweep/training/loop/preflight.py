@@ -44,7 +44,7 @@ def _model(role: str, source: Pretrained) -> Generator[str, None, Voice]:
     yield f"ids        {vocabulary.words(voice.tokenizer)} of {policy.head.weight.shape[0]} logits"
     found = voice.checked(policy)
     if found is None:
-        yield "passes     hand-written for compact Llamas"
+        yield "passes     hand-written for small models of its kind"
     else:
         yield f"rollout    {WAYS[found.decoding]}; {found.rollout:.1e} nats from its plain forward"
         yield f"update     {found.update:.1e} nats from its plain forward ({found.tokens} tokens)"

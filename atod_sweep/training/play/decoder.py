@@ -1,11 +1,11 @@
 """Cached decoding for many conversations at once, each at its own length: what a decoder is, and the one of compact
-Llamas. `decoders` chooses.
+models. `decoders` chooses.
 
 The key-value cache is kept across turns and has no holes: row b's tokens occupy slots 0 .. length_B[b] - 1, and a chunk
 of new tokens is written right behind them. Padding of a ragged chunk is written too, beyond the row's new length, where
 the mask hides it and the next chunk overwrites it.
 
-Shapes: _B rows, _L new tokens per row, _S cache slots, _H heads, _D head width.
+Shapes: _B rows, _L new tokens per row, _S cache slots, _H heads of queries, _G of keys, _D head width.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ HALVED = (192, 384)
 PASS = 2**14  # tokens per pass on a GPU, whose kernels follow the number of rows in any case
 
 
-def in_steps(slots: int, queries: int = 1) -> int:
-    """As many slots or a few more."""
+def in_steps(slots: int, several: bool = False) -> int:
+    """As many slots or a few more; `several`: for more than one query at a time."""
     slots = max(FEWEST_SLOTS, -(-slots // STEP) * STEP)
     last = slots % KEYS
-    return slots - last + HALVED[1] if queries > 1 and HALVED[0] < last < HALVED[1] else slots
+    return slots - last + HALVED[1] if several and HALVED[0] < last < HALVED[1] else slots
 
 
 def in_fours(queries: int) -> int:
@@ -59,6 +59,7 @@ class Decoder(ABC):
         self.before = 0  # the same without the chunk that is being fed
         self.visible = FEWEST_SLOTS  # slots that are looked at
         self.aligned = True  # all rows have the same length
+        self.grouped = False  # several queries share a key, so that those of one token are multiplied with it at once
 
     def feed(self, ids_BL: Tensor, count_B: Tensor, counts: tuple[int, int]) -> Tensor:
         """Append the first `count_B[b]` ids of each row (0: none); return logits after each row's last new id, B x V.
@@ -81,7 +82,7 @@ class Decoder(ABC):
         """`feed`, of one piece."""
         self.before, self.longest = self.longest, self.longest + counts[1]
         width = ids_BL.shape[1]
-        self.visible = in_steps(self.longest, width)
+        self.visible = in_steps(self.longest, several=width > 1 or self.grouped)
         if (needed := max(self.visible, self.before + width + QUERIES)) > self.slots:
             self.slots = roomier(needed)
             self.grow()
@@ -114,20 +115,21 @@ class Decoder(ABC):
         """Keep these rows of the cache."""
 
 
-# ---- compact Llamas ------------------------------------------------------------------------------------------------
+# ---- compact models ------------------------------------------------------------------------------------------------
 
 
 class FoldedDecoder(Decoder):
-    """On folded weights, with a cache laid out (B, H, S, D), and no mask while all rows have the same length.
+    """On folded weights, with a cache laid out (B, G, S, D), and no mask while all rows have the same length.
 
     In the last block of a chunk, only each row's last new token goes on behind keys and values: nobody asks the others.
     """
 
     def __init__(self, model: FoldedLlama, rows: int, slots: int) -> None:
         super().__init__(rows, slots, model.embedding.device)
-        self.model = model
+        self.model, self.grouped = model, model.heads.grouped
         self.cache = [
-            torch.zeros(2, rows, model.heads, self.slots, model.dim, device=self.length_B.device) for _ in model.layers
+            torch.zeros(2, rows, model.heads.shared, self.slots, model.heads.dim, device=self.length_B.device)
+            for _ in model.layers
         ]
         self.step = self._step()
 
@@ -185,15 +187,16 @@ def _attention(q_BLHD: Tensor, cache: Tensor, mask: Tensor | None) -> Tensor:
 
     It may have rows for more queries than there are.
     """
-    rows, length, heads, dim = q_BLHD.shape
+    (rows, length, heads, dim), shared = q_BLHD.shape, cache.shape[2]
     if length > 1 or q_BLHD.device.type != "cpu":
         more = 0 if mask is None else mask.shape[-2] - length
         q_BHQD = F.pad(q_BLHD.transpose(1, 2), (0, 0, 0, more))
-        a_BHQD = F.scaled_dot_product_attention(q_BHQD, cache[0], cache[1], attn_mask=mask, scale=1.0)
+        how: dict[str, Any] = {"attn_mask": mask, "scale": 1.0, "enable_gqa": shared < heads}
+        a_BHQD = F.scaled_dot_product_attention(q_BHQD, cache[0], cache[1], **how)
         return a_BHQD[:, :, :length].transpose(1, 2).reshape(rows * length, heads * dim)
-    # On a CPU, two small products beat the fused kernel for single queries.
+    # On a CPU, two small products beat the fused kernel for single queries; those that share a key are one product.
     k, v = cache.flatten(1, 2)
-    scores = torch.bmm(q_BLHD.reshape(rows * heads, 1, dim), k.transpose(1, 2))
+    scores = torch.bmm(q_BLHD.reshape(rows * shared, heads // shared, dim), k.transpose(1, 2))
     if mask is not None:
-        scores.view(rows, heads, 1, -1).add_(mask)
+        scores.view(rows, shared, heads // shared, -1).add_(mask)
     return torch.bmm(scores.softmax(-1), v).view(rows, heads * dim)

@@ -18,7 +18,7 @@ from atod_sweep.training.play.agent_format import WHOLE
 from atod_sweep.training.play.decoder import Decoder
 from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
-from atod_sweep.training.play.outcomes import EpisodeBook, Episodes, Limits
+from atod_sweep.training.play.outcomes import Act, EpisodeBook, Episodes, Limits
 from atod_sweep.training.play.talk import Conversation, Exchange, Growing
 from atod_sweep.training.play.thinking import Pace
 from atod_sweep.training.play.truncation import Truncation
@@ -130,28 +130,36 @@ class Player:
         temperature: float,
         generator: torch.Generator,
         order: Sequence[int] | None = None,
-    ) -> list[tuple[int, ...]]:
-        """One action of a frozen policy in each place, its end included: behind the turns so far, and an observation.
+    ) -> list[Act]:
+        """One action of a frozen policy in each place: behind the turns so far, and an observation.
 
         `order`: the episode of a play that each place belongs to, by which its random numbers are drawn. Raises
         UserError for an observation too long.
         """
-        talk = self.conversation
-        book = EpisodeBook(talk, self.limits, [0] * len(places), False)
-        for episode, (past, observation) in enumerate(places):
-            for turn in past:
-                book.append_turn(episode, turn.observation)
-                book.contexts[episode].answer(turn.ids)
-            book.append_turn(episode, observation)
-        chunks = [context.ids for context in book.contexts]
+        book = self._asked(places)
+        chunks = [context.ids[:] for context in book.contexts]
         if policy.reach is not None:
             policy.check_reach(max(max(ids) for ids in chunks))
         with torch.inference_mode():
             decoder, logits = self._begin(policy, chunks, book.pad, same_rows=False)
             order = range(len(places)) if order is None else order
             sampling = replace(Sampling.of(temperature, None, generator, max(order) + 1), order=order)
-            said = self._act(decoder, logits, sampling, book, list(range(len(places))))
-        return [ids if ids[-1] in talk.stop_ids else (*ids, *talk.end_ids) for ids in said]
+            self._act(decoder, logits, sampling, book, list(range(len(places))))
+        return [outcome.acts[-1] for outcome in book.outcomes]
+
+    def prompts(self, places: Sequence[tuple[Sequence[Exchange], str]]) -> list[list[int]]:
+        """The ids behind which the actions in these places begin. Raises UserError for an observation too long."""
+        return [context.ids for context in self._asked(places).contexts]
+
+    def _asked(self, places: Sequence[tuple[Sequence[Exchange], str]]) -> EpisodeBook:
+        """Episodes that have got so far."""
+        book = EpisodeBook(self.conversation, self.limits, [0] * len(places), False)
+        for episode, (past, observation) in enumerate(places):
+            for turn in past:
+                book.append_turn(episode, turn.observation)
+                book.contexts[episode].answer(turn.ids)
+            book.append_turn(episode, observation)
+        return book
 
     def _play(
         self,
@@ -169,7 +177,7 @@ class Player:
         decoder: Decoder | None = None
         wheel = sampling.wheel
         while rows:
-            self._show(observations, rows, episodes.start, is_first=decoder is None)
+            self.show(observations, rows, episodes.start, is_first=decoder is None)
             if isinstance(self.conversation, Growing):
                 self.conversation.encode_turns((observations[e], not table.current[e].ids) for e in rows)
             chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
@@ -213,7 +221,7 @@ class Player:
         states = [State(table.outcomes[e].exchanges, observations[e], e) for e in theirs]
         return dict(zip(theirs, wheel.act(states, turn), strict=True)) if theirs else {}
 
-    def _show(self, observations: dict[int, str], rows: list[int], first: int, is_first: bool) -> None:
+    def show(self, observations: dict[int, str], rows: list[int], first: int, is_first: bool) -> None:
         """Put behind the observations of these episodes what is asked of the model."""
         form = self.conversation.format
         if form == WHOLE:

@@ -19,7 +19,8 @@ from atod_sweep.training.play.talk import Conversation, Exchange
 
 @dataclass
 class Act:
-    """How one action came about. `surprisal`: -log p of its tokens, summed, at the temperature of sampling.
+    """How one action came about. `surprisal`: -log p of its tokens, summed, at the temperature of sampling;
+    None where nobody tells.
 
     `thought` is what came before it, `answer` what it was read from. `cut`: it reached its longest length. `marked`: it
     has the action's marks, if there are any. `admissible`: what the environment says. `ids`: all that was said, the
@@ -28,7 +29,7 @@ class Act:
     """
 
     tokens: int
-    surprisal: float
+    surprisal: float | None
     cut: bool
     thought: str | None = None
     answer: str = ""

@@ -107,7 +107,7 @@ def test_what_limits_the_answer_is_said(tmp_path: Path) -> None:
     student = {"kind": "compact", "hidden": 192, "layers": 5}
     flat = write_claims(tmp_path / "flat", ends, (), base={"student": student, "env": {"id": "planner"}})
     got = found([small, few, flat])
-    assert [step.outcome for step in got.steps] == ["chosen here", "not judged", "supported"]
+    assert [step.outcome for step in got.steps] == ["chosen here", "not judged", "not judged"]
     assert got.limits == [
         "0.43 M: 2 seeds with all arms; 3 are needed.",
         "2.4 M: 3 of 4 seeds have all arms; the others do not count.",

@@ -375,6 +375,21 @@ def test_a_report_that_fails_leaves_no_run_open_in_mlflow(write_study, go, monke
     assert ends == ["FAILED"]
 
 
+def test_a_dry_run_counts_final_sets_without_playing_them(write_study, monkeypatch):
+    import fake_training
+
+    def train(config, directory, report, resume=False):
+        assert config.evaluation.final is None
+        report([{"phase": "train", "step": s, "seconds/rollout": 0.5} for s in range(config.steps)])
+        report([{"phase": "eval", "step": config.steps, "seconds/eval": 1.0}])
+        return fake_training.Result({}, {})
+
+    monkeypatch.setattr(fake_training, "train", train)
+    base = {"steps": 40, "evaluation": {"every": 10, "tasks": 64, "final": {"sets": 4, "tasks": 256}}}
+    found = run.dry_run(write_study(base=base, seeds=3), trainer=FAKE)
+    assert found.trial_seconds == pytest.approx(40 * 0.5 + 5 + 2 + 4 * 256 / 64)
+
+
 def test_a_dry_run_times_a_few_steps_and_multiplies(write_study, tmp_path, monkeypatch):
     import fake_training
 

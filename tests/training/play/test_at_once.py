@@ -42,7 +42,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 @pytest.mark.parametrize("at_once", [1, 3])
 @pytest.mark.parametrize("how", [{}, {"bootstrap": True}, {"context": 24}], ids=str)
-@pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2"])
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "gpt2"])
 def test_a_play_in_parts_is_the_whole_play(name, how, at_once):
     model = make_model(name)
     whole, parts = play(model, len(TASKS), **how), play(model, at_once, **how)
@@ -151,9 +151,10 @@ def fed(policy: Policy, rows: list[list[tuple[list[int], list[int]]]]) -> list[l
 
 
 @pytest.mark.parametrize("first", [(5, 30), (150, 300), (500, 800)], ids=str)
+@pytest.mark.parametrize("by_hand", [True, False])
 @pytest.mark.parametrize("kind", ["llama", "qwen3"])
-def test_the_logits_of_a_row_do_not_depend_on_the_others(kind, first):
-    policy, rows = Policy(wide(kind)), talks(first)
+def test_the_logits_of_a_row_do_not_depend_on_the_others(kind, by_hand, first):
+    policy, rows = Policy(wide(kind), by_hand=by_hand), talks(first)
     whole = fed(policy, rows)
     for some in ([0], [2, 3], [4, 5, 6], [1, 2, 4, 6, 8]):
         for r, logits in zip(some, fed(policy, [rows[r] for r in some]), strict=True):
