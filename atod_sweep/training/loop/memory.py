@@ -96,7 +96,8 @@ def need(config: Train, limit: int | None = None) -> Need | None:
     phases = Phases(config, student, teacher, longest_talk(config, config.student), device)
     fitting = UNBOUNDED
     if limit is not None:
-        fitting = int((limit - sum(stays.values())) / (held * sum(phases.an_episode.values())))
+        room = (limit - sum(stays.values())) / held - sum(phases.to_play.values())
+        fitting = int(room / sum(phases.an_episode.values()))
     together = _at_once(config, fitting)
     passing = phases.all({split: n for split, (n, _) in together.items()})
     most = max(passing, key=lambda parts: sum(parts.values()))

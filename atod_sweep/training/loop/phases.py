@@ -67,7 +67,7 @@ class Phases:
         scores = self._scores(played * self.talk.said)
         return [
             *(
-                {f"{PLAYS[split]} {part}": n * size for part, size in self.an_episode.items()} | self._folded
+                {f"{PLAYS[split]} {part}": n * size for part, size in self.an_episode.items()} | self.to_play
                 for split, n in at_once.items()
             ),
             scores | self._score(),
@@ -87,7 +87,8 @@ class Phases:
         }
 
     @property
-    def _folded(self) -> Parts:
+    def to_play(self) -> Parts:
+        """Of all of them together."""
         return {"weights to play by": self.student.weights} if self.student.folds else {}
 
     def _score(self) -> Parts:
