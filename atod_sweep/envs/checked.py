@@ -229,7 +229,7 @@ class Checked:
             raise self._unlike(
                 f"{where} returned the info {_quote(value)}", "a mapping; {} if there is nothing to tell"
             )
-        return dict(value)
+        return self._guarded(f"the info of {where}", dict, value)
 
     def _outcome(self, info: dict[str, Any], reward: float) -> dict[str, Any]:
         """`info` with success and metrics of the finished episode."""
@@ -244,7 +244,8 @@ class Checked:
         metrics = info.get("metrics", {})
         if not isinstance(metrics, Mapping):
             raise self._unlike(f"info['metrics'] is {_quote(metrics)}", "a mapping from names to numbers")
-        return {**info, "success": success, "metrics": {k: self._metric(k, v) for k, v in metrics.items()}}
+        found = self._guarded("info['metrics']", dict, metrics)
+        return {**info, "success": success, "metrics": {k: self._metric(k, v) for k, v in found.items()}}
 
     def _metric(self, name: Any, value: Any) -> float:
         if self._text(name, "info['metrics']", "the name") in _OUR_METRICS:
