@@ -36,7 +36,7 @@ from atod_sweep.training.play.truncation import Truncation
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory, torch_dtype, use_threads
-from atod_sweep.training.scoring import SCORING_TOKENS
+from atod_sweep.training.scoring import scoring_tokens
 from atod_sweep.training.teachers.local import LocalTeacher
 
 
@@ -123,7 +123,7 @@ def gather(
         teacher=teacher,
         tasks=numpy_generator(config.seed, "tasks"),
         sampling=torch_generator(config.seed, f"sampling {rank}", device),
-        score_tokens=SCORING_TOKENS if device.type == "cpu" else 16 * SCORING_TOKENS,
+        score_tokens=scoring_tokens(device),
         rank=rank,
         world=world,
     )
@@ -144,7 +144,7 @@ def evaluate_saved(config: Train, source: Pretrained, role: Literal["teacher", "
     row = evaluate(policy, player, config.evaluation)
     if role is not None:
         row |= evaluate_final(policy, player, config.evaluation)
-        retention = _retention(config, voice, player, SCORING_TOKENS, accelerator.device)
+        retention = _retention(config, voice, player, scoring_tokens(accelerator.device), accelerator.device)
         if retention is not None:
             retention.initial = policy if role == "base" else None
             row |= retention.measure(policy)
