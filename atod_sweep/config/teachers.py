@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from atod_sweep.config.base import Record
+from atod_sweep.config.price import TokenPrice
 from atod_sweep.config.settings import Settings
 from atod_sweep.config.signals import Distill, OverVocabulary, Relabel
 
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
 
 OPENAI_API_KEY = "OPENAI_API_KEY"
 LIKELIEST_SERVED = 20  # log-probs that a vLLM server gives of a position, unless it was started with more
-
-
-class Price(Record):
-    """What an API takes for a million tokens, in any currency."""
-
-    read: float = Field(0.0, ge=0, description="Price of a million tokens that it is given.")
-    written: float = Field(0.0, ge=0, description="Price of a million tokens that it generates.")
 
 
 class Served(Record):
@@ -47,7 +41,9 @@ class Served(Record):
         900.0, ge=0, description="Seconds for which it may be away before the trial ends as teacher_unreachable."
     )
     requests_per_minute: float | None = Field(None, gt=0, description="Most requests of one trial; null: no limit.")
-    price: Price | None = Field(None, description="For the money in the costs of trials; null: they count tokens only.")
+    price: TokenPrice | None = Field(
+        None, description="For the money in the costs of trials; null: they count tokens only."
+    )
 
     @field_validator("url")
     @classmethod

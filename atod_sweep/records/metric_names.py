@@ -79,7 +79,7 @@ _UNITS |= {
     "bits": "bits per byte",
 }
 
-_SHARE = re.compile(r"([a-z]+|retention/[^/]+)/(success|f1|pass@[0-9]+)")
+_SHARE = re.compile(r"([a-z]+|retention/[^/]+)/(success|restraint|f1|pass@[0-9]+)")
 
 
 def loss_of(term: str) -> str:

@@ -199,6 +199,10 @@ MISTAKES = [
     typed("train presets/support_desk_compact student.kind=pretrained student.path=~/nomodel", "~/nomodel"),
     typed("train presets/support_desk_compact runtime.device=cuda", "runtime.device: 'cuda'", heavy=True),
     typed("train s.yaml", "is a study", "atod-sweep run s.yaml"),
+    typed("train presets/support_desk_compact teacher.kind=server teacher.url=http://127.0.0.1:9/v1 teacher.model=m "
+          "objective.distill.kind=sampled_reverse_kl", "teacher.url: nobody answers at http://127.0.0.1:9/v1"),
+    typed("train presets/support_desk_compact teacher.kind=chat teacher.url=http://127.0.0.1:9/v1 teacher.model=m",
+          "'chat' gives text and no log-probs", "relabel"),
     typed("play suport_desk", "'support_desk'"),
     typed("play support_desk --teacher x", "--model"),
     typed("play support_desk --model nowhere", "'nowhere'", "does not exist"),

@@ -185,6 +185,7 @@ class Updater:
                 )
                 there = [torch.zeros_like(p) if g is None else g for g, p in zip(got, self.parameters, strict=True)]
                 total = [a.add_(b) for a, b in zip(total, there, strict=True)] if total else there
+                del got, there  # nor, with that of the next part, three gradients
             norms[f"grad_norm/{name}"] = float(torch.stack([g.norm() for g in total]).norm())
         return norms
 

@@ -47,6 +47,7 @@ class Client:
     bill: Counter[str] = field(default_factory=Counter)
     wait: Callable[[float], Any] | None = None  # None: until it is over, or somebody gives up
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _money: float = 0.0
     _turn: float = 0.0  # when the next request may begin
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -166,11 +167,13 @@ class Client:
     def _pay(self, answer: Any) -> None:
         """Put what the server says that it read and wrote on the bill."""
         usage = answer.get("usage") if isinstance(answer, dict) else None
-        counts = [_count(usage, name) for name in ("prompt_tokens", "completion_tokens")]
+        read, written = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+        again = _count(usage.get("prompt_tokens_details"), "cached_tokens") if isinstance(usage, dict) else 0
         with self._lock:
-            self.bill["teacher_requests"] += 1
-            for name, count in zip(BILLED[2:], counts, strict=True):
-                self.bill[name] += count
+            self.bill.update(teacher_requests=1, teacher_read=read, teacher_written=written)
+            if (price := self.config.price) is not None:
+                reading = (read - again) * price.input + again * (price.cached or price.input)
+                self._money += (reading + written * price.output) / 1e6
 
     # ---- many questions --------------------------------------------------------------------------------------------
 
@@ -195,9 +198,10 @@ class Client:
         """What was asked since it was last taken, and the money for it where prices are known."""
         with self._lock:
             bill: dict[str, float] = {name: self.bill[name] for name in BILLED}
+            if self.config.price is not None:
+                bill["teacher_money"] = self._money
             self.bill.clear()
-        if (price := self.config.price) is not None:
-            bill["teacher_money"] = (bill["teacher_read"] * price.read + bill["teacher_written"] * price.written) / 1e6
+            self._money = 0.0
         return bill
 
 

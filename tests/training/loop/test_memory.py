@@ -35,13 +35,15 @@ def config(folder, lora=None, **more):
 def test_parts_follow_the_keys_that_they_are_lowered_by(folder):
     plain = memory.need(config(folder))
     assert plain.total == sum(plain.parts.values())
-    assert {"student", "optimiser", "teacher", "activations", "logits", "gradients"} == plain.parts.keys()
+    update = {"scores", "activations", "logits", "gradients"}
+    assert {"student", "optimiser", "teacher", "allocator", "libraries"} | update == plain.parts.keys()
     smaller = memory.need(config(folder, update__micro_batch_tokens=64))
     assert smaller.parts["activations"] < plain.parts["activations"]
     half = memory.need(config(folder, teacher={**STUDENT, "path": folder, "dtype": "bfloat16"}))
     assert half.parts["teacher"] == plain.parts["teacher"] // 2
     regularised = {"objective__kl_penalty__kind": "full", "objective__kl_penalty__coef": 0.1}
-    assert memory.need(config(folder, **regularised)).parts["reference"] == plain.parts["student"]
+    twice = 2 * plain.parts["student"]  # a frozen compact model scores by a rearranged copy
+    assert memory.need(config(folder, **regularised)).parts["reference"] == twice
     many = memory.need(config(folder, evaluation__tasks=100_000))
     assert many.parts["evaluation cache"] > 100 * plain.total
 
@@ -86,13 +88,15 @@ def test_as_many_episodes_are_played_at_once_as_there_is_room_for(folder, monkey
 
 
 def test_an_episode_is_as_long_as_its_longest_actions_make_it(folder):
-    longest = memory.longest_episode(config(folder), config(folder).student)
-    twice = memory.longest_episode(config(folder, env__horizon=8), config(folder).student)
-    assert 1.5 * longest < twice < 2.5 * longest
-    more = memory.longest_episode(config(folder, rollout__max_action_tokens=28), config(folder).student)
-    assert more >= longest + 3 * 20
-    cut = memory.longest_episode(config(folder, rollout__max_context_tokens=longest - 5), config(folder).student)
-    assert cut == longest - 5
+    def talk(**more):
+        return memory.longest_talk(config(folder, **more), config(folder).student)
+
+    plain = talk()
+    assert 1.5 * plain.longest < talk(env__horizon=8).longest < 2.5 * plain.longest
+    assert plain.said == 4 * 8
+    assert plain.longest / 4 < plain.chunk < plain.longest - plain.said  # the rules come first, and in one piece
+    assert talk(rollout__max_action_tokens=28).longest >= plain.longest + 3 * 20
+    assert talk(rollout__max_context_tokens=plain.longest - 5).longest == plain.longest - 5
 
 
 def test_the_reference_of_fresh_adapters_is_the_student_without_them(folder, tmp_path):

@@ -109,7 +109,11 @@ def test_beside_everything_else_that_a_loss_may_have(built, server, tmp_path, se
 
 
 def test_a_trial_repeats_and_resumes_at_no_cost(built, server, tmp_path):
-    config = tiny(**RELABEL, objective__distill__ask_temperature=1.0, **at(server, "chat", teacher__price__read=1.0))
+    config = tiny(
+        **RELABEL,
+        objective__distill__ask_temperature=1.0,
+        **at(server, "chat", teacher__price={"input": 1.0, "output": 2.0}),
+    )
     rows = rows_of(config, tmp_path / "a")
     asked = server.answered
     bills = []

@@ -9,7 +9,8 @@ import time
 import pytest
 from stub_api import Stub
 
-from atod_sweep.config.teachers import ChatTeacher, Price
+from atod_sweep.config.price import TokenPrice
+from atod_sweep.config.teachers import ChatTeacher
 from atod_sweep.errors import UserError
 from atod_sweep.training.failures import TeacherFailed, TeacherUnreachable
 from atod_sweep.training.teachers import client
@@ -134,7 +135,7 @@ def test_no_more_requests_than_were_allowed(server):
 
 
 def test_money(server):
-    asker, _ = asking(server, price=Price(read=2.0, written=10.0))
+    asker, _ = asking(server, price=TokenPrice(input=2.0, output=10.0))
     ask(asker)
     assert asker.take_bill()["teacher_money"] == pytest.approx((100 * 2.0 + 5 * 10.0) / 1e6)
 
