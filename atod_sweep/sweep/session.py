@@ -130,7 +130,7 @@ class Session:
             attempt=before["attempt"] + 1 if before else 1,
             config=trial.config,
             directory=str(layout.trial_folder(self.run_dir, trial.id).resolve()),
-            metrics=(goal.metric.name, *goal.also),
+            metrics=goal.reported(trial.levels),
             trainer=self.options.trainer,
             model=itself,
             bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process, self._share),

@@ -23,15 +23,16 @@ from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.stage import Needs, Stage
 from atod_sweep.training.loop import cast, found, memory, teaching
-from atod_sweep.training.loop.books import Books
+from atod_sweep.training.loop.books import Books, proxy
 from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models import adapters
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player
-from atod_sweep.training.play.evaluate import evaluate, evaluate_final
+from atod_sweep.training.play.evaluate import evaluate, evaluate_final, evaluated
 from atod_sweep.training.play.retention import Retention, Texts, encoded
+from atod_sweep.training.play.rewards import stand_in
 from atod_sweep.training.play.truncation import Truncation
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
@@ -126,6 +127,7 @@ def gather(
         score_tokens=scoring_tokens(device),
         rank=rank,
         world=world,
+        stand_in=stand_in(config, device, voice.conversation.format.penalty),
     )
     loaded = {"student": policy.model} | (
         {"teacher": teacher.policy.model} if isinstance(teacher, LocalTeacher) else {}
@@ -141,8 +143,9 @@ def evaluate_saved(config: Train, source: Pretrained, role: Literal["teacher", "
     at_once = memory.at_once(config)
     batch = _batch(config, min(at_once["eval"], _most_tasks(config)))
     policy, player = voice.policy(accelerator.device), voice.player(config, batch, at_once)
-    row = evaluate(policy, player, config.evaluation)
+    row, played = evaluated(policy, player, config.evaluation)
     if role is not None:
+        row |= proxy(stand_in(config, accelerator.device), played)
         row |= evaluate_final(policy, player, config.evaluation)
         retention = _retention(config, voice, player, scoring_tokens(accelerator.device), accelerator.device)
         if retention is not None:
