@@ -12,6 +12,7 @@ from atod_sweep.config.env import Env as Env
 from atod_sweep.config.models import CompactStudent, CompactTeacher, Dtype, NoTeacher, Pretrained, Student, Teacher
 from atod_sweep.config.objective import Interpolated, Objective
 from atod_sweep.config.retention import Retained, check_names
+from atod_sweep.config.reward import EnvReward, Reward
 from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.teachers import Served
 from atod_sweep.config.trainer import Atod, Trainer
@@ -150,6 +151,11 @@ class Train(Record):
     env: Env = Field(default_factory=Env, description="Environment.")
     student: Student = Field(default_factory=CompactStudent, description="The model that learns.")
     teacher: Teacher = Field(default_factory=CompactTeacher, description="The frozen model that it imitates.")
+    reward: Reward = Field(
+        default_factory=EnvReward,
+        description="What students are rewarded for; evaluations tell the environment's own reward anyway.",
+        json_schema_extra=LATER,
+    )
     objective: Objective = Field(default_factory=Interpolated, description="What is optimised.")
     rollout: Rollout = Field(default_factory=Rollout, description="How episodes are sampled.")
     update: Update = Field(default_factory=Update, description="What happens to one batch of rollouts.")

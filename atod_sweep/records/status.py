@@ -34,6 +34,11 @@ class Status(StrEnum):
     )
     ENVIRONMENT_FAILED = "environment_failed", "an environment raised, or broke its contract", True
     ENVIRONMENT_TIMEOUT = "environment_timeout", "an environment step took longer than rollout.step_timeout", True
+    REWARD_FAILED = (
+        "reward_failed",
+        "a reward function or model is missing, raised, hung, or gave no finite number",
+        True,
+    )
     WORKER_DIED = "worker_died", "the process of the attempt is gone", True
     TIMEOUT = "timeout", "the attempt took longer than resources.seconds", True
     OUT_OF_MEMORY = "out_of_memory", "memory ran out, or the process held more than resources.memory_gb", True

@@ -36,6 +36,12 @@ class ReferenceFailed(TrialError):
     status = Status.REFERENCE_FAILED
 
 
+class RewardFailed(TrialError):
+    """A reward function or model is missing, raised, took too long, or gave no finite number."""
+
+    status = Status.REWARD_FAILED
+
+
 class BadCheckpoint(TrialError):
     """No usable checkpoint: torn, or written by another config."""
 

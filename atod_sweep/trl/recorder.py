@@ -96,7 +96,10 @@ class Recorder(TrainerCallback):
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             path = self.folder / f"checkpoint-{state.global_step}"
-            (path / STATE).write_text(json.dumps({"costs": costs, "rows": self.rows}), encoding="utf-8")
+            kept = {"costs": costs, "rows": self.rows}
+            if self.books.retention is not None:
+                kept["retained"] = self.books.retention.before
+            (path / STATE).write_text(json.dumps(kept), encoding="utf-8")
             manifest.write(path, step=state.global_step, config=digest(self.config, {}))
         accelerator.wait_for_everyone()
 
@@ -121,5 +124,7 @@ class Recorder(TrainerCallback):
                 raise BadCheckpoint(f"{path}: a run of {ranks} processes cannot be resumed with {processes}")
             self.books.stage.cost.update(state["costs"][rank])
             self.rows = state["rows"]
+            if self.books.retention is not None:
+                self.books.retention.before = state["retained"]
             return path
         return None

@@ -33,10 +33,6 @@ def check(config: Train, here: bool = True) -> None:
             f"student.lora.dropout: {config.student.lora.dropout}, but with trainer.kind: trl the update must see the "
             "policy that played; set it to 0"
         )
-    if config.evaluation.retention:
-        raise UserError(
-            "evaluation.retention: is not asked under trainer.kind: trl; drop it, or use trainer.kind: atod"
-        )
     if here:
         _installed(config)
 

@@ -124,6 +124,7 @@ def _trainer(
 
     stage, voice = company.stage, company.voice
     talk, limits, evaluations = voice.conversation, stage.player.limits, stage.player
+    retention = company.retention(None)  # it copies the student before TRL touches it
     engine = stage.player = EnginePlayer(evaluations.batch, talk, limits, at_once=evaluations.at_once)
 
     measured: dict[str, Any] = {}  # of the step that is under way
@@ -146,7 +147,7 @@ def _trainer(
         )
     engine.engine = engine_of(trainer)
     trainer.remove_callback(PrinterCallback)
-    books = Books(directory, stage, evaluations, trainer.accelerator)
+    books = Books(directory, stage, evaluations, trainer.accelerator, retention)
     recorder = Recorder(config, books, directory / layout.CHECKPOINT, report, measured)
     trainer.add_callback(recorder)
     return trainer, recorder

@@ -11,7 +11,7 @@ from atod_sweep.records.status import Status
 
 RETRIED = {
     *("environment_failed", "environment_timeout", "worker_died", "timeout", "out_of_memory"),
-    "teacher_unreachable",
+    *("reward_failed", "teacher_unreachable"),
 }
 
 

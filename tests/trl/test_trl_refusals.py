@@ -90,8 +90,16 @@ def test_what_the_table_of_the_export_does_not_carry(part: str) -> None:
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_every_part_that_is_not_carried_has_a_row_here() -> None:
-    assert {part for part in refusals.PARTS if TARGET.serves(part).how != "yes"} == {*SETTINGS} | {"custom"}
+@pytest.mark.parametrize("part", refusals.PARTS)
+def test_the_table_decides(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every part that there is, whatever a config needs it for."""
+    monkeypatch.setattr(refusals, "needed", lambda schedule: [part])
+    if TARGET.serves(part).how == "yes":
+        refusals.check(through_trl(), here=False)
+        return
+    with pytest.raises(UserError) as error:
+        refusals.check(through_trl(), here=False)
+    assert refusals.PARTS[part] in str(error.value)
 
 
 def test_what_is_carried_is_not_refused() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from ddp_worker import launch
-from small import tiny
+from small import ECHO, tiny
 from tiny_trl import require_trl
 
 from atod_sweep.config.train import Train
@@ -102,9 +102,12 @@ class Killed(Exception):
 
 
 def test_a_killed_trial_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
-    config = through_trl(objective=OBJECTIVES["hybrid"], steps=3, checkpoint_every=1, evaluation__every=2)
+    kept = {"name": "shorter", "env": {"id": ECHO, "horizon": 2}, "items": 4}
+    settings = {"objective": OBJECTIVES["hybrid"], "steps": 3, "evaluation__retention": [kept]}
+    config = through_trl(**settings, checkpoint_every=1, evaluation__every=2)
     whole = run(config, tmp_path / "whole")
     ours = run(config.model_copy(update={"trainer": Train().trainer}), tmp_path / "ours")
+    assert whole[0]["retention/shorter/drop"] == 0.0
     assert untimed(whole[:1]) == untimed(ours[:1])  # the untrained student, on the same tasks
     assert [(row["phase"], row["step"]) for row in whole] == [(row["phase"], row["step"]) for row in ours]
     missing = {name for row in ours for name in row} - {name for row in whole for name in row}

@@ -23,19 +23,21 @@ from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.stage import Needs, Stage
 from atod_sweep.training.loop import cast, found, memory, teaching
-from atod_sweep.training.loop.books import Books
+from atod_sweep.training.loop.books import Books, proxy
 from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models import adapters
+from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player
-from atod_sweep.training.play.evaluate import evaluate, evaluate_final
+from atod_sweep.training.play.evaluate import evaluate, evaluate_final, evaluated
 from atod_sweep.training.play.retention import Retention, Texts, encoded
+from atod_sweep.training.play.rewards import stand_in
 from atod_sweep.training.play.truncation import Truncation
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory, torch_dtype, use_threads
-from atod_sweep.training.scoring import SCORING_TOKENS
+from atod_sweep.training.scoring import scoring_tokens
 from atod_sweep.training.teachers.local import LocalTeacher
 
 
@@ -56,6 +58,19 @@ class Company:
         elif self.stage.rank == 0 and (self.now.models or config.frozen_dtype == "auto"):
             self.now.keep(directory)
 
+    def retention(self, initial: Policy | None) -> Retention | None:
+        """What the student is asked beside its own tasks, before it learns; None if nothing is.
+
+        `initial`: the student as it is then, for good, if there is one already.
+        """
+        stage = self.stage
+        config, policy = stage.config, stage.policy
+        found = _retention(config, self.voice, stage.player, stage.score_tokens, policy.device)
+        if found is not None:
+            dtype = torch_dtype(self.now.frozen_dtype, policy.device)
+            found.initial = initial or cast.initial(policy, dtype, adapters.are_fresh(config.student))
+        return found
+
 
 def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False) -> TrialState:
     """A trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none).
@@ -70,15 +85,12 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     company = gather(config, directory, resume, needs, accelerator.device, rank, world)
     stage, policy = company.stage, company.stage.policy
     dtype = torch_dtype(company.now.frozen_dtype, accelerator.device)
-    fresh = adapters.are_fresh(config.student)
-    reference = cast.reference(policy, dtype, needs, fresh)
+    reference = cast.reference(policy, dtype, needs, adapters.are_fresh(config.student))
     algorithm = algorithm_of(config, stage.teacher, reference)
     trained = [p for p in policy.parameters() if p.requires_grad]
     wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
-    retention = _retention(config, company.voice, stage.player, stage.score_tokens, accelerator.device)
-    if retention is not None:
-        retention.initial = reference if needs.reference == "frozen" else cast.initial(policy, dtype, fresh)
+    retention = company.retention(reference if needs.reference == "frozen" else None)
     books = Books(directory, stage, stage.player, accelerator, retention)
     run = TrialState(config, directory, accelerator, stage, books, algorithm, updater, company.voice.tokenizer, mutable)
     if resume:
@@ -112,9 +124,10 @@ def gather(
         teacher=teacher,
         tasks=numpy_generator(config.seed, "tasks"),
         sampling=torch_generator(config.seed, f"sampling {rank}", device),
-        score_tokens=SCORING_TOKENS if device.type == "cpu" else 16 * SCORING_TOKENS,
+        score_tokens=scoring_tokens(device),
         rank=rank,
         world=world,
+        stand_in=stand_in(config, device, voice.conversation.format.penalty),
     )
     loaded = {"student": policy.model} | (
         {"teacher": teacher.policy.model} if isinstance(teacher, LocalTeacher) else {}
@@ -130,10 +143,11 @@ def evaluate_saved(config: Train, source: Pretrained, role: Literal["teacher", "
     at_once = memory.at_once(config)
     batch = _batch(config, min(at_once["eval"], _most_tasks(config)))
     policy, player = voice.policy(accelerator.device), voice.player(config, batch, at_once)
-    row = evaluate(policy, player, config.evaluation)
+    row, played = evaluated(policy, player, config.evaluation)
     if role is not None:
+        row |= proxy(stand_in(config, accelerator.device), played)
         row |= evaluate_final(policy, player, config.evaluation)
-        retention = _retention(config, voice, player, SCORING_TOKENS, accelerator.device)
+        retention = _retention(config, voice, player, scoring_tokens(accelerator.device), accelerator.device)
         if retention is not None:
             retention.initial = policy if role == "base" else None
             row |= retention.measure(policy)

@@ -29,7 +29,7 @@ def of(played: Episodes, teacher: Teacher | None, temperature: float, tokens: in
             _turn(said, act, theirs.get((e, k)))
             for k, (said, act) in enumerate(zip(outcome.transcript, outcome.acts, strict=True))
         ]
-        facts = {"task": outcome.seed, "success": outcome.success, "reward": outcome.total}
+        facts = {"task": outcome.seed, "success": outcome.success, "reward": outcome.reward}
         found.append({**facts, "dropped_turns": outcome.dropped_turns, "turns": turns})
     return found
 

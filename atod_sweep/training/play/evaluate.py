@@ -128,10 +128,12 @@ def summary(outcomes: list[Outcome]) -> dict[str, float]:
     values: dict[str, list[float]] = defaultdict(list)
     for outcome in outcomes:
         values["success"].append(outcome.success)
-        values["reward"].append(outcome.total)
+        values["reward"].append(outcome.reward)
         values["turns"].append(outcome.turns)
         for name, value in outcome.metrics.items():
             values[name].append(value)
+        if outcome.stand_in is not None:
+            values["proxy"].append(outcome.total)
     return {name: float(np.mean(numbers)) for name, numbers in values.items()}
 
 
