@@ -14,7 +14,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -279,6 +279,20 @@ def metrics() -> str:
     return "\n".join(["| name | unit | better |", "|---|---|---|", *rows])
 
 
+def events() -> str:
+    """Markdown: the kinds of a ledger's rows, and their fields."""
+    from atod_sweep.records.ledger_rows import Row
+
+    rows = ["| event | says | fields |", "|---|---|---|"]
+    for kind in get_args(Row):
+        hints = get_type_hints(kind, include_extras=True)
+        event = get_args(hints.pop("event"))[0]
+        fields = [f"[`{name}`]" if get_origin(hint) is NotRequired else f"`{name}`" for name, hint in hints.items()]
+        said = _cell(" ".join((kind.__doc__ or "").split("\n\n")[0].split()))
+        rows.append(f"| `{event}` | {said} | {', '.join(fields)} |")
+    return "\n".join(rows)
+
+
 def statuses() -> str:
     """Markdown: why attempts fail, and which failures are tried again."""
     from atod_sweep.records.status import Status
@@ -291,7 +305,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     made.__name__: made
     for made in (
         *(study, search, train, ranges, verbs, functions, matrix),
-        *(mappings, controls, shipped, cards, metrics, statuses),
+        *(mappings, controls, shipped, cards, metrics, events, statuses),
     )
 }
 

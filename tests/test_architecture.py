@@ -54,7 +54,10 @@ TORCH_FREE = (
 )
 
 # what `atod-sweep --help` may wait for: everything else of weight is imported inside the verbs
-LIGHT = ("atod_sweep.__version__", "atod_sweep.errors", "atod_sweep.paths", "atod_sweep.cli", "typer", "rich")
+LIGHT = (
+    *("atod_sweep.__version__", "atod_sweep.errors", "atod_sweep.paths", "atod_sweep.records.redaction"),
+    *("atod_sweep.cli", "typer", "rich"),
+)
 
 
 def sources() -> list[Path]:

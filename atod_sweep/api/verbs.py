@@ -263,7 +263,10 @@ def train(
         from atod_sweep.export.schedule.schedule_file import load_train_with
 
         resolved = load_train_with(expanded(schedule), source, overrides or {})
-    preflight.check([resolved.model_dump(mode="json")], Resources(), is_cluster=False)
+    plain = resolved.model_dump(mode="json")
+    preflight.check([plain], Resources(), is_cluster=False)
+    for line in preflight.fit([plain], Resources(), side_by_side=1):
+        tell({"event": "note", "text": line})
     from atod_sweep.training.loop.recorded import train_into  # brings torch
 
     return train_into(

@@ -9,6 +9,7 @@ import typer
 
 from atod_sweep.cli.app import READ, app
 from atod_sweep.cli.options import Experiment, RunDir, TrackingUri
+from atod_sweep.cli.printing import say
 from atod_sweep.errors import UserError
 
 
@@ -25,7 +26,7 @@ def report(
     from atod_sweep import api
 
     paths = api.report(run_dir, formats=formats or ("html", "md"), out=out)
-    typer.echo("\n".join(f"{name:10}{path}" for name, path in paths.items()))
+    say("\n".join(f"{name:10}{path}" for name, path in paths.items()))
 
 
 @app.command(rich_help_panel=READ)
@@ -38,7 +39,7 @@ def compare(
     """Put two runs side by side: how they were made, and what came out. Other numbers of runs: all their claims."""
     from atod_sweep import api
 
-    typer.echo(api.compare(runs, claims=all_claims))
+    say(api.compare(runs, claims=all_claims))
 
 
 @app.command(rich_help_panel=READ)
@@ -52,7 +53,7 @@ def cost(
     """Tell what a task, and a solved one, costs with every arm and with the teacher, from the ledger's counts."""
     from atod_sweep import api
 
-    typer.echo(api.cost(run_dir, price=price, measure=measure))
+    say(api.cost(run_dir, price=price, measure=measure))
 
 
 @app.command(rich_help_panel=READ)
@@ -63,7 +64,7 @@ def transfer(
     """Tell whether the best schedule of the smallest students stays good on larger ones, as a page of Markdown."""
     from atod_sweep import api
 
-    typer.echo(api.transfer(runs, margin=margin))
+    say(api.transfer(runs, margin=margin))
 
 
 @app.command(rich_help_panel=READ)
@@ -97,7 +98,7 @@ def export(
         from atod_sweep.export.schedule.bundle import lines
 
         folder = api.export_schedule(run_dir, to, out, steps=steps, horizon=horizon, at=levels, allow_lossy=allow_lossy)
-        typer.echo("\n".join(lines(folder)))
+        say("\n".join(lines(folder)))
         return
     if steps or horizon or to != "bundle" or allow_lossy:
         raise UserError(
@@ -108,9 +109,9 @@ def export(
     exported = api.export_model(
         run_dir, out, at=levels, register=register, tracking_uri=tracking_uri, experiment=experiment
     )
-    typer.echo(f"model            {exported.folder}\nsha256           {digest_of(exported.folder)}")
+    say(f"model            {exported.folder}\nsha256           {digest_of(exported.folder)}")
     if exported.version is not None:
-        typer.echo(f"registered       models:/{register}/{exported.version}")
+        say(f"registered       models:/{register}/{exported.version}")
 
 
 @app.command(rich_help_panel=READ)
@@ -122,10 +123,10 @@ def pack(
     from atod_sweep import api
 
     packed = api.pack(run_dir, out)
-    typer.echo(f"packed           {packed.folder}\nsize             {packed.size / 1e6:.2f} MB")
-    typer.echo(f"training rows    every {packed.every}th step{'' if packed.every == 10 else ', to fit into 2 MB'}")
+    say(f"packed           {packed.folder}\nsize             {packed.size / 1e6:.2f} MB")
+    say(f"training rows    every {packed.every}th step{'' if packed.every == 10 else ', to fit into 2 MB'}")
     if packed.unrecorded:
-        typer.echo(f"without records  {packed.unrecorded} trials: their configs and curves are not in the run's folder")
+        say(f"without records  {packed.unrecorded} trials: their configs and curves are not in the run's folder")
 
 
 @app.command(rich_help_panel=READ)
@@ -144,7 +145,7 @@ def verify(
 
         admit()
     for line in api.verify(bundle, trust=trust, digest=digest):
-        typer.echo(line)
+        say(line)
 
 
 @app.command(rich_help_panel=READ)
@@ -159,5 +160,5 @@ def sync(
     """Bring MLflow, or another logger, up to a run's ledger."""
     from atod_sweep import api
 
-    total = api.sync(run_dir, logger=logger, tracking_uri=tracking_uri, experiment=experiment, note=typer.echo)
-    typer.echo(f"{total} trials are there")
+    total = api.sync(run_dir, logger=logger, tracking_uri=tracking_uri, experiment=experiment, note=say)
+    say(f"{total} trials are there")

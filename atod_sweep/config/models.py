@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from atod_sweep.config.base import LATER, Record, Seed
 from atod_sweep.config.env import Env
 from atod_sweep.config.settings import Settings
+from atod_sweep.config.teachers import ChatTeacher, ServerTeacher
 
 
 class Lesson(Record):
@@ -245,4 +246,6 @@ class NoTeacher(Record):
 
 
 Student = Annotated[CompactStudent | Pretrained, Field(discriminator="kind")]
-Teacher = Annotated[CompactTeacher | PretrainedTeacher | NoTeacher, Field(discriminator="kind")]
+Teacher = Annotated[
+    CompactTeacher | PretrainedTeacher | ServerTeacher | ChatTeacher | NoTeacher, Field(discriminator="kind")
+]

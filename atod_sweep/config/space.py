@@ -30,6 +30,7 @@ from atod_sweep.config.schema import check_key
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 
+_WORLDS = 10_000  # combinations of conditions that are looked at
 LARGEST = 2**53  # up to here floats hold every whole number, and generators draw them
 Scalar = str | int | float | bool | None
 
@@ -146,6 +147,13 @@ class Parameter:
     key: str
     branches: tuple[Branch, ...]
 
+    def active(self, values: Mapping[str, Any]) -> Branch | None:
+        """The branch whose conditions hold under the values known so far."""
+        for branch in self.branches:
+            if all(key in values and values[key] in admitted for key, admitted in branch.when.items()):
+                return branch
+        return None
+
     @property
     def needs(self) -> set[str]:
         """Parameters that must be known before this one."""
@@ -175,16 +183,16 @@ def parse_parameters(tree: Mapping[str, Any], where: str) -> tuple[Parameter, ..
     except UserError as error:
         raise UserError(f"{where}.{error}") from None
     for key in leaves:
-        try:
-            check_key(Train, key)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
+        if mistake := _mistake(key):
+            raise UserError(f"{where}: {mistake}")
     if "seed" in leaves:
         raise UserError(f"{where}.seed: seeds are not searched: budget.seeds says how many a configuration gets")
     parameters = {key: Parameter(key, _branches(key, leaf, leaves, where)) for key, leaf in leaves.items()}
     for parameter in parameters.values():
         _check_conditions(parameter, parameters, where)
-    return tuple(_sorted(parameters, where))
+    found = tuple(_sorted(parameters, where))
+    _check_branches(found, where)
+    return found
 
 
 def _leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -272,47 +280,32 @@ def cuts(parameters: tuple[Parameter, ...]) -> list[str]:
     ]
 
 
-# How other tools write a parameter -> how it is written here; a mapping that has all keys of the left is meant.
-_SPELLINGS: tuple[tuple[frozenset[str], str], ...] = (
-    (frozenset({"min", "max"}), "{float: [MIN, MAX]} or {int: [MIN, MAX]}, with log: true for a logarithmic scale"),
-    (frozenset({"low", "high"}), "{float: [LOW, HIGH]} or {int: [LOW, HIGH]}, with log: true or step: STEP"),
-    (frozenset({"lower", "upper"}), "{float: [LOWER, UPPER]} or {int: [LOWER, UPPER]}"),
-    (frozenset({"values"}), "{choice: [VALUE, VALUE, ...]}"),
-    (frozenset({"choices"}), "{choice: [VALUE, VALUE, ...]}"),
-    (frozenset({"categorical"}), "{choice: [VALUE, VALUE, ...]}"),
-    (frozenset({"grid_search"}), "{choice: [VALUE, VALUE, ...]} and sampler: {kind: grid}"),
-    (frozenset({"uniform"}), "{float: [LOW, HIGH]}"),
-    (frozenset({"quniform"}), "{float: [LOW, HIGH], step: STEP}"),
-    (frozenset({"loguniform"}), "{float: [LOW, HIGH], log: true}"),
-    (frozenset({"log_uniform"}), "{float: [LOW, HIGH], log: true}"),
-    (frozenset({"randint"}), "{int: [LOW, HIGH]}, both ends included"),
-    (frozenset({"suggest_float"}), "{float: [LOW, HIGH]}"),
-    (frozenset({"value"}), "VALUE itself"),
-    (frozenset({"_type", "_value"}), "{float: [LOW, HIGH]}, {int: [LOW, HIGH]} or {choice: [VALUE, ...]}"),
-    (frozenset({"type", "bounds"}), "{float: [LOW, HIGH]} or {int: [LOW, HIGH]}, with log: true or step: STEP"),
-    (frozenset({"start", "stop"}), "{float: [START, STOP]} or {int: [START, STOP]}, both ends included"),
-    (frozenset({"from", "to"}), "{float: [FROM, TO]} or {int: [FROM, TO]}, both ends included"),
-    (frozenset({"distribution"}), "{float: [LOW, HIGH]}, {int: [LOW, HIGH]} or {choice: [VALUE, ...]}"),
+OURS = (
+    "a range is {float: [LOW, HIGH]} or {int: [LOW, HIGH]}, both ends included, with log: true or step: STEP; several "
+    "values are {choice: [VALUE, VALUE, ...]} (all of them are tried by sampler: {kind: grid}); one is VALUE itself"
 )
 
 
 def _refuse_other_spellings(node: Mapping[str, Any], place: str) -> None:
-    for keys, ours in _SPELLINGS:
-        if keys <= node.keys() and not any(_is_key(f"{place}.{key}") for key in keys):
-            raise UserError(f"{place}: {', '.join(sorted(keys))} is how another tool writes it; here it is {ours}")
+    """Of a mapping that is neither ours nor has a part of the config in it; a single misspelt part is told as such."""
+    told = [_mistake(f"{place}.{key}") for key in node]
+    if not node or _mistake(place) or "" in told or (len(node) == 1 and "did you mean" in told[0]):
+        return
+    raise UserError(f"{place}: {', '.join(map(str, node))} is how another tool writes it; here {OURS}")
 
 
-def _is_key(key: str) -> bool:
+def _mistake(key: str) -> str:
+    """What is wrong with a key; "" for one of the config."""
     try:
         check_key(Train, key)
-    except UserError:
-        return False
-    return True
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _full_key(name: str, key: str, leaves: Mapping[str, Any], place: str) -> str:
     neighbour = f"{key.rpartition('.')[0]}.{name}"
-    for candidate in (neighbour, name):
+    for candidate in (neighbour, str(name)):
         if candidate in leaves:
             return candidate
     near = difflib.get_close_matches(str(name), [*leaves, *(k.rpartition(".")[2] for k in leaves)], n=1)
@@ -330,6 +323,58 @@ def _check_conditions(parameter: Parameter, parameters: Mapping[str, Parameter],
                     raise UserError(f"{where}.{parameter.key}.when: {key} is never {value!r}; it is {said}")
 
 
+def _check_branches(parameters: tuple[Parameter, ...], where: str) -> None:
+    """UserError for a branch whose conditions cannot hold together, or only where an earlier branch's do, and for a
+    sum with what is not there, or no number.
+
+    All combinations of the values that conditions name are looked at (if they are not too many), and any other value.
+    """
+    named: dict[str, list[Scalar]] = {}
+    for each in (branch for parameter in parameters for branch in parameter.branches):
+        for key, admitted in each.when.items():
+            named.setdefault(key, []).extend(value for value in admitted if value not in named.get(key, ()))
+    known = {parameter.key: parameter for parameter in parameters}
+    worlds: list[dict[str, Any]] = [{}]
+    for parameter in parameters:
+        met = [parameter.active(world) for world in worlds]
+        for each in parameter.branches:
+            if not any(branch is each for branch in met):
+                held = "; ".join(f"{key}: {', '.join(map(str, values))}" for key, values in each.when.items())
+                raise UserError(f"{where}.{parameter.key}: never comes to its branch when {{{held}}}; drop it")
+        for world, branch in zip(worlds, met, strict=True):
+            if branch is None or not isinstance(branch.domain, Float | Int) or branch.domain.plus is None:
+                continue
+            added = known[branch.domain.plus].active(world)
+            if added is None or not _is_number(added.domain):
+                what = "not there" if added is None else "no number"
+                held = f" where {world}" if world else ""
+                raise UserError(
+                    f"{where}.{parameter.key}.plus: {branch.domain.plus} is {what}{held}; add to one that is"
+                )
+        worlds += [
+            {**world, parameter.key: value}
+            for world, branch in zip(worlds, met, strict=True)
+            for value in named.get(parameter.key, ())
+            if branch is not None and _can_be(value, branch.domain)
+        ]
+        if len(worlds) > _WORLDS:
+            return
+
+
+def _is_number(domain: Domain) -> bool:
+    match domain:
+        case Fixed(value=value):
+            return _is_plain_number(value)
+        case Choice(values=values):
+            return all(map(_is_plain_number, values))
+        case Float() | Int():
+            return True
+
+
+def _is_plain_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _can_be(value: Any, domain: Domain) -> bool:
     """Whether a parameter over `domain` is `value` with a chance above 0."""
     match domain:
@@ -338,10 +383,9 @@ def _can_be(value: Any, domain: Domain) -> bool:
         case Choice():
             return value in domain.values
         case Float() | Int():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
             if domain.plus is not None:
-                return number  # a sum, whose range depends on another draw
-            if not number or domain.step is None or not domain.low <= value <= domain.high:
+                return _is_plain_number(value)  # a sum, whose range depends on another draw
+            if not _is_plain_number(value) or domain.step is None or not domain.low <= value <= domain.high:
                 return False
             return on_grid(domain.low, domain.step, round((value - domain.low) / domain.step)) == value
 

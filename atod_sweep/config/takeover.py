@@ -9,6 +9,8 @@ from pydantic import Field, create_model, model_validator
 
 from atod_sweep.config.base import Record
 from atod_sweep.config.schedules import ClosedFormSchedule, Linear, OfProgress
+from atod_sweep.config.signals import OverVocabulary, Relabel
+from atod_sweep.config.teachers import Served
 from atod_sweep.config.turns import TurnProfile, Uniform
 
 if TYPE_CHECKING:
@@ -112,6 +114,13 @@ def check(train: Train) -> None:
         raise ValueError(
             f"rollout.teacher_turns: {rollout.teacher_turns!r}, but the teacher plays no turns; add rollout.takeover, "
             "or rollout.depth with from: end"
+        )
+    signal = getattr(objective, "distill", None)
+    asked = isinstance(signal, OverVocabulary) or not (isinstance(signal, Relabel) or isinstance(train.teacher, Served))
+    if plays and rollout.teacher_turns == "forward_kl" and not asked:
+        raise ValueError(
+            f"rollout.teacher_turns: 'forward_kl' compares distributions, which teacher.kind {train.teacher.kind!r} is "
+            "not asked for with this objective.distill.kind; use cross_entropy"
         )
     if rollout.takeover is not None:
         rollout.takeover.turns.check(train.env.horizon, "rollout.takeover.turns")

@@ -12,7 +12,9 @@ from atod_sweep.config.env import Env as Env
 from atod_sweep.config.models import CompactStudent, CompactTeacher, Dtype, NoTeacher, Pretrained, Student, Teacher
 from atod_sweep.config.objective import Interpolated, Objective
 from atod_sweep.config.retention import Retained, check_names
+from atod_sweep.config.reward import EnvReward, Reward
 from atod_sweep.config.rollout import Rollout
+from atod_sweep.config.teachers import Served
 from atod_sweep.config.trainer import Atod, Trainer
 
 # ---- the loop ----------------------------------------------------------------------------------------------------
@@ -149,6 +151,11 @@ class Train(Record):
     env: Env = Field(default_factory=Env, description="Environment.")
     student: Student = Field(default_factory=CompactStudent, description="The model that learns.")
     teacher: Teacher = Field(default_factory=CompactTeacher, description="The frozen model that it imitates.")
+    reward: Reward = Field(
+        default_factory=EnvReward,
+        description="What students are rewarded for; evaluations tell the environment's own reward anyway.",
+        json_schema_extra=LATER,
+    )
     objective: Objective = Field(default_factory=Interpolated, description="What is optimised.")
     rollout: Rollout = Field(default_factory=Rollout, description="How episodes are sampled.")
     update: Update = Field(default_factory=Update, description="What happens to one batch of rollouts.")
@@ -172,7 +179,7 @@ class Train(Record):
         self.objective.check(self)
         takeover.check(self)
         self.trainer.check(self)
-        if not (isinstance(self.student, Pretrained) and isinstance(self.teacher, Pretrained | NoTeacher)):
+        if not (isinstance(self.student, Pretrained) and isinstance(self.teacher, Pretrained | Served | NoTeacher)):
             self.rollout.check_for_compact()
         return self
 
@@ -185,7 +192,7 @@ class Train(Record):
             case "auto":
                 return "auto"
             case "fp32":
-                return "float32" if isinstance(self.teacher, NoTeacher) else self.teacher.dtype
+                return "float32" if isinstance(self.teacher, NoTeacher | Served) else self.teacher.dtype
             case _:
                 assert_never(self.runtime.teacher_dtype)
 

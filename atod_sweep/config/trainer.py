@@ -10,6 +10,7 @@ from atod_sweep.config.base import Record
 from atod_sweep.config.models import Pretrained
 from atod_sweep.config.objective import Mixture
 from atod_sweep.config.settings import Settings
+from atod_sweep.config.teachers import Served
 
 if TYPE_CHECKING:
     from atod_sweep.config.train import Train
@@ -91,6 +92,7 @@ class Trl(Record):
                 update.micro_batch_tokens is None,
                 "null, and trainer.args.per_device_train_batch_size to the episodes of one pass",
             ),
+            "teacher.kind": (train.teacher.kind, not isinstance(train.teacher, Served), "pretrained"),
             "rollout.history": (train.rollout.history, train.rollout.history == "all", "all"),
         }
         if isinstance(student, Pretrained):

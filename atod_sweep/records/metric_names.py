@@ -24,6 +24,11 @@ COSTS = {
     "cost/updates": "optimiser steps",
     "cost/dropped_turns": "turns",
     "cost/teacher_tokens": "tokens",
+    "cost/teacher_requests": "requests",
+    "cost/teacher_hits": "answers",
+    "cost/teacher_read": "tokens",
+    "cost/teacher_written": "tokens",
+    "cost/teacher_money": "money",
     "cost/teacher_generated_tokens": "tokens",
     "cost/seconds": "s",
 }
@@ -47,6 +52,8 @@ _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     **{f"grad_norm/{term}": ("", None) for term in TERMS if term != "policy"},
     **{f"kl/{other}": ("nats", "min") for other in ("teacher", "reference", "update")},
     **{f"weight/{what}": ("", None) for what in ("distill", "reward", "kl", "applied_teacher")},
+    "relabel/same": ("share", "max"),
+    "relabel/left_out": ("share", "min"),
     "preference/loss": ("nats", "min"),
     "preference/margin": ("nats", "max"),
     **{f"seconds/{part}": ("s", "min") for part in ("rollout", "score", "update", "eval")},
@@ -72,7 +79,14 @@ _UNITS |= {
     "bits": "bits per byte",
 }
 
-_SHARE = re.compile(r"([a-z]+|retention/[^/]+)/(success|f1|pass@[0-9]+)")
+_SHARE = re.compile(r"([a-z]+|retention/[^/]+)/(success|restraint|f1|pass@[0-9]+)")
+
+
+def loss_of(term: str) -> str:
+    """The metric of a loss term. TypeError for a term that has no line in TERMS: nobody could ask for it."""
+    if term not in TERMS:
+        raise TypeError(f"no line for the loss term {term!r} in records/metric_names.TERMS")
+    return f"loss/{term}"
 
 
 def check_name(name: str) -> str:

@@ -71,6 +71,13 @@ class Session:
         """Attempts that run side by side."""
         return at_a_time(self.work, self.options.site)
 
+    @property
+    def _share(self) -> float:
+        """Of a machine's memory, for one trial; on a cluster, where nobody knows how many share a machine, all."""
+        if self.options.site.address is not None:
+            return 1.0
+        return preflight.share(self.work.resources, self.at_a_time)
+
     def record(self, row: Mapping[str, Any]) -> None:
         """Write a row of another kind than a trial's into the ledger."""
         self._writer.append({**row, "time": time.time()})
@@ -110,11 +117,12 @@ class Session:
         """The next attempt at a trial, which is from now on known by its id. UserError if it ran as another config."""
         self.trials[trial.id] = trial
         before, resources = self.latest.get(trial.id), self.work.resources
-        saved = None
+        itself = None
         if trial.role in ("teacher", "base"):
             # Models of other settings, which a search may try, are made by the first trial that needs them.
             models = self._models[model_key(trial.config)]
             saved = models.teacher if trial.role == "teacher" else models.student
+            itself = SavedModel("" if saved is None else saved.path, "base" if trial.role == "base" else "teacher")
         goal, site = self.work.goal, self.options.site
         own_process = site.backend == "ray" or _local_workers(self.work, site) > 0
         return Job(
@@ -122,10 +130,10 @@ class Session:
             attempt=before["attempt"] + 1 if before else 1,
             config=trial.config,
             directory=str(layout.trial_folder(self.run_dir, trial.id).resolve()),
-            metrics=(goal.metric.name, *goal.also),
+            metrics=goal.reported(trial.levels),
             trainer=self.options.trainer,
-            model=SavedModel(saved.path, "base" if trial.role == "base" else "teacher") if saved else None,
-            bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process),
+            model=itself,
+            bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process, self._share),
             awaits=self._awaited,
         )
 

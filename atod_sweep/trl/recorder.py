@@ -33,10 +33,16 @@ class Recorder(TrainerCallback):
     `measured`: numbers of the step that is under way, which whoever measures them puts there.
     """
 
-    def __init__(self, config: Train, books: Books, folder: Path, report: Callable[[list[Row]], None]) -> None:
-        self.config, self.books, self.folder, self.report = config, books, folder, report
+    def __init__(
+        self,
+        config: Train,
+        books: Books,
+        folder: Path,
+        report: Callable[[list[Row]], None],
+        measured: dict[str, Any],
+    ) -> None:
+        self.config, self.books, self.folder, self.report, self.measured = config, books, folder, report, measured
         self.rows: list[Row] = []
-        self.measured: dict[str, Any] = {}
         self._started = 0.0
         mix = ALGORITHMS[config.objective.kind](config, None, None)
         assert isinstance(mix, Mixed)
@@ -46,7 +52,8 @@ class Recorder(TrainerCallback):
         """Evaluate the student as it stands before the step."""
         if state.global_step % self.config.evaluation.every == 0:
             self.evaluate(state.global_step)
-        self.measured, self._started = {}, time.perf_counter()
+        self.measured.clear()
+        self._started = time.perf_counter()
 
     def evaluate(self, step: int) -> Row:
         """An evaluation, and with it all rows since the last one, for whoever wants to know."""
@@ -68,13 +75,14 @@ class Recorder(TrainerCallback):
         for name in ("loss", "grad_norm"):
             if not math.isfinite(logs[name]):
                 raise Diverged(f"{name} is {logs[name]} at step {step}; lower optimiser.lr or check the environment")
-        found = self.weights(step) | {name: logs[name] for name in ("loss", "grad_norm")} | self.measured
+        found = self._weights(step) | {name: logs[name] for name in ("loss", "grad_norm")} | self.measured
+        if "kl/teacher" not in found:  # it was not asked
+            del found["teacher_tokens"]
         found["seconds/update"] = seconds - found["seconds/rollout"]
         lr = rate(self.config.optimiser, step, self.config.steps)
         self.rows.append(self.books.row(step, found, lr, seconds))
 
-    def weights(self, step: int) -> dict[str, float]:
-        """The weights in force at a step."""
+    def _weights(self, step: int) -> dict[str, float]:
         distill = self._mix.distill_weight.at(step)
         kl = self._mix.kl_weight.at(step) if self._mix.kl_weight else 0.0
         return {"weight/distill": distill, "weight/reward": self._mix.reward_weight(step, distill), "weight/kl": kl}
@@ -88,7 +96,10 @@ class Recorder(TrainerCallback):
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             path = self.folder / f"checkpoint-{state.global_step}"
-            (path / STATE).write_text(json.dumps({"costs": costs, "rows": self.rows}), encoding="utf-8")
+            kept = {"costs": costs, "rows": self.rows}
+            if self.books.retention is not None:
+                kept["retained"] = self.books.retention.before
+            (path / STATE).write_text(json.dumps(kept), encoding="utf-8")
             manifest.write(path, step=state.global_step, config=digest(self.config, {}))
         accelerator.wait_for_everyone()
 
@@ -113,5 +124,7 @@ class Recorder(TrainerCallback):
                 raise BadCheckpoint(f"{path}: a run of {ranks} processes cannot be resumed with {processes}")
             self.books.stage.cost.update(state["costs"][rank])
             self.rows = state["rows"]
+            if self.books.retention is not None:
+                self.books.retention.before = state["retained"]
             return path
         return None

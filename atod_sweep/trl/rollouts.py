@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
 from atod_sweep.envs.contract import Split
 from atod_sweep.errors import UserError
+from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player, Sampling
+from atod_sweep.training.play.evaluate import habits, summary
 from atod_sweep.training.play.outcomes import EpisodeBook, Episodes
 from atod_sweep.training.play.talk import Growing
 
@@ -34,7 +37,7 @@ class EnginePlayer(Player):
         observations = dict(zip(episodes, self.batch.reset(seeds, split), strict=True))
         rows, is_first = list(episodes), True
         while rows:
-            self._show(observations, rows, episodes.start, is_first)
+            self.show(observations, rows, episodes.start, is_first)
             if isinstance(self.conversation, Growing):
                 self.conversation.encode_turns((observations[e], is_first) for e in rows)
             for e in rows:
@@ -71,6 +74,22 @@ class EnginePlayer(Player):
             if token in talk.stop_ids or (talk.stop_strings and talk.is_stopped(tuple(ids[:n]))):
                 return ids[:n]
         return ids
+
+
+def rollout_function(stage: Stage, measured: dict[str, Any]) -> Callable[[list[str], Any], dict[str, Any]]:
+    """TRL's rollout function: prompts are seeds of tasks; what the episodes came to goes into `measured`."""
+
+    def rollout(prompts: list[str], trainer: Any) -> dict[str, Any]:
+        started = time.perf_counter()
+        episodes = stage.play(stage.policy, trainer.state.global_step, [int(task) for task in prompts])
+        stage.policy.model.train()  # by which TRL tells training from evaluation, and a policy that played is not
+        sampled = not bool(episodes.logp_N.isnan().any())
+        played = summary(episodes.outcomes) | habits(episodes.outcomes, sampled)
+        measured.update({f"rollout/{name}": value for name, value in played.items()})
+        measured.update({"teacher_tokens": episodes.tokens, "seconds/rollout": time.perf_counter() - started})
+        return as_trl(episodes)
+
+    return rollout
 
 
 def as_trl(episodes: Episodes) -> dict[str, Any]:

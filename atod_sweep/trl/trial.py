@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback
+from accelerate.state import AcceleratorState
+from transformers import PreTrainedConfig, PrinterCallback
 
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
@@ -22,15 +23,14 @@ from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.loop.books import Books, Result, Row
 from atod_sweep.training.loop.build import Company, accelerator_for, gather
-from atod_sweep.training.loop.optimiser import rate
 from atod_sweep.training.loop.trial import save_student
-from atod_sweep.training.play.evaluate import habits, summary
 from atod_sweep.training.play.talk import Growing
 from atod_sweep.training.teachers.local import LocalTeacher
 from atod_sweep.trl.recorder import Recorder
 from atod_sweep.trl.refusals import check
-from atod_sweep.trl.rollouts import EnginePlayer, as_trl, engine_of, total_reward
+from atod_sweep.trl.rollouts import EnginePlayer, engine_of, rollout_function, total_reward
 from atod_sweep.trl.shim import scheduled_trainer
+from atod_sweep.trl.watched import watched
 
 EXPORT = "trl"  # the folder of a trial that holds its export
 
@@ -56,7 +56,7 @@ def train(
     rank, world, needs = start.process_index, start.num_processes, ALGORITHMS[config.objective.kind].needs(config)
     company = gather(config, directory, resume, needs, start.device, rank, world)
     _fits(config, company, world)
-    with scheduled_trainer(config, directory / EXPORT) as scheduled:
+    with scheduled_trainer(config, directory / EXPORT) as scheduled, _state_of_its_own():
         trainer, recorder = _trainer(scheduled, config, directory, company, report)
         if not resume and rank == 0:  # or a later resume would take up what an earlier run left here
             shutil.rmtree(directory / layout.CHECKPOINT, ignore_errors=True)
@@ -64,17 +64,26 @@ def train(
         company.settle(directory, goes_on=newest is not None)
         trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
         last = recorder.evaluate(config.steps)
-    final = recorder.books.final()
-    if final and recorder.books.accelerator.is_main_process:
-        report([final])
-    if recorder.books.accelerator.is_main_process:
-        model = company.stage.policy.model
-        if "ref" in getattr(model, "peft_config", {}):
-            model.delete_adapter("ref")
-        save_student(config, directory, model, company.voice.tokenizer)
-    recorder.books.close()
-    trainer.accelerator.wait_for_everyone()
-    return recorder.books.result(last | final)
+        final = recorder.books.final()
+        if recorder.books.accelerator.is_main_process:
+            if final:
+                report([final])
+            model = company.stage.policy.model
+            if "ref" in getattr(model, "peft_config", {}):
+                model.delete_adapter("ref")
+            save_student(config, directory, model, company.voice.tokenizer)
+        recorder.books.close()
+        trainer.accelerator.wait_for_everyone()
+        return recorder.books.result(last | final)
+
+
+@contextmanager
+def _state_of_its_own() -> Iterator[None]:
+    """Accelerate keeps one precision per process: a later trial here shall not inherit this one's."""
+    try:
+        yield
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _fits(config: Train, company: Company, world: int) -> None:
@@ -87,9 +96,7 @@ def _fits(config: Train, company: Company, world: int) -> None:
         )
     if voice.conversation.thinking is not None:
         raise UserError("trainer.kind: 'trl' cannot end thoughts at their budget; use trainer.kind: atod")
-    if (teacher := stage.teacher) is not None:
-        if not isinstance(teacher, LocalTeacher):
-            raise UserError("trainer.kind: 'trl' asks a teacher whose weights are here; use trainer.kind: atod")
+    if isinstance(teacher := stage.teacher, LocalTeacher):
         if hasattr(teacher.policy.model, "peft_config"):
             raise UserError("trainer.kind: 'trl' takes a whole teacher, not adapters; merge them into their base")
         ours, theirs = (policy.head.weight.shape[0] for policy in (stage.policy, teacher.policy))
@@ -115,73 +122,40 @@ def _trainer(
 
     stage, voice = company.stage, company.voice
     talk, limits, evaluations = voice.conversation, stage.player.limits, stage.player
+    retention = company.retention(None)  # it copies the student before TRL touches it
     engine = stage.player = EnginePlayer(evaluations.batch, talk, limits, at_once=evaluations.at_once)
 
-    class Trainer(scheduled):
-        """Follows the config's learning rate, and tells what its losses are made of."""
-
-        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-            def factor(step: int) -> float:
-                return rate(config.optimiser, step, config.steps) / config.optimiser.lr
-
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
-            return self.lr_scheduler
-
-        def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-            found = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-            self.said[model is getattr(self, "teacher", None)] = found[0].detach()
-            return found
-
-        def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
-            loss = super()._compute_loss(model, inputs)
-            mask = inputs["completion_mask"] * inputs["tool_mask"]
-            count, told = int(mask.sum()), self._metrics["train"]
-            found = {
-                "weight/applied_teacher": told["schedule/distill"][-1],
-                "rollout/token_entropy": told["entropy"][-1],
-            }
-            others = {"kl/teacher": self.said.get(True), "kl/reference": inputs.get("ref_per_token_logps")}
-            for name, theirs in others.items():
-                if theirs is not None:
-                    found[name] = float(((self.said[False] - theirs) * mask).sum()) / count
-            for name, mean in found.items():  # over the passes of a step, by their tokens
-                total, tokens = self.sums.get(name, (0.0, 0))
-                self.sums[name] = total, tokens = total + mean * count, tokens + count
-                recorder.measured[name] = total / tokens
-            return loss
-
-    def rollout(prompts: list[str], trainer: Any) -> dict[str, Any]:
-        started, step = time.perf_counter(), trainer.state.global_step
-        trainer.said, trainer.sums = {}, {}
-        episodes = stage.play(stage.policy, step, [int(task) for task in prompts])
-        stage.policy.model.train()  # by which TRL tells training from evaluation, and a policy that played is not
-        sampled = not bool(episodes.logp_N.isnan().any())
-        played = summary(episodes.outcomes) | habits(episodes.outcomes, sampled)
-        recorder.measured |= {f"rollout/{name}": value for name, value in played.items()}
-        if stage.teacher is not None and recorder.weights(step)["weight/distill"] > 0:
-            recorder.measured["teacher_tokens"] = episodes.tokens
-        recorder.measured["seconds/rollout"] = time.perf_counter() - started
-        return as_trl(episodes)
-
-    trainer = Trainer(
-        teacher=stage.teacher.policy.model if isinstance(stage.teacher, LocalTeacher) else None,
-        model=stage.policy.model,
-        args=settings(config, directory, talk.answer_tokens(limits.action_tokens), sorted(talk.stop_ids)),
-        reward_funcs=[total_reward],
-        rollout_func=rollout,
-        train_dataset=Dataset.from_dict({"prompt": _tasks(stage)}),
-        processing_class=voice.tokenizer,
-    )
+    measured: dict[str, Any] = {}  # of the step that is under way
+    args = settings(config, directory, talk.answer_tokens(limits.action_tokens), sorted(talk.stop_ids))
+    try:
+        trainer = watched(scheduled, config, measured)(
+            teacher=stage.teacher.policy.model if isinstance(stage.teacher, LocalTeacher) else _nobody(),
+            model=stage.policy.model,
+            args=args,
+            reward_funcs=[total_reward],
+            rollout_func=rollout_function(stage, measured),
+            train_dataset=Dataset.from_dict({"prompt": _tasks(stage)}),
+            processing_class=voice.tokenizer,
+        )
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"trainer.kind: 'trl': TRL does not take this: {' '.join(str(error).split())}") from None
     if trainer.is_fsdp_enabled or (trainer.is_deepspeed_enabled and trainer.args.deepspeed_plugin.zero_stage == 3):
         raise UserError(
             "trainer.args: evaluation reads weights whole, and this splits them; use DeepSpeed's stage 1 or 2"
         )
     engine.engine = engine_of(trainer)
     trainer.remove_callback(PrinterCallback)
-    books = Books(directory, stage, evaluations, trainer.accelerator)
-    recorder = Recorder(config, books, directory / layout.CHECKPOINT, report)
+    books = Books(directory, stage, evaluations, trainer.accelerator, retention)
+    recorder = Recorder(config, books, directory / layout.CHECKPOINT, report, measured)
     trainer.add_callback(recorder)
     return trainer, recorder
+
+
+def _nobody() -> Any:
+    """A teacher that is never asked: the exported trainer has one, also where its weight is always 0."""
+    nobody = torch.nn.Module()
+    nobody.config = PreTrainedConfig()
+    return nobody
 
 
 def _tasks(stage: Stage) -> list[str]:

@@ -27,6 +27,7 @@ from atod_sweep.training.play import episodes
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Episodes, Limits
+from atod_sweep.training.teachers.local import LocalTeacher
 
 ECHO = "echo_env:Echo"
 
@@ -64,6 +65,11 @@ def tiny(**overrides: Any) -> Train:
     given = {key.replace("__", "."): value for key, value in overrides.items()}
     base = with_overrides(Train, Train().model_dump(mode="json"), BASE)
     return validate(Train, with_overrides(Train, base, given), "tiny")
+
+
+def scored_by(policy: Any) -> LocalTeacher:
+    """A teacher that is here, and is never asked to play."""
+    return LocalTeacher(policy, None, None, True)
 
 
 def tokenizer() -> Any:

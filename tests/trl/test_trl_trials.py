@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from ddp_worker import launch
-from small import tiny
+from small import ECHO, tiny
 from tiny_trl import require_trl
 
 from atod_sweep.config.train import Train
@@ -29,7 +30,7 @@ OBJECTIVES = {
     "divergence": {"kind": "interpolated", "distill_weight": 0.6, "turns": TURNS, "entropy_coef": 0.02},
     "sampled": {"kind": "interpolated", "distill": {"kind": "sampled_reverse_kl"}, "distill_weight": 0.4},
     "hybrid": {"kind": "hybrid", "distill_weight": 0.7, "turns": TURNS, "kl_penalty": PENALTY},
-    "reward": {"kind": "hybrid", "distill_weight": 0.0, "reward_weight": 1.0},
+    "reward": {"kind": "hybrid", "distill_weight": 0.0, "reward_weight": 1.0, "kl_penalty": PENALTY},
 }
 
 
@@ -60,11 +61,11 @@ def untimed(rows: Rows) -> Rows:
 @pytest.mark.parametrize(("name", "at_once"), [("divergence", 8), ("sampled", 8), ("hybrid", 2), ("reward", 4)])
 def test_the_first_loss_is_ours(name: str, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the episodes that TRL's engine has played, also in several passes."""
-    from atod_sweep.trl import trial
+    from atod_sweep.trl import rollouts
 
     kept = []
-    really = trial.as_trl
-    monkeypatch.setattr(trial, "as_trl", lambda episodes: kept.append(episodes) or really(episodes))
+    really = rollouts.as_trl
+    monkeypatch.setattr(rollouts, "as_trl", lambda episodes: kept.append(episodes) or really(episodes))
     settings = {"objective": OBJECTIVES[name], "steps": 1, "rollout__temperature": 1.3, "evaluation__tasks": 2}
     settings |= {"rollout__episodes_at_once": 3}
     config = through_trl(**settings, trainer__args={"per_device_train_batch_size": at_once})
@@ -101,9 +102,12 @@ class Killed(Exception):
 
 
 def test_a_killed_trial_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
-    config = through_trl(objective=OBJECTIVES["hybrid"], steps=3, checkpoint_every=1, evaluation__every=2)
+    kept = {"name": "shorter", "env": {"id": ECHO, "horizon": 2}, "items": 4}
+    settings = {"objective": OBJECTIVES["hybrid"], "steps": 3, "evaluation__retention": [kept]}
+    config = through_trl(**settings, checkpoint_every=1, evaluation__every=2)
     whole = run(config, tmp_path / "whole")
     ours = run(config.model_copy(update={"trainer": Train().trainer}), tmp_path / "ours")
+    assert whole[0]["retention/shorter/drop"] == 0.0
     assert untimed(whole[:1]) == untimed(ours[:1])  # the untrained student, on the same tasks
     assert [(row["phase"], row["step"]) for row in whole] == [(row["phase"], row["step"]) for row in ours]
     missing = {name for row in ours for name in row} - {name for row in whole for name in row}
@@ -202,3 +206,38 @@ def test_activations_that_are_computed_again_change_nothing(tmp_path: Path) -> N
     for one, other in zip(kept, again, strict=True):
         numbers = {name: value for name, value in one.items() if isinstance(value, int | float)}
         assert {name: other[name] for name in numbers} == pytest.approx(numbers, abs=1e-4)
+
+
+def test_adapters_without_a_teacher_go_on_too(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    lora = {"rank": 2, "target_modules": ["q_proj", "v_proj"]}
+    student = {"kind": "pretrained", "path": str(models.ensure(tiny()).student.path), "lora": lora}
+    settings = {"student": student, "objective": OBJECTIVES["reward"], "teacher__kind": "none", "steps": 3}
+    config = through_trl(**settings, checkpoint_every=1, evaluation__every=2)
+    whole = run(config, tmp_path / "whole")
+
+    def stop(rows: Rows) -> None:
+        if rows[-1]["step"] == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        runners.train(config, tmp_path / "cut", stop)
+    rest = run(config, tmp_path / "cut", resume=True)
+    assert untimed(rest) == untimed(whole[1:])
+    same = [(tmp_path / name / "student" / "adapter_model.safetensors").read_bytes() for name in ("whole", "cut")]
+    assert same[0] == same[1]
+
+
+def test_an_adapter_that_trl_would_not_train(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    lora = {"rank": 2, "target_modules": ["lm_head"]}
+    student = {"kind": "pretrained", "path": str(models.ensure(tiny()).student.path), "lora": lora}
+    with pytest.raises(UserError, match="TRL does not take this: Applying a PEFT adapter to `lm_head`"):
+        run(through_trl(student=student), tmp_path)
+
+
+def test_a_later_trial_of_ours_has_a_precision_of_its_own(tmp_path: Path) -> None:
+    before = untimed(run(tiny(), tmp_path / "before"))
+    run(through_trl(runtime__precision="bf16", steps=1), tmp_path / "bf16")
+    assert Accelerator(cpu=True).mixed_precision == "no"
+    assert untimed(run(tiny(), tmp_path / "after")) == before

@@ -10,8 +10,9 @@ from atod_sweep.evidence.analysis.results import Levels, Results, sign_of
 from atod_sweep.evidence.analysis.scores import teacher_level
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
 
+PROXY, RESTRAINT = "eval/proxy", "eval/restraint"
 # Of retention its level; its drop and its KL say the same in other words.
-_WATCHED = re.compile(r"retention/[^/]+/(success|bits_per_byte)")
+_WATCHED = re.compile(rf"retention/[^/]+/(success|bits_per_byte)|eval/violations|{RESTRAINT}")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,35 @@ def change(results: Results, arm: str, levels: Levels, metric: str) -> Change | 
         sign=sign_of(metric),
         teacher=teacher_level(results, levels, Metric(name=metric)),
     )
+
+
+@dataclass(frozen=True)
+class Gaming:
+    """What one arm did to the reward that it was trained on, and to the success that this stood for."""
+
+    proxy: Change
+    truth: Change
+
+    @property
+    def seeds(self) -> int:
+        """Seeds on which the one rose and the other fell."""
+        both = self.proxy.by_seed.keys() & self.truth.by_seed.keys()
+        return sum(self.proxy.by_seed[seed] > 0 > self.truth.by_seed[seed] for seed in both)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the reward was gamed: it is better and the truth is worse than at step 0, beyond what seeds vary."""
+        up, down = self.proxy.change.low > 0, self.truth.change.high < 0
+        if up and down:
+            return "hacked"
+        return "not hacked" if self.truth.change.low >= 0 or self.proxy.change.high <= 0 else "open"
+
+
+def gaming(results: Results) -> list[Gaming]:
+    """Of every arm at every condition that was trained on a reward that only stands for the environment's."""
+    found = {(c.arm, tuple(c.levels.items())): c for c in changes(results, "eval/success")}
+    proxies = [(c, found.get((c.arm, tuple(c.levels.items())))) for c in changes(results, PROXY)]
+    return [Gaming(proxy, truth) for proxy, truth in proxies if truth is not None]
 
 
 def changes(results: Results, metric: str) -> list[Change]:

@@ -96,7 +96,7 @@ def _at(results: Results, levels: Levels, price: Price) -> list[Worth]:
         cost, seconds = costs[arm].cost, costs[arm].seconds
         written = cost["generated_tokens"]
         training = (cost["tokens"] - written) * price.student.input + written * price.student.output
-        training += cost.get("teacher_tokens", 0.0) * price.teacher.input
+        training += cost.get("teacher_money", cost.get("teacher_tokens", 0.0) * price.teacher.input / 1e6) * 1e6
         hours = 0.0 if math.isnan(seconds) else seconds / 3600
         money = training / 1e6 + hours * price.hour
         found.append(Worth(arm, levels, reached, used, used.money(price.student), money, solved))

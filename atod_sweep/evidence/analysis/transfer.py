@@ -6,6 +6,7 @@ A run is split by the size of the student that it trains; arms are followed from
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.learning import not_learning
 from atod_sweep.evidence.analysis.results import Levels, Results
-from atod_sweep.evidence.analysis.scores import seed_score
+from atod_sweep.evidence.analysis.scores import outcomes, seed_score
 from atod_sweep.evidence.analysis.text import listing, plural
 from atod_sweep.evidence.stats.intervals import Array, Interval
 from atod_sweep.evidence.stats.procedures import FEWEST
@@ -40,6 +41,7 @@ class Size:
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
     scores_AS: Array  # large is good
+    tasks: int | None  # outcomes of 0 or 1 that a score is the mean of; None of other metrics
 
     @property
     def name(self) -> str:
@@ -54,7 +56,13 @@ class Size:
 
     def regret(self, arm: str) -> Interval:
         """What the best arm here is above this one."""
-        return regret(self.scores_AS, self.arms.index(arm))
+        return regret(self.scores_AS, self.arms.index(arm), self.tasks)
+
+    @property
+    def learned(self) -> bool:
+        """Whether an arm gained enough at any of the conditions."""
+        stalled = not_learning(self.results)
+        return any(levels not in stalled for levels in self.conditions)
 
     @property
     def told_apart(self) -> bool:
@@ -84,7 +92,7 @@ class Transfer:
 
 def transfer(runs: Sequence[Results], margin: float) -> Transfer:
     """Follow the arms of these runs from size to size. UserError where that cannot be asked of them."""
-    if not margin > 0:
+    if not 0 < margin < math.inf:
         raise UserError(f"--margin {margin:g}: a regret that would not matter lies above 0; use 0.03")
     if len(names := {results.study.metric.name for results in runs}) > 1:
         raise UserError(f"the runs are judged by {listing(sorted(names))}; compare runs of one metric")
@@ -110,7 +118,7 @@ def transfer(runs: Sequence[Results], margin: float) -> Transfer:
 
 def _outcome(size: Size, found: Interval, margin: float) -> str:
     """The claim that the chosen arm is within the margin of the best one here."""
-    if len(size.seeds) < FEWEST:
+    if len(size.seeds) < FEWEST or not size.learned:
         return "not judged"
     return "supported" if found.high < margin else "refuted" if found.low > margin else "undecided"
 
@@ -177,16 +185,21 @@ def _common(parts: Sequence[_Part]) -> tuple[str, ...]:
 
 def _scores(results: Results, arm: str, conditions: list[Levels]) -> dict[int, float]:
     """Seed -> the arm's mean over the conditions; seeds without all of them are left out."""
-    without = [levels for levels in results.conditions if levels not in conditions]
+    without = _without(results, conditions)
     found = {seed: seed_score(results, arm, {}, seed, results.study.metric, without) for seed in results.seeds}
     return {seed: score for seed, score in found.items() if isinstance(score, float)}
+
+
+def _without(results: Results, conditions: list[Levels]) -> list[Levels]:
+    return [levels for levels in results.conditions if levels not in conditions]
 
 
 def _size(parameters: float, results: Results, conditions: list[Levels], arms: tuple[str, ...]) -> Size:
     by_arm = [_scores(results, arm, conditions) for arm in arms]
     seeds = tuple(seed for seed in results.seeds if all(seed in scores for scores in by_arm))
     table_AS = results.study.sign * np.array([[scores[seed] for seed in seeds] for scores in by_arm])
-    return Size(parameters, results, conditions, arms, seeds, table_AS)
+    tasks = outcomes(results, results.study.metric, {}, _without(results, conditions))
+    return Size(parameters, results, conditions, arms, seeds, table_AS, tasks)
 
 
 # ---- limits ------------------------------------------------------------------------------------------------------
@@ -221,7 +234,7 @@ def _limits_of(size: Size) -> Iterator[str]:
         yield f"{size.name}: {len(size.seeds)} of {wanted} seeds have all arms; the others do not count."
     if len(size.seeds) > 1 and not size.told_apart:
         yield f"{size.name}: no arm is told apart from another, so an order of them, and its correlation, is chance."
-    if all(levels in not_learning(size.results) for levels in size.conditions):
+    if not size.learned:
         yield f"{size.name}: no arm learned, so a regret says nothing."
 
 

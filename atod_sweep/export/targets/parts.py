@@ -21,6 +21,7 @@ _SIGNALS = one_each(
         "reverse_kl": "reverse KL over the vocabulary",
         "jsd": "Jensen-Shannon divergence over the vocabulary",
         "custom": "a signal of your own",
+        "relabel": "imitation of the teacher's action in the student's state",
     },
 )
 _PENALTIES = one_each(

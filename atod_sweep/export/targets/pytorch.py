@@ -36,7 +36,9 @@ class MyTrainer(transformers.Trainer):  # or one line of your own loop, with or 
     carries={
         **STUDENT_ALONE,
         **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "t_dur_full", "gap", "target_kl"), YES),
-        **dict.fromkeys(("sampled_reverse_kl", "forward_kl", "reverse_kl", "jsd", "custom", "top_k"), _OWN_LOOP),
+        **dict.fromkeys(
+            ("sampled_reverse_kl", "forward_kl", "reverse_kl", "jsd", "custom", "relabel", "top_k"), _OWN_LOOP
+        ),
         **dict.fromkeys(("group_relative", "gae_turn", "gae_token"), _OWN_LOOP),
         **dict.fromkeys(("k1", "k2", "k3", "full", "entropy", "temperature"), _OWN_LOOP),
     },

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.metrics import MetricRow
+from atod_sweep.records.redaction import shown
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.record.scoreboard import ENDED, Running, Scoreboard, clock
 
@@ -58,7 +59,7 @@ class Quiet:
     def note(self, text: str, **data: Any) -> None:
         """Lines that carry an event are routine; the others are remarks that a reader needs."""
         if not data:
-            print(text, flush=True)
+            print(shown(text), flush=True)
 
     def begin(self, board: Scoreboard) -> None:
         """Where things stand."""
@@ -67,7 +68,7 @@ class Quiet:
     def trial(self, row: TrialRow) -> None:
         """Print a failure."""
         if row["state"] == "FAILED":
-            print(_ended(self._board, row), flush=True)
+            print(shown(_ended(self._board, row)), flush=True)
 
     def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
         """Not shown."""
@@ -128,7 +129,7 @@ class Plain:
 
     def _say(self, line: str) -> None:
         self._spoke = time.monotonic()
-        print(line, flush=True)
+        print(shown(line), flush=True)
 
     def _beat(self) -> None:
         while not self._over.wait(0.5):
@@ -244,7 +245,7 @@ class Bar:
 
     def note(self, text: str, **data: Any) -> None:
         """A line above the display."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(shown(text), highlight=False, markup=False)
 
     def begin(self, board: Scoreboard) -> None:
         """Show the bar."""

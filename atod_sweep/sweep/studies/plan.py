@@ -151,7 +151,7 @@ def _resolved(study: Study, data: dict[str, Any], levels: Mapping[str, str], nam
     asked += [
         (f"hypotheses.{i}", Metric(name=claim.metric))
         for i, claim in enumerate(study.hypotheses)
-        if all(levels.get(factor, level) == level for factor, level in claim.at.items())
+        if claim.concerns(levels)
     ]
     asked += [("bars.learning", Metric(name=metric)) for metric in study.bars.learning]
     for field, metric in asked:
@@ -179,7 +179,7 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
         raise UserError(f"{where}: {error}") from None
     if registry.is_shipped(config["env"]["id"]):
         try:
-            own = registry.metric_names(config["env"]["id"])
+            own = [*registry.metric_names(config["env"]["id"]), *stood_in(config)]
             check_reported(metric.name, own, config["evaluation"]["attempts"])
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
@@ -200,6 +200,11 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
             f"{where}.last: {metric.last} is more than the {evaluations} evaluations of a trial; "
             f"use at most {evaluations}, or a smaller evaluation.every"
         )
+
+
+def stood_in(config: dict[str, Any]) -> list[str]:
+    """What evaluations report beside the environment's metrics if its reward is not what is trained on."""
+    return ["proxy"] if "reward" in config else []
 
 
 def retained_metrics(config: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import assert_never
 from torch import Tensor
 
 from atod_sweep.objective import losses
-from atod_sweep.objective.signals import SIGNALS, Divergence, Push, numbers
+from atod_sweep.objective.signals import SIGNALS, Divergence, Imitation, Push, numbers
 from atod_sweep.training.algorithms.mixed import Mixed, View
 from atod_sweep.training.batch import TokenBatch
 
@@ -47,5 +47,7 @@ class InterpolatedMix(Mixed):
             case Divergence():
                 student_NV, teacher_NV = self.distributions(view.logits_NV, view.logp_NV, batch)
                 return signal.loss(student_NV, teacher_NV, **numbers(config))
+            case Imitation():
+                raise AssertionError("it has a term of its own, `relabelled`")
             case _:
                 assert_never(signal)

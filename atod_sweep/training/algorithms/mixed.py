@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from atod_sweep.config.objective import Hybrid, Interpolated, Mixture, WithReference
+from atod_sweep.config.signals import Relabel
 from atod_sweep.config.train import Train
 from atod_sweep.config.turns import TurnProfile
 from atod_sweep.objective.controllers import Controller
@@ -22,8 +23,11 @@ from atod_sweep.objective.distributions import entropy, tempered, top_k_with_tai
 from atod_sweep.objective.penalties import PENALTIES
 from atod_sweep.objective.profiles import measured, profile
 from atod_sweep.objective.schedules import DecayCurve, build, progress
+from atod_sweep.objective.signals import SIGNALS, Imitation
 from atod_sweep.objective.signals.forward_kl import forward_kl
 from atod_sweep.training.algorithms.advantages import ADVANTAGES
+from atod_sweep.training.algorithms.preferences import token_logp
+from atod_sweep.training.algorithms.relabelling import beside, relabelled
 from atod_sweep.training.algorithms.stage import Collected, Metrics, Needs, Stage
 from atod_sweep.training.algorithms.stand_ins import STAND_INS
 from atod_sweep.training.batch import TokenBatch
@@ -99,7 +103,7 @@ class Mixed(ABC):
         return Needs(
             reference="frozen" if isinstance(config.objective.kl_penalty, WithReference) else "none",
             value_head=ADVANTAGES[config.objective.advantage.kind].value_head,
-            shared_vocabulary=True,
+            shared_vocabulary=not isinstance(config.objective.distill, Relabel),
         )
 
     # ---- what the two forms differ in --------------------------------------------------------------------------------
@@ -124,6 +128,7 @@ class Mixed(ABC):
         started = time.perf_counter()
         batch, metrics = self.prepare(stage.policy, episodes, step, stage.temperature(step), stage.score_tokens)
         metrics |= stage.turns.told(step) | stage.turns.seen(episodes.outcomes)
+        batch = self.taught(stage, episodes, batch, metrics)
         return Collected(batch, episodes.outcomes, metrics, score_seconds=time.perf_counter() - started)
 
     def prepare(
@@ -136,7 +141,8 @@ class Mixed(ABC):
         batch = TokenBatch.of(episodes).at(temperature=temperature, kl_weight=kl)
         metrics: Metrics = {"weight/distill": distill, "weight/reward": reward, "weight/kl": kl}
         is_heard = distill > 0 or isinstance(self.distill_weight.schedule, Controller)
-        if self.teacher is not None and is_heard and self.objective.asks_teacher:
+        compares = self.objective.asks_teacher and not isinstance(self.objective.distill, Relabel)
+        if self.teacher is not None and is_heard and compares:
             batch = self.teacher.score(batch, temperature, self.full, score_tokens)
             metrics |= _distance(batch, "teacher")
             metrics["teacher_tokens"] = episodes.tokens
@@ -154,6 +160,18 @@ class Mixed(ABC):
         if any(outcome.cut for outcome in episodes.outcomes):
             batch = self._without_cut_rewards(batch, episodes)
         return self.advantage.with_advantage(policy, episodes, batch, penalty_N, score_tokens), metrics
+
+    def taught(self, stage: Stage, episodes: Episodes, batch: TokenBatch, metrics: Metrics) -> TokenBatch:
+        """The batch with what the teacher would have done beside it, for signals that imitate that."""
+        config, distill = self.objective.distill, metrics["weight/distill"]
+        if not isinstance(config, Relabel) or self.teacher is None or distill == 0:
+            return batch
+        theirs, found = relabelled(stage, episodes, config.ask_temperature)
+        metrics.update(found)
+        if theirs is None:
+            return batch
+        metrics["teacher_tokens"] = int(theirs.length_S.sum())
+        return beside(stage, batch, theirs, distill * self.profile_K[theirs["turn"]])
 
     def weigh(self, batch: TokenBatch, distill: float, reward: float, metrics: Metrics) -> TokenBatch:
         """Fields `distill_weight` and `reward_weight`: lambda g w and 1 - lambda g, or kappa g w and rho."""
@@ -185,6 +203,22 @@ class Mixed(ABC):
 
     def terms(self, output: Output, batch: TokenBatch, split: bool = False) -> dict[str, Tensor]:
         """Weighted terms of the loss, each summed over the batch's tokens."""
+        if "taught" not in batch.fields:
+            return self.played_terms(output, batch, split)
+        own, taught = ((batch["taught"] == which).nonzero()[:, 0] for which in (0, 1))
+        terms = self.played_terms(output.at(own), batch.tokens_at(own), split)
+        terms = {name: term / batch.numbers["own_share"] for name, term in terms.items()}
+        pulled = self.relabelled(output.at(taught), batch.tokens_at(taught))
+        return terms | {"distill": pulled / batch.numbers["taught_share"]}
+
+    def relabelled(self, output: Output, batch: TokenBatch) -> Tensor:
+        """The term of what the teacher would have done, summed over its tokens."""
+        signal = SIGNALS[self.objective.distill.kind]
+        assert isinstance(signal, Imitation)
+        return (batch["distill_weight"] * signal.loss(token_logp(output, batch))).sum()
+
+    def played_terms(self, output: Output, batch: TokenBatch, split: bool) -> dict[str, Tensor]:
+        """Those of tokens that were played."""
         if "taken" not in batch.fields:
             return self.own_terms(output, batch, split)
         own, taken = ((batch["taken"] == theirs).nonzero()[:, 0] for theirs in (False, True))

@@ -17,6 +17,7 @@ from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Episodes, Outcome
+from atod_sweep.training.play.rewards import StandIn
 from atod_sweep.training.teachers.takeover import Turns
 from atod_sweep.training.teachers.teacher import Teacher
 
@@ -86,6 +87,8 @@ class Stage:
     rank: int = 0
     world: int = 1
     cost: Counter[str] = field(default_factory=Counter)
+    stand_in: StandIn | None = None
+    """What rewards episodes in the place of the environment."""
 
     def __post_init__(self) -> None:
         self._temperature = build(self.config.rollout.temperature)
@@ -111,6 +114,8 @@ class Stage:
         tasks, warmth = self.draw_tasks() if tasks is None else tasks, self.temperature(step)
         wheel = self.turns.wheel(step, len(tasks), warmth, policy.device)
         episodes = self.player.play(policy, tasks, "train", warmth, self.sampling, bootstrap, wheel=wheel)
+        if self.stand_in is not None:
+            self.stand_in.apply(episodes.outcomes, step)
         self.cost.update(episodes.cost)
         return episodes
 

@@ -15,7 +15,9 @@ from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.loop import samples
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.evaluate import evaluate_final, evaluated
+from atod_sweep.training.play.outcomes import Episodes
 from atod_sweep.training.play.retention import Retention
+from atod_sweep.training.play.rewards import StandIn
 
 Row = dict[str, Any]
 
@@ -53,6 +55,7 @@ class Books:
             temperature = config.temperature or 1.0  # greedy log-probs are those at 1
             said = samples.of(played, self.stage.teacher, temperature, self.stage.score_tokens)
             samples.write(self.directory, step, said)
+        found |= proxy(self.stage.stand_in, played)
         if self.retention is not None:
             found |= self.retention.measure(self.stage.policy)
         return {"phase": "eval", "step": step, **found, **self._bill(time.perf_counter() - started, "eval")}
@@ -76,6 +79,8 @@ class Books:
 
     def _bill(self, seconds: float, what: str | None = None) -> dict[str, float]:
         """Add seconds to the trial's costs; all costs so far as `cost/*` (and `seconds/<what>`)."""
+        if self.stage.teacher is not None:
+            self.stage.cost.update(self.stage.teacher.bill())
         self.stage.cost["seconds"] += seconds  # type: ignore[assignment]  # a Counter adds floats as well
         row = {f"cost/{name}": value for name, value in self._cost().items()}
         return row | ({f"seconds/{what}": seconds} if what else {})
@@ -89,6 +94,14 @@ class Books:
     def _everyone(self, mine: dict[str, Any]) -> list[dict[str, Any]]:
         """Every process's dictionary."""
         return [mine] if self.accelerator.num_processes == 1 else list(gather_object([mine]))
+
+
+def proxy(stand_in: StandIn | None, played: Episodes) -> Row:
+    """`eval/proxy`: what training is told of episodes where that is not the environment's reward."""
+    if stand_in is None:
+        return {}
+    stand_in.apply(played.outcomes)
+    return {"eval/proxy": sum(o.total for o in played.outcomes) / len(played.outcomes)}
 
 
 def numbers(row: Row) -> dict[str, float]:

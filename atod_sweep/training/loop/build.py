@@ -10,7 +10,8 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 
-from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, Pretrained
+from atod_sweep.config.models import Pretrained
+from atod_sweep.config.teachers import ChatTeacher, ServerTeacher
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.checked import Checked
@@ -21,19 +22,23 @@ from atod_sweep.objective import own_code
 from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.stage import Needs, Stage
-from atod_sweep.training.loop import cast, found, memory
-from atod_sweep.training.loop.books import Books
+from atod_sweep.training.loop import cast, found, memory, teaching
+from atod_sweep.training.loop.books import Books, proxy
 from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models import adapters
+from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player
-from atod_sweep.training.play.evaluate import evaluate, evaluate_final
+from atod_sweep.training.play.evaluate import evaluate, evaluate_final, evaluated
 from atod_sweep.training.play.retention import Retention, Texts, encoded
+from atod_sweep.training.play.rewards import stand_in
+from atod_sweep.training.play.truncation import Truncation
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory, torch_dtype, use_threads
-from atod_sweep.training.scoring import SCORING_TOKENS
+from atod_sweep.training.scoring import scoring_tokens
+from atod_sweep.training.teachers.local import LocalTeacher
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,19 @@ class Company:
         elif self.stage.rank == 0 and (self.now.models or config.frozen_dtype == "auto"):
             self.now.keep(directory)
 
+    def retention(self, initial: Policy | None) -> Retention | None:
+        """What the student is asked beside its own tasks, before it learns; None if nothing is.
+
+        `initial`: the student as it is then, for good, if there is one already.
+        """
+        stage = self.stage
+        config, policy = stage.config, stage.policy
+        found = _retention(config, self.voice, stage.player, stage.score_tokens, policy.device)
+        if found is not None:
+            dtype = torch_dtype(self.now.frozen_dtype, policy.device)
+            found.initial = initial or cast.initial(policy, dtype, adapters.are_fresh(config.student))
+        return found
+
 
 def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False) -> TrialState:
     """A trial; with `resume`, at its newest whole checkpoint (or at step 0 if there is none).
@@ -67,15 +85,12 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     company = gather(config, directory, resume, needs, accelerator.device, rank, world)
     stage, policy = company.stage, company.stage.policy
     dtype = torch_dtype(company.now.frozen_dtype, accelerator.device)
-    fresh = adapters.are_fresh(config.student)
-    reference = cast.reference(policy, dtype, needs, fresh)
+    reference = cast.reference(policy, dtype, needs, adapters.are_fresh(config.student))
     algorithm = algorithm_of(config, stage.teacher, reference)
     trained = [p for p in policy.parameters() if p.requires_grad]
     wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
-    retention = _retention(config, company.voice, stage.player, stage.score_tokens, accelerator.device)
-    if retention is not None:
-        retention.initial = reference if needs.reference == "frozen" else cast.initial(policy, dtype, fresh)
+    retention = company.retention(reference if needs.reference == "frozen" else None)
     books = Books(directory, stage, stage.player, accelerator, retention)
     run = TrialState(config, directory, accelerator, stage, books, algorithm, updater, company.voice.tokenizer, mutable)
     if resume:
@@ -92,7 +107,7 @@ def gather(
     """Load the models of a trial, and open its environments, for process `rank` of `world`."""
     _check_tasks(config, world)
     refs = models.ensure(config)
-    learner = _source(config.student, refs.student)
+    learner = cast.source_of(config.student, refs.student)
     if isinstance(config.student, Pretrained):  # what a recipe made is whole, and gets adapters of its own
         learner = learner.model_copy(update={"lora": config.student.lora})
     voice, policy = cast.student(config, learner, device, needs)
@@ -101,11 +116,7 @@ def gather(
     at_once = memory.at_once(config)
     tasks: dict[Split, int] = {"train": config.rollout.tasks * config.rollout.group_size, "eval": _most_tasks(config)}
     player = voice.player(config, _batch(config, max(min(at_once[split], tasks[split]) for split in tasks)), at_once)
-    teacher = None
-    if refs.teacher is not None and not isinstance(config.teacher, NoTeacher):
-        source = _source(config.teacher, refs.teacher)
-        dtype = torch_dtype(frozen_dtype, device)
-        teacher = cast.teacher(config, source, voice, player, dtype, device, needs)
+    teacher = teaching.teacher(config, refs, voice, player, torch_dtype(frozen_dtype, device), device, needs)
     stage = Stage(
         config=config,
         policy=policy,
@@ -113,11 +124,14 @@ def gather(
         teacher=teacher,
         tasks=numpy_generator(config.seed, "tasks"),
         sampling=torch_generator(config.seed, f"sampling {rank}", device),
-        score_tokens=SCORING_TOKENS if device.type == "cpu" else 16 * SCORING_TOKENS,
+        score_tokens=scoring_tokens(device),
         rank=rank,
         world=world,
+        stand_in=stand_in(config, device, voice.conversation.format.penalty),
     )
-    loaded = {"student": policy.model} | ({} if teacher is None else {"teacher": teacher.policy.model})
+    loaded = {"student": policy.model} | (
+        {"teacher": teacher.policy.model} if isinstance(teacher, LocalTeacher) else {}
+    )
     return Company(stage, voice, before, found.Found(frozen_dtype, found.fingerprints(config, refs, loaded)))
 
 
@@ -129,14 +143,36 @@ def evaluate_saved(config: Train, source: Pretrained, role: Literal["teacher", "
     at_once = memory.at_once(config)
     batch = _batch(config, min(at_once["eval"], _most_tasks(config)))
     policy, player = voice.policy(accelerator.device), voice.player(config, batch, at_once)
-    row = evaluate(policy, player, config.evaluation)
+    row, played = evaluated(policy, player, config.evaluation)
     if role is not None:
+        row |= proxy(stand_in(config, accelerator.device), played)
         row |= evaluate_final(policy, player, config.evaluation)
-        retention = _retention(config, voice, player, SCORING_TOKENS, accelerator.device)
+        retention = _retention(config, voice, player, scoring_tokens(accelerator.device), accelerator.device)
         if retention is not None:
             retention.initial = policy if role == "base" else None
             row |= retention.measure(policy)
             retention.close()
+    batch.close()
+    return row
+
+
+def evaluate_served(config: Train, served: ServerTeacher | ChatTeacher) -> dict[str, Any]:
+    """`eval/*` of a teacher behind an API on the config's held-out tasks, and `final/*` where there are final sets.
+
+    Raises UserError, TeacherUnreachable.
+    """
+    if Truncation.of(config.evaluation) is not None:
+        raise UserError(
+            "evaluation: teachers behind an API are not asked to sample among the likelier tokens; leave out top_k, "
+            "top_p and min_p, or the control teacher"
+        )
+    accelerator = accelerator_for(config)
+    learner = cast.source_of(config.student, models.ensure(config).student)
+    at_once = memory.at_once(config)
+    batch = _batch(config, min(at_once["eval"], _most_tasks(config)))
+    player = cast.Voice.load("student", learner, config.rollout).player(config, batch, at_once)
+    itself: Any = teaching.Itself(teaching.remote(served, config, player, accelerator.device, scores=False))
+    row = evaluate(itself, itself, config.evaluation) | evaluate_final(itself, itself, config.evaluation)
     batch.close()
     return row
 
@@ -159,13 +195,6 @@ def _retention(config: Train, voice: cast.Voice, player: Player, tokens: int, de
 def _most_tasks(config: Train) -> int:
     """The largest number of tasks that one evaluation plays."""
     return max(config.evaluation.tasks, config.evaluation.final.tasks if config.evaluation.final else 0)
-
-
-def _source(model: CompactTeacher | CompactStudent | Pretrained, ref: models.ModelRef) -> Pretrained:
-    """What to load: models with a recipe lie in the cache."""
-    if not isinstance(model, Pretrained):
-        return Pretrained(path=ref.path)
-    return model if model.recipe is None else model.made(ref.path)
 
 
 def accelerator_for(config: Train) -> Accelerator:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, assert_never
 import torch
 from accelerate.utils import set_seed
 
-from atod_sweep.config.models import Pretrained
+from atod_sweep.config.models import CompactStudent, CompactTeacher, Pretrained
 from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.stand_ins import RandomTeacher
 from atod_sweep.config.train import Train
@@ -30,6 +30,7 @@ from atod_sweep.training.play.conversation import Manner, alike, conversation_fo
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.play.talk import Conversation
+from atod_sweep.training.pretraining.cache import ModelRef
 from atod_sweep.training.runtime import torch_dtype
 from atod_sweep.training.teachers.local import LocalTeacher
 
@@ -103,6 +104,13 @@ def manner(source: Pretrained, rollout: Rollout, stop_ids: frozenset[int] = froz
     )
 
 
+def source_of(model: CompactTeacher | CompactStudent | Pretrained, ref: ModelRef) -> Pretrained:
+    """What to load: models with a recipe lie in the cache."""
+    if not isinstance(model, Pretrained):
+        return Pretrained(path=ref.path)
+    return model if model.recipe is None else model.made(ref.path)
+
+
 def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     """The tokens by which the model ends what it says, one or several, as its generation config lists them."""
     listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
@@ -148,7 +156,7 @@ def teacher(
         raise UserError(
             f"teacher.path: {source.path!r} has another vocabulary ({len(voice.tokenizer)} tokens, the student "
             f"{len(pupil.tokenizer)}), so their token probabilities cannot be compared; use a teacher of the same "
-            "family, or objective.kind: sft, which learns from the teacher's text"
+            "family, or objective.kind: sft or distill.kind: relabel, which learn from its text"
         )
     if kinship != "same" and not needs.shared_vocabulary:
         return LocalTeacher(

@@ -37,6 +37,7 @@ def train_into(
         with written(folder):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / layout.CONFIG).write_text(dump_yaml(config.model_dump(mode="json")), encoding="utf-8")
+    folder, metrics = folder.absolute(), metrics.absolute()  # an environment may go to another current folder
     models.ensure(config, say)
 
     def report(rows: list[Row]) -> None:

@@ -29,7 +29,7 @@ def of(played: Episodes, teacher: Teacher | None, temperature: float, tokens: in
             _turn(said, act, theirs.get((e, k)))
             for k, (said, act) in enumerate(zip(outcome.transcript, outcome.acts, strict=True))
         ]
-        facts = {"task": outcome.seed, "success": outcome.success, "reward": outcome.total}
+        facts = {"task": outcome.seed, "success": outcome.success, "reward": outcome.reward}
         found.append({**facts, "dropped_turns": outcome.dropped_turns, "turns": turns})
     return found
 
@@ -45,7 +45,7 @@ def write(directory: Path, step: int, conversations: list[dict[str, Any]]) -> No
 def _turn(said: tuple[str, str], act: Act, theirs: float | None) -> dict[str, Any]:
     observation, action = (_short(text) for text in said)
     turn: dict[str, Any] = {"observation": observation, "action": action, "tokens": act.tokens}
-    if act.tokens:
+    if act.tokens and act.surprisal is not None:
         turn["logp"] = round(-act.surprisal / act.tokens, 4)
     if theirs is not None:
         turn["teacher_logp"] = round(theirs, 4)

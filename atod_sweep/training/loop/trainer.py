@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from atod_sweep.config.models import Pretrained, Student, Teacher
+from atod_sweep.config.teachers import ChatTeacher, ServerTeacher
 from atod_sweep.config.train import Train
 from atod_sweep.training.loop.books import Result, Row, numbers
-from atod_sweep.training.loop.build import assemble, evaluate_saved
+from atod_sweep.training.loop.build import assemble, evaluate_saved, evaluate_served
 from atod_sweep.training.play.evaluate import habits, summary
 from atod_sweep.training.runtime import check_autocast
 
@@ -82,11 +83,16 @@ def evaluate_model(config: Train, path: str | Path, role: Literal["teacher", "ba
 
     Numbers, and where final sets are played `final/outcomes`, task by task.
     """
+    if role == "teacher" and isinstance(config.teacher, ServerTeacher | ChatTeacher):
+        return _told(evaluate_served(config, config.teacher))
     model = config.teacher if role == "teacher" else config.student
     bare = model
     if isinstance(model, Pretrained):
         bare = model.model_copy(update={"lora": None}) if model.recipe is None else model.made(str(path))
-    found = _evaluation_of(bare, config, path, role)
+    return _told(_evaluation_of(bare, config, path, role))
+
+
+def _told(found: Row) -> Row:
     return numbers(found) | {key: found[key] for key in ("final/outcomes",) if key in found}
 
 

@@ -14,6 +14,7 @@ from accelerate.utils import gather_object
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.models import Pretrained
+from atod_sweep.config.teachers import Served
 from atod_sweep.config.train import Train
 from atod_sweep.records import layout
 from atod_sweep.training.algorithms.stage import Algorithm, Stage
@@ -161,5 +162,7 @@ def save_student(config: Train, directory: Path, model: Any, tokenizer: Any) -> 
 
 def digest(config: Train, mutable: dict[str, Any]) -> str:
     """Of all that must not differ when a training goes on: neither what is immaterial counts, nor what is `mutable`."""
-    rollout = IMMATERIAL["rollout"] | mutable.get("rollout", set())
-    return content_hash(config.model_dump(mode="json", exclude=IMMATERIAL | mutable | {"rollout": rollout}))
+    excluded = IMMATERIAL | mutable | {"rollout": IMMATERIAL["rollout"] | mutable.get("rollout", set())}
+    if isinstance(config.teacher, Served):
+        excluded["teacher"] = set(Served.HOW)
+    return content_hash(config.model_dump(mode="json", exclude=excluded))

@@ -18,12 +18,12 @@ from atod_sweep.training.play.agent_format import WHOLE
 from atod_sweep.training.play.decoder import Decoder
 from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
-from atod_sweep.training.play.outcomes import EpisodeBook, Episodes, Limits
+from atod_sweep.training.play.outcomes import Act, EpisodeBook, Episodes, Limits
 from atod_sweep.training.play.talk import Conversation, Exchange, Growing
 from atod_sweep.training.play.thinking import Pace
 from atod_sweep.training.play.truncation import Truncation
 from atod_sweep.training.play.wheel import Given, Wheel
-from atod_sweep.training.teachers.teacher import Action, State
+from atod_sweep.training.teachers.teacher import Action
 
 
 def sample(logits_BV: Tensor, temperature: float, u_B: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -130,28 +130,36 @@ class Player:
         temperature: float,
         generator: torch.Generator,
         order: Sequence[int] | None = None,
-    ) -> list[tuple[int, ...]]:
-        """One action of a frozen policy in each place, its end included: behind the turns so far, and an observation.
+    ) -> list[Act]:
+        """One action of a frozen policy in each place: behind the turns so far, and an observation.
 
         `order`: the episode of a play that each place belongs to, by which its random numbers are drawn. Raises
         UserError for an observation too long.
         """
-        talk = self.conversation
-        book = EpisodeBook(talk, self.limits, [0] * len(places), False)
-        for episode, (past, observation) in enumerate(places):
-            for turn in past:
-                book.append_turn(episode, turn.observation)
-                book.contexts[episode].answer(turn.ids)
-            book.append_turn(episode, observation)
-        chunks = [context.ids for context in book.contexts]
+        book = self._asked(places)
+        chunks = [context.ids[:] for context in book.contexts]
         if policy.reach is not None:
             policy.check_reach(max(max(ids) for ids in chunks))
         with torch.inference_mode():
             decoder, logits = self._begin(policy, chunks, book.pad, same_rows=False)
             order = range(len(places)) if order is None else order
             sampling = replace(Sampling.of(temperature, None, generator, max(order) + 1), order=order)
-            said = self._act(decoder, logits, sampling, book, list(range(len(places))))
-        return [ids if ids[-1] in talk.stop_ids else (*ids, *talk.end_ids) for ids in said]
+            self._act(decoder, logits, sampling, book, list(range(len(places))))
+        return [outcome.acts[-1] for outcome in book.outcomes]
+
+    def prompts(self, places: Sequence[tuple[Sequence[Exchange], str]]) -> list[list[int]]:
+        """The ids behind which the actions in these places begin. Raises UserError for an observation too long."""
+        return [context.ids for context in self._asked(places).contexts]
+
+    def _asked(self, places: Sequence[tuple[Sequence[Exchange], str]]) -> EpisodeBook:
+        """Episodes that have got so far."""
+        book = EpisodeBook(self.conversation, self.limits, [0] * len(places), False)
+        for episode, (past, observation) in enumerate(places):
+            for turn in past:
+                book.append_turn(episode, turn.observation)
+                book.contexts[episode].answer(turn.ids)
+            book.append_turn(episode, observation)
+        return book
 
     def _play(
         self,
@@ -169,7 +177,7 @@ class Player:
         decoder: Decoder | None = None
         wheel = sampling.wheel
         while rows:
-            self._show(observations, rows, episodes.start, is_first=decoder is None)
+            self.show(observations, rows, episodes.start, is_first=decoder is None)
             if isinstance(self.conversation, Growing):
                 self.conversation.encode_turns((observations[e], not table.current[e].ids) for e in rows)
             chunks = [table.append_turn(episode, observations[episode]) for episode in rows]
@@ -183,7 +191,7 @@ class Player:
                         decoder.rewind(i, chunk.rewind)
                 decoder.longest = max(len(table.current[e].ids) - len(c.ids) for e, c in zip(rows, chunks, strict=True))
                 logits = _feed(decoder, [chunk.ids for chunk in chunks], table.pad)
-            taken = {} if wheel is None else self._taken(wheel, table, rows, observations)
+            taken = {} if wheel is None else wheel.played(table, rows, observations)
             actions = self._act(decoder, logits, sampling, table, rows, taken)
             texts: dict[int, str] = {}
             for episode, ids in zip(rows, actions, strict=True):
@@ -205,15 +213,7 @@ class Player:
                 decoder.select(keep, max(len(table.current[rows[i]].ids) for i in going))
             rows = [rows[i] for i in going]
 
-    @staticmethod
-    def _taken(wheel: Wheel, table: EpisodeBook, rows: list[int], observations: Mapping[int, str]) -> dict[int, Action]:
-        """What somebody else does in those of the episodes whose turn it plays."""
-        turn = table.outcomes[rows[0]].turns
-        theirs = [episode for episode in rows if wheel.taken_EK[episode, turn]]
-        states = [State(table.outcomes[e].exchanges, observations[e], e) for e in theirs]
-        return dict(zip(theirs, wheel.act(states, turn), strict=True)) if theirs else {}
-
-    def _show(self, observations: dict[int, str], rows: list[int], first: int, is_first: bool) -> None:
+    def show(self, observations: dict[int, str], rows: list[int], first: int, is_first: bool) -> None:
         """Put behind the observations of these episodes what is asked of the model."""
         form = self.conversation.format
         if form == WHOLE:
@@ -268,12 +268,11 @@ class Player:
         most = talk.answer_tokens(self.limits.action_tokens)
         pace = Pace(talk, talk.thinking, self.limits.action_tokens, len(rows)) if talk.thinking else None
         u_BJ = sampling.numbers(rows, table.outcomes[rows[0]].turns, most, device)
-        given = Given.of([taken.get(e) for e in rows], talk.stop_ids, device) if taken else None
-        longest = most if given is None else max(most, given.ids_BJ.shape[1])
-        for i in range(longest):
+        given = Given.of([taken.get(e) for e in rows], device) if taken else None
+        for i in range(most):
             if sampling.truncation is not None:
                 logits = sampling.truncation.cut(logits, sampling.temperature)
-            token_B, logp_B = sample(logits, sampling.temperature, None if u_BJ is None else u_BJ[:, min(i, most - 1)])
+            token_B, logp_B = sample(logits, sampling.temperature, None if u_BJ is None else u_BJ[:, i])
             if pace is not None:
                 token_B = pace.impose(token_B)
             if given is not None:
@@ -288,9 +287,9 @@ class Player:
                 if talk.stop_strings:
                     going = self._unstopped(torch.stack(tokens, 1), going)
             if given is not None:
-                going = given.follow(i, going, alone=i + 1 >= most)
+                going = given.follow(i, going)
             feeding = int(going.sum())
-            if i + 1 == longest or feeding == 0:
+            if i + 1 == most or feeding == 0:
                 break
             logits = decoder.feed(token_B[:, None], going.long(), (int(feeding == len(going)), 1))
         token_rows, logp_rows = torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist()

@@ -128,10 +128,12 @@ def summary(outcomes: list[Outcome]) -> dict[str, float]:
     values: dict[str, list[float]] = defaultdict(list)
     for outcome in outcomes:
         values["success"].append(outcome.success)
-        values["reward"].append(outcome.total)
+        values["reward"].append(outcome.reward)
         values["turns"].append(outcome.turns)
         for name, value in outcome.metrics.items():
             values[name].append(value)
+        if outcome.stand_in is not None:
+            values["proxy"].append(outcome.total)
     return {name: float(np.mean(numbers)) for name, numbers in values.items()}
 
 
@@ -150,8 +152,9 @@ def habits(outcomes: list[Outcome], sampled: bool = True) -> dict[str, float]:
         found["action_unmarked"] = _share(not one for one in marked)
     if judged := [act.admissible for act in acts if act.admissible is not None]:
         found["action_inadmissible"] = _share(not admissible for admissible in judged)
-    if sampled:
-        found["token_entropy"] = sum(act.surprisal for act in acts) / max(1, sum(act.tokens for act in acts))
+    surprisals = [act.surprisal for act in acts if act.surprisal is not None]
+    if sampled and len(surprisals) == len(acts):
+        found["token_entropy"] = sum(surprisals) / max(1, sum(act.tokens for act in acts))
     groups: dict[int, list[float]] = defaultdict(list)
     for outcome in outcomes:
         groups[outcome.seed].append(outcome.total)

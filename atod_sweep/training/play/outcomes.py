@@ -19,7 +19,8 @@ from atod_sweep.training.play.talk import Conversation, Exchange
 
 @dataclass
 class Act:
-    """How one action came about. `surprisal`: -log p of its tokens, summed, at the temperature of sampling.
+    """How one action came about. `surprisal`: -log p of its tokens, summed, at the temperature of sampling;
+    None where nobody tells.
 
     `thought` is what came before it, `answer` what it was read from. `cut`: it reached its longest length. `marked`: it
     has the action's marks, if there are any. `admissible`: what the environment says. `ids`: all that was said, the
@@ -28,7 +29,7 @@ class Act:
     """
 
     tokens: int
-    surprisal: float
+    surprisal: float | None
     cut: bool
     thought: str | None = None
     answer: str = ""
@@ -51,6 +52,10 @@ class Outcome:
     dropped_turns: int = 0
     transcript: list[tuple[str, str]] = field(default_factory=list)  # (observation, action) per turn
     acts: list[Act] = field(default_factory=list, compare=False)  # one per turn, too
+    stand_in: list[float] | None = None
+    """What training is told in the place of `rewards`, if it is told something else."""
+    last: str = ""
+    """What the environment said at the end, which nobody answered."""
 
     @property
     def turns(self) -> int:
@@ -62,9 +67,29 @@ class Outcome:
         return [Exchange(seen, act.ids) for (seen, _), act in zip(self.transcript, self.acts, strict=True)]
 
     @property
-    def total(self) -> float:
-        """Undiscounted sum of rewards."""
+    def reward(self) -> float:
+        """Undiscounted sum of what the environment paid."""
         return float(sum(self.rewards))
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The whole episode as messages: the environment is the user, and has the last word."""
+        said = [
+            {"role": role, "content": text}
+            for turn in self.transcript
+            for role, text in zip(("user", "assistant"), turn, strict=True)
+        ]
+        return [*said, {"role": "user", "content": self.last}]
+
+    @property
+    def signal(self) -> list[float]:
+        """The reward of every turn that training is told of."""
+        return self.rewards if self.stand_in is None else self.stand_in
+
+    @property
+    def total(self) -> float:
+        """Undiscounted sum of what training is told."""
+        return float(sum(self.signal))
 
 
 @dataclass
@@ -228,6 +253,7 @@ class EpisodeBook:
         outcome.rewards.append(step.reward - self.penalty if act.marked is False else step.reward)
         if not (step.terminated or step.truncated):
             return False
+        outcome.last = step.observation
         outcome.success, outcome.metrics = step.info["success"], step.info["metrics"]
         outcome.truncated = step.truncated and not step.terminated
         return True

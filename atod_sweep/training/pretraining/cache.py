@@ -15,6 +15,7 @@ from typing import Any
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, Pretrained
+from atod_sweep.config.teachers import Served
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs import registry as envs
 from atod_sweep.errors import UserError
@@ -61,7 +62,7 @@ def recipes(config: Train) -> dict[str, Recipe]:
     return {
         role: _recipe(role, model, config)
         for role, model in models.items()
-        if not isinstance(model, NoTeacher) and model.recipe is not None
+        if not isinstance(model, NoTeacher | Served) and model.recipe is not None
     }
 
 
@@ -90,7 +91,7 @@ def _models(config: Train, made: Callable[[str, Recipe], ModelRef]) -> Models:
         _check_there(role, model)
         return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
 
-    teacher = None if config.teacher.kind == "none" else one("teacher", config.teacher)
+    teacher = None if isinstance(config.teacher, NoTeacher | Served) else one("teacher", config.teacher)
     return Models(teacher, one("student", config.student))
 
 

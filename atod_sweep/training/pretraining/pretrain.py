@@ -158,7 +158,7 @@ def train_student(training: Pretraining, note: Callable[[str], None]) -> float:
     lr, kept = recipe.lr, _snapshot(training)
     for step in range(recipe.steps):
         training.step(lr * min(1.0, (step + 1) / 20))
-        if (step + 1) % CHECK_EVERY:
+        if (step + 1) % CHECK_EVERY and step + 1 < recipe.steps:
             continue
         reached = training.success()
         note(f"step {step + 1}, success {reached:.3f}")

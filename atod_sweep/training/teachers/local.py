@@ -38,9 +38,10 @@ class LocalTeacher(Teacher):
         actions = []
         places = [(state.past, state.observation) for state in states]
         order = [i if state.episode is None else state.episode for i, state in enumerate(states)]
-        for ids in self.player.answers(self.policy, places, temperature, generator, order):
-            text = mine.decode_action(ids)
-            actions.append(Action(text, ids if mine is theirs else theirs.encode_action(text), len(ids)))
+        for act in self.player.answers(self.policy, places, temperature, generator, order):
+            text = mine.decode_action(act.ids)
+            said = act.ids if mine is theirs else theirs.encode_action(text)
+            actions.append(Action(text, said, act.tokens, act.cut, act.marked))
         return actions
 
     def _as_mine(self, turn: Exchange) -> Exchange:

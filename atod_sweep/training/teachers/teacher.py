@@ -32,12 +32,15 @@ class Action:
     """What a teacher does in a state.
 
     `text`: what the environment hears. `ids`: what the student would have had to say for it, its end included.
-    `tokens`: how many the teacher generated.
+    `tokens`: how many the teacher generated. `cut`: it reached its longest length. `marked`: it has the action's marks,
+    if there are any.
     """
 
     text: str
     ids: tuple[int, ...]
     tokens: int
+    cut: bool = False
+    marked: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,10 @@ class Teacher(ABC):
     """
 
     judges: bool
+
+    def bill(self) -> dict[str, float]:
+        """What asking it has cost since this was last read, by name: of those that are paid for."""
+        return {}
 
     @abstractmethod
     def score(self, batch: TokenBatch, temperature: float, full: FullDistribution | None, tokens: int) -> TokenBatch:

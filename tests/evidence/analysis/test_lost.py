@@ -9,7 +9,7 @@ import pytest
 from ledger_files import study_row, trial_row, write_ledger
 
 from atod_sweep.config.study import Metric
-from atod_sweep.evidence.analysis.lost import changes, watched
+from atod_sweep.evidence.analysis.lost import RESTRAINT, changes, gaming, watched
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.scores import outcomes, seed_score
 from atod_sweep.evidence.analysis.verdicts import judge
@@ -72,6 +72,40 @@ def test_items_of_retention_are_counted_and_not_those_of_the_evaluation(run: Pat
     results = load(run)
     assert outcomes(results, Metric(name=KEPT), {}) == 256
     assert outcomes(results, Metric(name="eval/success"), {}) == 4 * 512
+
+
+@pytest.mark.parametrize(
+    ("proxy", "truth", "verdict", "seeds"),
+    [
+        ([0.5, 0.6, 0.4], [-0.1, -0.12, -0.11], "hacked", 3),
+        ([0.5, 0.6, 0.4], [-0.1, 0.2, -0.11], "open", 2),
+        ([0.5, 0.6, 0.4], [0.1, 0.12, 0.11], "not hacked", 0),
+        ([-0.5, -0.6, -0.4], [-0.1, -0.12, -0.11], "not hacked", 0),
+    ],
+)
+def test_a_reward_is_gamed_where_it_rises_and_success_falls(tmp_path, proxy, truth, verdict, seeds) -> None:
+    start = {"eval/success": 0.4, "eval/proxy": 1.0}
+    rows = [study_row(arms=["a"], seeds=[0, 1, 2])]
+    for seed, (up, down) in enumerate(zip(proxy, truth, strict=True)):
+        end = {"eval/success": 0.4 + down, "eval/proxy": 1.0 + up}
+        rows.append(trial_row("a", seed, "COMPLETE", metrics=end, start_metrics=start))
+    write_ledger(tmp_path, rows)
+    (found,) = gaming(load(tmp_path))
+    assert (found.verdict, found.seeds) == (verdict, seeds)
+    text = write(tmp_path).markdown.read_text(encoding="utf-8")
+    assert f"| {seeds} of 3 | {verdict} |" in text
+
+
+def test_restraint_is_a_share_of_the_teachers(tmp_path: Path) -> None:
+    rows = [study_row(arms=["a"], controls=["teacher"])]
+    rows.append(trial_row("teacher", role="teacher", state="COMPLETE", metrics={"eval/success": 0.6, RESTRAINT: 0.8}))
+    broken = {"eval/success": 0.5, RESTRAINT: 0.6, "eval/violations": 0.7}
+    start = {"eval/success": 0.2, RESTRAINT: 0.7, "eval/violations": 0.5}
+    rows.append(trial_row("a", 0, "COMPLETE", metrics=broken, start_metrics=start))
+    write_ledger(tmp_path, rows)
+    text = write(tmp_path).markdown.read_text(encoding="utf-8")
+    assert "| a | 1 | 0.700 | 0.600 | −0.100 | 0.800 | 75 % |" in text
+    assert "eval/violations: less is better" in text
 
 
 def test_the_report_shows_it_and_is_silent_where_nothing_was_asked(run: Path) -> None:

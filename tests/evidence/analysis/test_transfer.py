@@ -107,7 +107,7 @@ def test_what_limits_the_answer_is_said(tmp_path: Path) -> None:
     student = {"kind": "compact", "hidden": 192, "layers": 5}
     flat = write_claims(tmp_path / "flat", ends, (), base={"student": student, "env": {"id": "planner"}})
     got = found([small, few, flat])
-    assert [step.outcome for step in got.steps] == ["chosen here", "not judged", "supported"]
+    assert [step.outcome for step in got.steps] == ["chosen here", "not judged", "not judged"]
     assert got.limits == [
         "0.43 M: 2 seeds with all arms; 3 are needed.",
         "2.4 M: 3 of 4 seeds have all arms; the others do not count.",
@@ -135,6 +135,8 @@ def test_what_cannot_be_asked_is_refused(
         ([small, twin], 0.03, "two runs of students of one size"),
         ([small, other], 0.03, "1 arm with results at every size"),
         ([small, large], 0.0, "--margin 0: "),
+        ([small, large], float("nan"), "--margin nan: "),
+        ([small, large], float("inf"), "--margin inf: "),
         ([small, f1], 0.03, "are judged by eval/f1 and eval/success"),
         ([small, nameless], 0.03, "call the run's folder by it, such as x-0.6B"),
         ([small, make_search("search", 4)], 0.03, "is a search, whose configurations have no names"),

@@ -38,6 +38,18 @@ def test_arms_that_are_alike_seldom_show_a_regret() -> None:
     assert sum(one.low > 0 for one in found) / 400 <= 0.04
 
 
+def test_seeds_that_are_alike_by_rounding_do_not_make_it_certain() -> None:
+    alike = [[0.5] * 3, [0.55] * 3, [0.4] * 3]
+    assert regret(alike, 0).half_width < 1e-9
+    found = regret(alike, 0, tasks=64)
+    assert found.low == 0 < found.estimate < found.high < 0.3
+    far = regret(
+        [[0.5] * 3, [0.51] * 3, [0.02] * 3], 0, tasks=512
+    )  # what the worst arm leaves open is not the best one's
+    assert far.high < 0.05
+    assert regret(alike, 0, tasks=10**9).half_width < 1e-4
+
+
 def test_too_little_gives_no_limits() -> None:
     assert np.isnan(regret([[0.5], [0.6]], 0).high)
     assert regret([[0.5], [0.6]], 0).estimate == pytest.approx(0.1)

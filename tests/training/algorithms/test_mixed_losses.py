@@ -18,7 +18,7 @@ import sys
 
 import pytest
 import torch
-from small import tiny
+from small import scored_by, tiny
 
 from atod_sweep.errors import UserError
 from atod_sweep.objective import turn_weights
@@ -28,7 +28,6 @@ from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import TeacherFailed
 from atod_sweep.training.models.policy import Output
 from atod_sweep.training.play.outcomes import Act, Episodes, Outcome
-from atod_sweep.training.teachers.local import LocalTeacher
 
 P = torch.tensor([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1], [0.5, 0.3, 0.2]])
 Q = torch.tensor([[0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1]])
@@ -36,11 +35,6 @@ R = torch.tensor([[0.5, 0.2, 0.3], [0.4, 0.4, 0.2], [0.5, 0.2, 0.3]])  # the ini
 WORD = [1, 2, 2]
 ADVANTAGE = 0.5 / (math.sqrt(0.5) + 1e-4)
 GAP = [math.log(0.7 / 0.3), math.log(0.8 / 0.1), math.log(0.1 / 0.2)]  # log q - log p of the sampled words
-
-
-def scoring(policy):
-    """A local teacher that is never asked to play."""
-    return LocalTeacher(policy, None, None, True)
 
 
 class EpisodeBook(torch.nn.Module):
@@ -84,7 +78,7 @@ class Case:
         config = tiny(objective__kind=form, env__horizon=3, steps=10, **settings)
         self.student, self.teacher, self.reference = EpisodeBook(P), EpisodeBook(Q), EpisodeBook(R)
         mix = InterpolatedMix if form == "interpolated" else HybridMix
-        self.mix = mix(config, scoring(self.teacher), self.reference)
+        self.mix = mix(config, scored_by(self.teacher), self.reference)
         played = played or episodes()
         self.batch, self.metrics = self.mix.prepare(self.student, played, step, temperature, 10**6)
         output = self.student(self.batch.ids_ST, self.batch.index_N)
@@ -425,7 +419,7 @@ def test_a_teacher_without_a_probability_for_a_sampled_token_is_named(value):
     teacher = EpisodeBook(Q)
     with torch.no_grad():
         teacher.logits[1, 2] = value
-    mix = InterpolatedMix(config, scoring(teacher), None)
+    mix = InterpolatedMix(config, scored_by(teacher), None)
     with pytest.raises(TeacherFailed, match=rf"the teacher gives a sampled token the log-probability {value}"):
         mix.prepare(EpisodeBook(P), episodes(), 0, 1.0, 10**6)
 
@@ -437,7 +431,7 @@ def test_a_teacher_may_rule_out_what_nobody_sampled():
         teacher, student = EpisodeBook(Q), EpisodeBook(P)
         with torch.no_grad():
             teacher.logits[1, 0] = -math.inf
-        mix = InterpolatedMix(config, scoring(teacher), None)
+        mix = InterpolatedMix(config, scored_by(teacher), None)
         batch, _ = mix.prepare(student, episodes(), 0, 1.0, 10**6)
         term = mix.terms(student(batch.ids_ST, batch.index_N), batch)["distill"]
         (gradient,) = torch.autograd.grad(term, student.logits)

@@ -135,6 +135,10 @@ def test_absent_sections_change_no_hash() -> None:
         ),
         ({"rollout__teacher_turns": "masked"}, "teacher_turns: 'masked', but the teacher plays no turns"),
         (
+            {"rollout__takeover": {}, "rollout__teacher_turns": "forward_kl", "objective__distill__kind": "relabel"},
+            "teacher_turns: 'forward_kl' compares distributions, which teacher.kind 'compact' is not asked for",
+        ),
+        (
             {"rollout__takeover": {"turns": {"kind": "thresholds", "early_turns": 5}}},
             "rollout.takeover.turns.early_turns: 5 turns lie beyond the horizon of 3",
         ),

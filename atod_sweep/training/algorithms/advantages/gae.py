@@ -90,7 +90,7 @@ class GeneralisedAdvantage:
         is_first_N[1:] = turn_id_N[1:] != turn_id_N[:-1]
         reward_EK = torch.zeros((len(episodes.outcomes), turns), device=value_ST.device)
         for row, outcome in zip(reward_EK, episodes.outcomes, strict=True):
-            row[: outcome.turns] = torch.tensor(outcome.rewards)
+            row[: outcome.turns] = torch.tensor(outcome.signal)
         match self.config.level:
             case "turn":
                 steps = _over_turns(batch, reward_EK, is_first_N, penalty_N)
