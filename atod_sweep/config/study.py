@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -43,6 +43,10 @@ class Hypothesis(Record):
         at = f" at {', '.join(f'{k}={v}' for k, v in self.at.items())}" if self.at else ""
         margin = f" {_WORD[self.relation]} {self.margin:g}" if self.margin else ""
         return f"{self.arm} {self.relation} {self.other} on {self.metric}{at}{margin}"
+
+    def concerns(self, levels: Mapping[str, str]) -> bool:
+        """Whether a trial at these levels bears on it; factors that `levels` lacks do not speak against it."""
+        return all(levels.get(factor, level) == level for factor, level in self.at.items())
 
     def check(self) -> None:
         """ValueError for what can be written down and never be decided as it is meant.

@@ -82,6 +82,13 @@ _UNITS |= {
 _SHARE = re.compile(r"([a-z]+|retention/[^/]+)/(success|restraint|f1|pass@[0-9]+)")
 
 
+def loss_of(term: str) -> str:
+    """The metric of a loss term. TypeError for a term that has no line in TERMS: nobody could ask for it."""
+    if term not in TERMS:
+        raise TypeError(f"no line for the loss term {term!r} in records/metric_names.TERMS")
+    return f"loss/{term}"
+
+
 def check_name(name: str) -> str:
     """The name. ValueError if no trainer reports a number under it."""
     if name.startswith(OPEN) or name in COSTS or name in _DIAGNOSTICS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import tempfile
@@ -66,7 +67,13 @@ def estimate(work: Work, options: Options) -> Estimate:
 
     Trials that differ in their objective only are taken to cost the same; a search that stops trials early costs less.
     """
-    show = options.hooks.show or progress.choose()
+    if options.hooks.show is None:
+        with contextlib.closing(progress.choose()) as show:
+            return _estimate(work, options, show)
+    return _estimate(work, options, options.hooks.show)
+
+
+def _estimate(work: Work, options: Options, show: progress.Progress) -> Estimate:
     if options.site.address is None:
         for line in fit(work.configs, work.resources, at_a_time(work, options.site)):
             show.note(line)

@@ -67,6 +67,11 @@ def look(configs: Sequence[Config], metrics: Iterable[str], doing: Callable[[str
     return seen.notes
 
 
+def share(resources: Resources, side_by_side: int) -> float:
+    """Of the memory of the device that trials run on, what one of them may take."""
+    return min(1.0, resources.gpu) if resources.gpu > 0 else 1 / side_by_side
+
+
 def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> list[str]:
     """What a trial with pretrained models needs of memory, a line each. UserError for one that does not fit here."""
     lines, seen = [], set[str]()
@@ -82,9 +87,9 @@ def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> l
 
         runtime = config["runtime"]
         there = memory.there_is(runtime["device"], runtime["gpu_memory_fraction"])
-        share = int(there * min(1.0, resources.gpu)) if resources.gpu > 0 else there // side_by_side
-        if (need := memory.check(validate(Train, config, "config"), share)) is not None:
-            lines.append(f"memory: {need} of {share / 1e9:.1f} GB")
+        room = int(there * share(resources, side_by_side))
+        if (need := memory.check(validate(Train, config, "config"), room)) is not None:
+            lines.append(f"memory: {need} of {room / 1e9:.1f} GB")
     return list(dict.fromkeys(lines))
 
 

@@ -71,6 +71,13 @@ class Session:
         """Attempts that run side by side."""
         return at_a_time(self.work, self.options.site)
 
+    @property
+    def _share(self) -> float:
+        """Of a machine's memory, for one trial; on a cluster, where nobody knows how many share a machine, all."""
+        if self.options.site.address is not None:
+            return 1.0
+        return preflight.share(self.work.resources, self.at_a_time)
+
     def record(self, row: Mapping[str, Any]) -> None:
         """Write a row of another kind than a trial's into the ledger."""
         self._writer.append({**row, "time": time.time()})
@@ -123,10 +130,10 @@ class Session:
             attempt=before["attempt"] + 1 if before else 1,
             config=trial.config,
             directory=str(layout.trial_folder(self.run_dir, trial.id).resolve()),
-            metrics=(goal.metric.name, *goal.also),
+            metrics=goal.reported(trial.levels),
             trainer=self.options.trainer,
             model=itself,
-            bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process),
+            bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process, self._share),
             awaits=self._awaited,
         )
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from small import tiny
 
+from atod_sweep.config.kinds import kinds
+from atod_sweep.config.models import Teacher
 from atod_sweep.config.train import Train
 from atod_sweep.config.trainer import OWNED, Trl
 from atod_sweep.errors import UserError
@@ -90,8 +92,16 @@ def test_what_the_table_of_the_export_does_not_carry(part: str) -> None:
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_every_part_that_is_not_carried_has_a_row_here() -> None:
-    assert {part for part in refusals.PARTS if TARGET.serves(part).how != "yes"} == {*SETTINGS} | {"custom"}
+@pytest.mark.parametrize("part", refusals.PARTS)
+def test_the_table_decides(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every part that there is, whatever a config needs it for."""
+    monkeypatch.setattr(refusals, "needed", lambda schedule: [part])
+    if TARGET.serves(part).how == "yes":
+        refusals.check(through_trl(), here=False)
+        return
+    with pytest.raises(UserError) as error:
+        refusals.check(through_trl(), here=False)
+    assert refusals.PARTS[part] in str(error.value)
 
 
 def test_what_is_carried_is_not_refused() -> None:
@@ -104,6 +114,14 @@ def test_dropout_of_adapters() -> None:
     settings = {"student": LORA, "teacher__kind": "none", "objective": HYBRID | {"distill_weight": 0.0}}
     with pytest.raises(UserError, match=r"student\.lora\.dropout: 0\.1"):
         runners.check(through_trl(**settings), here=False)
+
+
+@pytest.mark.parametrize("teacher", [kind for kind in kinds(Teacher) if kind not in ("compact", "pretrained", "none")])
+def test_a_teacher_that_is_elsewhere(teacher: str) -> None:
+    config = through_trl()
+    elsewhere = kinds(Teacher)[teacher].model_construct(kind=teacher)
+    with pytest.raises(UserError, match=f"teacher.kind: '{teacher}', but with trainer.kind: trl"):
+        runners.check(config.model_copy(update={"teacher": elsewhere}), here=False)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def _resolved(study: Study, data: dict[str, Any], levels: Mapping[str, str], nam
     asked += [
         (f"hypotheses.{i}", Metric(name=claim.metric))
         for i, claim in enumerate(study.hypotheses)
-        if all(levels.get(factor, level) == level for factor, level in claim.at.items())
+        if claim.concerns(levels)
     ]
     asked += [("bars.learning", Metric(name=metric)) for metric in study.bars.learning]
     for field, metric in asked:

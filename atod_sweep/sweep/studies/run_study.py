@@ -142,7 +142,7 @@ def study_work(plan: Plan, text: str) -> Work:
             "seeds": study.seed_list,
             **({"price": study.price.model_dump(mode="json")} if study.price else {}),
         },
-        goal=Goal(study.metric, also=tuple(dict.fromkeys(claim.metric for claim in study.hypotheses))),
+        goal=Goal(study.metric, claims=tuple(study.hypotheses)),
         configs=tuple(trial.config for trial in plan.trials),
         total=len(plan.trials),
         resources=study.resources,

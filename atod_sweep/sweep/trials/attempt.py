@@ -22,6 +22,7 @@ from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unp
 from atod_sweep.sweep.trials import interrupts
 from atod_sweep.sweep.trials.jobs import Attempt, Bounds, Failure, Job, Row, SavedModel, Trainer, load
 from atod_sweep.sweep.trials.limits import OverMemory, OverTime, limited
+from atod_sweep.training import share
 
 
 class _StoppedError(Exception):
@@ -56,6 +57,7 @@ def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
     """Final metrics and costs."""
     config = validate(Train, job.config, job.trial)
     os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))  # before anything imports numpy or torch
+    share.take(job.bounds.share)
     if 0 < job.bounds.gpu < 1 and config.runtime.gpu_memory_fraction is None:
         _share_gpu(job.bounds.gpu)
     if job.model is not None:
@@ -69,12 +71,12 @@ def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
     return metrics, cost
 
 
-def _share_gpu(share: float) -> None:
+def _share_gpu(part: float) -> None:
     """Ray only counts fractions of a GPU; this holds the process to its own."""
     import torch
 
     if torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(share)
+        torch.cuda.set_per_process_memory_fraction(part)
 
 
 class _Relay:

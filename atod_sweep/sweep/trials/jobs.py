@@ -36,12 +36,14 @@ def load(path: str) -> Callable[..., Any]:
 @dataclass(frozen=True)
 class Bounds:
     """What one attempt may take. `seconds` of wall clock; `memory_gb` (10^9 bytes) resident; `gpu`: of its own, below 1
-    a share of one. `may_exit`: whether the process is the attempt's own, and may be ended with it."""
+    a share of one. `may_exit`: whether the process is the attempt's own, and may be ended with it. `share`: of the
+    memory that its device has, which others run on as well."""
 
     seconds: float | None = None
     memory_gb: float | None = None
     gpu: float = 0.0
     may_exit: bool = False
+    share: float = 1.0
 
 
 @dataclass(frozen=True)

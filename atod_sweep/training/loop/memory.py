@@ -13,6 +13,7 @@ from atod_sweep.config.train import Train
 from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.contract import TRAIN_SEEDS, HasActions, HasDemonstrator, Split
 from atod_sweep.errors import UserError
+from atod_sweep.training import share
 from atod_sweep.training.loop import cast
 from atod_sweep.training.loop.phases import UNBOUNDED, Parts, Phases, Talk, standing
 from atod_sweep.training.models.anatomy import anatomy
@@ -72,7 +73,10 @@ class Need:
 def at_once(config: Train) -> dict[Split, int]:
     """How many episodes are played at a time, at most: as many as the config says, or else as memory has room for."""
     given = all(part.episodes_at_once is not None for part in (config.rollout, config.evaluation))
-    found = None if given else need(config, there_is(config.runtime.device, config.runtime.gpu_memory_fraction))
+    if given:
+        return _limits(config, UNBOUNDED)
+    there = there_is(config.runtime.device, config.runtime.gpu_memory_fraction)
+    found = need(config, int(there * share.mine()))
     return _limits(config, found.fitting if found else UNBOUNDED)
 
 
@@ -113,7 +117,7 @@ def check(config: Train, limit: int) -> Need | None:
     largest = max(KEYS, key=lambda name: found.parts.get(name, 0))
     raise UserError(
         f"a trial needs about {found}, but there are {_gb(limit)} GB; most is the {largest}: lower it by "
-        f"{KEYS[largest]}, or train it elsewhere from an export (atod-sweep export --target trl)"
+        f"{KEYS[largest]}, or run it through TRL (trainer.kind: trl)"
     )
 
 

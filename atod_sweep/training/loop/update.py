@@ -17,6 +17,7 @@ from torch import Tensor
 from atod_sweep.config.objective import Hybrid, Interpolated
 from atod_sweep.config.train import Train
 from atod_sweep.objective.distributions import tempered
+from atod_sweep.records.metric_names import loss_of
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged
 from atod_sweep.training.loop.optimiser import MasterAdamW, rate
@@ -114,7 +115,7 @@ class Updater:
                 self.collect()
             for name, value in found.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
-        metrics = {f"loss/{name}": value / batch.tokens for name, value in sums.items()}
+        metrics = {loss_of(name): value / batch.tokens for name, value in sums.items()}
         metrics["loss"] = sum(metrics.values())
         norm = torch.nn.utils.clip_grad_norm_(self.stepped, self.config.optimiser.max_grad_norm)
         metrics["grad_norm"] = float(norm)

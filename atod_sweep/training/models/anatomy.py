@@ -11,6 +11,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -51,6 +52,13 @@ def anatomy(source: Pretrained, dtype: torch.dtype, checkpointing: bool = False)
 
     Raises UserError for a model that is not there.
     """
+    return _of(source.model_dump_json(), dtype, checkpointing)
+
+
+@cache
+def _of(source_json: str, dtype: torch.dtype, checkpointing: bool) -> Anatomy | None:
+    """Remembered: all trials of a study ask."""
+    source = Pretrained.model_validate_json(source_json)
     config = load_config(source)
     try:
         return _anatomy(config, source.lora or _adapters(source), dtype, checkpointing)

@@ -23,7 +23,7 @@ from atod_sweep.training.play.talk import Conversation, Exchange, Growing
 from atod_sweep.training.play.thinking import Pace
 from atod_sweep.training.play.truncation import Truncation
 from atod_sweep.training.play.wheel import Given, Wheel
-from atod_sweep.training.teachers.teacher import Action, State
+from atod_sweep.training.teachers.teacher import Action
 
 
 def sample(logits_BV: Tensor, temperature: float, u_B: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -191,7 +191,7 @@ class Player:
                         decoder.rewind(i, chunk.rewind)
                 decoder.longest = max(len(table.current[e].ids) - len(c.ids) for e, c in zip(rows, chunks, strict=True))
                 logits = _feed(decoder, [chunk.ids for chunk in chunks], table.pad)
-            taken = {} if wheel is None else self._taken(wheel, table, rows, observations)
+            taken = {} if wheel is None else wheel.played(table, rows, observations)
             actions = self._act(decoder, logits, sampling, table, rows, taken)
             texts: dict[int, str] = {}
             for episode, ids in zip(rows, actions, strict=True):
@@ -212,14 +212,6 @@ class Player:
                 keep = torch.tensor(going, device=decoder.length_B.device)
                 decoder.select(keep, max(len(table.current[rows[i]].ids) for i in going))
             rows = [rows[i] for i in going]
-
-    @staticmethod
-    def _taken(wheel: Wheel, table: EpisodeBook, rows: list[int], observations: Mapping[int, str]) -> dict[int, Action]:
-        """What somebody else does in those of the episodes whose turn it plays."""
-        turn = table.outcomes[rows[0]].turns
-        theirs = [episode for episode in rows if wheel.taken_EK[episode, turn]]
-        states = [State(table.outcomes[e].exchanges, observations[e], e) for e in theirs]
-        return dict(zip(theirs, wheel.act(states, turn), strict=True)) if theirs else {}
 
     def show(self, observations: dict[int, str], rows: list[int], first: int, is_first: bool) -> None:
         """Put behind the observations of these episodes what is asked of the model."""
@@ -276,12 +268,11 @@ class Player:
         most = talk.answer_tokens(self.limits.action_tokens)
         pace = Pace(talk, talk.thinking, self.limits.action_tokens, len(rows)) if talk.thinking else None
         u_BJ = sampling.numbers(rows, table.outcomes[rows[0]].turns, most, device)
-        given = Given.of([taken.get(e) for e in rows], talk.stop_ids, device) if taken else None
-        longest = most if given is None else max(most, given.ids_BJ.shape[1])
-        for i in range(longest):
+        given = Given.of([taken.get(e) for e in rows], device) if taken else None
+        for i in range(most):
             if sampling.truncation is not None:
                 logits = sampling.truncation.cut(logits, sampling.temperature)
-            token_B, logp_B = sample(logits, sampling.temperature, None if u_BJ is None else u_BJ[:, min(i, most - 1)])
+            token_B, logp_B = sample(logits, sampling.temperature, None if u_BJ is None else u_BJ[:, i])
             if pace is not None:
                 token_B = pace.impose(token_B)
             if given is not None:
@@ -296,9 +287,9 @@ class Player:
                 if talk.stop_strings:
                     going = self._unstopped(torch.stack(tokens, 1), going)
             if given is not None:
-                going = given.follow(i, going, alone=i + 1 >= most)
+                going = given.follow(i, going)
             feeding = int(going.sum())
-            if i + 1 == longest or feeding == 0:
+            if i + 1 == most or feeding == 0:
                 break
             logits = decoder.feed(token_B[:, None], going.long(), (int(feeding == len(going)), 1))
         token_rows, logp_rows = torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from atod_sweep.training.play.outcomes import EpisodeBook
+from atod_sweep.training.play.talk import Conversation
 from atod_sweep.training.teachers.teacher import Action, State
 
 
@@ -24,6 +26,25 @@ class Wheel:
     act: Callable[[Sequence[State], int], Sequence[Action]]
     depth: int | None = None
 
+    def played(self, book: EpisodeBook, rows: Sequence[int], observations: Mapping[int, str]) -> dict[int, Action]:
+        """What somebody else does now in those of the episodes `rows` whose turn it plays."""
+        turn = book.outcomes[rows[0]].turns
+        theirs = [episode for episode in rows if self.taken_EK[episode, turn]]
+        if not theirs:
+            return {}
+        states = [State(book.outcomes[e].exchanges, observations[e], e) for e in theirs]
+        talk, most = book.conversation, book.conversation.answer_tokens(book.limits.action_tokens)
+        actions = zip(theirs, self.act(states, turn), strict=True)
+        return {e: sayable(action, talk, most) for e, action in actions if action.ids}
+
+
+def sayable(action: Action, talk: Conversation, most: int) -> Action:
+    """The action as a policy would have sampled it: cut off where its own would be, and heard so."""
+    said = until_stop(action.ids, talk.stop_ids)
+    if len(said) <= most:
+        return replace(action, ids=said)
+    return replace(action, ids=said[:most], text=talk.decode_action(said[:most]))
+
 
 @dataclass(frozen=True)
 class Given:
@@ -33,9 +54,9 @@ class Given:
     count_B: Tensor
 
     @staticmethod
-    def of(actions: Sequence[Action | None], stop_ids: frozenset[int], device: torch.device) -> Given:
-        """What a policy would have sampled for these actions; rows without one are free."""
-        said = [until_stop(action.ids, stop_ids) if action else () for action in actions]
+    def of(actions: Sequence[Action | None], device: torch.device) -> Given:
+        """The ids of these actions; rows without one are free."""
+        said = [action.ids if action else () for action in actions]
         width = max(map(len, said))
         ids = torch.tensor([[*ids, *([0] * (width - len(ids)))] for ids in said], device=device)
         return Given(ids, torch.tensor([len(ids) for ids in said], device=device))
@@ -51,10 +72,9 @@ class Given:
         is_given_B = i < self.count_B
         return torch.where(is_given_B, given_B, token_B), torch.where(is_given_B, theirs_B, logp_B)
 
-    def follow(self, i: int, going_B: Tensor, alone: bool) -> Tensor:
-        """Which rows go on after the `i`-th token: given answers to their end. `alone`: the others are at theirs."""
-        is_free_B = self.count_B == 0
-        return torch.where(is_free_B, going_B & (not alone), i + 1 < self.count_B)
+    def follow(self, i: int, going_B: Tensor) -> Tensor:
+        """Which rows go on after the `i`-th token: given answers to their end, the others if they are `going`."""
+        return torch.where(self.count_B == 0, going_B, i + 1 < self.count_B)
 
 
 def until_stop(ids: tuple[int, ...], stop_ids: frozenset[int]) -> tuple[int, ...]:

@@ -352,6 +352,15 @@ def test_every_pair_of_models_is_on_record(write_study, go):
     assert taught == {"desk": "/models/teacher-[6]", "tools": "/models/teacher-[8]"}
 
 
+def test_a_metric_of_a_claim_is_asked_of_trials_at_its_own_levels_alone(write_study, go):
+    factors = {"horizon": {"short": {"env.horizon": 6}, "long": {"env.horizon": 8}}}
+    claims = ["fast > slow on kl/reference at horizon=short"]
+    folder = go(write_study(hypotheses=claims, factors=factors, seeds=1)).run_dir
+    ended = {trial: row["state"] for trial, row in ledger.fold(ledger.read(folder)).trials.items()}
+    assert {state for trial, state in ended.items() if "short" in trial} == {"FAILED"}
+    assert {state for trial, state in ended.items() if "long" in trial} == {"COMPLETE"}
+
+
 def test_a_metric_of_a_claim_that_trials_lack_ends_them_at_their_first_evaluation(write_study, go):
     metric = "kl/reference"
     folder = go(write_study(hypotheses=[f"fast > slow on {metric}"], seeds=1)).run_dir

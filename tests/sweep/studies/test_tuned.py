@@ -87,6 +87,13 @@ def test_a_run_that_is_stopped_anywhere_keeps_to_its_choice(write_study, go, tmp
     assert sum(row["event"] == "selection" for row in ledger.read(grown.run_dir)) == 1
 
 
+def test_it_can_be_added_to_a_study(write_study, go):
+    go(write_study(seeds=1))
+    grown = go(write_study(controls=["tuned_constant"], seeds=1), extend=True)
+    assert grown.complete == grown.total == 2 + 6 + 1
+    assert load(grown.run_dir).missing() == []
+
+
 def test_every_combination_of_levels_has_its_own(write_study, go):
     factors = {"length": {"short": {"steps": 20}, "long": {"steps": 40}}}
     outcome = go(write_study(factors=factors, controls=["tuned_constant"], seeds=1))

@@ -7,8 +7,10 @@ import torch
 from accelerate import Accelerator
 from small import tiny
 
+from atod_sweep import api
 from atod_sweep.errors import UserError
-from atod_sweep.training.loop import build, memory
+from atod_sweep.training import share
+from atod_sweep.training.loop import build, memory, recorded
 from atod_sweep.training.models.policy import Unadapted
 from benchmarks import tiny_models
 
@@ -69,6 +71,20 @@ def test_what_cannot_fit_is_refused_with_the_key_to_change(folder):
     assert memory.check(many, 10**15).total > 10**9
 
 
+def test_a_single_training_is_told_what_it_needs_and_refused_before_a_folder_is_made(folder, tmp_path, monkeypatch):
+    one = config(folder)
+    monkeypatch.setattr(memory, "there_is", lambda *_: 10**7)
+    with pytest.raises(UserError, match=r"^a trial needs about .* but there are 0\.0 GB; most is the activations"):
+        api.train(one, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(memory, "there_is", lambda *_: 10**9)
+    monkeypatch.setattr(recorded, "train_into", lambda *_: None)
+    told = []
+    api.train(one, out=tmp_path / "out", callback=told.append)
+    assert told[0]["text"].startswith("memory: ")
+    assert told[0]["text"].endswith(" of 1.0 GB")
+
+
 def test_as_many_episodes_are_played_at_once_as_there_is_room_for(folder, monkeypatch):
     plain = config(folder)
     assert all(n > 1000 for n in memory.at_once(plain).values())
@@ -81,6 +97,9 @@ def test_as_many_episodes_are_played_at_once_as_there_is_room_for(folder, monkey
     monkeypatch.setattr(memory, "there_is", lambda *_: 10**9)
     assert memory.at_once(many) == {"train": n, "eval": n}
     assert memory.at_once(tiny())["eval"] >= 10**6  # compact models are small
+    monkeypatch.setattr(share, "_mine", 0.5)  # another trial runs beside it
+    assert memory.at_once(many)["eval"] < n / 1.9
+    monkeypatch.setattr(share, "_mine", 1.0)
     given = config(folder, rollout__episodes_at_once=3, evaluation__episodes_at_once=5)
     assert memory.at_once(given) == {"train": 3, "eval": 5}
     monkeypatch.setattr(memory, "there_is", lambda *_: 1)

@@ -87,14 +87,22 @@ def test_the_loss_mask_of_mixed_episodes_token_by_token(monkeypatch):
     assert habits(episodes.outcomes)["action_cut"] == 1 / 4  # of the four actions of its own
 
 
-def test_an_answer_longer_than_the_students_may_be_is_said_to_its_end(monkeypatch):
-    """And nobody else speaks on meanwhile."""
-    script = [[ONE, ANY], [TWO, ANY], *[[ANY, ANY]] * 2, *[[TWO, TWO]] * 4]
-    follow(monkeypatch, script)
+def test_an_answer_longer_than_the_students_may_be_is_cut_where_its_own_would_be(monkeypatch):
+    """And so it is heard; what is appended behind it carries no loss."""
+    follow(monkeypatch, [[ONE, ANY], [TWO, ANY], *[[ANY, ANY]] * 2, *[[TWO, TWO]] * 2])
     taken = np.array([[False] * 3, [True, False, False]])
     episodes = played(Wheel(taken, Asked()), limit=2)
-    assert [(act.tokens, act.cut) for act in episodes.outcomes[0].acts] == [(2, True)] * 3
-    assert [(act.tokens, act.cut) for act in episodes.outcomes[1].acts] == [(4, False), (2, True), (2, True)]
+    assert [(act.tokens, act.cut) for outcome in episodes.outcomes for act in outcome.acts] == [(2, True)] * 6
+    assert episodes.outcomes[1].transcript[0][1] == "so and"
+    assert episodes.ids_ST[1, :6].tolist() == [OBS, RED, ACT, SO, AND, END]
+
+
+def test_who_has_nothing_to_say_leaves_the_turn_to_the_student(monkeypatch):
+    follow(monkeypatch, [[ONE, TWO], [END, END]] * 3)
+    silent = Wheel(np.ones((2, 3), bool), lambda states, turn: [Action("", (), 0) for _ in states])
+    episodes = played(silent)
+    assert [text for outcome in episodes.outcomes for _, text in outcome.transcript] == ["one"] * 3 + ["two"] * 3
+    assert episodes.taken_N is None
 
 
 @pytest.mark.parametrize(("depth", "turns"), [(1, 1), (2, 2), (3, 3), (9, 3)])
