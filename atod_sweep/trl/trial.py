@@ -96,9 +96,7 @@ def _fits(config: Train, company: Company, world: int) -> None:
         )
     if voice.conversation.thinking is not None:
         raise UserError("trainer.kind: 'trl' cannot end thoughts at their budget; use trainer.kind: atod")
-    if (teacher := stage.teacher) is not None:
-        if not isinstance(teacher, LocalTeacher):
-            raise UserError("trainer.kind: 'trl' asks a teacher whose weights are here; use trainer.kind: atod")
+    if isinstance(teacher := stage.teacher, LocalTeacher):
         if hasattr(teacher.policy.model, "peft_config"):
             raise UserError("trainer.kind: 'trl' takes a whole teacher, not adapters; merge them into their base")
         ours, theirs = (policy.head.weight.shape[0] for policy in (stage.policy, teacher.policy))

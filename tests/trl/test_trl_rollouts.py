@@ -122,7 +122,6 @@ def test_models_that_do_not_fit() -> None:
     adapted.policy.model.peft_config = {}
     cases = [
         (company("per_turn"), "renders every turn anew"),
-        (company(teacher=SimpleNamespace()), "a teacher whose weights are here"),
         (company(teacher=adapted), "merge them into their base"),
         (company(teacher=teacher_of(make_model("llama", vocabulary=20))), "the student has 15, the teacher 20"),
     ]

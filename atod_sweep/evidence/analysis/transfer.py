@@ -6,6 +6,7 @@ A run is split by the size of the student that it trains; arms are followed from
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,7 +92,7 @@ class Transfer:
 
 def transfer(runs: Sequence[Results], margin: float) -> Transfer:
     """Follow the arms of these runs from size to size. UserError where that cannot be asked of them."""
-    if not margin > 0:
+    if not 0 < margin < math.inf:
         raise UserError(f"--margin {margin:g}: a regret that would not matter lies above 0; use 0.03")
     if len(names := {results.study.metric.name for results in runs}) > 1:
         raise UserError(f"the runs are judged by {listing(sorted(names))}; compare runs of one metric")

@@ -103,7 +103,7 @@ class Mixed(ABC):
         return Needs(
             reference="frozen" if isinstance(config.objective.kl_penalty, WithReference) else "none",
             value_head=ADVANTAGES[config.objective.advantage.kind].value_head,
-            shared_vocabulary=True,
+            shared_vocabulary=not isinstance(config.objective.distill, Relabel),
         )
 
     # ---- what the two forms differ in --------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def teacher(
         raise UserError(
             f"teacher.path: {source.path!r} has another vocabulary ({len(voice.tokenizer)} tokens, the student "
             f"{len(pupil.tokenizer)}), so their token probabilities cannot be compared; use a teacher of the same "
-            "family, or objective.kind: sft, which learns from the teacher's text"
+            "family, or objective.kind: sft or distill.kind: relabel, which learn from its text"
         )
     if kinship != "same" and not needs.shared_vocabulary:
         return LocalTeacher(

@@ -117,7 +117,7 @@ def check(config: Train, limit: int) -> Need | None:
     largest = max(KEYS, key=lambda name: found.parts.get(name, 0))
     raise UserError(
         f"a trial needs about {found}, but there are {_gb(limit)} GB; most is the {largest}: lower it by "
-        f"{KEYS[largest]}, or train it elsewhere from an export (atod-sweep export --target trl)"
+        f"{KEYS[largest]}, or run it through TRL (trainer.kind: trl)"
     )
 
 

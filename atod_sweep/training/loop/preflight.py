@@ -30,7 +30,7 @@ def lines(source: Pretrained, teacher: Pretrained | None) -> Iterator[str]:
     if kinship == "other":
         raise UserError(
             f"{teacher.path}: has another vocabulary than {source.path}, so their token probabilities cannot be "
-            "compared; use a teacher of the same family, or objective.kind: sft, which learns from the teacher's text"
+            "compared; use a teacher of the same family, or learn from its text: objective.kind: sft, or relabel"
         )
     yield f"compared   {compared} ids" + ("" if kinship == "same" else ", which both have; the rest is one tail")
 

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -45,7 +45,7 @@ class Client:
 
     config: Served
     bill: Counter[str] = field(default_factory=Counter)
-    wait: Callable[[float], Any] | None = None  # None: until it is over, or somebody gives up
+    pause: Callable[[float], Any] | None = None  # None: until it is over, or somebody gives up
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _money: float = 0.0
     _turn: float = 0.0  # when the next request may begin
@@ -151,7 +151,7 @@ class Client:
             raise TeacherUnreachable(f"{self.where}: given up, as another question was")
 
     def _wait(self, seconds: float) -> None:
-        (self.wait or self._stop.wait)(seconds)
+        (self.pause or self._stop.wait)(seconds)
 
     def _my_turn(self) -> None:
         """Wait until another request may begin."""
@@ -178,20 +178,29 @@ class Client:
     # ---- many questions --------------------------------------------------------------------------------------------
 
     def ask_all(
-        self, questions: Sequence[tuple[str, Json]], read: Sequence[Callable[[Any], T]], found: Callable[[int, T], None]
+        self,
+        questions: Sequence[tuple[str, Json]],
+        read: Sequence[Callable[[Any], T]],
+        found: Callable[[dict[int, T]], None],
     ) -> None:
-        """Ask all (path, body), `concurrency` at a time; `found` is told of each as it comes, in this thread."""
+        """Ask all (url, body), `concurrency` at a time; `found` is told of answers as they come, in this thread.
+
+        It is told of every answer that was paid for, also where another question fails.
+        """
         self._stop.clear()
         with ThreadPoolExecutor(self.config.concurrency) as pool:
-            place: dict[Future[T], int] = {
-                pool.submit(self.ask, path, body, read[i]): i for i, (path, body) in enumerate(questions)
-            }
+            place = {pool.submit(self.ask, url, body, read[i]): i for i, (url, body) in enumerate(questions)}
+            waiting = set(place)
             try:
-                for done in as_completed(place):
-                    found(place[done], done.result())
+                while waiting:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    found(_sound(place, done))
+                    for one in done:
+                        one.result()
             except BaseException:
                 self._stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
+                found(_sound(place, waiting))
                 raise
 
     def take_bill(self) -> dict[str, float]:
@@ -242,6 +251,11 @@ def check_there(config: Served) -> None:
     if known and config.model not in known:
         shown = ", ".join(map(str, known[:5])) + (", …" if len(known) > 5 else "")
         raise UserError(f"teacher.model: {config.url} has no model {config.model!r}; it has: {shown}")
+
+
+def _sound(place: dict[Future[T], int], done: set[Future[T]]) -> dict[int, T]:
+    """What came back of questions that did not fail, by their places."""
+    return {place[one]: one.result() for one in done if not one.cancelled() and one.exception() is None}
 
 
 def _message(body: str) -> str:

@@ -135,6 +135,8 @@ def test_what_cannot_be_asked_is_refused(
         ([small, twin], 0.03, "two runs of students of one size"),
         ([small, other], 0.03, "1 arm with results at every size"),
         ([small, large], 0.0, "--margin 0: "),
+        ([small, large], float("nan"), "--margin nan: "),
+        ([small, large], float("inf"), "--margin inf: "),
         ([small, f1], 0.03, "are judged by eval/f1 and eval/success"),
         ([small, nameless], 0.03, "call the run's folder by it, such as x-0.6B"),
         ([small, make_search("search", 4)], 0.03, "is a search, whose configurations have no names"),

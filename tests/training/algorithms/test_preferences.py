@@ -146,6 +146,15 @@ def test_a_teacher_with_another_vocabulary_is_refused(built, foreign_teacher, tm
         train(config, tmp_path)
 
 
+def test_relabelling_by_one_of_another_vocabulary_takes_its_text(built, foreign_teacher, tmp_path):
+    """Random characters here, of which the student has no word: they are left out, and reward goes on."""
+    settings = {"teacher__kind": "pretrained", "teacher__path": foreign_teacher, "env__horizon": 2}
+    rows = []
+    relabel = {"objective__distill__kind": "relabel", "rollout__max_action_tokens": 6}
+    train(tiny(**relabel, **settings), tmp_path, rows.extend)
+    assert [row["relabel/left_out"] for row in rows if row["phase"] == "train"] == [1.0] * 4
+
+
 def test_sft_learns_from_the_text_of_a_teacher_with_another_vocabulary(built, foreign_teacher, tmp_path):
     settings = {"teacher__kind": "pretrained", "teacher__path": foreign_teacher, "env__horizon": 2}
     run = assemble(tiny(objective__kind="sft", rollout__max_action_tokens=6, **settings), tmp_path, resume=False)
