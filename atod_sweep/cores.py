@@ -25,8 +25,7 @@ def _quotas(groups: Path, membership: Path) -> list[float]:
     except OSError:  # no Linux
         return []
     found = []
-    for line in lines:
-        number, controllers, path = line.split(":", 2)
+    for number, controllers, path in (line.split(":", 2) for line in lines if line.count(":") > 1):
         if number == "0" and not controllers:
             found += [_quota(folder / "cpu.max") for folder in _upwards(groups, path)]
         elif "cpu" in controllers.split(","):
@@ -49,7 +48,7 @@ def _upwards(mount: Path, path: str) -> list[Path]:
 def _quota(*files: Path) -> float | None:
     """Quota / period, in microseconds, in one file or two; None where there is no limit ("max", -1) or no file."""
     try:
-        quota, period = " ".join(file.read_text(encoding="utf-8") for file in files).split()
+        quota, period = map(int, " ".join(file.read_text(encoding="utf-8") for file in files).split())
     except (OSError, ValueError):
         return None
-    return int(quota) / int(period) if quota.isdecimal() and int(quota) > 0 and int(period) > 0 else None
+    return quota / period if quota > 0 and period > 0 else None

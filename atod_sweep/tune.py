@@ -66,7 +66,7 @@ def _trial(base: Row, config: Row, path: list[str]) -> None:
     from ray import tune
 
     from atod_sweep.config.files import load_train
-    from atod_sweep.training.loop.trainer import train
+    from atod_sweep.training.loop.runners import train
 
     sys.path += [entry for entry in path if entry not in sys.path]
     resolved = load_train(base, config)

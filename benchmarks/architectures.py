@@ -27,12 +27,12 @@ from atod_sweep.config.rollout import Rollout
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.errors import UserError
-from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.loop import cast
 from atod_sweep.training.models import vocabulary
 from atod_sweep.training.models.load import load_tokenizer
 from atod_sweep.training.play.outcomes import Episodes
+from atod_sweep.training.scoring import score
 from benchmarks import tiny_models
 
 RIGHT = 1e-4  # nats

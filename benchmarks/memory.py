@@ -1,7 +1,8 @@
-"""`python -m benchmarks.memory`: the memory that trials are said to need beside what they take, into memory.md.
+"""`python -m benchmarks.memory [SIZE …]`: what trials are said to need beside what they take, into memory.md.
 
-Random Qwen3 models of four sizes, each with a teacher twice as deep, on a CPU: two steps in a process of its own, whose
-resident memory is read every few milliseconds and counted from just before the models are loaded.
+Random Qwen3 models, each with a teacher of its own size, on a CPU: two steps of four conversations in a process of its
+own, whose resident memory is read every few milliseconds and counted from just before the models are loaded. Named
+sizes are measured anew, the rows of the others stay.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ from benchmarks import tiny_models
 
 OUT = Path(__file__).parent / "memory.md"
 SIZES = {
-    "9 M": {"hidden": 256, "layers": 6, "vocabulary": 8192},
-    "42 M": {"hidden": 512, "layers": 8, "vocabulary": 16384},
-    "135 M": {"hidden": 576, "layers": 24, "vocabulary": 49152},
-    "250 M": {"hidden": 896, "layers": 16, "vocabulary": 65536},
+    "0.4 M": {"hidden": 64, "layers": 4, "vocabulary": 2048},
+    "2.6 M": {"hidden": 192, "layers": 4, "vocabulary": 4096},
+    "9 M": {"hidden": 320, "layers": 5, "vocabulary": 8192},
+    "135 M": {"hidden": 576, "layers": 26, "vocabulary": 49152},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "full, forward KL": {},
@@ -36,13 +36,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def save(size: dict[str, int], folder: Path, layers: int) -> Path:
+def save(size: dict[str, int], folder: Path) -> Path:
     """A random model in a directory, with a tokenizer for the environment."""
     config = Qwen3Config(
         vocab_size=size["vocabulary"],
         hidden_size=size["hidden"],
         intermediate_size=3 * size["hidden"],
-        num_hidden_layers=layers,
+        num_hidden_layers=size["layers"],
         num_attention_heads=size["hidden"] // 64,
         num_key_value_heads=max(1, size["hidden"] // 192),
         head_dim=64,
@@ -63,13 +63,13 @@ def trial(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
         role: {"kind": "pretrained", "path": str(folder / role), "chat_template": False}
         for role in ("student", "teacher")
     }
-    rollout = {"rollout.tasks": 2, "rollout.group_size": 4, "rollout.max_action_tokens": 16}
-    update = {"update.micro_batch_tokens": 1024, "evaluation.tasks": 8, "steps": 2, "runtime.device": "cpu"}
+    rollout = {"rollout.tasks": 2, "rollout.group_size": 2, "rollout.max_action_tokens": 16}
+    update = {"update.micro_batch_tokens": 1024, "evaluation.tasks": 4, "steps": 2, "runtime.device": "cpu"}
     return {**env, **models, **rollout, **update, **settings}
 
 
-def measure(folder: Path, settings: dict[str, Any]) -> tuple[str, float, float]:
-    """What is said, and what is said and taken in GB."""
+def measure(folder: Path, settings: dict[str, Any]) -> tuple[dict[str, int], int]:
+    """What is said, part by part, and what is taken, in bytes."""
     config = load_train("presets/support_desk_compact", trial(folder, settings))
     said = need(config)
     assert said is not None
@@ -87,7 +87,7 @@ def measure(folder: Path, settings: dict[str, Any]) -> tuple[str, float, float]:
         train(config, Path(out), lambda rows: None)
     ended.set()
     watcher.join()
-    return str(said), said.total / 1e9, (max(held) - before) / 1e9
+    return said.parts, max(held) - before
 
 
 def _resident() -> int:
@@ -95,36 +95,45 @@ def _resident() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def main() -> None:
-    """Every size and setting in a process of its own."""
+def row(name: str) -> list[str]:
+    """The lines of a size, of each setting in a process of its own."""
+    lines = []
+    with tempfile.TemporaryDirectory() as place:
+        for role in ("student", "teacher"):
+            save(SIZES[name], Path(place) / role)
+        for setting, changes in SETTINGS.items():
+            done = subprocess.run(
+                [sys.executable, "-m", "benchmarks.memory", place, json.dumps(changes)],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            parts, taken = json.loads(done.stdout.splitlines()[-1])
+            said = sum(parts.values())
+            of = ", ".join(f"{part} {size / 1e6:.0f}" for part, size in parts.items() if size >= said / 100)
+            lines.append(f"| {name} | {setting} | {said / 1e6:.0f} | {taken / 1e6:.0f} | {said / taken:.2f} | {of} |")
+            print(lines[-1], flush=True)
+    return lines
+
+
+def main(sizes: list[str]) -> None:
+    """Measure these sizes, or all."""
+    before = OUT.read_text(encoding="utf-8").splitlines() if OUT.is_file() else []
     lines = [
         "# Memory: said and taken",
         "",
         "`python -m benchmarks.memory`. " + " ".join((__doc__ or "").split("\n\n", 1)[1].split()),
         "",
-        "| student | setting | said, GB | taken, GB | ratio | what is said |",
+        "| student | setting | said, MB | taken, MB | ratio | what is said |",
         "|---|---|---|---|---|---|",
     ]
-    for name, size in SIZES.items():
-        with tempfile.TemporaryDirectory() as place:
-            for role, layers in (("student", size["layers"]), ("teacher", 2 * size["layers"])):
-                save(size, Path(place) / role, layers)
-            for setting, changes in SETTINGS.items():
-                begun = time.monotonic()
-                done = subprocess.run(
-                    [sys.executable, "-m", "benchmarks.memory", place, json.dumps(changes)],
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                )
-                words, said, taken = json.loads(done.stdout.splitlines()[-1])
-                lines.append(f"| {name} | {setting} | {said:.2f} | {taken:.2f} | {said / taken:.2f} | {words} |")
-                print(lines[-1], f"{time.monotonic() - begun:.0f} s", flush=True)
+    for name in SIZES:
+        lines += row(name) if name in (sizes or SIZES) else [line for line in before if line.startswith(f"| {name} |")]
     OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if len(sys.argv) == 3 and sys.argv[2].startswith("{"):
         print(json.dumps(measure(Path(sys.argv[1]), json.loads(sys.argv[2]))))
     else:
-        main()
+        main(sys.argv[1:])

@@ -14,7 +14,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -214,7 +214,7 @@ def train() -> str:
 
 def ranges() -> str:
     """Markdown: what a parameter of a search space takes."""
-    from atod_sweep.config.space import Float, Int
+    from atod_sweep.config.domains import Float, Int
 
     return "\n\n".join(f"## `{key}: [low, high]`\n\n{fields(cls)}" for key, cls in (("float", Float), ("int", Int)))
 
@@ -239,18 +239,26 @@ def mappings() -> str:
     return re.sub(r"^#+ ", "### ", documented_mappings(), flags=re.MULTILINE)
 
 
+def controls() -> str:
+    """Markdown: the controls that a study can name."""
+    from atod_sweep.config.study import CONTROLS
+    from atod_sweep.evidence.report.glossary import CONTROLS as MEANING
+
+    return "\n".join(["| control | is |", "|---|---|", *(f"| `{name}` | {MEANING[name]} |" for name in CONTROLS)])
+
+
 def shipped() -> str:
     """Markdown: studies and spaces that ship, with the reports that were made of them."""
     from atod_sweep.config.shipped import listing
 
-    rows = ["| name | question | measured | report |", "|---|---|---|---|"]
+    rows = ["| name | question | time | report |", "|---|---|---|---|"]
     for one, run in [
         *((s, s.name) for s in listing("studies")),
         *((s, f"{s.name}_search") for s in listing("search_spaces")),
     ]:
         has_report = (ROOT / "studies/results" / run / "report.md").is_file()
         link = f"[report](../studies/results/{run}/report.md)" if has_report else ""
-        rows.append(f"| `{one.name}` | {_cell(one.question)} | {one.measured or ''} | {link} |")
+        rows.append(f"| `{one.name}` | {_cell(one.question)} | {one.time} | {link} |")
     return "\n".join(rows)
 
 
@@ -271,6 +279,20 @@ def metrics() -> str:
     return "\n".join(["| name | unit | better |", "|---|---|---|", *rows])
 
 
+def events() -> str:
+    """Markdown: the kinds of a ledger's rows, and their fields."""
+    from atod_sweep.records.ledger_rows import Row
+
+    rows = ["| event | says | fields |", "|---|---|---|"]
+    for kind in get_args(Row):
+        hints = get_type_hints(kind, include_extras=True)
+        event = get_args(hints.pop("event"))[0]
+        fields = [f"[`{name}`]" if get_origin(hint) is NotRequired else f"`{name}`" for name, hint in hints.items()]
+        said = _cell(" ".join((kind.__doc__ or "").split("\n\n")[0].split()))
+        rows.append(f"| `{event}` | {said} | {', '.join(fields)} |")
+    return "\n".join(rows)
+
+
 def statuses() -> str:
     """Markdown: why attempts fail, and which failures are tried again."""
     from atod_sweep.records.status import Status
@@ -281,7 +303,10 @@ def statuses() -> str:
 
 GENERATORS: dict[str, Callable[[], str]] = {
     made.__name__: made
-    for made in (study, search, train, ranges, verbs, functions, matrix, mappings, shipped, cards, metrics, statuses)
+    for made in (
+        *(study, search, train, ranges, verbs, functions, matrix),
+        *(mappings, controls, shipped, cards, metrics, events, statuses),
+    )
 }
 
 

@@ -25,6 +25,8 @@ ALLOWED: dict[str, set[str]] = {
     # a report or a bundle is rebuilt from files, on a machine that cannot train
     "evidence": {"records", "config", "objective", "envs"},
     "export": {"records", "config", "objective", "envs", "evidence"},
+    # another trainer for trials, which runs the export of their schedule; named by `training.loop.runners`
+    "trl": {"records", "config", "objective", "envs", "training", "export"},
     # composes everything: one function per verb, doing the whole job
     "api": {"records", "config", "objective", "envs", "training", "sweep", "evidence", "export"},
     "tune": {"records", "config", "training"},
@@ -52,7 +54,10 @@ TORCH_FREE = (
 )
 
 # what `atod-sweep --help` may wait for: everything else of weight is imported inside the verbs
-LIGHT = ("atod_sweep.__version__", "atod_sweep.errors", "atod_sweep.paths", "atod_sweep.cli", "typer", "rich")
+LIGHT = (
+    *("atod_sweep.__version__", "atod_sweep.errors", "atod_sweep.paths", "atod_sweep.records.redaction"),
+    *("atod_sweep.cli", "typer", "rich"),
+)
 
 
 def sources() -> list[Path]:

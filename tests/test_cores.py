@@ -35,6 +35,8 @@ V1_QUOTA = {"cpu,cpuacct/docker/ab/cpu.cfs_quota_us": "300000", "cpu,cpuacct/doc
         (V1, {"cpu,cpuacct/docker/ab/cpu.cfs_quota_us": "300000"}, 8, 8),  # no period, no limit
         ("0::/\n", {"cpu.max": "gibberish"}, 8, 8),
         ("0::/\n", {"cpu.max": ""}, 8, 8),
+        ("0::/\n", {"cpu.max": "200000 soon"}, 8, 8),
+        ("no group\n0::/a:b\n", {"a:b/cpu.max": "200000 100000"}, 8, 2),
         ("0::/\n", {"cpu.max": "400000 100000"}, 2, 2),
         (None, {}, 3, 3),
     ],

@@ -214,7 +214,7 @@ def test_a_new_signal_is_computed_and_no_target_pretends_to_carry_it(copy: Any) 
     done = run(
         """
 import json, torch
-from small import make_model, play, tiny
+from small import make_model, play, scored_by, tiny
 from atod_sweep.config.train import Train
 from atod_sweep.export.schedule.schedule_file import from_train
 from atod_sweep.export.targets import registry
@@ -223,7 +223,7 @@ from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.models.policy import Policy
 
 config = tiny(objective__distill__kind="total_variation", objective__distill_weight=1.0, rollout__group_size=2)
-mix = ALGORITHMS["interpolated"](config, Policy(make_model("llama", seed=1)), None)
+mix = ALGORITHMS["interpolated"](config, scored_by(Policy(make_model("llama", seed=1))), None)
 student = Policy(make_model("llama"))
 batch, _ = mix.prepare(student, play(student.model, [1, 1]), 0, 1.0, 10**6)
 loss = mix.terms(student(batch.ids_ST, batch.index_N), batch)["distill"].item()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from atod_sweep.cli.printing import say
 from atod_sweep.cli.usage import told
 from atod_sweep.errors import UserError
 
@@ -25,7 +26,7 @@ def _version(asked: bool) -> None:
     if asked:
         from atod_sweep import __version__
 
-        typer.echo(f"atod-sweep {__version__}")
+        say(f"atod-sweep {__version__}")
         raise typer.Exit
 
 
@@ -62,4 +63,4 @@ def main() -> None:
 def _complain(text: str) -> None:
     from atod_sweep.records.redaction import redacted
 
-    typer.echo(redacted(text), err=True, nl=False)
+    say(redacted(text), err=True, nl=False)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from atod_sweep.cli.printing import say
+
 if TYPE_CHECKING:
     from atod_sweep.api import Run
 
@@ -31,13 +33,13 @@ def _print(run: Run, extensible: bool) -> None:
 
     folder = run.folder
     for line in endings(ledger.read(folder)):
-        typer.echo(line)
+        say(line)
     if not (folder / "report.html").exists():
         return
-    typer.echo(run.summary())
-    typer.echo(f"\n report    {folder / 'report.html'}")
+    say(run.summary())
+    say(f"\n report    {folder / 'report.html'}")
     if (folder / "best_schedule.yaml").exists():
-        typer.echo(f" schedule  {folder / 'best_schedule.yaml'}")
+        say(f" schedule  {folder / 'best_schedule.yaml'}")
     if extensible and run.ok and run.has_open_claims:
         given = [part for part in sys.argv[1:] if part not in ("--resume", "--extend", "--overwrite")]
-        typer.echo(f" next      {redacted(shlex.join(['atod-sweep', *given, '--extend', '--until-decided']))}")
+        say(f" next      {redacted(shlex.join(['atod-sweep', *given, '--extend', '--until-decided']))}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from atod_sweep.cli.app import PLAY, app
+from atod_sweep.cli.printing import say
 from atod_sweep.errors import UserError
 from atod_sweep.paths import expanded, written
 
@@ -23,14 +24,16 @@ def shipped() -> None:
         ("search spaces", "search_spaces", "atod-sweep search NAME"),
     )
     for title, kind, command in kinds:
-        typer.echo(f"{title}: {command}")
-        for one in listing(kind):
-            time = f"  ({one.measured})" if one.measured else ""
-            typer.echo(f"  {one.name:22} {one.question}{time}")
-        typer.echo("")
-    typer.echo("trainer configs: atod-sweep train presets/NAME")
+        say(f"{title}: {command}")
+        found = listing(kind)
+        width = max(len(one.name) for one in found)
+        for one in found:
+            time = f"  ({one.time})" if one.time else ""
+            say(f"  {one.name:{width}}  {one.question}{time}")
+        say("")
+    say("trainer configs: atod-sweep train presets/NAME")
     for name in preset_names():
-        typer.echo(f"  presets/{name}")
+        say(f"  presets/{name}")
 
 
 @app.command(rich_help_panel=PLAY)
@@ -50,8 +53,8 @@ def init(
         for name in names:
             (folder / name).write_text((starter / name).read_text(encoding="utf-8"), encoding="utf-8")
     for name in names:
-        typer.echo(folder / name)
-    typer.echo(f"\nnext  atod-sweep run {folder / 'study.yaml'}")
+        say(folder / name)
+    say(f"\nnext  atod-sweep run {folder / 'study.yaml'}")
 
 
 @app.command(rich_help_panel=PLAY)
@@ -62,7 +65,7 @@ def status(
     from atod_sweep.sweep.record.overview import overview
 
     for line in overview(expanded(run_dir)).lines():
-        typer.echo(line)
+        say(line)
 
 
 @app.command("ls", rich_help_panel=PLAY)
@@ -74,6 +77,6 @@ def runs(
 
     found = list(runs_in(expanded(out)))
     for run in found:
-        typer.echo(run.line())
+        say(run.line())
     if not found:
-        typer.echo(f"{out} holds no runs")
+        say(f"{out} holds no runs")

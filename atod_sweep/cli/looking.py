@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from atod_sweep.cli.app import PLAY, app, spaces
+from atod_sweep.cli.printing import say
 from atod_sweep.errors import UserError
 from atod_sweep.paths import expanded
 
@@ -27,10 +28,10 @@ def envs(
 
     admit()
     if env is not None:
-        typer.echo(registry.card(env))
+        say(registry.card(env))
         return
     for line in lines(seconds):
-        typer.echo(line)
+        say(line)
 
 
 @app.command(rich_help_panel=PLAY)
@@ -81,9 +82,9 @@ def play(
     elif demonstrator:
         choose = playing.demonstrator
     else:
-        choose = playing.Person(input, typer.echo)
-        typer.echo("one action per line; ? lists the legal ones, Ctrl-D leaves")
-    playing.play(config, choose, range(seed, seed + episodes), "eval" if held_out else "train", typer.echo)
+        choose = playing.Person(input, say)
+        say("one action per line; ? lists the legal ones, Ctrl-D leaves")
+    playing.play(config, choose, range(seed, seed + episodes), "eval" if held_out else "train", say)
 
 
 @app.command(rich_help_panel=PLAY)
@@ -98,7 +99,7 @@ def check(
     from atod_sweep import api
     from atod_sweep.config.base import parse_assignments
 
-    typer.echo("\n".join(api.check(model, teacher=teacher, overrides=parse_assignments(overrides or []))))
+    say("\n".join(api.check(model, teacher=teacher, overrides=parse_assignments(overrides or []))))
 
 
 @spaces.command("show")
@@ -109,7 +110,7 @@ def show_space(
     """Show a search space: its tree, its size, and samples as they reach the trainer."""
     from atod_sweep.sweep.searches.show import space_lines
 
-    typer.echo("\n".join(space_lines(file, samples)))
+    say("\n".join(space_lines(file, samples)))
 
 
 @app.command(rich_help_panel=PLAY)
@@ -125,4 +126,4 @@ def schema(
     known: dict[str, type[Record]] = {"study": Study, "search": Search, "train": Train}
     if what not in known:
         raise UserError(f"unknown schema {what!r}; known: {', '.join(known)}")
-    typer.echo(json.dumps(known[what].model_json_schema(), indent=2))
+    say(json.dumps(known[what].model_json_schema(), indent=2))

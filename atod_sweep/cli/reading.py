@@ -1,4 +1,4 @@
-"""Verbs that read a run, or write something from it: report, compare, export, pack, verify, sync."""
+"""Verbs that read runs, or write something from one: report, compare, transfer, export, pack, verify, sync."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from atod_sweep.cli.app import READ, app
 from atod_sweep.cli.options import Experiment, RunDir, TrackingUri
+from atod_sweep.cli.printing import say
 from atod_sweep.errors import UserError
 
 
@@ -25,7 +26,7 @@ def report(
     from atod_sweep import api
 
     paths = api.report(run_dir, formats=formats or ("html", "md"), out=out)
-    typer.echo("\n".join(f"{name:10}{path}" for name, path in paths.items()))
+    say("\n".join(f"{name:10}{path}" for name, path in paths.items()))
 
 
 @app.command(rich_help_panel=READ)
@@ -38,7 +39,32 @@ def compare(
     """Put two runs side by side: how they were made, and what came out. Other numbers of runs: all their claims."""
     from atod_sweep import api
 
-    typer.echo(api.compare(runs, claims=all_claims))
+    say(api.compare(runs, claims=all_claims))
+
+
+@app.command(rich_help_panel=READ)
+def cost(
+    run_dir: RunDir,
+    price: Annotated[Path | None, typer.Option(help="File of prices; default: the price section of the run.")] = None,
+    measure: Annotated[
+        int, typer.Option(min=0, help="Tasks to play here with every model, one at a time, for the time of a turn.")
+    ] = 0,
+) -> None:
+    """Tell what a task, and a solved one, costs with every arm and with the teacher, from the ledger's counts."""
+    from atod_sweep import api
+
+    say(api.cost(run_dir, price=price, measure=measure))
+
+
+@app.command(rich_help_panel=READ)
+def transfer(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs: the same arms, students of several sizes.")],
+    margin: Annotated[float, typer.Option(help="Regret that would not matter, in units of the metric.")] = 0.03,
+) -> None:
+    """Tell whether the best schedule of the smallest students stays good on larger ones, as a page of Markdown."""
+    from atod_sweep import api
+
+    say(api.transfer(runs, margin=margin))
 
 
 @app.command(rich_help_panel=READ)
@@ -58,6 +84,9 @@ def export(
         bool, typer.Option("--model", help="The best student, as a Hugging Face directory, instead of the schedule.")
     ] = False,
     register: Annotated[str | None, typer.Option(help="With --model: name in the MLflow model registry.")] = None,
+    sign: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign it with; needs the sign extra.")] = None,
+    push: Annotated[str | None, typer.Option(help="Upload it to the Hugging Face hub, as ORG/NAME.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --push: tell what would be uploaded.")] = False,
     tracking_uri: TrackingUri = None,
     experiment: Experiment = None,
 ) -> None:
@@ -72,7 +101,7 @@ def export(
         from atod_sweep.export.schedule.bundle import lines
 
         folder = api.export_schedule(run_dir, to, out, steps=steps, horizon=horizon, at=levels, allow_lossy=allow_lossy)
-        typer.echo("\n".join(lines(folder)))
+        say("\n".join([*lines(folder), *api.publish(folder, sign=sign, push=push, dry_run=dry_run)]))
         return
     if steps or horizon or to != "bundle" or allow_lossy:
         raise UserError(
@@ -83,9 +112,11 @@ def export(
     exported = api.export_model(
         run_dir, out, at=levels, register=register, tracking_uri=tracking_uri, experiment=experiment
     )
-    typer.echo(f"model            {exported.folder}\nsha256           {digest_of(exported.folder)}")
+    say(f"model            {exported.folder}\nsha256           {digest_of(exported.folder)}")
     if exported.version is not None:
-        typer.echo(f"registered       models:/{register}/{exported.version}")
+        say(f"registered       models:/{register}/{exported.version}")
+    for line in api.publish(exported.folder, sign=sign, push=push, dry_run=dry_run):
+        say(line)
 
 
 @app.command(rich_help_panel=READ)
@@ -97,10 +128,10 @@ def pack(
     from atod_sweep import api
 
     packed = api.pack(run_dir, out)
-    typer.echo(f"packed           {packed.folder}\nsize             {packed.size / 1e6:.2f} MB")
-    typer.echo(f"training rows    every {packed.every}th step{'' if packed.every == 10 else ', to fit into 2 MB'}")
+    say(f"packed           {packed.folder}\nsize             {packed.size / 1e6:.2f} MB")
+    say(f"training rows    every {packed.every}th step{'' if packed.every == 10 else ', to fit into 2 MB'}")
     if packed.unrecorded:
-        typer.echo(f"without records  {packed.unrecorded} trials: their configs and curves are not in the run's folder")
+        say(f"without records  {packed.unrecorded} trials: their configs and curves are not in the run's folder")
 
 
 @app.command(rich_help_panel=READ)
@@ -110,6 +141,7 @@ def verify(
         bool, typer.Option("--trust", help="Run code that it brings or names: kind: custom, an environment of yours.")
     ] = False,
     digest: Annotated[str | None, typer.Option(help="SHA-256 that the export was announced with.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Public key (PEM) of whoever signed it.")] = None,
 ) -> None:
     """Re-derive everything in a bundle, or check and play an exported model; fail on any difference."""
     from atod_sweep import api
@@ -118,8 +150,8 @@ def verify(
         from atod_sweep.sweep.user_code import admit
 
         admit()
-    for line in api.verify(bundle, trust=trust, digest=digest):
-        typer.echo(line)
+    for line in api.verify(bundle, trust=trust, digest=digest, key=key):
+        say(line)
 
 
 @app.command(rich_help_panel=READ)
@@ -134,5 +166,5 @@ def sync(
     """Bring MLflow, or another logger, up to a run's ledger."""
     from atod_sweep import api
 
-    total = api.sync(run_dir, logger=logger, tracking_uri=tracking_uri, experiment=experiment, note=typer.echo)
-    typer.echo(f"{total} trials are there")
+    total = api.sync(run_dir, logger=logger, tracking_uri=tracking_uri, experiment=experiment, note=say)
+    say(f"{total} trials are there")

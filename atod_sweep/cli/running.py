@@ -12,6 +12,7 @@ import typer
 from atod_sweep.cli.app import TRAIN, app
 from atod_sweep.cli.ending import close
 from atod_sweep.cli.options import DryRun, JsonEvents, Overrides, RunOptions, StartOptions, with_run_options
+from atod_sweep.cli.printing import say
 from atod_sweep.paths import expanded
 
 
@@ -53,7 +54,7 @@ def run(
 
             admit(study)
             found = estimate(study, overrides=changes, seeds=seeds, until_decided=rule, show=show, **options.place())
-            typer.echo("\n".join(found.lines()))
+            say("\n".join(found.lines()))
             return
         done = api.run(
             study, overrides=changes, seeds=seeds, until_decided=rule or False, show=show, **options.keywords()
@@ -99,7 +100,7 @@ def search(
 
             admit(space)
             found = estimate(space, overrides=changes, configurations=configurations, show=show, **options.place())
-            typer.echo("\n".join(found.lines()))
+            say("\n".join(found.lines()))
             return
         done = api.search(space, overrides=changes, configurations=configurations, show=show, **options.keywords())
         close(done, json_output)
@@ -122,11 +123,11 @@ def train(
 
     def show(event: dict[str, Any]) -> None:
         if json_output:
-            typer.echo(json.dumps(event))
+            say(json.dumps(event))
         elif event.get("event") == "note":
-            typer.echo(event["text"], err=True)
+            say(event["text"], err=True)
         else:
-            typer.echo(
+            say(
                 f"step {event['step']:>5}/{event['steps']}  success {event['eval/success']:.3f}  "
                 f"turns {event['eval/turns']:.1f}  {event['cost/seconds']:.0f} s"
             )
@@ -134,4 +135,4 @@ def train(
     changes = parse_assignments(overrides or [])
     result = api.train(config, overrides=changes, out=out, resume=resume, schedule=schedule, callback=show)
     if not json_output:
-        typer.echo(f"student  {expanded(out) / 'student'}\nsuccess  {result.final['eval/success']:.3f}")
+        say(f"student  {expanded(out) / 'student'}\nsuccess  {result.final['eval/success']:.3f}")

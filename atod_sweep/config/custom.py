@@ -28,6 +28,7 @@ from atod_sweep.errors import UserError
 
 Function = Callable[..., Any]
 
+KINDS = ("custom", "function")  # of records that name code
 _PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _MODULES: dict[str, types.ModuleType] = {}  # by the SHA-256 of their text: whatever was run under it is the same
 
@@ -76,13 +77,17 @@ def customs(record: BaseModel, key: str = "") -> Iterator[tuple[str, Custom]]:
     if isinstance(record, Custom):
         yield key, record
     for name in type(record).model_fields:
-        if isinstance(field := getattr(record, name), BaseModel):
-            yield from customs(field, f"{key}.{name}" if key else name)
+        field, where = getattr(record, name), f"{key}.{name}" if key else name
+        if isinstance(field, BaseModel):
+            yield from customs(field, where)
+        for i, one in enumerate(field if isinstance(field, list) else []):
+            if isinstance(one, BaseModel):
+                yield from customs(one, f"{where}.{i}")
 
 
 def check_sources(data: Any, where: str) -> None:
     """For configs from somebody else: UserError where code stands without its hash, for it would be run when read."""
-    if isinstance(data, Mapping) and data.get("kind") == "custom" and not data.get("source"):
+    if isinstance(data, Mapping) and data.get("kind") in KINDS and not data.get("source"):
         raise UserError(
             f"{where}: path: {data.get('path')!r} stands without the SHA-256 of its module in `source`; export the "
             "schedule again, or put the path into a config of your own"
@@ -93,9 +98,11 @@ def check_sources(data: Any, where: str) -> None:
 
 def named_in(data: Any) -> list[str]:
     """The paths of all code of the user's own that a config names, as plain data."""
+    if isinstance(data, list):
+        return list(dict.fromkeys(path for value in data for path in named_in(value)))
     if not isinstance(data, Mapping):
         return []
-    own = [str(data["path"])] if data.get("kind") == "custom" and "path" in data else []
+    own = [str(data["path"])] if data.get("kind") in KINDS and "path" in data else []
     return list(dict.fromkeys([*own, *(path for value in data.values() for path in named_in(value))]))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from atod_sweep.config.base import load_yaml, parse_yaml, validate, with_overrides
 from atod_sweep.config.signals import SHIPPED_OVER_VOCABULARY
 from atod_sweep.config.study import Study
+from atod_sweep.config.teachers import LIKELIEST_SERVED
 from atod_sweep.config.train import Train
 from atod_sweep.config.whole import Resolve, validate_whole
 from atod_sweep.errors import Gathered, UserError
@@ -88,22 +89,26 @@ def train_data(
 def _with(data: dict[str, Any], overrides: Mapping[str, Any], mistakes: Gathered) -> dict[str, Any]:
     """Overrides laid over a trainer config, and the default that depends on its models.
 
-    Vocabularies of pretrained models are too wide for whole distributions of every token to be kept: unless the
-    overrides say otherwise, signals compare the likeliest ids once such a model comes in.
+    Vocabularies of pretrained models are too wide for whole distributions of every token to be kept, and servers give
+    the likeliest ids alone: unless the overrides say otherwise, signals compare those once such a model comes in.
     """
     result = with_overrides(Train, data, overrides, mistakes)
     distill = result["objective"].get("distill") if isinstance(result["objective"], dict) else None
     if not isinstance(distill, dict) or distill.get("kind") not in SHIPPED_OVER_VOCABULARY or TOP_K in overrides:
         return result
-    is_new = distill.get("top_k") is None and not _has_pretrained(data)
-    if _has_pretrained(result) and ("top_k" not in distill or is_new):
-        distill["top_k"] = LIKELIEST
+    before, now = _likeliest(data), _likeliest(result)
+    if now is not None and ("top_k" not in distill or distill["top_k"] == before != now):
+        distill["top_k"] = now
     return result
 
 
-def _has_pretrained(data: Mapping[str, Any]) -> bool:
-    models = [data[role] for role in ("student", "teacher")]
-    return any(isinstance(model, Mapping) and model.get("kind") == "pretrained" for model in models)
+def _likeliest(data: Mapping[str, Any]) -> int | None:
+    """How many ids signals compare with these models, if nothing else is said; None: all of them."""
+    models = [data[role] for role in ("teacher", "student") if isinstance(data[role], Mapping)]
+    for model in models:
+        if model.get("kind") == "server":
+            return model.get("top_k", LIKELIEST_SERVED)
+    return LIKELIEST if any(model.get("kind") == "pretrained" for model in models) else None
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from atod_sweep.config.base import LATER, Record, Seed
+from atod_sweep.config.env import Env
 from atod_sweep.config.settings import Settings
+from atod_sweep.config.teachers import ChatTeacher, ServerTeacher
 
 
 class Lesson(Record):
@@ -41,11 +43,21 @@ class TeacherRecipe(Record):
     seed: Seed = Field(0, description="Seed of initialisation, tasks and perturbations.")
 
 
+def _by_id(value: Any) -> Any:
+    return {"id": value} if isinstance(value, str) else value
+
+
 class StudentRecipe(TeacherRecipe):
     """How a compact student gets a prior: as the teacher, stopped as soon as its success is inside a band."""
 
     success: tuple[float, float] = Field(
         (0.12, 0.25), description="Band of evaluation success (0 to 1) in which pretraining stops."
+    )
+    also: list[Annotated[Env, BeforeValidator(_by_id)]] = Field(
+        default_factory=list,
+        description="Other environments (ids will do) that the student learns first, for `steps`, and goes on with "
+        "beside its own; the teacher knows their words. What is lost of them: evaluation.retention.",
+        json_schema_extra=LATER,
     )
 
     @model_validator(mode="after")
@@ -234,4 +246,6 @@ class NoTeacher(Record):
 
 
 Student = Annotated[CompactStudent | Pretrained, Field(discriminator="kind")]
-Teacher = Annotated[CompactTeacher | PretrainedTeacher | NoTeacher, Field(discriminator="kind")]
+Teacher = Annotated[
+    CompactTeacher | PretrainedTeacher | ServerTeacher | ChatTeacher | NoTeacher, Field(discriminator="kind")
+]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from atod_sweep.config.base import Record
+from atod_sweep.config.base import LATER, Record
 from atod_sweep.config.schedules import (
     Adaptive,
     ClosedForm,
@@ -21,7 +21,9 @@ from atod_sweep.config.schedules import (
     Schedule,
     number_is_constant,
 )
-from atod_sweep.config.signals import Distill, ForwardKL, SampledReverseKL
+from atod_sweep.config.signals import Distill, ForwardKL, Relabel, SampledReverseKL
+from atod_sweep.config.stand_ins import RandomTeacher, StandIn
+from atod_sweep.config.teachers import ChatTeacher, Served, ServerTeacher
 from atod_sweep.config.turns import TurnProfile, Uniform
 
 if TYPE_CHECKING:
@@ -138,6 +140,11 @@ KLPenalty = Annotated[NoKL | K1 | K2 | K3 | FullKL, Field(discriminator="kind")]
 
 
 class _Objective(Record):
+    @property
+    @abstractmethod
+    def taught(self) -> bool:
+        """Whether the teacher is ever asked anything."""
+
     @abstractmethod
     def check(self, train: Train) -> None:
         """Raise ValueError for a trainer config that this objective cannot run under."""
@@ -157,6 +164,16 @@ class Mixture(_Objective):
     kl_penalty: KLPenalty = Field(default_factory=NoKL, description="Penalty against the frozen initial student.")
     entropy_coef: float = Field(0.0, ge=0, description="Weight c_e of the entropy bonus.")
     clip_ratio: float = Field(0.2, gt=0, description="PPO clip range of the probability ratio.")
+    stand_in: StandIn | None = Field(
+        None,
+        description="What takes the place of the teacher's word, to see what that is worth; null: the teacher speaks.",
+        json_schema_extra=LATER,
+    )
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether what students say is shown to a teacher, if it has a weight."""
+        return self.stand_in is None or self.stand_in.scores
 
     @property
     def taught(self) -> bool:
@@ -168,7 +185,7 @@ class Mixture(_Objective):
     def rewarded(self) -> bool:
         """Whether the reward has a weight above 0 at any time."""
 
-    def _check_mixture(self, train: Train, advantage: Advantage, otherwise: str) -> None:
+    def _check_mixture(self, train: Train, distill: Distill, advantage: Advantage, otherwise: str) -> None:
         self.turns.check(train.env.horizon, "objective.turns")
         group = train.rollout.group_size
         if group < advantage.least_group:
@@ -176,10 +193,49 @@ class Mixture(_Objective):
                 f"rollout.group_size: a group-relative advantage needs at least {advantage.least_group} rollouts per "
                 f"task, got {group}; use 8{otherwise}"
             )
-        if train.teacher.kind == "none" and not is_always(0.0, self.distill_weight):
+        follows = self.turns.measured or isinstance(self.distill_weight, OfMeasurement)
+        if self.stand_in is not None and not self.stand_in.scores and follows:
+            raise ValueError(
+                f"objective.stand_in.kind: {self.stand_in.kind!r} asks no teacher, whose log-probs objective.turns "
+                f"({self.turns.kind}) or distill_weight ({self.distill_weight.kind}) follow; use turns.kind: uniform "
+                "and a distill_weight by step"
+            )
+        if train.teacher.kind == "none" and self.asks_teacher and not is_always(0.0, self.distill_weight):
             raise ValueError(
                 "teacher.kind: 'none' leaves nothing to distil, but objective.distill_weight is not 0; "
                 "set objective.distill_weight: 0"
+            )
+        if self.taught and isinstance(train.teacher, Served):
+            self._check_served(train.teacher, distill, train)
+        if self.taught and isinstance(distill, Relabel):
+            self._check_relabel()
+
+    def _check_served(self, teacher: ServerTeacher | ChatTeacher, distill: Distill, train: Train) -> None:
+        """A teacher behind an API gives less than one that is here."""
+        if isinstance(self.stand_in, RandomTeacher):
+            raise ValueError(
+                f"objective.stand_in.kind: 'random_teacher' needs the teacher's architecture, which teacher.kind "
+                f"{teacher.kind!r} does not give; use shuffled_teacher or constant_push"
+            )
+        if self.asks_teacher:
+            teacher.check_scoring(distill, train)
+
+    def _check_relabel(self) -> None:
+        """Imitation compares no log-probs of what the student said, so nothing can follow them."""
+        if self.stand_in is not None:
+            raise ValueError(
+                f"objective.stand_in.kind: {self.stand_in.kind!r} takes the place of the teacher's log-probs, which "
+                "objective.distill.kind 'relabel' does not ask for; use another signal"
+            )
+        if self.turns.measured:
+            raise ValueError(
+                f"objective.turns.kind: {self.turns.kind!r} is made of the teacher's log-probs, which "
+                "objective.distill.kind 'relabel' does not ask for; use uniform or thresholds"
+            )
+        if isinstance(self.distill_weight, OfMeasurement):
+            raise ValueError(
+                f"objective.distill_weight.kind: {self.distill_weight.kind!r} follows the teacher's log-probs, which "
+                "objective.distill.kind 'relabel' does not ask for; use a schedule, such as linear"
             )
 
 
@@ -215,7 +271,7 @@ class Interpolated(Mixture):
         return self
 
     def check(self, train: Train) -> None:
-        self._check_mixture(train, self.advantage, ", or objective.advantage.kind: gae")
+        self._check_mixture(train, self.distill, self.advantage, ", or objective.advantage.kind: gae")
 
 
 class Hybrid(Mixture):
@@ -252,13 +308,17 @@ class Hybrid(Mixture):
         return self
 
     def check(self, train: Train) -> None:
-        self._check_mixture(train, self.advantage, "")
+        self._check_mixture(train, self.distill, self.advantage, "")
 
 
 class SFT(_Objective):
     """Baseline: cross-entropy on the teacher's own episodes, no reward."""
 
     kind: Literal["sft"] = "sft"
+
+    @property
+    def taught(self) -> bool:
+        return True
 
     def check(self, train: Train) -> None:
         _check_teacher_plays(self.kind, train)
@@ -270,6 +330,10 @@ class DPO(_Objective):
 
     kind: Literal["dpo"] = "dpo"
     beta: float = Field(0.1, gt=0, description="Inverse temperature of the implicit reward.")
+
+    @property
+    def taught(self) -> bool:
+        return False
 
     def check(self, train: Train) -> None:
         if train.rollout.group_size < 2:
@@ -286,6 +350,10 @@ class SPIN(_Objective):
     kind: Literal["spin"] = "spin"
     beta: float = Field(0.1, gt=0, description="Inverse temperature of the implicit reward.")
     refresh_steps: int = Field(50, ge=1, description="Optimiser steps between renewals of the opponent (an iteration).")
+
+    @property
+    def taught(self) -> bool:
+        return True
 
     def check(self, train: Train) -> None:
         _check_teacher_plays(self.kind, train)

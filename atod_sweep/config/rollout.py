@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from atod_sweep.config.base import LATER, Record
 from atod_sweep.config.schedules import ClosedFormSchedule, Constant
+from atod_sweep.config.takeover import Depth, Takeover, TeacherTurns
 
 PLACE = "{action}"
 
@@ -54,6 +55,12 @@ class Rollout(Record):
 
     tasks: int = Field(8, ge=1, description="Different tasks per optimiser step.")
     group_size: int = Field(8, ge=1, description="Rollouts per task (G); group-relative advantages need at least 2.")
+    episodes_at_once: int | None = Field(
+        None,
+        ge=1,
+        description="Episodes played at a time, which changes no result; null: all that memory has room for.",
+        json_schema_extra=LATER,
+    )
     temperature: ClosedFormSchedule = Field(
         default_factory=lambda: Constant(start=1.0), description="Sampling temperature: a number or a schedule."
     )
@@ -78,12 +85,29 @@ class Rollout(Record):
     admissible: bool = Field(
         False, description="List the admissible actions behind every observation.", json_schema_extra=LATER
     )
+    takeover: Takeover | None = Field(
+        None, description="Turns that the teacher plays; null: the student plays all.", json_schema_extra=LATER
+    )
+    depth: Depth | None = Field(
+        None, description="How many turns the student plays, by step; null: whole episodes.", json_schema_extra=LATER
+    )
+    teacher_turns: TeacherTurns = Field(
+        "cross_entropy",
+        description="What is learned from turns that the teacher played, at its weight there: to say what it said "
+        "(cross_entropy), its distributions (forward_kl), or nothing (masked).",
+        json_schema_extra=LATER,
+    )
     step_timeout: float | None = Field(
         None,
         gt=0,
         description="Seconds one step of one environment may take before the trial ends; starting a task may take 120 "
         "in any case. Environments run in worker processes then. Null: no limit.",
     )
+
+    @property
+    def teacher_plays(self) -> bool:
+        """Whether the teacher plays turns of the student's episodes."""
+        return self.takeover is not None or (self.depth is not None and not self.depth.begins_at_start)
 
     @model_validator(mode="after")
     def _samples(self) -> Rollout:

@@ -60,11 +60,11 @@ def _hint(name: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Shipped:
-    """A shipped file: its name, what it asks, and how long it took where it was measured ("" if it was not)."""
+    """A shipped file: its name, what it asks, and how long it took, or may take ("" if nothing says)."""
 
     name: str
     question: str
-    measured: str
+    time: str
 
 
 def listing(kind: Kind) -> list[Shipped]:
@@ -74,6 +74,7 @@ def listing(kind: Kind) -> list[Shipped]:
         text = path.read_text(encoding="utf-8")
         data = parse_yaml(text, str(path))
         if "arms" in data or "parameters" in data:
-            times = re.search(r"^# Measured: (.*)\.$", text, re.MULTILINE)
-            found.append(Shipped(name, data.get("question", ""), times[1] if times else ""))
+            said = re.search(r"^# (?:Measured|(Estimated)): (.*)\.$", text, re.MULTILINE)
+            time = f"{'estimated: ' if said[1] else ''}{said[2]}" if said else ""
+            found.append(Shipped(name, data.get("question", ""), time))
     return found

@@ -66,5 +66,16 @@ class CustomSignal(Custom, OverVocabulary):
         return True
 
 
+class Relabel(Record):
+    """Cross-entropy on what the teacher would have done in the states that the student got into (as in DAgger)."""
+
+    kind: Literal["relabel"] = "relabel"
+    ask_temperature: float = Field(
+        0.0, ge=0, description="Temperature at which the teacher is asked for its action; 0: the likeliest."
+    )
+
+
 SHIPPED_OVER_VOCABULARY = ("forward_kl", "reverse_kl", "jsd")
-Distill = Annotated[SampledReverseKL | ForwardKL | ReverseKL | JSD | CustomSignal, Field(discriminator="kind")]
+Distill = Annotated[
+    SampledReverseKL | ForwardKL | ReverseKL | JSD | CustomSignal | Relabel, Field(discriminator="kind")
+]

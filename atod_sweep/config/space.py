@@ -1,4 +1,4 @@
-"""The parameters of a search space: which keys of the trainer's config vary, over what, and when.
+"""The parameters of a search space, read from a file: which keys of the trainer's config vary, over what, and when.
 
     objective.distill_weight:
       kind: {choice: [cosine, exponential]}
@@ -15,157 +15,32 @@ Keys may be nested or dotted. A name in `when` or `plus` is that of a neighbour,
 from __future__ import annotations
 
 import difflib
-import json
-import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, model_validator
-
-from atod_sweep.config.base import Record, validate
+from atod_sweep.config.base import validate
+from atod_sweep.config.domains import (
+    Branch,
+    Choice,
+    Constraint,
+    Domain,
+    Fixed,
+    Float,
+    Int,
+    Parameter,
+    Scalar,
+    can_be,
+    extent,
+    is_number,
+    on_grid,
+    steps_between,
+)
 from atod_sweep.config.schema import check_key
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 
-LARGEST = 2**53  # up to here floats hold every whole number, and generators draw them
-Scalar = str | int | float | bool | None
-
-
-def on_grid(low: float, step: float, index: int) -> float:
-    """`low + index x step` as people write it: 0.3, where binary sums give 0.30000000000000004."""
-    return float(Fraction(repr(low)) + index * Fraction(repr(step)))
-
-
-def steps_between(low: float, high: float, step: float) -> int:
-    """How many whole steps fit."""
-    return (Fraction(repr(high)) - Fraction(repr(low))) // Fraction(repr(step))
-
-
-class Float(Record):
-    """A real number between two bounds, both included."""
-
-    low: float = Field(description="Smallest value.")
-    high: float = Field(description="Largest value.")
-    log: bool = Field(False, description="Uniform in the logarithm.")
-    step: float | None = Field(None, gt=0, description="Distance of neighbouring values, from low on.")
-    cut_from: float | None = Field(None, description="Upper end as it was written, where whole steps do not reach it.")
-    plus: str | None = Field(None, description="Parameter whose value is added to what is drawn.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Float:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"needs two finite numbers in order, got [{self.low:g}, {self.high:g}]")
-        if self.log and (self.low <= 0 or self.step is not None):
-            raise ValueError(f"log: needs a lower end above 0 and no step, got {self.low:g} and step {self.step}")
-        if self.step is not None and self.size > LARGEST:
-            raise ValueError(f"step: {self.step:g} makes more than {LARGEST} values; leave it out, or enlarge it")
-        return self
-
-    @property
-    def size(self) -> float:
-        """Number of different values."""
-        return math.inf if self.step is None else steps_between(self.low, self.high, self.step) + 1
-
-
-class Int(Record):
-    """A whole number between two bounds, both included."""
-
-    low: int = Field(description="Smallest value.")
-    high: int = Field(description="Largest value.")
-    log: bool = Field(False, description="Uniform in the logarithm.")
-    step: int = Field(1, ge=1, description="Distance of neighbouring values, from low on.")
-    cut_from: int | None = Field(None, description="Upper end as it was written, where whole steps do not reach it.")
-    plus: str | None = Field(None, description="Parameter whose value is added to what is drawn.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Int:
-        if self.low >= self.high:
-            raise ValueError(f"needs two numbers in order, got [{self.low}, {self.high}]")
-        if self.log and (self.low <= 0 or self.step != 1):
-            raise ValueError(f"log: needs a lower end above 0 and step 1, got {self.low} and step {self.step}")
-        if max(abs(self.low), abs(self.high)) > LARGEST:
-            raise ValueError(f"whole numbers reach {LARGEST} here, got [{self.low}, {self.high}]")
-        return self
-
-    @property
-    def size(self) -> float:
-        """Number of different values."""
-        return (self.high - self.low) // self.step + 1
-
-
-class Choice(Record):
-    """One of several plain values, or of several lists where the key takes a list."""
-
-    values: tuple[Scalar | list[Scalar], ...] = Field(description="The values.", min_length=1)
-
-    @model_validator(mode="after")
-    def _different(self) -> Choice:
-        if len(set(map(repr, self.values))) != len(self.values):
-            raise ValueError(f"choice: each value counts once, got {list(self.values)}")
-        return self
-
-    @property
-    def labels(self) -> tuple[Scalar, ...]:
-        """The values as what is drawn by, for samplers know no lists: those stand as their JSON text."""
-        return tuple(json.dumps(value) if isinstance(value, list) else value for value in self.values)
-
-    @property
-    def size(self) -> float:
-        """Number of different values."""
-        return len(self.values)
-
-
-class Fixed(Record):
-    """Always this value."""
-
-    value: Any = Field(description="The value.")
-
-
-Domain = Float | Int | Choice | Fixed
-
-
-@dataclass(frozen=True)
-class Branch:
-    """A domain and the conditions under which it holds: parameter key -> admitted values; empty: always.
-
-    `name` is unique in the space: one key has as many names as branches that draw from different ranges.
-    """
-
-    name: str
-    when: Mapping[str, tuple[Scalar, ...]]
-    domain: Domain
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One key of the trainer's config; the first branch whose conditions hold decides, none: the base's value stays."""
-
-    key: str
-    branches: tuple[Branch, ...]
-
-    @property
-    def needs(self) -> set[str]:
-        """Parameters that must be known before this one."""
-        found = {key for branch in self.branches for key in branch.when}
-        return found | {b.domain.plus for b in self.branches if isinstance(b.domain, Float | Int) and b.domain.plus}
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """`left < right` between two parameters, or a parameter and a number; it holds where one of them is absent."""
-
-    left: str
-    relation: Literal["<", "<=", ">", ">="]
-    right: str | float
-
-    def __str__(self) -> str:
-        return f"{self.left} {self.relation} {self.right}"
-
-
-# ---- reading --------------------------------------------------------------------------------------------------------
+_WORLDS = 10_000  # combinations of conditions that are looked at
 
 
 def parse_parameters(tree: Mapping[str, Any], where: str) -> tuple[Parameter, ...]:
@@ -175,16 +50,16 @@ def parse_parameters(tree: Mapping[str, Any], where: str) -> tuple[Parameter, ..
     except UserError as error:
         raise UserError(f"{where}.{error}") from None
     for key in leaves:
-        try:
-            check_key(Train, key)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
+        if mistake := _mistake(key):
+            raise UserError(f"{where}: {mistake}")
     if "seed" in leaves:
         raise UserError(f"{where}.seed: seeds are not searched: budget.seeds says how many a configuration gets")
     parameters = {key: Parameter(key, _branches(key, leaf, leaves, where)) for key, leaf in leaves.items()}
     for parameter in parameters.values():
         _check_conditions(parameter, parameters, where)
-    return tuple(_sorted(parameters, where))
+    found = tuple(_sorted(parameters, where))
+    _check_branches(found, where)
+    return found
 
 
 def _leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -272,47 +147,32 @@ def cuts(parameters: tuple[Parameter, ...]) -> list[str]:
     ]
 
 
-# How other tools write a parameter -> how it is written here; a mapping that has all keys of the left is meant.
-_SPELLINGS: tuple[tuple[frozenset[str], str], ...] = (
-    (frozenset({"min", "max"}), "{float: [MIN, MAX]} or {int: [MIN, MAX]}, with log: true for a logarithmic scale"),
-    (frozenset({"low", "high"}), "{float: [LOW, HIGH]} or {int: [LOW, HIGH]}, with log: true or step: STEP"),
-    (frozenset({"lower", "upper"}), "{float: [LOWER, UPPER]} or {int: [LOWER, UPPER]}"),
-    (frozenset({"values"}), "{choice: [VALUE, VALUE, ...]}"),
-    (frozenset({"choices"}), "{choice: [VALUE, VALUE, ...]}"),
-    (frozenset({"categorical"}), "{choice: [VALUE, VALUE, ...]}"),
-    (frozenset({"grid_search"}), "{choice: [VALUE, VALUE, ...]} and sampler: {kind: grid}"),
-    (frozenset({"uniform"}), "{float: [LOW, HIGH]}"),
-    (frozenset({"quniform"}), "{float: [LOW, HIGH], step: STEP}"),
-    (frozenset({"loguniform"}), "{float: [LOW, HIGH], log: true}"),
-    (frozenset({"log_uniform"}), "{float: [LOW, HIGH], log: true}"),
-    (frozenset({"randint"}), "{int: [LOW, HIGH]}, both ends included"),
-    (frozenset({"suggest_float"}), "{float: [LOW, HIGH]}"),
-    (frozenset({"value"}), "VALUE itself"),
-    (frozenset({"_type", "_value"}), "{float: [LOW, HIGH]}, {int: [LOW, HIGH]} or {choice: [VALUE, ...]}"),
-    (frozenset({"type", "bounds"}), "{float: [LOW, HIGH]} or {int: [LOW, HIGH]}, with log: true or step: STEP"),
-    (frozenset({"start", "stop"}), "{float: [START, STOP]} or {int: [START, STOP]}, both ends included"),
-    (frozenset({"from", "to"}), "{float: [FROM, TO]} or {int: [FROM, TO]}, both ends included"),
-    (frozenset({"distribution"}), "{float: [LOW, HIGH]}, {int: [LOW, HIGH]} or {choice: [VALUE, ...]}"),
+OURS = (
+    "a range is {float: [LOW, HIGH]} or {int: [LOW, HIGH]}, both ends included, with log: true or step: STEP; several "
+    "values are {choice: [VALUE, VALUE, ...]} (all of them are tried by sampler: {kind: grid}); one is VALUE itself"
 )
 
 
 def _refuse_other_spellings(node: Mapping[str, Any], place: str) -> None:
-    for keys, ours in _SPELLINGS:
-        if keys <= node.keys() and not any(_is_key(f"{place}.{key}") for key in keys):
-            raise UserError(f"{place}: {', '.join(sorted(keys))} is how another tool writes it; here it is {ours}")
+    """Of a mapping that is neither ours nor has a part of the config in it; a single misspelt part is told as such."""
+    told = [_mistake(f"{place}.{key}") for key in node]
+    if not node or _mistake(place) or "" in told or (len(node) == 1 and "did you mean" in told[0]):
+        return
+    raise UserError(f"{place}: {', '.join(map(str, node))} is how another tool writes it; here {OURS}")
 
 
-def _is_key(key: str) -> bool:
+def _mistake(key: str) -> str:
+    """What is wrong with a key; "" for one of the config."""
     try:
         check_key(Train, key)
-    except UserError:
-        return False
-    return True
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _full_key(name: str, key: str, leaves: Mapping[str, Any], place: str) -> str:
     neighbour = f"{key.rpartition('.')[0]}.{name}"
-    for candidate in (neighbour, name):
+    for candidate in (neighbour, str(name)):
         if candidate in leaves:
             return candidate
     near = difflib.get_close_matches(str(name), [*leaves, *(k.rpartition(".")[2] for k in leaves)], n=1)
@@ -325,38 +185,47 @@ def _check_conditions(parameter: Parameter, parameters: Mapping[str, Parameter],
         for key, values in branch.when.items():
             domains = [b.domain for b in parameters[key].branches]
             for value in values:
-                if not any(_can_be(value, domain) for domain in domains):
-                    said = "; or ".join(dict.fromkeys(map(_range, domains)))
+                if not any(can_be(value, domain) for domain in domains):
+                    said = "; or ".join(dict.fromkeys(map(extent, domains)))
                     raise UserError(f"{where}.{parameter.key}.when: {key} is never {value!r}; it is {said}")
 
 
-def _can_be(value: Any, domain: Domain) -> bool:
-    """Whether a parameter over `domain` is `value` with a chance above 0."""
-    match domain:
-        case Fixed():
-            return bool(value == domain.value)
-        case Choice():
-            return value in domain.values
-        case Float() | Int():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if domain.plus is not None:
-                return number  # a sum, whose range depends on another draw
-            if not number or domain.step is None or not domain.low <= value <= domain.high:
-                return False
-            return on_grid(domain.low, domain.step, round((value - domain.low) / domain.step)) == value
+def _check_branches(parameters: tuple[Parameter, ...], where: str) -> None:
+    """UserError for a branch whose conditions cannot hold together, or only where an earlier branch's do, and for a
+    sum with what is not there, or no number.
 
-
-def _range(domain: Domain) -> str:
-    match domain:
-        case Fixed():
-            return str(domain.value)
-        case Choice():
-            return f"one of {', '.join(map(str, domain.values))}"
-        case Float() | Int():
-            step = (
-                f" in steps of {domain.step:g}" if domain.step is not None else ", where one exact value has no chance"
-            )
-            return f"a number in [{domain.low:g}, {domain.high:g}]{step}"
+    All combinations of the values that conditions name are looked at (if they are not too many), and any other value.
+    """
+    named: dict[str, list[Scalar]] = {}
+    for each in (branch for parameter in parameters for branch in parameter.branches):
+        for key, admitted in each.when.items():
+            named.setdefault(key, []).extend(value for value in admitted if value not in named.get(key, ()))
+    known = {parameter.key: parameter for parameter in parameters}
+    worlds: list[dict[str, Any]] = [{}]
+    for parameter in parameters:
+        met = [parameter.active(world) for world in worlds]
+        for each in parameter.branches:
+            if not any(branch is each for branch in met):
+                held = "; ".join(f"{key}: {', '.join(map(str, values))}" for key, values in each.when.items())
+                raise UserError(f"{where}.{parameter.key}: never comes to its branch when {{{held}}}; drop it")
+        for world, branch in zip(worlds, met, strict=True):
+            if branch is None or not isinstance(branch.domain, Float | Int) or branch.domain.plus is None:
+                continue
+            added = known[branch.domain.plus].active(world)
+            if added is None or not is_number(added.domain):
+                what = "not there" if added is None else "no number"
+                held = f" where {world}" if world else ""
+                raise UserError(
+                    f"{where}.{parameter.key}.plus: {branch.domain.plus} is {what}{held}; add to one that is"
+                )
+        worlds += [
+            {**world, parameter.key: value}
+            for world, branch in zip(worlds, met, strict=True)
+            for value in named.get(parameter.key, ())
+            if branch is not None and can_be(value, branch.domain)
+        ]
+        if len(worlds) > _WORLDS:
+            return
 
 
 def _sorted(parameters: Mapping[str, Parameter], where: str) -> Iterator[Parameter]:

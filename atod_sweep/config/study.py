@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from atod_sweep.config.base import LARGEST_SEED, MOST_SEEDS, Record
+from atod_sweep.config.base import LARGEST_SEED, LATER, MOST_SEEDS, Record
 from atod_sweep.config.names import check_plain, check_trials
+from atod_sweep.config.price import Price
 from atod_sweep.config.told import nearest
 from atod_sweep.config.whole import File
 from atod_sweep.errors import Mistakes
 from atod_sweep.records.metric_names import bounds, check_name, direction
 
-Control = Literal["teacher", "opd", "rl", "fixed_mix"]
+Control = Literal[
+    "teacher", "base", "opd", "rl", "fixed_mix", "shuffled_teacher", "random_teacher", "constant_push", "tuned_constant"
+]
 CONTROLS: tuple[str, ...] = get_args(Control)
 
 _WORD = {">": "by", ">=": "within", "=": "within"}  # what the margin of each relation is called
@@ -40,6 +43,10 @@ class Hypothesis(Record):
         at = f" at {', '.join(f'{k}={v}' for k, v in self.at.items())}" if self.at else ""
         margin = f" {_WORD[self.relation]} {self.margin:g}" if self.margin else ""
         return f"{self.arm} {self.relation} {self.other} on {self.metric}{at}{margin}"
+
+    def concerns(self, levels: Mapping[str, str]) -> bool:
+        """Whether a trial at these levels bears on it; factors that `levels` lacks do not speak against it."""
+        return all(levels.get(factor, level) == level for factor, level in self.at.items())
 
     def check(self) -> None:
         """ValueError for what can be written down and never be decided as it is meant.
@@ -171,6 +178,7 @@ class Study(File):
     bars: Bars = Field(default_factory=Bars, description="When a setting or a seed counts as having learned.")
     resources: Resources = Field(default_factory=Resources, description="Needs of one trial.")
     concurrency: int | None = Field(None, ge=1, description="Trials at a time; null: as many as the resources hold.")
+    price: Price | None = Field(None, description="What tokens cost, for `atod-sweep cost`.", json_schema_extra=LATER)
 
     @property
     def seed_list(self) -> list[int]:

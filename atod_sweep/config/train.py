@@ -6,20 +6,16 @@ from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import Field, model_validator
 
+from atod_sweep.config import takeover
 from atod_sweep.config.base import LATER, Record, Seed, content_hash
+from atod_sweep.config.env import Env as Env
 from atod_sweep.config.models import CompactStudent, CompactTeacher, Dtype, NoTeacher, Pretrained, Student, Teacher
 from atod_sweep.config.objective import Interpolated, Objective
+from atod_sweep.config.retention import Retained, check_names
+from atod_sweep.config.reward import EnvReward, Reward
 from atod_sweep.config.rollout import Rollout
-from atod_sweep.config.settings import Settings
-
-
-class Env(Record):
-    """Where episodes are played: a shipped family, a Gymnasium id, or your own `module:Class`."""
-
-    id: str = Field("support_desk", description="Shipped family, registered Gymnasium id, or `package.module:Class`.")
-    horizon: int = Field(8, ge=1, description="Longest episode, in turns; longer ones are truncated.")
-    kwargs: Settings = Field(default_factory=dict, description="Further arguments of the environment's constructor.")
-
+from atod_sweep.config.teachers import Served
+from atod_sweep.config.trainer import Atod, Trainer
 
 # ---- the loop ----------------------------------------------------------------------------------------------------
 
@@ -72,6 +68,12 @@ class Evaluation(Record):
         50, ge=1, description="Optimiser steps between evaluations; steps 0 and the last are always evaluated."
     )
     tasks: int = Field(512, ge=1, description="Held-out tasks per evaluation.")
+    episodes_at_once: int | None = Field(
+        None,
+        ge=1,
+        description="Tasks played at a time, which changes no result; null: all that memory has room for.",
+        json_schema_extra=LATER,
+    )
     attempts: int = Field(
         1, ge=1, description="Episodes per task (k); more than one also reports pass@1 and pass@k over the tasks."
     )
@@ -99,6 +101,16 @@ class Evaluation(Record):
         description="Task sets played once, at the end, which claims are then judged by (final/success); null: none.",
         json_schema_extra=LATER,
     )
+    retention: list[Retained] = Field(
+        default_factory=list,
+        description="Other environments and texts: what the student unlearns meanwhile (retention/NAME/...).",
+        json_schema_extra=LATER,
+    )
+
+    @model_validator(mode="after")
+    def _different_names(self) -> Evaluation:
+        check_names(self.retention)
+        return self
 
     @model_validator(mode="after")
     def _different_attempts(self) -> Evaluation:
@@ -122,6 +134,12 @@ class Runtime(Record):
     cuda_graphs: bool = Field(
         True, description="CUDA only: replay decoding steps from CUDA graphs; keeps one cache per number of rows."
     )
+    hand_written: bool = Field(
+        True,
+        description="Small models of Llama's kind are computed by the trainer's own passes; false: by transformers, as "
+        "all others are (slower, to look into a doubt; the recipes of compact models keep to their own).",
+        json_schema_extra=LATER,
+    )
     gpu_memory_fraction: float | None = Field(
         None, gt=0, le=1, description="Cap on this process's share of GPU memory."
     )
@@ -133,12 +151,20 @@ class Train(Record):
     env: Env = Field(default_factory=Env, description="Environment.")
     student: Student = Field(default_factory=CompactStudent, description="The model that learns.")
     teacher: Teacher = Field(default_factory=CompactTeacher, description="The frozen model that it imitates.")
+    reward: Reward = Field(
+        default_factory=EnvReward,
+        description="What students are rewarded for; evaluations tell the environment's own reward anyway.",
+        json_schema_extra=LATER,
+    )
     objective: Objective = Field(default_factory=Interpolated, description="What is optimised.")
     rollout: Rollout = Field(default_factory=Rollout, description="How episodes are sampled.")
     update: Update = Field(default_factory=Update, description="What happens to one batch of rollouts.")
     optimiser: Optimiser = Field(default_factory=Optimiser, description="AdamW and its warm-up.")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="Held-out evaluation.")
     runtime: Runtime = Field(default_factory=Runtime, description="Device, threads, precision.")
+    trainer: Trainer = Field(
+        default_factory=Atod, description="What runs the steps: this package, or TRL.", json_schema_extra=LATER
+    )
     steps: int = Field(400, ge=1, description="Optimiser steps S (batches of rollouts).")
     checkpoint_every: int | None = Field(
         None, ge=1, description="Optimiser steps between checkpoints; null: one tenth of the run."
@@ -151,7 +177,9 @@ class Train(Record):
     @model_validator(mode="after")
     def _coherent(self) -> Train:
         self.objective.check(self)
-        if not (isinstance(self.student, Pretrained) and isinstance(self.teacher, Pretrained | NoTeacher)):
+        takeover.check(self)
+        self.trainer.check(self)
+        if not (isinstance(self.student, Pretrained) and isinstance(self.teacher, Pretrained | Served | NoTeacher)):
             self.rollout.check_for_compact()
         return self
 
@@ -164,7 +192,7 @@ class Train(Record):
             case "auto":
                 return "auto"
             case "fp32":
-                return "float32" if isinstance(self.teacher, NoTeacher) else self.teacher.dtype
+                return "float32" if isinstance(self.teacher, NoTeacher | Served) else self.teacher.dtype
             case _:
                 assert_never(self.runtime.teacher_dtype)
 

@@ -229,7 +229,7 @@ class Checked:
             raise self._unlike(
                 f"{where} returned the info {_quote(value)}", "a mapping; {} if there is nothing to tell"
             )
-        return dict(value)
+        return self._guarded(f"the info of {where}", dict, value)
 
     def _outcome(self, info: dict[str, Any], reward: float) -> dict[str, Any]:
         """`info` with success and metrics of the finished episode."""
@@ -244,7 +244,25 @@ class Checked:
         metrics = info.get("metrics", {})
         if not isinstance(metrics, Mapping):
             raise self._unlike(f"info['metrics'] is {_quote(metrics)}", "a mapping from names to numbers")
-        return {**info, "success": success, "metrics": {k: self._metric(k, v) for k, v in metrics.items()}}
+        found = {k: self._metric(k, v) for k, v in self._guarded("info['metrics']", dict, metrics).items()}
+        return {**info, "success": success, "metrics": found | self._violations(info)}
+
+    def _violations(self, info: dict[str, Any]) -> dict[str, float]:
+        """Metrics of the rules that were broken: all together, rule by rule, and whether none was."""
+        if "violations" not in info:
+            return {}
+        told = info["violations"]
+        by_rule = isinstance(told, Mapping)
+        rules = self._guarded("info['violations']", dict, told) if by_rule else {"": told}
+        counts = {
+            self._text(k, "info['violations']", "the name"): self._number(v, f"info['violations'][{k!r}] is")
+            for k, v in rules.items()
+        }
+        if min(counts.values(), default=0.0) < 0:
+            raise self._unlike(f"info['violations'] is {_quote(told)}", "how often rules were broken, none below 0")
+        total = sum(counts.values(), 0.0)
+        single = {f"violations_{name}": count for name, count in counts.items()} if by_rule else {}
+        return {"violations": total, "restraint": float(total == 0), **single}
 
     def _metric(self, name: Any, value: Any) -> float:
         if self._text(name, "info['metrics']", "the name") in _OUR_METRICS:

@@ -4,8 +4,9 @@
 every process. `step(text)` never raises on bad text: the environment answers it in words. It ends an episode within
 `horizon` turns if its constructor takes that argument. `info` of a step may hold `"is_admissible"` (also read as
 `"is_action_valid"`): whether the state admitted the action. When an episode ends, `info` holds `"success"` (0.0 to 1.0;
-also read as `"is_success"`, `"won"` or `"is_correct"`) and, if there are any, `"metrics"` (name -> float). `checked`
-holds every environment to this.
+also read as `"is_success"`, `"won"` or `"is_correct"`) and, if there are any, `"metrics"` (name -> float) and
+`"violations"`: how often rules were broken that the reward knows nothing of (a number, or rule -> number), from which
+the metrics `violations` and `restraint` come. `checked` holds every environment to this.
 
 An environment whose steps take milliseconds has the attribute `slow = True` (of the class or of the instance) and is
 stepped in worker processes.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from atod_sweep.config.custom import Custom, customs
+from atod_sweep.config.reward import FunctionReward
 from atod_sweep.config.schedules import CustomDecay
 from atod_sweep.config.signals import CustomSignal
 from atod_sweep.config.train import Train
@@ -78,8 +79,14 @@ def _signal(record: CustomSignal, train: Train) -> None:
         raise UserError(f"path: {record.path!r} has a gradient that is not finite where a token has no probability")
 
 
+def _found(record: FunctionReward, _: Train) -> None:
+    """It is there; what it makes of conversations shows at the evaluation before the first step."""
+    assert callable(record.function)
+
+
 _CHECKS: dict[type[Custom], Callable[[Any, Train], None]] = {
     CustomDecay: _decay,
     CustomTurns: _turns,
     CustomSignal: _signal,
+    FunctionReward: _found,
 }

@@ -47,6 +47,7 @@ class StudyRow(TypedDict):
     factors: dict[str, list[str]]
     seeds: list[int]
     sequential: NotRequired[bool]  # seeds are added until the claims are decided
+    price: NotRequired[dict[str, Any]]  # what tokens cost, where the file says it
     search: NotRequired[dict[str, Any]]  # the search file, of a search
     definition: dict[str, Any]  # everything that decides results
     definition_hash: str

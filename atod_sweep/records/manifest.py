@@ -46,4 +46,5 @@ def check(folder: Path) -> dict[str, Any]:
 
 
 def _fingerprint(path: Path) -> list[Any]:
-    return [path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()]
+    with path.open("rb") as file:  # block by block: a checkpoint may be as large as what memory is left
+        return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]

@@ -13,7 +13,9 @@ from typing import Literal
 
 Direction = Literal["max", "min"]
 
-OPEN = ("eval/", "final/", "rollout/")
+OPEN = ("eval/", "final/", "rollout/", "retention/")
+# What evaluations report, step by step.
+EVALUATED = ("eval/", "retention/")
 COSTS = {
     "cost/env_steps": "environment steps",
     "cost/tokens": "tokens",
@@ -22,9 +24,15 @@ COSTS = {
     "cost/updates": "optimiser steps",
     "cost/dropped_turns": "turns",
     "cost/teacher_tokens": "tokens",
+    "cost/teacher_requests": "requests",
+    "cost/teacher_hits": "answers",
+    "cost/teacher_read": "tokens",
+    "cost/teacher_written": "tokens",
+    "cost/teacher_money": "money",
+    "cost/teacher_generated_tokens": "tokens",
     "cost/seconds": "s",
 }
-TERMS = ("distill", "reward", "policy", "kl", "value", "entropy", "sft", "preference")
+TERMS = ("distill", "reward", "policy", "kl", "value", "entropy", "sft", "preference", "imitation")
 _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     "loss": ("nats", "min"),
     "grad_norm": ("", None),
@@ -32,6 +40,11 @@ _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     "lr": ("", None),
     "temperature": ("", None),
     "pairs": ("pairs", None),
+    "turns_alone": ("turns", None),
+    "takeover": ("", None),
+    "depth": ("turns", None),
+    "teacher_turns": ("share", None),
+    "episodes_cut": ("share", None),
     "logp_gap": ("nats", "min"),
     "lost_updates": ("share", "min"),
     **{f"loss/{term}": ("nats", "min") for term in TERMS},
@@ -39,6 +52,8 @@ _DIAGNOSTICS: dict[str, tuple[str, Direction | None]] = {
     **{f"grad_norm/{term}": ("", None) for term in TERMS if term != "policy"},
     **{f"kl/{other}": ("nats", "min") for other in ("teacher", "reference", "update")},
     **{f"weight/{what}": ("", None) for what in ("distill", "reward", "kl", "applied_teacher")},
+    "relabel/same": ("share", "max"),
+    "relabel/left_out": ("share", "min"),
     "preference/loss": ("nats", "min"),
     "preference/margin": ("nats", "max"),
     **{f"seconds/{part}": ("s", "min") for part in ("rollout", "score", "update", "eval")},
@@ -51,6 +66,7 @@ HABITS = ("action_cut", "action_empty", "action_unmarked", "action_inadmissible"
 _FINAL_SET = re.compile(r"final/.+/set[0-9]+")
 # Words in the names of an environment's own metrics that say that less is better, and units of the usual names.
 _LESS = {"turns", "steps", "kl", "cost", "costs", "loss", "seconds", "error", "errors", "regret", "penalty", "invalid"}
+_LESS |= {"drop", "bits", "violations"}
 _LESS |= {"cut", "empty", "unmarked", "inadmissible", "flat"}
 _UNITS = {"success": "share", "turns": "turns", "steps": "steps", "seconds": "s", "f1": "share", "pass": "share"}
 _UNITS |= {
@@ -60,9 +76,17 @@ _UNITS |= {
     "inadmissible": "share",
     "flat": "share",
     "entropy": "nats",
+    "bits": "bits per byte",
 }
 
-_SHARE = re.compile(r"[a-z]+/(success|f1|pass@[0-9]+)")
+_SHARE = re.compile(r"([a-z]+|retention/[^/]+)/(success|restraint|f1|pass@[0-9]+)")
+
+
+def loss_of(term: str) -> str:
+    """The metric of a loss term. TypeError for a term that has no line in TERMS: nobody could ask for it."""
+    if term not in TERMS:
+        raise TypeError(f"no line for the loss term {term!r} in records/metric_names.TERMS")
+    return f"loss/{term}"
 
 
 def check_name(name: str) -> str:
@@ -75,10 +99,21 @@ def check_name(name: str) -> str:
     raise ValueError(f"no trial reports {name!r}; {hint}")
 
 
+def check_retained(name: str, retained: Iterable[str]) -> None:
+    """ValueError if a name of retention is none of the `retained` metrics; of other names nothing is said."""
+    known = list(retained)
+    if not name.startswith("retention/") or name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    where = hint if known else "name what it is about in evaluation.retention, as [{env: {id: tool_use}}]"
+    raise ValueError(f"no trial reports {name!r}; {where}")
+
+
 def check_reported(name: str, own: Iterable[str], attempts: int) -> None:
     """ValueError if evaluations with so many `attempts` at a task, of an environment that reports its `own` metrics, do
-    not report this one; of names that are not about episodes nothing is said."""
-    start = next((start for start in OPEN if name.startswith(start)), None)
+    not report this one; of names that are not about episodes in it nothing is said."""
+    start = next((start for start in OPEN if name.startswith(start) and start != "retention/"), None)
     if start is None:
         return
     known = list(dict.fromkeys(["success", "reward", "turns", *own, *(() if start == "final/" else HABITS)]))

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from atod_sweep.records.metric_names import EVALUATED
+
 
 def score(
     name: str, last: int, totals: Mapping[str, float], rows: Sequence[Mapping[str, Any]], trained: bool = True
@@ -25,7 +27,7 @@ def score(
         found = [totals[name]] if name in totals else []
         last = 1
     else:
-        evaluation = name.startswith("eval/")
+        evaluation = name.startswith(EVALUATED)
         found = [row[name] for row in rows if name in row and (row["phase"] == "eval" or not evaluation)][-last:]
     mean = math.fsum(found) / last if len(found) == last and all(map(_is_number, found)) else None
     return mean if mean is not None and math.isfinite(mean) else None

@@ -23,12 +23,22 @@ class Status(StrEnum):
 
     # What the trainer finds. It would only repeat itself.
     DIVERGED = "diverged", "a loss, a gradient, a reward or the student's own probability became NaN or infinite"
-    TEACHER_FAILED = "teacher_failed", "the teacher gave no usable probability for a token that the student sampled"
+    TEACHER_FAILED = "teacher_failed", "the teacher gave no usable probability for a sampled token, or no usable answer"
     REFERENCE_FAILED = "reference_failed", "the frozen initial student gave no usable probability for a sampled token"
     BAD_CHECKPOINT = "bad_checkpoint", "no usable checkpoint: torn, or written by another config"
     # What surrounds the trainer. It may pass.
+    TEACHER_UNREACHABLE = (
+        "teacher_unreachable",
+        "a teacher behind an API was away for too long",
+        True,
+    )
     ENVIRONMENT_FAILED = "environment_failed", "an environment raised, or broke its contract", True
     ENVIRONMENT_TIMEOUT = "environment_timeout", "an environment step took longer than rollout.step_timeout", True
+    REWARD_FAILED = (
+        "reward_failed",
+        "a reward function or model is missing, raised, hung, or gave no finite number",
+        True,
+    )
     WORKER_DIED = "worker_died", "the process of the attempt is gone", True
     TIMEOUT = "timeout", "the attempt took longer than resources.seconds", True
     OUT_OF_MEMORY = "out_of_memory", "memory ran out, or the process held more than resources.memory_gb", True

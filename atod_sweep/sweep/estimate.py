@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import tempfile
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from atod_sweep.sweep.trials.jobs import Row, load
 from atod_sweep.sweep.work import Options, Work
 
 STEPS = 4  # timed training steps; the first one is left out: it warms caches
+ASKED = ("teacher_read", "teacher_written", "teacher_money")  # of a trial's costs, what a teacher behind an API takes
 START_SECONDS = 2.0  # an attempt's imports and model loading on a warm worker
 
 
@@ -33,13 +36,19 @@ class Estimate:
     core_seconds: float
     env_steps: float
     tokens: float
+    asked: Counter[str] = field(default_factory=Counter)
+    """What a teacher behind an API reads, writes, and is paid."""
 
     def lines(self) -> list[str]:
         """For the console."""
+        paid = f", {self.asked['teacher_money']:.3g} by teacher.price" if "teacher_money" in self.asked else ""
+        read, written = (self.asked[f"teacher_{done}"] for done in ("read", "written"))
+        teacher = f"the teacher reads {read:.3g} tokens and writes {written:.3g}{paid}; what it has said is kept"
         return [
             f"{self.trials} trials of about {progress.clock(self.trial_seconds)}, {self.at_a_time} at a time: "
             f"about {progress.clock(self.seconds)} ({self.core_seconds / 3600:.1f} core-hours)",
             f"{self.env_steps:.3g} environment steps, {self.tokens:.3g} tokens",
+            *([teacher] if read else []),
         ]
 
 
@@ -50,6 +59,7 @@ class _Trial:
     seconds: float
     env_steps: float
     tokens: float
+    asked: dict[str, float]
 
 
 def estimate(work: Work, options: Options) -> Estimate:
@@ -57,17 +67,26 @@ def estimate(work: Work, options: Options) -> Estimate:
 
     Trials that differ in their objective only are taken to cost the same; a search that stops trials early costs less.
     """
-    show = options.hooks.show or progress.choose()
+    if options.hooks.show is None:
+        with contextlib.closing(progress.choose()) as show:
+            return _estimate(work, options, show)
+    return _estimate(work, options, options.hooks.show)
+
+
+def _estimate(work: Work, options: Options, show: progress.Progress) -> Estimate:
     if options.site.address is None:
         for line in fit(work.configs, work.resources, at_a_time(work, options.site)):
             show.note(line)
+    show.doing("building the teacher and the base student")
     ensure_models(work.configs, options.trainer, show)
+    show.doing("timing a few steps")
     timed: dict[str, _Trial] = {}
     costs = []
     for config in work.configs:
-        size = content_hash(
-            {key: value for key, value in config.items() if key not in ("objective", "optimiser", "seed")}
-        )
+        like = {key: value for key, value in config.items() if key not in ("objective", "optimiser", "seed")}
+        if "url" in config["teacher"]:  # whom not every objective asks
+            like["asks"] = validate(Train, config, "config").objective.taught
+        size = content_hash(like)
         if size not in timed:
             timed[size] = _timed(config, options)
         costs.append(timed[size])
@@ -82,24 +101,27 @@ def estimate(work: Work, options: Options) -> Estimate:
         core_seconds=work.total * trial_seconds * work.resources.cpu,
         env_steps=each * sum(cost.env_steps for cost in costs),
         tokens=each * sum(cost.tokens for cost in costs),
+        asked=Counter({name: each * sum(c.asked.get(name, 0.0) for c in costs) for c in costs for name in c.asked}),
     )
 
 
 def _timed(config: dict[str, Any], options: Options) -> _Trial:
     rows: list[Row] = []
-    short = validate(
-        Train, {**config, "steps": STEPS, "evaluation": {**config["evaluation"], "every": STEPS}}, "config"
-    )
+    evaluation = {key: value for key, value in config["evaluation"].items() if key != "final"}
+    short = validate(Train, {**config, "steps": STEPS, "evaluation": {**evaluation, "every": STEPS}}, "config")
     with tempfile.TemporaryDirectory() as folder:
         result = load(options.trainer.train)(short, Path(folder), rows.extend, resume=False)
-    steps, every = config["steps"], config["evaluation"]["every"]
+    steps, every = config["steps"], evaluation["every"]
+    final = config["evaluation"].get("final") or {"sets": 0, "tasks": 0}
+    evaluations = math.ceil(steps / every) + 1 + final["sets"] * final["tasks"] / evaluation["tasks"]
     step_seconds = statistics.median(_seconds(row) for row in rows if row["phase"] == "train" and row["step"] > 0)
     # of two evaluations, the first may be known from an earlier trial
     eval_seconds = max(row.get("seconds/eval", 0.0) for row in rows if row["phase"] == "eval")
     return _Trial(
-        seconds=START_SECONDS + steps * step_seconds + (math.ceil(steps / every) + 1) * eval_seconds,
+        seconds=START_SECONDS + steps * step_seconds + evaluations * eval_seconds,
         env_steps=float(result.cost.get("env_steps", 0.0)) / STEPS * steps,
         tokens=float(result.cost.get("tokens", 0.0)) / STEPS * steps,
+        asked={name: result.cost[name] / STEPS * steps for name in ASKED if name in result.cost},
     )
 
 

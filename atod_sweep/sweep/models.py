@@ -12,6 +12,7 @@ from atod_sweep.cores import cpu_cores
 from atod_sweep.sweep.record.progress import Progress, clock
 from atod_sweep.sweep.trials.jobs import Trainer, load
 from atod_sweep.training.pretraining.apart import Builders
+from atod_sweep.training.pretraining.cache import expected
 
 Config = dict[str, Any]
 
@@ -22,6 +23,12 @@ def builders(configs: Iterable[Config], trainer: Trainer) -> Builders:
     ours = trainer.ensure == Trainer().ensure
     wanted = [validate(Train, config, "config") for config in pairs.values()] if ours else []
     return Builders(wanted, max(2, int(cpu_cores())))
+
+
+def expected_models(configs: Iterable[Config]) -> dict[str, Any]:
+    """What `ensure_models` will find, while our own trainer's models are being built."""
+    pairs = {model_key(config): config for config in configs}
+    return {key: expected(validate(Train, config, "config")) for key, config in pairs.items()}
 
 
 def ensure_models(

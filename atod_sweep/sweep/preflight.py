@@ -5,17 +5,24 @@ Costs the import of torch only where a GPU is asked for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from atod_sweep.config.base import content_hash, validate
+from atod_sweep.config.retention import Retained
 from atod_sweep.config.study import Resources
+from atod_sweep.config.teachers import ServedTeacher
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs import registry
 from atod_sweep.envs.look import look as first_look
 from atod_sweep.errors import UserError
 from atod_sweep.paths import local_model
 from atod_sweep.records.metric_names import check_reported
+from atod_sweep.sweep.studies.plan import stood_in
+from atod_sweep.training.loop import runners
 
 Config = dict[str, Any]
 
@@ -24,10 +31,17 @@ def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> 
     """UserError for the first thing that no trial could find here. On a cluster, only what its driver must have."""
     seen: set[tuple[str, str]] = set()
     for config in configs:
-        needs = [("env", config["env"]["id"])]
+        if "trainer" in config:  # another than ours
+            runners.check(validate(Train, config, "config"), here=not is_cluster)
+        needs = [("env", env["id"]) for env in _environments(config)]
         needs += [(role, config[role]["path"]) for role in ("student", "teacher") if "path" in config[role]]
+        needs += [("reward", path) for path in _reward_models(config.get("reward", {}))]
+        if not is_cluster and "url" in config["teacher"]:
+            needs.append(("api", json.dumps(config["teacher"], sort_keys=True)))
         if not is_cluster:
             needs.append(("device", config["runtime"]["device"]))
+            kept = config["evaluation"].get("retention", [])
+            needs += [("texts", one["texts"]) for one in kept if one.get("texts") is not None]
             needs += [("precision", config["runtime"]["device"])] if config["runtime"]["precision"] == "bf16" else []
         for kind, what in needs:
             if (kind, what) not in seen:
@@ -45,7 +59,7 @@ def look(configs: Sequence[Config], metrics: Iterable[str], doing: Callable[[str
 
     UserError for one that does not keep the contract, or reports none of `metrics` by one of these names.
     """
-    seen = first_look([validate(Env, config["env"], "env") for config in configs], doing)
+    seen = first_look([validate(Env, env, "env") for config in configs for env in _environments(config)], doing)
     for config in configs:
         own = seen.metrics.get(validate(Env, config["env"], "env").model_dump_json())
         if own is not None:
@@ -53,10 +67,18 @@ def look(configs: Sequence[Config], metrics: Iterable[str], doing: Callable[[str
     return seen.notes
 
 
+def share(resources: Resources, side_by_side: int) -> float:
+    """Of the memory of the device that trials run on, what one of them may take."""
+    return min(1.0, resources.gpu) if resources.gpu > 0 else 1 / side_by_side
+
+
 def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> list[str]:
     """What a trial with pretrained models needs of memory, a line each. UserError for one that does not fit here."""
     lines, seen = [], set[str]()
     for config in configs:
+        if "trainer" in config:
+            lines.append(f"trainer: {config['trainer']['kind']} runs trials; what memory they need is not known here")
+            continue
         size = content_hash({key: value for key, value in config.items() if key not in ("optimiser", "seed")})
         if config["student"]["kind"] != "pretrained" or size in seen:
             continue
@@ -65,19 +87,34 @@ def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> l
 
         runtime = config["runtime"]
         there = memory.there_is(runtime["device"], runtime["gpu_memory_fraction"])
-        share = int(there * min(1.0, resources.gpu)) if resources.gpu > 0 else there // side_by_side
-        if (need := memory.check(validate(Train, config, "config"), share)) is not None:
-            lines.append(f"memory: {need} of {share / 1e9:.1f} GB")
+        room = int(there * share(resources, side_by_side))
+        if (need := memory.check(validate(Train, config, "config"), room)) is not None:
+            lines.append(f"memory: {need} of {room / 1e9:.1f} GB")
     return list(dict.fromkeys(lines))
 
 
 def _check_metrics(names: Iterable[str], own: Iterable[str], config: Config) -> None:
     for name in names:
         try:
-            check_reported(name, own, config["evaluation"]["attempts"])
+            check_reported(name, [*own, *stood_in(config)], config["evaluation"]["attempts"])
         except ValueError as error:
             remedy = "what only some episodes report, the environment names: metric_names = (…,)"
             raise UserError(f"env.id: {config['env']['id']!r}: {error} ({remedy})") from None
+
+
+def _environments(config: Config) -> list[Config]:
+    """Its own, those of retention, and those that a compact student learns beside its own."""
+    kept = [one["env"] for one in config["evaluation"].get("retention", []) if one.get("env") is not None]
+    return [config["env"], *kept, *(config["student"].get("recipe") or {}).get("also", [])]
+
+
+def _reward_models(reward: Config) -> list[str]:
+    parts = [part["reward"] for part in reward.get("parts", [])]
+    return [one["path"] for one in [reward, *parts] if one.get("kind") == "model"]
+
+
+def _texts(_kind: str, path: str) -> None:
+    Retained(texts=path).read("evaluation.retention")
 
 
 def _environment(_kind: str, env_id: str) -> None:
@@ -108,4 +145,19 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
-_CHECKS = {"env": _environment, "student": model, "teacher": model, "device": _device, "precision": _precision}
+def _api(_: str, teacher: str) -> None:
+    from atod_sweep.training.teachers.client import check_there
+
+    check_there(TypeAdapter(ServedTeacher).validate_python(json.loads(teacher)))
+
+
+_CHECKS = {
+    "api": _api,
+    "env": _environment,
+    "texts": _texts,
+    "student": model,
+    "teacher": model,
+    "reward": model,
+    "device": _device,
+    "precision": _precision,
+}

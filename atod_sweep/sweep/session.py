@@ -31,7 +31,7 @@ from atod_sweep.sweep.loggers.choice import LOGGERS, place, settled
 from atod_sweep.sweep.loggers.contract import status_of
 from atod_sweep.sweep.mlflow.mirror import Mirror
 from atod_sweep.sweep.mlflow.stores import is_installed
-from atod_sweep.sweep.models import builders, ensure_models
+from atod_sweep.sweep.models import builders, ensure_models, expected_models
 from atod_sweep.sweep.record import endings, progress, provenance
 from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.recorder import Recorder
@@ -57,6 +57,7 @@ class Session:
         self.total = work.total
         self._writer = writer
         self._models: dict[str, Any] = {}
+        self._awaited: tuple[str, ...] = ()
         self._board: Scoreboard | None = None
         self._started = time.monotonic()
 
@@ -69,6 +70,13 @@ class Session:
     def at_a_time(self) -> int:
         """Attempts that run side by side."""
         return at_a_time(self.work, self.options.site)
+
+    @property
+    def _share(self) -> float:
+        """Of a machine's memory, for one trial; on a cluster, where nobody knows how many share a machine, all."""
+        if self.options.site.address is not None:
+            return 1.0
+        return preflight.share(self.work.resources, self.at_a_time)
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Write a row of another kind than a trial's into the ledger."""
@@ -109,11 +117,12 @@ class Session:
         """The next attempt at a trial, which is from now on known by its id. UserError if it ran as another config."""
         self.trials[trial.id] = trial
         before, resources = self.latest.get(trial.id), self.work.resources
-        saved = None
+        itself = None
         if trial.role in ("teacher", "base"):
             # Models of other settings, which a search may try, are made by the first trial that needs them.
             models = self._models[model_key(trial.config)]
             saved = models.teacher if trial.role == "teacher" else models.student
+            itself = SavedModel("" if saved is None else saved.path, "base" if trial.role == "base" else "teacher")
         goal, site = self.work.goal, self.options.site
         own_process = site.backend == "ray" or _local_workers(self.work, site) > 0
         return Job(
@@ -121,10 +130,11 @@ class Session:
             attempt=before["attempt"] + 1 if before else 1,
             config=trial.config,
             directory=str(layout.trial_folder(self.run_dir, trial.id).resolve()),
-            metrics=(goal.metric.name, *goal.also),
+            metrics=goal.reported(trial.levels),
             trainer=self.options.trainer,
-            model=SavedModel(saved.path, "base" if trial.role == "base" else "teacher") if saved else None,
-            bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process),
+            model=itself,
+            bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process, self._share),
+            awaits=self._awaited,
         )
 
     # -- the run
@@ -150,6 +160,9 @@ class Session:
 
     def _find_models(self, building: Builders, show: Progress) -> None:
         show.doing(f"{'building' if building.busy else 'looking for'} the teacher and the base student")
+        self._keep_models(building, show)
+
+    def _keep_models(self, building: Builders, show: Progress) -> None:
         made = building.made(show.note)
         self._models = ensure_models(self.work.configs, self.options.trainer, show, made)
         pairs = {key: asdict(models) for key, models in self._models.items()}
@@ -186,6 +199,9 @@ class Session:
                 if building.busy:
                     show.doing("building the models and starting Ray")
                     ray.start()
+                if building.busy and building.suffice and site.address is None:
+                    self._run_while_building(ray, building, show, tracking)
+                    return False
                 self._find_models(building, show)
                 source, sink = self._begin(show, tracking)
                 show.doing("starting Ray")
@@ -200,6 +216,25 @@ class Session:
         finally:
             show.end()
         return False
+
+    def _run_while_building(
+        self, ray: runner.OnRay, building: Builders, show: Progress, tracking: list[Background]
+    ) -> None:
+        """Hand out trials at once: their workers start and import what they need, and wait for the models."""
+        self._models = expected_models(self.work.configs)
+        self._awaited = building.paths
+        building.follow(show.note)
+        source, sink = self._begin(show, tracking)
+        show.doing("building the teacher and the base student; workers start meanwhile")
+
+        def are_found() -> bool:
+            if not building.over:
+                return False
+            self._keep_models(building, show)
+            show.doing("trials run")
+            return True
+
+        ray.run(source, sink, self._model_folders(), are_found)
 
     def _begin(self, show: Progress, tracking: list[Background]) -> tuple[Source, Recorder]:
         """Where trials come from, and who is told of them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from atod_sweep.config.study import Metric, Resources
+from atod_sweep.config.study import Hypothesis, Metric, Resources
 from atod_sweep.records.answer import Answer
 from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.redaction import redacted
@@ -115,20 +115,28 @@ class Document:
 
 @dataclass(frozen=True)
 class Goal:
-    """What trials are judged by. `also`: metrics beside the first that they must report; `sign`: -1 if small values of
-    the metric are good; `min_complete`: share of trials that must complete for the run to count as successful."""
+    """What trials are judged by. `also`: metrics beside the first that they must report, and so must those that claims
+    are about; `sign`: -1 if small values of the metric are good; `min_complete`: share of trials that must complete for
+    the run to count as successful."""
 
     metric: Metric
     second: Metric | None = None
     also: tuple[str, ...] = ()
+    claims: tuple[Hypothesis, ...] = ()
     sign: float = 1.0
     min_complete: float = 1.0
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All metrics that trials must report."""
+        """All metrics that every trial must report."""
         second = (self.second.name,) if self.second else ()
-        return tuple(dict.fromkeys((self.metric.name, *second, *self.also)))
+        claimed = (claim.metric for claim in self.claims if not claim.at)
+        return tuple(dict.fromkeys((self.metric.name, *second, *self.also, *claimed)))
+
+    def reported(self, levels: dict[str, str]) -> tuple[str, ...]:
+        """What a trial at these levels must report, what it is judged by first."""
+        claimed = (claim.metric for claim in self.claims if claim.concerns(levels))
+        return tuple(dict.fromkeys((self.metric.name, *self.also, *claimed)))
 
 
 @dataclass(frozen=True)

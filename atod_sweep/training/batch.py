@@ -30,7 +30,11 @@ class TokenBatch:
 
     @staticmethod
     def of(episodes: Episodes) -> TokenBatch:
-        """All tokens of some episodes, with the fields `turn`, `episode` and `old_logp`."""
+        """All tokens of some episodes, with the fields `turn`, `episode` and `old_logp`.
+
+        `taken` marks those of turns that somebody else played, where there are any.
+        """
+        taken_N = episodes.taken_N
         return TokenBatch(
             episodes.ids_ST,
             episodes.length_S,
@@ -40,6 +44,7 @@ class TokenBatch:
                 "turn": episodes.turn_N,
                 "episode": episodes.episode_S[episodes.sequence_N],
                 "old_logp": episodes.logp_N,
+                **({} if taken_N is None else {"taken": taken_N}),
             },
         )
 
@@ -92,7 +97,7 @@ class TokenBatch:
             self.numbers,
         )
 
-    def tokens_at(self, rows: slice) -> TokenBatch:
+    def tokens_at(self, rows: slice | Tensor) -> TokenBatch:
         """Some of the generated tokens, of the same sequences."""
         fields = {name: values[rows] for name, values in self.fields.items()}
         return replace(self, sequence_N=self.sequence_N[rows], column_N=self.column_N[rows], fields=fields)

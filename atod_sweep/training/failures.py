@@ -19,15 +19,27 @@ class Diverged(TrialError):
 
 
 class TeacherFailed(TrialError):
-    """The teacher gave no usable probability for a token that the student sampled."""
+    """The teacher gave no usable probability for a token that the student sampled, or no usable answer."""
 
     status = Status.TEACHER_FAILED
+
+
+class TeacherUnreachable(TrialError):
+    """A teacher behind an API has been away for longer than the config's patience."""
+
+    status = Status.TEACHER_UNREACHABLE
 
 
 class ReferenceFailed(TrialError):
     """The frozen initial student gave no usable probability for a token that the student sampled."""
 
     status = Status.REFERENCE_FAILED
+
+
+class RewardFailed(TrialError):
+    """A reward function or model is missing, raised, took too long, or gave no finite number."""
+
+    status = Status.REWARD_FAILED
 
 
 class BadCheckpoint(TrialError):

@@ -102,7 +102,7 @@ def trial(steps: int, noise: str, arm: str, seed: int, folder: Path) -> list[Sco
             success = _evaluate(run, evaluation, SETS if last and evaluation == "stream" else FEWER)
             seconds = time.process_time() - began
             scores.append(Score(steps, noise, arm, seed, student, evaluation, trained, seconds, success))
-    run.evaluation_player.batch.close()
+    run.books.player.batch.close()
     return scores
 
 
@@ -140,7 +140,7 @@ def _load(policy: Policy, weights: list[Tensor]) -> None:
 
 def _evaluate(run: TrialState, evaluation: str, sets: int) -> tuple[float, ...]:
     """Success by parts of the sets. `stream`: as `evaluation.final` plays; `own`: with noise of the trial's own."""
-    config, player, objective = run.config.evaluation, run.evaluation_player, run.config.objective
+    config, player, objective = run.config.evaluation, run.books.player, run.config.objective
     assert isinstance(objective, Interpolated)
     if evaluation == "keyed":
         player = _keyed(player, config.seed, "final")

@@ -13,7 +13,6 @@ from atod_sweep.config.signals import ReverseKL, SampledReverseKL
 from atod_sweep.config.train import Env, Optimiser, Runtime, Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.training.algorithms.interpolated import InterpolatedMix
-from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
 from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models.policy import Policy
@@ -22,6 +21,8 @@ from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.play.talk import Growing
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory
+from atod_sweep.training.scoring import SCORING_TOKENS
+from atod_sweep.training.teachers.local import LocalTeacher
 from benchmarks.trainer import workload
 from benchmarks.trainer.clock import Row, now
 from benchmarks.trainer.workload import Workload
@@ -42,10 +43,10 @@ def make_config(work: Workload, objective: Interpolated, autocast: bool) -> Trai
     )
 
 
-def make_conversation() -> Growing:
+def make_conversation(vocabulary: int) -> Growing:
     """Turns of exactly the workload's tokens: an action that was cut off gets no end token."""
     return Growing(
-        tokenizer=workload.make_tokenizer(),
+        tokenizer=workload.make_tokenizer(vocabulary),
         opening=f"{workload.OBS} ",
         between=f"{workload.OBS} ",
         closing=f" {workload.ACT}",
@@ -76,22 +77,26 @@ class Ours:
         )
         config = make_config(work, objective, autocast)
         student = Policy(workload.make_student(work)).to(accelerator.device)
-        frozen = None
-        if teacher is not None:
-            frozen = Policy(workload.make_teacher(work).to(accelerator.device, teacher)).frozen()
         limits = Limits(workload.ACTION_TOKENS, context=workload.MAX_POSITIONS)
+        player = Player(
+            Batch(config.env, work.episodes), make_conversation(work.student.vocabulary), limits, cuda_graphs
+        )
+        frozen: LocalTeacher | None = None
+        if teacher is not None:
+            policy = Policy(workload.make_teacher(work).to(accelerator.device, teacher)).frozen()
+            frozen = LocalTeacher(policy, player, player, shared_vocabulary=True)
         self.stage = Stage(
             config=config,
             policy=student,
-            player=Player(Batch(config.env, work.episodes), make_conversation(), limits, cuda_graphs),
+            player=player,
             teacher=frozen,
-            teacher_player=None,
             tasks=numpy_generator(0, "tasks"),
             sampling=torch_generator(0, "sampling", accelerator.device),
             score_tokens=SCORING_TOKENS if device == "cpu" else 16 * SCORING_TOKENS,
         )
         self.algorithm = InterpolatedMix(config, frozen, reference=None)
-        optimiser = torch.optim.AdamW(student.parameters(), lr=workload.LR, weight_decay=0.0, fused=True)
+        trained = [p for p in student.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(trained, lr=workload.LR, weight_decay=0.0, fused=True)
         policy, optimiser = accelerator.prepare(student, optimiser)
         self.updater = Updater(accelerator, policy, optimiser, config, numpy_generator(0, "order"))
 

@@ -240,7 +240,7 @@ def test_a_training_that_goes_on_leaves_one_row_per_step(call, tmp_path, monkeyp
     from atod_sweep.training.loop import trainer
     from atod_sweep.training.pretraining import cache as models
 
-    def fake(config, directory, report, resume=False):
+    def fake(config, directory, report, resume=False, mutable=False):
         last = {"eval/success": 0.5, "eval/turns": 3.0, "cost/seconds": 1.0}
         (directory / "checkpoint").mkdir(exist_ok=True)
         for step in range(4 if resume else 0, 10 if resume else 7, 2):

@@ -8,7 +8,9 @@ import pytest
 
 from atod_sweep.config import shipped
 from atod_sweep.config.given import search, study
+from atod_sweep.config.train import Evaluation
 from atod_sweep.errors import UserError
+from atod_sweep.sweep.studies.plan import resolve
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +50,26 @@ def test_every_shipped_file_is_listed_with_its_question_and_loads():
     for one in shipped.listing("search_spaces"):
         assert search(one.name).record.question == one.question
     assert {"quickstart", "teacher_ceiling"} <= {one.name for one in shipped.listing("studies")}
-    assert all(one.measured for one in shipped.listing("studies"))
+    assert all(one.time for one in shipped.listing("studies"))
+
+
+def test_a_time_that_was_not_measured_is_called_estimated():
+    time = {one.name: one.time for one in [*shipped.listing("studies"), *shipped.listing("search_spaces")]}
+    assert time["quickstart"] == "2 minutes on two CPU cores"
+    assert time["teacher_ceiling"].startswith("estimated: ")
+    assert time["optimiser"] == ""
+
+
+@pytest.mark.parametrize("name", [one.name for one in shipped.listing("studies")])
+def test_every_shipped_study_resolves_and_is_judged_on_tasks_of_its_own(name):
+    found = study(name)
+    plan = resolve(found.record, found.folder, found.where)
+    assert plan.trials
+    if name in ("quickstart", "smollm2", "ladder_lr"):  # a first look, a real model, a pilot
+        return
+    assert plan.study.hypotheses
+    assert plan.study.metric.name == "final/success"
+    assert plan.base["evaluation"]["seed"] != Evaluation().seed
 
 
 def test_a_mapping_is_kept_as_text_that_reads_back(tmp_path):

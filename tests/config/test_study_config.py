@@ -85,7 +85,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"arms": {"a~b": {}}}, "arms: 'a~b' cannot name an arm"),
     ({"arms": {"a": 3}}, "arms.a: expected a mapping, got 3"),
     ({"reference": "sine"}, "reference: 'sine' is not an arm; did you mean 'cosine'? known: cosine, linear"),
-    ({"controls": ["opdx"]}, "controls.0: unknown value 'opdx'; did you mean 'opd'? known: teacher, opd,"),
+    ({"controls": ["opdx"]}, "controls.0: unknown value 'opdx'; did you mean 'opd'? known: teacher, base, opd,"),
     ({"controls": ["rl", "rl"]}, "controls: each control runs once, got ['rl', 'rl']"),
     ({"controls": ["opd"], "arms": {"opd": {}}}, "arms.opd: is also a control; rename the arm or drop the control"),
     ({"factors": {"horizon": {}}}, "factors.horizon: has no levels, so nothing would run"),

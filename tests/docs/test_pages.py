@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from doc_pages import PAGES, ROOT, blocks, file_name, generated, name_of, spans
+from doc_pages import FENCE, PAGES, ROOT, blocks, file_name, generated, name_of, spans
 
 from atod_sweep.cli import app
 from atod_sweep.config import given
@@ -173,7 +174,7 @@ def test_the_exported_schedule_is_called_as_told(monkeypatch, capsys) -> None:
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(tmp_path, monkeypatch, capsys) -> None:
+def test_a_committed_run_opens_as_told(tmp_path, monkeypatch, capsys) -> None:
     (tmp_path / "studies").symlink_to(ROOT / "studies")
     monkeypatch.chdir(tmp_path)
     (text,) = runnable("in the repository")
@@ -182,6 +183,42 @@ def test_the_notebook_runs(tmp_path, monkeypatch, capsys) -> None:
     assert "cosine > linear at horizon=long" in capsys.readouterr().out
     assert (tmp_path / "differences.png").stat().st_size > 0
     assert "<table>" in scope["run"]._repr_html_()
+
+
+def notebook() -> dict:
+    """docs/howto/notebook.ipynb, its training cut to two steps."""
+    found = json.loads((ROOT / "docs/howto/notebook.ipynb").read_text(encoding="utf-8"))
+    short = [cell for cell in found["cells"] if any('"steps": 80' in line for line in cell["source"])]
+    assert len(short) == 1
+    short[0]["source"] = [
+        line.replace('"steps": 80, "evaluation.every": 20', '"steps": 2, "evaluation.every": 1, "evaluation.tasks": 16')
+        for line in short[0]["source"]
+    ]
+    return found
+
+
+def test_the_notebook_holds_no_results_of_one_run_and_its_cells_compile() -> None:
+    for cell in notebook()["cells"]:
+        assert not cell.get("outputs")
+        if cell["cell_type"] == "code":
+            compile("".join(cell["source"]), "notebook.ipynb", "exec")
+
+
+@pytest.mark.slow
+def test_the_notebook_is_executed(tmp_path: Path) -> None:
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    (tmp_path / "docs/howto").mkdir(parents=True)
+    (tmp_path / "studies").symlink_to(ROOT / "studies")
+    found = nbformat.reads(json.dumps(notebook()), as_version=4)
+    resources = {"metadata": {"path": str(tmp_path / "docs/howto")}}
+    done = nbclient.NotebookClient(found, timeout=600, kernel_name="python3", resources=resources).execute()
+    shown = [output for cell in done.cells for output in cell.get("outputs", [])]
+    text = json.dumps(shown)
+    assert "cosine > linear" in text
+    assert sum("image/png" in output.get("data", {}) for output in shown) == 2
+    assert sum("<table" in str(output.get("data", {}).get("text/html")) for output in shown) >= 4
+    assert "schedule.py" in text
 
 
 def test_the_shaped_reward_pays_early_answers(tmp_path, monkeypatch) -> None:
@@ -207,6 +244,13 @@ def test_whoever_wants_something_has_it_in_seven_steps(page: Path) -> None:
     steps = [int(n) for n in re.findall(r"^\*\*(\d)\. ", page.read_text(encoding="utf-8"), re.MULTILINE)]
     assert steps == list(range(1, len(steps) + 1))
     assert 1 <= len(steps) <= 7
+
+
+@each_page
+def test_pages_use_the_words_of_the_glossary(page: Path) -> None:
+    text = re.sub(r"`[^`]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+    other = r"\b(campaigns?|variants?|treatments?|rungs?|hyper-?parameters?|held-out set)\b"
+    assert not re.findall(other, text, re.IGNORECASE)
 
 
 def test_the_readme_stays_short() -> None:

@@ -110,4 +110,6 @@ def test_the_site_builds_without_a_warning_and_asks_nobody_for_anything(tmp_path
     assert len(pages) > len(PAGES)
     for page in pages:
         assert not re.findall(ASKS, page.read_text(encoding="utf-8")), page
+    for style in (tmp_path / "site").rglob("*.css"):
+        assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", style.read_text(encoding="utf-8")), style
     assert not list((tmp_path / "site").glob("*.py"))

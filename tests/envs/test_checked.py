@@ -131,6 +131,28 @@ def test_what_is_not_the_environments_doing_passes(monkeypatch, error: BaseExcep
     assert caught.value is error
 
 
+@pytest.mark.parametrize(
+    ("told", "metrics"),
+    [
+        (2, {"violations": 2.0, "restraint": 0.0}),
+        (0.0, {"violations": 0.0, "restraint": 1.0}),
+        ({"limit": 1, "identity": 2}, {"violations": 3.0, "restraint": 0.0, "violations_limit": 1.0}),
+        ({}, {"violations": 0.0, "restraint": 1.0}),
+        (-1, "none below 0"),
+        ({"limit": -1, "identity": 2}, "none below 0"),
+        ("many", "expected a finite number"),
+        ({"limit": None}, "expected a finite number"),
+    ],
+)
+def test_broken_rules_are_metrics(told: object, metrics: dict[str, float] | str) -> None:
+    game = Checked(odd())
+    if isinstance(metrics, str):
+        with pytest.raises(EnvironmentFailed, match=metrics):
+            game._outcome({"violations": told}, 1.0)
+    else:
+        assert metrics.items() <= game._outcome({"violations": told}, 1.0)["metrics"].items()
+
+
 def test_whether_success_is_reported_is_known() -> None:
     for case, reported in (("as it should be", False), ("not solved", True), ("half solved", True)):
         batch = Batch(odd(case=case), 1)

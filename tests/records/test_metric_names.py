@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atod_sweep.records.metric_names import COSTS, TRAINING, check_name, check_reported, direction, unit
+from atod_sweep.records.metric_names import COSTS, TRAINING, check_name, check_reported, direction, loss_of, unit
 
 DIRECTIONS = {
     "eval/success": "max",
@@ -96,3 +96,10 @@ def test_an_environment_s_own_pass_at_1_needs_no_attempts():
     check_reported("eval/pass@1", ["pass@1"], 1)
     with pytest.raises(ValueError, match="known: eval/success"):
         check_reported("eval/pass@1", [], 1)
+
+
+def test_a_new_loss_term_has_a_line_in_the_table() -> None:
+    assert loss_of("sft") == "loss/sft"
+    assert unit(loss_of("sft")) == "nats"
+    with pytest.raises(TypeError, match=r"no line for the loss term 'rft' in records/metric_names\.TERMS"):
+        loss_of("rft")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atod_sweep.records.redaction import redacted
+from atod_sweep.records.redaction import redacted, shown
 
 HIDDEN = {
     "http://alice:S3cretPw@127.0.0.1:5055": "http://alice:***@127.0.0.1:5055",
@@ -30,6 +30,24 @@ HIDDEN = {
     "https://h/?jwt=a&sessionid=b&passphrase=c&page=2": "https://h/?jwt=***&sessionid=***&passphrase=***&page=2",
     "'http://a:pw@h': no http://a:pw@h/api (try http://c@d)": "'http://a:***@h': no http://a:***@h/api (try http://***@d)",
     '["http://h:80","http://a:b@c"]': '["http://h:80","http://a:***@c"]',
+    "http://alice:my pw@h:5000/x": "http://alice:***@h:5000/x",
+    "--tracking-uri=http://u:p w\tx@h": "--tracking-uri=http://u:***@h",
+    "'HTTP://u:p w@h/x': no answer": "'HTTP://u:***@h/x': no answer",
+    "http://alice:p@ss w@h/x": "http://alice:***@h/x",
+    "http://u:p@h http://u:q w@g": "http://u:***@h http://u:***@g",
+    "http:/u:p@h": "http:/u:***@h",
+    "http://user@example.com:pw@h": "http://***@h",
+    "https://h/path;jsessionid=ABC?x=1": "https://h/path;jsessionid=***",
+    "http://h/?user=a&pw=b&sas=sv%3D1": "http://h/?user=a&pw=***&sas=***",
+    "alice:pw@host:5000": "alice:***@host:5000",
+    "--storage=alice:p@w@host/x": "--storage=alice:***@host/x",
+    "AWS_ACCESS_KEY_ID=AK AWS_SECRET_ACCESS_KEY=a/b+c x": "AWS_ACCESS_KEY_ID=*** AWS_SECRET_ACCESS_KEY=*** x",
+    "{'MLFLOW_TRACKING_PASSWORD': 'abc', 'HOME': '/me'}": "{'MLFLOW_TRACKING_PASSWORD': '***', 'HOME': '/me'}",
+    "host=h user=u password=abc dbname=d": "host=h user=u password=*** dbname=d",
+    "aws_secret_access_key = abc": "aws_secret_access_key = ***",
+    "Authorization: Bearer abc.def": "Authorization: Bearer ***",
+    "{'authorization': 'Basic dTpw'}": "{'authorization': 'Basic ***'}",
+    "x-api-key: abc": "x-api-key: ***",
 }
 KEPT = [
     "",
@@ -41,6 +59,9 @@ KEPT = [
     "abfss://container@account.dfs.core.windows.net/runs",
     "s3://bucket/runs?region=eu-west-1&endpoint_override=host:9000",
     "mail me@there.org about a:b@c, env.kwargs.token=3",
+    "env.id=my_module:Class, PWD=/home/me, TOKENIZERS_PARALLELISM=false, the password: must be set, eos_token=</s>",
+    "host:5000/a@b",
+    "sqlite:////home/me@work/my runs/mlflow.db",
 ]
 
 
@@ -55,6 +76,13 @@ def test_what_holds_none_stays(text):
     assert redacted(text) == text
 
 
-@pytest.mark.parametrize("piece", ["a", "http://", "http://a:", "?key", "key", "&a", "http://x ", "a."])
+@pytest.mark.parametrize(
+    "piece", ["a", "http://", "http://a:", "?key", "key", "&a", "http://x ", "a.", "A_", "http://a:x "]
+)
 def test_a_long_line_takes_time_in_proportion(piece):
-    assert redacted(piece * 20_000) == piece * 20_000
+    assert redacted(piece * 5_000) == piece * 5_000
+
+
+def test_a_terminal_is_not_steered():
+    text = "\x1b]0;title\x07\x1b[2Jgone \u202etxt.exe\r\x9b1m\tя 🙂\n"
+    assert shown(text) == r"\x1b]0;title\x07\x1b[2Jgone \u202etxt.exe\r\x9b1m" + "\tя 🙂\n"

@@ -9,7 +9,10 @@ import pytest
 
 from atod_sweep.records.status import Status
 
-RETRIED = {"environment_failed", "environment_timeout", "worker_died", "timeout", "out_of_memory"}
+RETRIED = {
+    *("environment_failed", "environment_timeout", "worker_died", "timeout", "out_of_memory"),
+    *("reward_failed", "teacher_unreachable"),
+}
 
 
 @pytest.mark.parametrize("status", Status)

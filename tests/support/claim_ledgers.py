@@ -22,19 +22,24 @@ def write_claims(
     start: float = 0.2,
     tasks: int | None = 512,
     teacher: float | None = None,
+    base: Mapping[str, Any] | None = None,
+    numerics: int = 5,
     **study: Any,
 ) -> Path:
-    """Write the run and return its folder. `metric`: whose values `ends` are; each trial also reports its success."""
+    """Write the run and return its folder. `metric`: whose values `ends` are; each trial also reports its success.
+
+    `base`: of the base config, what the definition shall hold of it.
+    """
     arms, seeds = list(ends), range(max(len(side) for side in ends.values()))
     row = study_row(
         folder.name,
         arms,
         reference=arms[-1],
-        numerics=5,
+        numerics=numerics,
         hypotheses=[{"relation": ">", **claim} for claim in claims],
         controls=[] if teacher is None else ["teacher"],
         seeds=list(seeds),
-        definition={"base": {"evaluation": {"tasks": tasks} if tasks else {}}},
+        definition={"base": {**(base or {}), "evaluation": {"tasks": tasks} if tasks else {}}},
         **study,
     )
     rows = [row]

@@ -1,15 +1,18 @@
-"""One of two data-parallel processes; started by test_data_parallel.py with the environment that accelerate expects."""
+"""One of two data-parallel processes, and what starts both, with the environment that accelerate expects."""
 
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import torch
 from small import tiny
 
-from atod_sweep.training.loop import trainer
+from atod_sweep.training.loop import runners, trainer
 from atod_sweep.training.loop.build import assemble
 from atod_sweep.training.loop.trial import TrialState
 
@@ -52,7 +55,33 @@ def whole_run(folder: Path, settings: dict) -> None:
     (folder / f"told-{run.accelerator.process_index}.json").write_text(json.dumps(kept))
 
 
+def rows(folder: Path, settings: dict) -> None:
+    """Train by whatever trainer the config names; save what this process was told."""
+    told: list[dict] = []
+    result = runners.train(tiny(**settings), folder / "run", told.extend)
+    kept = {"told": told, "cost": result.cost, "final": result.final}
+    (folder / f"told-{os.environ['RANK']}.json").write_text(json.dumps(kept))
+
+
+def launch(what: str, folder: Path, settings: dict) -> None:
+    """Run two workers as `accelerate launch --cpu --num_processes 2` would."""
+    processes = 2
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = []
+    for rank in range(processes):
+        world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+        env = os.environ | {key: str(value) for key, value in world.items()}
+        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+        command = [sys.executable, __file__, what, str(folder), json.dumps(settings)]
+        running.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True))
+    for process in running:
+        _, problems = process.communicate(timeout=240)
+        assert process.returncode == 0, problems
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    jobs = {"gradient": first_gradient, "whiten": whitened, "run": whole_run}
+    jobs = {"gradient": first_gradient, "whiten": whitened, "run": whole_run, "rows": rows}
     jobs[sys.argv[1]](Path(sys.argv[2]), json.loads(sys.argv[3]))

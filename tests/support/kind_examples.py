@@ -59,6 +59,7 @@ SIGNALS = _settings(
         "reverse_kl": [{"top_k": 3}],
         "jsd": [{"beta": 0.3}],
         "custom": [{"path": "own_weights:total_variation"}],
+        "relabel": [{}],
     },
 )
 ADVANTAGES = _settings(Advantage, {"group_relative": [{}], "gae": [{"level": "turn"}, {"level": "token"}]})

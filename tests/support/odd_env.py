@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -73,6 +74,19 @@ class Loud:
         raise RuntimeError("no repr")
 
 
+class Broken(Mapping[str, Any]):
+    """A mapping that fails when it is read, as views of a closed simulator do."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise LookupError("closed")
+
+    def __iter__(self) -> Any:
+        raise LookupError("closed")
+
+    def __len__(self) -> int:
+        return 1
+
+
 # What breaks the contract -> what the message says of it.
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "dict observation": (
@@ -104,6 +118,8 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "step of six": ({"step": lambda usual: (*usual, 1)}, "{}, 1) (tuple); expected five"),
     "info None": ({"step": {"info": None}}, "step() returned the info None (NoneType); expected a mapping"),
     "info list": ({"step": {"info": ["won"]}}, "the info ['won'] (list); expected a mapping"),
+    "info that fails": ({"step": {"info": Broken()}}, "the info of step() raised LookupError: closed (odd_env.py:"),
+    "metrics that fail": ({"last": {"info": {"metrics": Broken()}}}, "info['metrics'] raised LookupError: closed"),
     "no reward": ({"step": {"reward": None}}, "step() returned the reward None (NoneType); expected a finite number"),
     "word reward": ({"step": {"reward": "1.0"}}, "the reward '1.0' (str); expected a finite number"),
     "two rewards": ({"step": {"reward": np.ones(2)}}, "the reward array([1., 1.]) (ndarray); expected a finite number"),

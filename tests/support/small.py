@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from atod_sweep.config.base import validate, with_overrides
 from atod_sweep.config.train import Env, Train
@@ -16,6 +27,7 @@ from atod_sweep.training.play import episodes
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Episodes, Limits
+from atod_sweep.training.teachers.local import LocalTeacher
 
 ECHO = "echo_env:Echo"
 
@@ -55,6 +67,11 @@ def tiny(**overrides: Any) -> Train:
     return validate(Train, with_overrides(Train, base, given), "tiny")
 
 
+def scored_by(policy: Any) -> LocalTeacher:
+    """A teacher that is here, and is never asked to play."""
+    return LocalTeacher(policy, None, None, True)
+
+
 def tokenizer() -> Any:
     """The word-level tokenizer of the Echo environment: 15 ids, <end> is 1."""
     from echo_env import Echo
@@ -76,6 +93,35 @@ LLAMA = SIZES | {
 }
 
 
+KINDS: dict[str, Any] = {
+    "llama": (LlamaConfig, LlamaForCausalLM),
+    "mistral": (MistralConfig, MistralForCausalLM),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+}
+# Models of Llama's kind, as changes of LLAMA: with shared keys and values, biases, norms of queries and keys.
+KIN: tuple[dict[str, Any], ...] = (
+    {"num_key_value_heads": 2},
+    {"num_key_value_heads": 1, "head_dim": 8},
+    {"kind": "mistral", "num_key_value_heads": 2, "sliding_window": None},
+    {"kind": "qwen2", "num_key_value_heads": 2},
+    {"kind": "qwen2"},
+    {"kind": "qwen3", "num_key_value_heads": 2, "head_dim": 8},
+    {"kind": "qwen3", "num_key_value_heads": 4, "head_dim": 4, "attention_bias": False},
+)
+
+
+@torch.no_grad()
+def unlike_the_start(model: Any) -> Any:
+    """Norm scales of 1 and biases of 0 would hide what is folded into the wrong place."""
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            parameter.uniform_(0.5, 2.0)
+        elif name.endswith("bias"):
+            parameter.normal_(0.0, 0.3)
+    return model
+
+
 def make_model(name: str, seed: int = 0, vocabulary: int = 15) -> Any:
     """A random model of one of the architectures under test, its end token likelier than the others."""
     torch.manual_seed(seed)
@@ -85,7 +131,11 @@ def make_model(name: str, seed: int = 0, vocabulary: int = 15) -> Any:
             model = LlamaForCausalLM(LlamaConfig(**llama))
         case "llama-gqa":
             model = LlamaForCausalLM(LlamaConfig(**llama | {"num_key_value_heads": 2}))
-        case "llama-biased":  # no fast path
+        case "mistral":
+            model = MistralForCausalLM(MistralConfig(**llama | {"num_key_value_heads": 1}, sliding_window=None))
+        case "qwen2":
+            model = Qwen2ForCausalLM(Qwen2Config(**llama | {"num_key_value_heads": 2}))
+        case "llama-biased":  # behind the attention, too: no fast path
             model = LlamaForCausalLM(LlamaConfig(**llama, attention_bias=True))
         case "llama3-rope":  # no fast path
             rope = {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}
@@ -141,7 +191,7 @@ def follow(monkeypatch: Any, tokens: list[list[int]]) -> None:
     """Make the player sample these ids, decoding step by decoding step, row by row."""
     script = iter(tokens)
 
-    def sample(logits_BV: torch.Tensor, temperature: float, generator: torch.Generator) -> Any:
+    def sample(logits_BV: torch.Tensor, temperature: float, _: torch.Tensor | None) -> Any:
         token_B = torch.tensor(next(script))
         return token_B, logits_BV.log_softmax(-1).gather(1, token_B[:, None])[:, 0]
 

@@ -71,6 +71,10 @@ class Benchmark(gymnasium.Env[str, str]):
     def outcome(self) -> tuple[float, dict[str, float]]:
         """Success (0 to 1) and the metrics beside it, of the finished episode."""
 
+    def violations(self) -> dict[str, int] | None:
+        """How often each rule was broken that the reward knows nothing of; None where there are no such rules."""
+        return None
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start the task of `seed` in `options["split"]`; without the option the seed's range decides the split."""
         super().reset(seed=seed)
@@ -95,4 +99,6 @@ class Benchmark(gymnasium.Env[str, str]):
         if self._over:
             success, metrics = self.outcome()
             info |= {"success": success, "metrics": metrics}
+            if (broken := self.violations()) is not None:
+                info["violations"] = broken
         return observation, reward, terminated, truncated, info

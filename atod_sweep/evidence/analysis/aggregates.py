@@ -12,7 +12,7 @@ from atod_sweep.evidence.analysis.curves import complete
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.scores import seed_score
 from atod_sweep.evidence.stats import curves, factorial
-from atod_sweep.evidence.stats.aggregate import IQM, MEDIAN, linearised, probability_of_improvement
+from atod_sweep.evidence.stats.aggregate import SUMMARIES, linearised, probability_of_improvement
 from atod_sweep.evidence.stats.intervals import Array, Interval, t_interval
 from atod_sweep.records.metric_names import watched
 
@@ -23,8 +23,7 @@ class Aggregate:
 
     arm: str
     seeds: int
-    iqm: Interval
-    median: float
+    summaries: dict[str, Interval | float]  # of every statistic in SUMMARIES
     improvement: float  # chance that a random run beats a random one of the reference; NaN for the reference itself
     area: Interval
 
@@ -73,8 +72,10 @@ def aggregate(results: Results) -> list[Aggregate]:
         if arm != results.study.reference and reference_ST is not None:
             sign = results.study.sign
             improvement = probability_of_improvement(sign * table_ST, sign * reference_ST)
-        iqm, median = linearised(table_ST, IQM), MEDIAN(table_ST)
-        found.append(Aggregate(arm, len(table_ST), iqm, median, improvement, _area(results, arm)))
+        summaries = {
+            key: linearised(table_ST, each) if each.influence else each(table_ST) for key, each in SUMMARIES.items()
+        }
+        found.append(Aggregate(arm, len(table_ST), summaries, improvement, _area(results, arm)))
     return found
 
 

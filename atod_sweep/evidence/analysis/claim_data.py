@@ -99,7 +99,7 @@ def _side(
     """What the arm's mean over the conditions could be at least and at most."""
     conditions = [levels for levels in results.conditions if matches(levels, at) and levels not in without]
     if arm not in results.arms:
-        level = float(np.mean([teacher_level(results, levels, metric) for levels in conditions]))
+        level = float(np.mean([teacher_level(results, levels, metric, arm) for levels in conditions]))
         return level, level
     least, most = bounds(metric.name) or (-math.inf, math.inf)
     known = [seed_score(results, arm, levels, seed, metric, without) for levels in conditions]

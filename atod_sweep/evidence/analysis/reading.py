@@ -26,14 +26,11 @@ def load(run_dir: Path) -> Results:
     studies = history.studies
     if not studies:
         raise UserError(f"{path}: names no study; its run stopped before it began")
-    trials = list(history.trials.values())
-    explored: list[TrialRow] = []
-    if "search" in studies[-1]:
-        # What a search selected on is optimistic: only the fresh seeds that confirm its choice are evidence.
-        if not studies[-1]["arms"] and not _is_fruitless(rows):
-            raise UserError(f"{path}: the search has not selected anything yet; finish it: atod-sweep resume {run_dir}")
-        explored = [row for row in trials if row["phase"] == "search"]
-        trials = [row for row in trials if row["phase"] == "confirm"]
+    if "search" in studies[-1] and not studies[-1]["arms"] and not _is_fruitless(rows):
+        raise UserError(f"{path}: the search has not selected anything yet; finish it: atod-sweep resume {run_dir}")
+    # What something was selected on is optimistic: only the fresh seeds that confirm the choice are evidence.
+    explored = [row for row in history.trials.values() if row.get("phase") == "search"]
+    trials = [row for row in history.trials.values() if row.get("phase") != "search"]
     spent: dict[str, float] = defaultdict(float)
     for row in rows:
         if row["event"] == "trial":

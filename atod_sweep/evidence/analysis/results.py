@@ -20,7 +20,7 @@ from atod_sweep.evidence.stats.intervals import Array
 from atod_sweep.records import layout
 from atod_sweep.records.ledger_rows import Row, StudyRow
 from atod_sweep.records.looks import Block, blocks, rests
-from atod_sweep.records.metric_names import direction, final_set
+from atod_sweep.records.metric_names import EVALUATED, direction, final_set
 from atod_sweep.records.metrics import MetricRow
 from atod_sweep.records.score import score
 
@@ -179,9 +179,10 @@ class Results:
 
     @property
     def arms(self) -> list[str]:
-        """Arms and trained controls, in the study's order; the teacher is a line to compare with, not an arm."""
-        teachers = {trial.arm for trial in self.trials if trial.role == "teacher"} | {"teacher"}
-        return [arm for arm in [*self.study.arms, *self.study.controls] if arm not in teachers]
+        """Arms and trained controls, in the study's order; models that are only evaluated are lines to compare with."""
+        fixed = {trial.arm for trial in self.trials if not trial.is_trained} | {"teacher"}
+        fixed |= {"base"} & set(self.study.controls)
+        return [arm for arm in [*self.study.arms, *self.study.controls] if arm not in fixed]
 
     def task_sets(self, metric: str) -> int:
         """Task sets on which every trial that reports the metric tells it apart; 0 if there are none."""
@@ -200,10 +201,10 @@ class Results:
         values = [metrics[name] for metrics in found if name in metrics]
         return float(np.mean(values)) if values else math.nan
 
-    @property
-    def teacher(self) -> list[Trial]:
-        """Evaluations of the teacher itself."""
-        return [trial for trial in self.trials if trial.role == "teacher"]
+    def fixed(self, arm: str) -> list[Trial]:
+        """Evaluations of a model that the study does not train: of the teacher, or of the student before training."""
+        role = "base" if arm == "base" else "teacher"
+        return [trial for trial in self.trials if trial.role == role]
 
     @property
     def conditions(self) -> list[Levels]:
@@ -267,7 +268,18 @@ class Results:
 
 def in_ledger(metric: Metric) -> bool:
     """Whether a trial's result for this metric stands in the ledger, if anywhere; others need the trial's record."""
-    return metric.last == 1 and metric.name.startswith(("eval/", "final/", "cost/"))
+    return metric.last == 1 and metric.name.startswith((*EVALUATED, "final/", "cost/"))
+
+
+def trainers(results: Results) -> dict[str, list[str]]:
+    """Kind of trainer -> the arms that it trained, as far as the trials' configs are here."""
+    found: dict[str, list[str]] = {}
+    for trial in results.trials:
+        if trial.is_trained and trial.config:
+            arms = found.setdefault(trial.config.get("trainer", {"kind": "atod"})["kind"], [])
+            if trial.arm not in arms:
+                arms.append(trial.arm)
+    return found
 
 
 def unrecorded(results: Results) -> tuple[list[Trial], list[Trial]]:

@@ -20,9 +20,9 @@ def mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else np.nan
 
 
-def teacher_level(results: Results, levels: Levels, metric: Metric) -> float:
-    """The teacher's own mean result at the given levels; NaN if it was not evaluated."""
-    found = [t.score(metric) for t in results.teacher if matches(t.levels, levels)]
+def teacher_level(results: Results, levels: Levels, metric: Metric, arm: str = "teacher") -> float:
+    """The teacher's (or the `base` student's) own mean result at the given levels; NaN if it was not evaluated."""
+    found = [t.score(metric) for t in results.fixed(arm) if matches(t.levels, levels)]
     return mean([score for score in found if score is not None])
 
 
@@ -69,7 +69,7 @@ def seed_score(
 def _teacher_score(
     results: Results, arm: str, conditions: list[Levels], seed: int, metric: Metric
 ) -> float | list[Missing]:
-    scores = [teacher_level(results, levels, metric) for levels in conditions]
+    scores = [teacher_level(results, levels, metric, arm) for levels in conditions]
     return [Missing(arm, c, seed, "not evaluated") for c in conditions] if np.isnan(scores).any() else mean(scores)
 
 
@@ -82,15 +82,24 @@ def outcomes(results: Results, metric: Metric, at: Levels, without: Sequence[Lev
     if tasks is None or not metric.name.endswith("/success"):
         return None
     conditions = sum(matches(c, at) and c not in without for c in results.conditions)
-    return tasks * (_fewest(results, "attempts") or 1) * metric.last * conditions
+    attempts = 1 if metric.name.startswith("retention/") else _fewest(results, "attempts") or 1
+    return tasks * attempts * metric.last * conditions
 
 
 def tasks_of(results: Results, metric: Metric) -> int | None:
     """Tasks that a result rests on, of all final sets together for a final metric; None if the ledger does not say."""
+    if metric.name.startswith("retention/"):
+        return _retained(results, metric.name.split("/")[1])
     if not metric.name.startswith("final/"):
         return _fewest(results, "tasks")
     sets, tasks = (_fewest(results, f"final.{key}") for key in ("sets", "tasks"))
     return sets * tasks if sets and tasks else None
+
+
+def _retained(results: Results, name: str) -> int | None:
+    """Of how many items retention of this name consists in the study's base."""
+    kept = results.study.latest.get("definition", {}).get("base", {}).get("evaluation", {}).get("retention", [])
+    return next((one["items"] for one in kept if one["name"] == name), None)
 
 
 def _fewest(results: Results, key: str) -> int | None:

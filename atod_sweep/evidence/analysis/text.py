@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.records.redaction import shown
 
 MINUS = "−"
 NOTHING = "–"
@@ -99,7 +100,7 @@ def markdown_cell(text: str) -> str:
 def _unlinked(text: str) -> str:
     for sign in ("![", "](", "]["):
         text = text.replace(sign, f"{sign[0]}\\{sign[1]}")
-    return " ".join(text.split())
+    return shown(" ".join(text.split()))
 
 
 def fence(text: str) -> str:

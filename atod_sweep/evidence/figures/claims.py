@@ -9,14 +9,13 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Canvas
 
 from atod_sweep.evidence.analysis.claim_groups import Group, beside, groups, is_firm, short_claim
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.text import between, number
 from atod_sweep.evidence.analysis.verdict import Outcome, Verdict
 from atod_sweep.evidence.figures import reach
-from atod_sweep.evidence.figures.style import GREY, Figure, save, short, styles
+from atod_sweep.evidence.figures.style import GREY, Canvas, Figure, save, short, styles
 from atod_sweep.evidence.stats.decision import bound
 from atod_sweep.records.metric_names import unit, watched
 

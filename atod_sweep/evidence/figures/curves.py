@@ -94,6 +94,26 @@ SCHEDULE = Chart(
     "Weight of the distillation term as applied, from the trials' records and not from the study file: arms should "
     "differ here as the study means them to, and nowhere else.",
 )
+TAKEN = Chart(
+    "teacher_turns",
+    "Turns that the teacher played",
+    "teacher_turns",
+    "train",
+    "step",
+    "optimiser step",
+    "share of turns",
+    "In rollouts, as drawn; evaluations are the student's alone.",
+)
+DEPTH = Chart(
+    "depth",
+    "Depth of rollouts",
+    "depth",
+    "train",
+    "step",
+    "optimiser step",
+    "turns",
+    "Turns of a rollout that the student may play; evaluations go to the horizon.",
+)
 APPLIED = Chart(
     "applied_teacher_weight",
     "Teacher weight per generated token",

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from atod_sweep.evidence.analysis.front import Front, Point
 from atod_sweep.evidence.analysis.importance import ENOUGH, Importances
 from atod_sweep.evidence.analysis.searches import Configuration, Searched, short_names
 from atod_sweep.evidence.analysis.text import plural
-from atod_sweep.evidence.figures.style import GREY, PALETTE, WIDTH, Figure, legend_below, panels, save, short
+from atod_sweep.evidence.figures.style import GREY, PALETTE, WIDTH, Canvas, Figure, legend_below, panels, save, short
 
 BLUE, ORANGE = PALETTE[0], PALETTE[1]
 MOST = 12  # parameters in the figure of slices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 import zlib
@@ -13,7 +14,7 @@ import matplotlib
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Canvas
+from matplotlib.figure import Figure as MatplotlibFigure
 
 from atod_sweep.evidence.analysis.results import Levels, Results, label
 
@@ -27,6 +28,15 @@ WIDTH = 6.4  # inches: text stays readable when a phone shrinks the picture to i
 LINES = 8  # arms that a line chart can carry; the others become grey
 FALLBACK = "'DejaVu Sans', Verdana, sans-serif"
 CJK = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Droid Sans Fallback")
+
+
+class Canvas(MatplotlibFigure):
+    """A matplotlib figure that a notebook shows by itself; plain ones need `%matplotlib inline`."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
 
 
 @dataclass(frozen=True)

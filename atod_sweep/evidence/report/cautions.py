@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atod_sweep.evidence.analysis.learning import bar, gain, not_learning
-from atod_sweep.evidence.analysis.results import Results, label, unrecorded
+from atod_sweep.evidence.analysis.results import Results, label, trainers, unrecorded
 from atod_sweep.evidence.analysis.skew import collapse_law, skew_law
 from atod_sweep.evidence.analysis.text import listing, number, plural
 from atod_sweep.evidence.analysis.verdicts import sound_scores
@@ -25,7 +25,7 @@ def warnings(results: Results, numerics: int | None = None) -> list[str]:
     made = results.study.latest["numerics"]
     if numerics is not None and made != numerics:
         found.append(f"Stale: made with numerics version {made} of the trainer, which is at {numerics} now.")
-    checks = (_not_learning, _bare, _extended, _changed, _collapsing, _skewed)
+    checks = (_not_learning, _two_trainers, _bare, _extended, _changed, _collapsing, _skewed)
     return found + [text for check in checks if (text := check(results))]
 
 
@@ -41,6 +41,14 @@ def _not_learning(results: Results) -> str | None:
         f"Not learning{where}: no arm gained {bar(results, metric)} (the best gained {told}). "
         "Differences between arms say little there, and no verdict counts it."
     )
+
+
+def _two_trainers(results: Results) -> str | None:
+    kinds = trainers(results)
+    if len(kinds) < 2:
+        return None
+    told = [f"{kind} trained {listing(arms)}" for kind, arms in kinds.items()]
+    return f"Two trainers: {', '.join(told)}. A difference between arms of both is the trainers' as well."
 
 
 def _bare(results: Results) -> str | None:

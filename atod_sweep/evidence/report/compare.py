@@ -27,11 +27,15 @@ def lines(run_a: Path, run_b: Path) -> list[str]:
     """The comparison as plain text, columns aligned. UserError if one of the folders holds no run."""
     found: list[str] = []
     for table in tables(load(run_a), load(run_b)):
-        cells = [table.header, *([cell.text for cell in row] for row in table.rows)]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(table.header))]
-        found += ["", table.caption, ""]
-        found += ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+        found += ["", table.caption, "", *plain(table)]
     return found[1:]
+
+
+def plain(table: Table) -> list[str]:
+    """A table as text, columns aligned."""
+    cells = [table.header, *([cell.text for cell in row] for row in table.rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(table.header))]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def text(folders: Sequence[Path], all_claims: bool, numerics: int | None = None) -> list[str]:

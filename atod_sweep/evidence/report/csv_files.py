@@ -109,8 +109,15 @@ def _verdicts(results: Results) -> list[Record]:
 
 def _aggregates(results: Results) -> list[Record]:
     return [
-        {"arm": a.arm, "seeds": a.seeds, "median": a.median, "beats_reference": a.improvement}
-        | {f"iqm_{k}": v for k, v in _interval(a.iqm).items()}
+        {"arm": a.arm, "seeds": a.seeds}
+        | {name: each for name, each in a.summaries.items() if isinstance(each, float)}
+        | {"beats_reference": a.improvement}
+        | {
+            f"{n}_{k}": v
+            for n, each in a.summaries.items()
+            if isinstance(each, Interval)
+            for k, v in _interval(each).items()
+        }
         | {f"area_{k}": v for k, v in _interval(a.area).items()}
         for a in aggregate(results)
     ]

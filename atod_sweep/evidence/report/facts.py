@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.base import dump_yaml
-from atod_sweep.evidence.analysis.results import Results
+from atod_sweep.evidence.analysis.results import Results, trainers
 from atod_sweep.evidence.analysis.text import number, plural
 from atod_sweep.records import layout
 from atod_sweep.records.redaction import redacted
@@ -41,6 +41,8 @@ def facts(results: Results) -> list[Fact]:
         Fact("Code", f"git {row['git']}" if row["git"] else "not from a git checkout"),
         Fact("Definition", row["definition_hash"]),
     ]
+    if {*(kinds := trainers(results))} - {"atod"}:
+        found.append(Fact("Trainer", "; ".join(f"{kind}: {', '.join(arms)}" for kind, arms in kinds.items())))
     if results.files.packed:
         found.append(Fact("Records", f"packed: {_kept(results, results.files.packed.every)}"))
     pairs = list(row.get("pairs", {}).values()) or [row["models"]]

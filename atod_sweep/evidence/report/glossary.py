@@ -12,9 +12,14 @@ from atod_sweep.evidence.analysis.text import plural
 
 CONTROLS = {
     "teacher": "the frozen model that students learn from, playing by itself",
+    "base": "the student before training, playing by itself",
     "opd": "on-policy distillation alone, the teacher's word on what the student plays, no reward",
     "rl": "reward alone, no teacher",
     "fixed_mix": "teacher and reward at constant weights",
+    "shuffled_teacher": "the base with the teacher's word on other turns of the same length: a null control",
+    "random_teacher": "the base with a teacher that nobody trained: a null control",
+    "constant_push": "the base with one push off unlikely tokens in the teacher's place: a null control",
+    "tuned_constant": "the base with the best of a few constant weights of the teacher, chosen on other seeds",
 }
 METRICS = {
     "success": "share of held-out tasks that are solved",
@@ -47,11 +52,19 @@ def terms(results: Results) -> list[Term]:
     """The words of this study that are not its own, in the order: metric, controls, kinds."""
     study = results.study
     names = [name for name in CONTROLS if name in study.controls]
-    found = [Term(study.metric.name, _measure(results)), *(Term(name, CONTROLS[name]) for name in names)]
+    found = [Term(study.metric.name, _measure(results))]
+    found += [Term(name, CONTROLS[name] + _chosen(results, name)) for name in names]
     arms = study.latest.get("definition", {}).get("arms", {})
     own = arms if isinstance(arms, dict) else {}
     kinds = {str(v) for o in own.values() for k, v in flatten(o).items() if k.endswith("kind")}
     return [t for t in found if t.meaning] + [Term(kind, KINDS[kind]) for kind in KINDS if kind in kinds]
+
+
+def _chosen(results: Results, control: str) -> str:
+    """What a control that is chosen came to be, at each combination of levels."""
+    tops = [row["top"][0] for row in results.ledger if row["event"] == "selection" and row["arms"] == [control]]
+    chosen = [" at ".join([*map(str, top["values"].values()), *filter(None, [top["levels"]])]) for top in tops]
+    return f": {', '.join(chosen)}" if chosen else ""
 
 
 def _measure(results: Results) -> str:

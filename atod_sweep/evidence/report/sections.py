@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from atod_sweep.config.price import Price
 from atod_sweep.evidence.analysis.aggregates import aggregate, interactions, main_effects
 from atod_sweep.evidence.analysis.breadth import methods
 from atod_sweep.evidence.analysis.comparisons import Best, against_reference, best_arm, summaries
@@ -18,10 +19,11 @@ from atod_sweep.evidence.analysis.searches import Searched
 from atod_sweep.evidence.analysis.text import count, duration, estimate, number, plural
 from atod_sweep.evidence.analysis.verdict import Verdict
 from atod_sweep.evidence.figures import claims as claim_figures
-from atod_sweep.evidence.figures import cost, curves, factors, forest, search, turns
+from atod_sweep.evidence.figures import cost, curves, factors, forest, lost, search, turns
 from atod_sweep.evidence.figures.style import Figure
 from atod_sweep.evidence.report.glossary import changes
-from atod_sweep.evidence.tables import arms, claims, conditions, conversations, searches
+from atod_sweep.evidence.tables import arms, claims, conditions, conversations, price, searches
+from atod_sweep.evidence.tables import lost as lost_tables
 from atod_sweep.evidence.tables.cells import Cell, Table
 
 
@@ -57,6 +59,7 @@ def sections(
         Section("Arms", "", [arms.scores(results, table, versus), _changes(results)], _some(opening and differences)),
         Section("The claims in numbers", "", [claims.in_numbers(list(verdicts))], []),
         *(_search(results, found, folder) if found else []),
+        Section("What was lost", "", lost_tables.tables(results), _some(lost.scatter(results, folder))),
         Section("Across settings", "", [conditions.breadth(methods(results), results)], []),
         Section("Learning", "", [], charts(learning[0])),
         Section(
@@ -65,6 +68,7 @@ def sections(
             [],
             _some(
                 *charts(curves.SCHEDULE, *([] if curves.is_plain(results) else [curves.APPLIED])),
+                *charts(curves.TAKEN, curves.DEPTH),
                 turns.schedule_map(results, folder),
                 turns.turn_weight_map(results, folder),
             ),
@@ -86,7 +90,7 @@ def sections(
         Section(
             "Cost",
             _spent([t for t in (*results.trials, *results.explored) if t.is_trained]),
-            [arms.costs(results, table), arms.reaching(reach_teacher(results), results)],
+            [arms.costs(results, table), *_priced(results), arms.reaching(reach_teacher(results), results)],
             _some(cost.scatter(results, table, folder), *charts(*learning[1:])),
         ),
         _gaps(results),
@@ -156,6 +160,11 @@ def _spent(trials: list[Trial]) -> str:
         wasted = duration(math.fsum(t.spent for t in lost))
         text += f" Of this, {wasted} went into {plural(len(lost), 'trial')} without a result."
     return text
+
+
+def _priced(results: Results) -> list[Table]:
+    given = results.study.latest.get("price")
+    return [price.table(results, Price.model_validate(given))] if given else []
 
 
 def _gaps(results: Results) -> Section:

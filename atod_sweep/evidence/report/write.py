@@ -109,7 +109,11 @@ def _trials(results: Results) -> str:
     phases = (results.trials, results.explored)
     done = [sum(t.state == "COMPLETE" and t.is_trained for t in trials) for trials in phases]
     text = plural(done[0], "complete trial")
-    return f"{text} on fresh seeds, {done[1]} in the search before" if results.explored else text
+    if not results.explored:
+        return text
+    if "search" in results.study.latest:
+        return f"{text} on fresh seeds, {done[1]} in the search before"
+    return f"{text}, and {done[1]} before on other seeds by which a control was chosen"
 
 
 def _render(template: str, context: dict[str, Any]) -> str:

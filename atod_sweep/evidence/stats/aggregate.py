@@ -31,12 +31,13 @@ def as_table(scores_ST: ArrayLike) -> Array:
 class Statistic:
     """A summary of pooled scores along the last axis, and how much each score moves it.
 
-    `influence` (up to a constant) gives the standard error; None: there is none.
+    `influence` (up to a constant) gives the standard error; None: there is none. `words`: what it is, in a caption.
     """
 
     name: str
     of: Callable[[Array], Array]
     influence: Callable[[Array], Array] | None
+    words: str = ""
 
     def __call__(self, scores_ST: ArrayLike) -> float:
         """The statistic of all runs of all tasks together."""
@@ -60,7 +61,9 @@ def _winsorised(pool_M: Array) -> Array:
 MEAN = Statistic("mean", lambda pool: pool.mean(axis=-1), lambda pool: pool)
 MEDIAN = Statistic("median", lambda pool: np.median(pool, axis=-1), None)
 # Mean of the middle half of all runs; below four runs nothing is cut.
-IQM = Statistic("interquartile mean", _trimmed, _winsorised)
+IQM = Statistic("interquartile mean", _trimmed, _winsorised, "mean of the middle half of the runs")
+# Those of the report's summary and of `tables/summaries.csv`: name of the column -> statistic.
+SUMMARIES = {"iqm": IQM, "median": MEDIAN}
 
 
 def linearised(scores_ST: ArrayLike, statistic: Statistic, level: float = 0.95) -> Interval:

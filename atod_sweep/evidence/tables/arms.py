@@ -19,6 +19,7 @@ COSTS = {
     "tokens": "student tokens",
     "generated_tokens": "generated tokens",
     "teacher_tokens": "teacher tokens",
+    "teacher_money": "paid for the teacher",
 }
 
 

@@ -9,6 +9,8 @@ from atod_sweep.evidence.analysis.breadth import Method
 from atod_sweep.evidence.analysis.learning import not_learning
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.text import NOTHING, between, estimate, number, plural
+from atod_sweep.evidence.stats.aggregate import SUMMARIES
+from atod_sweep.evidence.stats.intervals import Interval
 from atod_sweep.evidence.tables.cells import Cell, Table, number_cell, percent_cell
 
 
@@ -40,22 +42,25 @@ def breadth(found: list[Method], results: Results) -> Table:
 def summary(found: list[Aggregate], results: Results) -> Table:
     """Arms over all conditions by statistics that one lucky run cannot move."""
     curved = not all(math.isnan(a.area.estimate) for a in found)  # curves are in the trials' records alone
-    header = ["arm", "seeds", "interquartile mean", "median", f"beats {results.study.reference}"]
+    header = ["arm", "seeds", *(each.name for each in SUMMARIES.values()), f"beats {results.study.reference}"]
     header += ["area under curve"] if curved else []
     rows = [
         [
             Cell(a.arm),
             Cell(str(a.seeds), a.seeds),
-            Cell(estimate(a.iqm, 3), a.iqm.estimate),
-            number_cell(a.median),
+            *(
+                Cell(estimate(each, 3), each.estimate) if isinstance(each, Interval) else number_cell(each)
+                for each in a.summaries.values()
+            ),
             percent_cell(a.improvement),
             *([Cell(estimate(a.area, 3), a.area.estimate)] if curved else []),
         ]
         for a in found
     ]
     where = f"All runs of an arm ({plural(len(results.conditions), 'condition')} × seeds) together. "
+    words = "".join(f"{each.name.capitalize()}: {each.words}. " for each in SUMMARIES.values() if each.words)
     caption = (
-        f"{where if len(results.conditions) > 1 else ''}Interquartile mean: mean of the middle half of the runs. "
+        f"{where if len(results.conditions) > 1 else ''}{words}"
         "Beats: chance that a random run is better than a random run of the reference."
     )
     if curved:

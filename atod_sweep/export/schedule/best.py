@@ -134,12 +134,17 @@ def _exported(results: Results, arm: str, at: Levels) -> tuple[Levels, tuple[Tri
         found.append((levels, trials, validate(Train, trials[0].config, str(path))))
     first_levels, _, first = found[0]
     for levels, _, config in found[1:]:
-        if (config.objective, config.rollout.temperature) != (first.objective, first.rollout.temperature):
+        if _schedule_of(config) != _schedule_of(first):
             raise UserError(
                 f"arm {arm!r} ran different schedules at {label(first_levels)} and {label(levels)}; "
                 f"choose one, for example --at {label(first_levels)}"
             )
     return max(found, key=lambda item: item[2].env.horizon)
+
+
+def _schedule_of(config: Train) -> tuple[object, ...]:
+    rollout = config.rollout
+    return config.objective, rollout.temperature, rollout.takeover, rollout.depth, rollout.teacher_turns
 
 
 def write_best(run_dir: Path, at: Mapping[str, str] | None = None) -> Path:

@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from atod_sweep.config.base import Record, dump_yaml, load_yaml, validate
+from atod_sweep.config.base import LATER, Record, dump_yaml, load_yaml, validate
 from atod_sweep.config.custom import check_sources
 from atod_sweep.config.files import load_train
 from atod_sweep.config.objective import Controlled, Mixed, Mixture, TargetKL, WithReference
 from atod_sweep.config.schedules import ClosedForm, ClosedFormSchedule, Constant, OfMeasurement, OfProgress
+from atod_sweep.config.takeover import Depth, Takeover, TeacherTurns
 from atod_sweep.config.train import Train
+from atod_sweep.config.turns import OverTurns, TurnProfile, Uniform
 from atod_sweep.errors import UserError
 
 FILE_NAME = "schedule.yaml"
@@ -30,6 +32,11 @@ class ScheduleFile(Record):
     objective: Mixed = Field(description="Objective with its weights over training and over turns.")
     temperature: ClosedFormSchedule = Field(
         default_factory=lambda: Constant(start=1.0), description="Sampling temperature of the rollouts."
+    )
+    takeover: Takeover | None = Field(None, description="Turns that the teacher plays.", json_schema_extra=LATER)
+    depth: Depth | None = Field(None, description="How many turns the student plays.", json_schema_extra=LATER)
+    teacher_turns: TeacherTurns = Field(
+        "cross_entropy", description="What is learned from the teacher's turns.", json_schema_extra=LATER
     )
 
     @property
@@ -58,30 +65,32 @@ class ScheduleFile(Record):
         }
         return tuple(name for name, is_measured in parts.items() if is_measured)
 
+    @property
+    def _takeover_turns(self) -> TurnProfile:
+        return self.takeover.turns if self.takeover else Uniform()
+
     def rescaled(self, steps: int, horizon: int) -> ScheduleFile:
         """The same schedule for another run length and horizon: what was absolute keeps its fraction."""
 
         def to_length(record: BaseModel) -> BaseModel:
-            """The record with every schedule in it rescaled."""
+            """The record with every schedule and turn profile in it rescaled."""
             if isinstance(record, OfProgress | OfMeasurement):
                 return record.rescaled(self.steps, steps)
+            if isinstance(record, OverTurns):
+                return record.rescaled(self.horizon, horizon)
             fields = {name: getattr(record, name) for name in type(record).model_fields}
             return record.model_copy(
                 update={name: to_length(field) for name, field in fields.items() if isinstance(field, BaseModel)}
             )
 
-        objective = to_length(self.objective)
-        turns = self.objective.turns.rescaled(self.horizon, horizon)
-        try:
-            turns.check(horizon, "objective.turns")
-        except ValueError as error:
-            raise UserError(f"horizon {horizon}: {error}") from None
-        changed = {
-            "steps": steps,
-            "horizon": horizon,
-            "objective": objective.model_copy(update={"turns": turns}),
-            "temperature": to_length(self.temperature),
-        }
+        scheduled = {name: getattr(self, name) for name in ("objective", "temperature", "takeover", "depth")}
+        changed: dict[str, Any] = {name: to_length(record) for name, record in scheduled.items() if record is not None}
+        for name, turns in (("objective.turns", self.objective.turns), ("takeover.turns", self._takeover_turns)):
+            try:
+                turns.rescaled(self.horizon, horizon).check(horizon, name)
+            except ValueError as error:
+                raise UserError(f"horizon {horizon}: {error}") from None
+        changed |= {"steps": steps, "horizon": horizon}
         return validate(ScheduleFile, self.model_copy(update=changed).model_dump(mode="json"), FILE_NAME)
 
 
@@ -99,6 +108,9 @@ def from_train(config: Train, study: str = "", arm: str = "") -> ScheduleFile:
         horizon=config.env.horizon,
         objective=config.objective,
         temperature=config.rollout.temperature,
+        takeover=config.rollout.takeover,
+        depth=config.rollout.depth,
+        teacher_turns=config.rollout.teacher_turns,
     )
 
 
@@ -123,6 +135,9 @@ def train_overrides(source: Path, steps: int | None = None, horizon: int | None 
     return {
         "objective": data["objective"],
         "rollout.temperature": data["temperature"],
+        "rollout.takeover": data.get("takeover"),
+        "rollout.depth": data.get("depth"),
+        "rollout.teacher_turns": schedule.teacher_turns,
         "steps": schedule.steps,
         "env.horizon": schedule.horizon,
     }

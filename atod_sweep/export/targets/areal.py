@@ -8,7 +8,7 @@ from atod_sweep.config.base import dump_yaml
 from atod_sweep.export.schedule.generate import PORTABLE, SHIMS, source
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first
-from atod_sweep.export.targets.parts import OPEN_LOOP, YES, Carried, Target
+from atod_sweep.export.targets.parts import OPEN_LOOP, STUDENT_ALONE, YES, Carried, Target
 
 _SAMPLED = Carried("no", "the sampled reverse KL takes its place")
 _ONLY_GROUPS = Carried("no", "the group-relative advantage takes its place")
@@ -67,6 +67,7 @@ with PPOTrainer(config, train_dataset=DATASET) as trainer:
     trainer.train(workflow=WORKFLOW)
 ```""",
     carries={
+        **STUDENT_ALONE,
         **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "sampled_reverse_kl", "group_relative"), YES),
         "t_dur_full": YES,
         "gap": OPEN_LOOP,

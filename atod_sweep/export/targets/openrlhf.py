@@ -8,7 +8,7 @@ from atod_sweep.config.objective import GAE, WithReference
 from atod_sweep.export.schedule.generate import SHIMS, source
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first, largest
-from atod_sweep.export.targets.parts import OPEN_LOOP, YES, Carried, Target
+from atod_sweep.export.targets.parts import OPEN_LOOP, STUDENT_ALONE, YES, Carried, Target
 
 _NO_TEACHER = Carried("no", "left out: there is no teacher")
 
@@ -54,6 +54,7 @@ python scheduled_openrlhf.py $(cat openrlhf_flags.txt) \\
   --actor.model_name_or_path STUDENT --reward.remote_url REWARD --data.prompt_dataset DATASET
 ```""",
     carries={
+        **STUDENT_ALONE,
         **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "t_dur_full", "gap"), _NO_TEACHER),
         **dict.fromkeys(("sampled_reverse_kl", "forward_kl", "reverse_kl", "jsd", "top_k"), _NO_TEACHER),
         "group_relative": YES,

@@ -21,6 +21,7 @@ _SIGNALS = one_each(
         "reverse_kl": "reverse KL over the vocabulary",
         "jsd": "Jensen-Shannon divergence over the vocabulary",
         "custom": "a signal of your own",
+        "relabel": "imitation of the teacher's action in the student's state",
     },
 )
 _PENALTIES = one_each(
@@ -45,6 +46,7 @@ PARTS = {
     "t_dur_full": "T-DUR beside a full-distribution signal",
     "gap": "teacher's weight that follows the measured gap",
     **_SIGNALS,
+    "stand_in": "a null control in the teacher's place",
     "top_k": "teacher's top-k tokens plus tail mass",
     "group_relative": "group-relative advantage",
     "gae_turn": "GAE over turns",
@@ -53,6 +55,8 @@ PARTS = {
     "target_kl": "KL coefficient that follows the measured KL",
     "entropy": "entropy bonus",
     "temperature": "sampling temperature by step",
+    "takeover": "turns that the teacher plays, by step and turn",
+    "depth": "depth of rollouts by step",
 }
 
 
@@ -72,6 +76,11 @@ class Carried:
 YES = Carried("yes")
 UNKNOWN = Carried("no", "this target does not know it")
 OPEN_LOOP = Carried("table", "replayed open loop")
+# Of targets whose rollouts are their own: schedule.yaml says what they leave out.
+STUDENT_ALONE = {
+    "takeover": Carried("no", "the student plays every turn"),
+    "depth": Carried("no", "episodes go to their end"),
+}
 
 
 @dataclass(frozen=True)
@@ -109,12 +118,15 @@ def needed(schedule: ScheduleFile) -> list[str]:
         "t_dur_full": taught and objective.turns.measured and over_vocabulary,
         "gap": "distill" in schedule.measured,
         signal.kind: taught,
+        "stand_in": taught and objective.stand_in is not None,
         "top_k": taught and isinstance(signal, OverVocabulary) and signal.top_k is not None,
         _ADVANTAGES[objective.advantage.kind](objective.advantage): rewarded,
         objective.kl_penalty.kind: isinstance(objective.kl_penalty, WithReference),
         "target_kl": "beta_kl" in schedule.measured,
         "entropy": objective.entropy_coef > 0,
         "temperature": not isinstance(schedule.temperature, Constant),
+        "takeover": schedule.takeover is not None,
+        "depth": schedule.depth is not None,
     }
     if unknown := [part for part, wanted in wants.items() if wanted and part not in PARTS]:
         raise TypeError(f"the schedule needs {unknown[0]!r}, which PARTS does not hold")

@@ -6,7 +6,7 @@ from typing import Any
 
 from atod_sweep.export.schedule.generate import PORTABLE, SHIMS, source
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
-from atod_sweep.export.targets.parts import YES, Carried, Target
+from atod_sweep.export.targets.parts import STUDENT_ALONE, YES, Carried, Target
 
 _OWN_LOOP = Carried("yes", "your loop computes the term")
 
@@ -34,8 +34,11 @@ class MyTrainer(transformers.Trainer):  # or one line of your own loop, with or 
         return scheduled_loss(step, total, horizon, inputs["mask"], distill_BT, reward_BT)
 ```""",
     carries={
+        **STUDENT_ALONE,
         **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "t_dur_full", "gap", "target_kl"), YES),
-        **dict.fromkeys(("sampled_reverse_kl", "forward_kl", "reverse_kl", "jsd", "custom", "top_k"), _OWN_LOOP),
+        **dict.fromkeys(
+            ("sampled_reverse_kl", "forward_kl", "reverse_kl", "jsd", "custom", "relabel", "top_k"), _OWN_LOOP
+        ),
         **dict.fromkeys(("group_relative", "gae_turn", "gae_token"), _OWN_LOOP),
         **dict.fromkeys(("k1", "k2", "k3", "full", "entropy", "temperature"), _OWN_LOOP),
     },

@@ -7,7 +7,7 @@ from typing import Any
 from atod_sweep.export.schedule.generate import PORTABLE, SHIMS, source
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first
-from atod_sweep.export.targets.parts import OPEN_LOOP, YES, Carried, Target
+from atod_sweep.export.targets.parts import OPEN_LOOP, STUDENT_ALONE, YES, Carried, Target
 
 _SAMPLED = Carried("no", "the sampled reverse KL takes its place")
 _ONLY_GROUPS = Carried("no", "the group-relative advantage takes its place")
@@ -57,6 +57,7 @@ config = train_on_policy.Config(
 asyncio.run(train_on_policy.main(config))
 ```""",
     carries={
+        **STUDENT_ALONE,
         **dict.fromkeys(
             ("teacher", "turns", "mix", "t_dur", "t_dur_full", "sampled_reverse_kl", "group_relative"), YES
         ),

@@ -8,7 +8,7 @@ from atod_sweep.config.base import dump_yaml
 from atod_sweep.export.schedule.generate import PORTABLE, SHIMS, fill, source
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first, largest
-from atod_sweep.export.targets.parts import OPEN_LOOP, YES, Carried, Target
+from atod_sweep.export.targets.parts import OPEN_LOOP, STUDENT_ALONE, YES, Carried, Target
 
 _ONLY_K3 = Carried("no", "its own k3 in the loss takes its place")
 _ONLY_GROUPS = Carried("no", "the group-relative advantage takes its place")
@@ -67,6 +67,7 @@ trainer = ScheduledGRPOTrainer(
 trainer.train()
 ```""",
     carries={
+        **STUDENT_ALONE,
         **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "t_dur_full", "sampled_reverse_kl"), YES),
         "gap": OPEN_LOOP,
         "forward_kl": Carried("yes", "one more forward pass of the student"),

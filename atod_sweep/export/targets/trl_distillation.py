@@ -9,7 +9,7 @@ from atod_sweep.export.schedule.generate import PORTABLE, SHIMS, fill, source
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets import trl
 from atod_sweep.export.targets.numbers import first
-from atod_sweep.export.targets.parts import OPEN_LOOP, YES, Carried, Target
+from atod_sweep.export.targets.parts import OPEN_LOOP, STUDENT_ALONE, YES, Carried, Target
 
 _NO_REWARD = Carried("no", "left out: there is no reward")
 _NO_REFERENCE = Carried("no", "left out: there is no reference model")
@@ -56,6 +56,7 @@ trainer = ScheduledDistillationTrainer(model="STUDENT", teacher_model="TEACHER",
 trainer.train()
 ```""",
     carries={
+        **STUDENT_ALONE,
         **dict.fromkeys(("teacher", "turns", "forward_kl", "reverse_kl", "jsd", "temperature"), YES),
         **dict.fromkeys(("t_dur", "t_dur_full", "gap"), OPEN_LOOP),
         "sampled_reverse_kl": Carried("yes", "as its expectation, the reverse KL over the vocabulary"),

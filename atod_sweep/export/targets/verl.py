@@ -8,7 +8,7 @@ from atod_sweep.config.objective import GAE, WithReference
 from atod_sweep.export.schedule.generate import PORTABLE, SHIMS, source
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first, largest
-from atod_sweep.export.targets.parts import OPEN_LOOP, YES, Carried, Target
+from atod_sweep.export.targets.parts import OPEN_LOOP, STUDENT_ALONE, YES, Carried, Target
 
 _SAMPLED = Carried("no", "the sampled reverse KL takes its place")
 _TOP_TOKENS = 128
@@ -91,6 +91,7 @@ python -m verl.trainer.main_ppo $(cat verl_overrides.txt) \\
   data.train_files=TRAIN data.val_files=VALIDATION
 ```""",
     carries={
+        **STUDENT_ALONE,
         **dict.fromkeys(
             ("teacher", "turns", "mix", "t_dur", "sampled_reverse_kl", "group_relative", "k2", "k3", "entropy"), YES
         ),

@@ -1,7 +1,8 @@
 """Distillation signals: what pulls the student towards the teacher, one file each, and the table of them.
 
 A signal compares either whole next-token distributions (`Divergence`: a loss per token, which is differentiated) or the
-log-probs of the sampled tokens (`Push`: an advantage per token, for a clipped policy gradient). To add one: its record
+log-probs of the sampled tokens (`Push`: an advantage per token, for a clipped policy gradient), or it imitates what the
+teacher would have said instead (`Imitation`: a loss per token of that). To add one: its record
 in `config/signals.py`, a file here, and a line in `SIGNALS`. A record that is `OverVocabulary` gets the distributions
 scored; its own numbers arrive by name.
 """
@@ -19,6 +20,7 @@ from atod_sweep.config.signals import Distill, OverVocabulary
 from atod_sweep.objective.signals.custom import custom_signal
 from atod_sweep.objective.signals.forward_kl import forward_kl
 from atod_sweep.objective.signals.jsd import jsd
+from atod_sweep.objective.signals.relabel import relabel
 from atod_sweep.objective.signals.reverse_kl import reverse_kl
 from atod_sweep.objective.signals.sampled_reverse_kl import sampled_reverse_kl
 
@@ -37,7 +39,14 @@ class Push:
     advantage: Callable[..., Tensor]
 
 
-SIGNALS: dict[str, Divergence | Push] = one_each(
+@dataclass(frozen=True)
+class Imitation:
+    """`loss(student_logp_N)` of the tokens of actions that the teacher took in the student's place, with a gradient."""
+
+    loss: Callable[[Tensor], Tensor]
+
+
+SIGNALS: dict[str, Divergence | Push | Imitation] = one_each(
     Distill,
     {
         "sampled_reverse_kl": Push(sampled_reverse_kl),
@@ -45,6 +54,7 @@ SIGNALS: dict[str, Divergence | Push] = one_each(
         "reverse_kl": Divergence(reverse_kl),
         "jsd": Divergence(jsd),
         "custom": Divergence(custom_signal),
+        "relabel": Imitation(relabel),
     },
 )
 

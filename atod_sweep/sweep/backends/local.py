@@ -28,7 +28,7 @@ from atod_sweep.errors import Stopped, UserError
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends.ray import Sink
 from atod_sweep.sweep.trials.attempt import execute
-from atod_sweep.sweep.trials.interrupts import asked, stoppable
+from atod_sweep.sweep.trials.interrupts import asked, held, stoppable
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, death, interrupted, pruned
 from atod_sweep.sweep.trials.limits import GRACE
 from atod_sweep.sweep.trials.source import Source
@@ -197,7 +197,7 @@ class _Pool:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         worker = _Worker(context.Process(target=_serve, args=(theirs,), name="atod-sweep-worker"), ours)
-        with _shielded(), started_safely():
+        with held(), _shielded(), started_safely():
             worker.process.start()
             self._workers.append(worker)
         theirs.close()

@@ -124,11 +124,16 @@ class OnRay:
             self._width = lambda: width() if is_heard() else 0
         return self._width
 
-    def run(self, source: Source, sink: Sink, models: Iterable[str]) -> None:
-        """All attempts of the source. `models`: folders that trials need, shipped to nodes of a cluster."""
+    def run(
+        self, source: Source, sink: Sink, models: Iterable[str], meanwhile: Callable[[], bool] = lambda: True
+    ) -> None:
+        """All attempts of the source. `models`: folders that trials need, shipped to nodes of a cluster.
+
+        `meanwhile`: see `Bridge`.
+        """
         if not source.finished:
             width = self.start()
-            _tune(source, sink, self._resources, self._concurrency, self._options, sorted(models), width)
+            _tune(source, sink, self._resources, self._concurrency, self._options, sorted(models), width, meanwhile)
 
 
 def _tune(
@@ -139,12 +144,13 @@ def _tune(
     options: RayOptions,
     models: list[str],
     width: Callable[[], int],
+    meanwhile: Callable[[], bool],
 ) -> None:
     from ray import tune
 
     from atod_sweep.sweep.backends.ray_bridge import Bridge, Stopper, searcher
 
-    bridge = Bridge(source, sink, options.storage, width)
+    bridge = Bridge(source, sink, options.storage, width, meanwhile)
     cargo = pack_models(models) if options.address else {}
     tuner = tune.Tuner(
         tune.with_resources(

@@ -40,10 +40,16 @@ class Bridge(tune.Callback):
     """Keeps the attempts that Tune has by Tune's own trial ids."""
 
     def __init__(
-        self, source: Source, sink: Any, storage: str | None, width: Callable[[], int] = lambda: sys.maxsize
+        self,
+        source: Source,
+        sink: Any,
+        storage: str | None,
+        width: Callable[[], int] = lambda: sys.maxsize,
+        meanwhile: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`width`: how many attempts there may be at the moment."""
+        """`width`: how many attempts there may be at the moment. `meanwhile`: called now and then until it is True."""
         self._source, self._sink, self._storage, self._width = source, sink, storage, width
+        self._meanwhile: Callable[[], bool] | None = meanwhile
         self._live: dict[str, _Live] = {}
         self.error: Exception | None = None
 
@@ -73,6 +79,12 @@ class Bridge(tune.Callback):
         return {"job": pack(job)}
 
     # -- what Tune reports
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune has been round once."""
+        with self._ours():
+            if self._meanwhile is not None and self._meanwhile():
+                self._meanwhile = None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker has the attempt."""

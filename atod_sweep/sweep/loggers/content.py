@@ -147,5 +147,7 @@ def tags(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def name(key: str) -> str:
-    """A key as MLflow accepts it."""
-    return re.sub(r"[^\w\-. :/]", "_", key)[:_KEY_LENGTH]
+    """A key as MLflow accepts it: in its letters, and one that as a path has no part that is empty or made of dots."""
+    parts = re.sub(r"[^\w\-. :/]", "_", key).split("/")
+    found = "/".join(part if part.strip(".") else f"_{part}" for part in parts)[:_KEY_LENGTH]
+    return f"{found[:-1]}_" if found.endswith("/") else found

@@ -30,9 +30,11 @@ def _shown(flat: dict[str, Any], key: str) -> str:
 def beyond_extension(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """The differences that are more than added arms, factor levels, controls, seeds or hypotheses.
 
-    When seeds are added by a rule and by which may change: the intervals of verdicts allow for any.
+    When seeds are added by a rule and by which may change: the intervals of verdicts allow for any. What
+    `tuned_constant` is chosen by comes with that control; trials that were made otherwise are known by their configs.
     """
-    old, reduced = ({key: value for key, value in one.items() if key != "sequential"} for one in (old, new))
+    apart = ("sequential", "tuned")
+    old, reduced = ({key: value for key, value in one.items() if key not in apart} for one in (old, new))
     reduced["arms"] = {name: new["arms"][name] for name in old["arms"] if name in new["arms"]}
     reduced["factors"] = {
         factor: {level: levels[level] for level in old["factors"].get(factor, levels) if level in levels}

@@ -9,10 +9,11 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.metrics import MetricRow
+from atod_sweep.records.redaction import shown
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.record.scoreboard import ENDED, Running, Scoreboard, clock
 
@@ -24,8 +25,8 @@ PATIENCE = 60  # … and after a while, this part of the time so far: a day's ru
 Event = dict[str, Any]
 
 
-class Progress(Protocol):
-    """A way of showing a run."""
+class Progress:
+    """A way of showing a run; what it does not override it does not show."""
 
     def doing(self, what: str) -> None:
         """What is being done from now on: building models, starting Ray, writing the report."""
@@ -49,16 +50,13 @@ class Progress(Protocol):
         """The run is over, its report written."""
 
 
-class Quiet:
+class Quiet(Progress):
     """Warnings and failed trials only."""
-
-    def doing(self, what: str) -> None:
-        """Not shown."""
 
     def note(self, text: str, **data: Any) -> None:
         """Lines that carry an event are routine; the others are remarks that a reader needs."""
         if not data:
-            print(text, flush=True)
+            print(shown(text), flush=True)
 
     def begin(self, board: Scoreboard) -> None:
         """Where things stand."""
@@ -67,19 +65,10 @@ class Quiet:
     def trial(self, row: TrialRow) -> None:
         """Print a failure."""
         if row["state"] == "FAILED":
-            print(_ended(self._board, row), flush=True)
-
-    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
-        """Not shown."""
-
-    def end(self) -> None:
-        """Nothing to clean up."""
-
-    def close(self) -> None:
-        """Nothing to clean up."""
+            print(shown(_ended(self._board, row)), flush=True)
 
 
-class Plain:
+class Plain(Progress):
     """One line per finished trial, without control codes; when nothing else is said, what is being done.
 
     `verbose`: one line per evaluation, too.
@@ -128,7 +117,7 @@ class Plain:
 
     def _say(self, line: str) -> None:
         self._spoke = time.monotonic()
-        print(line, flush=True)
+        print(shown(line), flush=True)
 
     def _beat(self) -> None:
         while not self._over.wait(0.5):
@@ -144,7 +133,7 @@ class Plain:
         return f"{board.done}/{board.total} {clock(board.seconds)} {_left(board)} {running}".replace("  ", " ")
 
 
-class Events:
+class Events(Progress):
     """Every event as a dictionary: what `--json` prints, and what a `callback` gets."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
@@ -174,56 +163,26 @@ class Events:
             if row["phase"] == "eval":
                 self._emit({"event": "evaluation", "trial": trial, "steps": steps, **row})
 
-    def end(self) -> None:
-        """Nothing to clean up."""
 
-    def close(self) -> None:
-        """Nothing to clean up."""
-
-
-class Several:
+class Several(Progress):
     """One way beside another: a display and a callback."""
 
     def __init__(self, ways: list[Progress]) -> None:
         self._ways = ways
 
-    def doing(self, what: str) -> None:
-        """To all."""
-        for way in self._ways:
-            way.doing(what)
+    @staticmethod
+    def _all(name: str) -> Callable[..., None]:
+        def tell(self: Several, *args: Any, **data: Any) -> None:
+            for way in self._ways:
+                getattr(way, name)(*args, **data)
 
-    def note(self, text: str, **data: Any) -> None:
-        """To all."""
-        for way in self._ways:
-            way.note(text, **data)
+        return tell
 
-    def begin(self, board: Scoreboard) -> None:
-        """To all."""
-        for way in self._ways:
-            way.begin(board)
-
-    def trial(self, row: TrialRow) -> None:
-        """To all."""
-        for way in self._ways:
-            way.trial(row)
-
-    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
-        """To all."""
-        for way in self._ways:
-            way.reported(trial, steps, rows)
-
-    def end(self) -> None:
-        """To all."""
-        for way in self._ways:
-            way.end()
-
-    def close(self) -> None:
-        """To all."""
-        for way in self._ways:
-            way.close()
+    doing, note, begin, trial = _all("doing"), _all("note"), _all("begin"), _all("trial")
+    reported, end, close = _all("reported"), _all("end"), _all("close")
 
 
-class Bar:
+class Bar(Progress):
     """A live display for terminals and notebooks: the whole, and a line for every running trial."""
 
     def __init__(self, verbose: bool = False) -> None:
@@ -244,7 +203,7 @@ class Bar:
 
     def note(self, text: str, **data: Any) -> None:
         """A line above the display."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(shown(text), highlight=False, markup=False)
 
     def begin(self, board: Scoreboard) -> None:
         """Show the bar."""
@@ -255,9 +214,6 @@ class Bar:
         assert self._board is not None
         if row["state"] == "FAILED" or (self._verbose and row["state"] in ENDED):
             self.note(_ended(self._board, row))
-
-    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
-        """The display is drawn anew from the board."""
 
     def end(self) -> None:
         """Leave the bar in its last state."""

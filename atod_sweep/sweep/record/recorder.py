@@ -13,6 +13,7 @@ from atod_sweep.config.study import Metric
 from atod_sweep.records import layout
 from atod_sweep.records.ledger import Ledger
 from atod_sweep.records.ledger_rows import TrialRow
+from atod_sweep.records.metric_names import EVALUATED
 from atod_sweep.records.metrics import append_metrics, read_metrics, rewind
 from atod_sweep.records.redaction import redacted
 from atod_sweep.records.score import score
@@ -100,7 +101,7 @@ class Recorder:
 
 
 def _metrics(row: Row) -> dict[str, float]:
-    return {key: value for key, value in row.items() if key.startswith("eval/")}
+    return {key: value for key, value in row.items() if key.startswith(EVALUATED)}
 
 
 def _score(metric: Metric, job: Job, attempt: Attempt, rows: list[Row]) -> float | None:

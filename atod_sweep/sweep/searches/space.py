@@ -10,20 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from atod_sweep.config.base import content_hash, validate, with_overrides
+from atod_sweep.config.domains import Branch, Choice, Constraint, Domain, Fixed, Float, Int, Parameter, Scalar, on_grid
 from atod_sweep.config.files import train_data
 from atod_sweep.config.search import Search
-from atod_sweep.config.space import (
-    Branch,
-    Choice,
-    Constraint,
-    Domain,
-    Fixed,
-    Float,
-    Int,
-    Parameter,
-    Scalar,
-    on_grid,
-)
+from atod_sweep.config.space import OURS
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.objective import own_code
@@ -32,6 +22,7 @@ from atod_sweep.sweep.studies.plan import with_horizons
 
 _RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 PROBES = 200  # random draws that a space must survive before anything runs
+_HORIZONS = 1000
 
 
 class Draw(Protocol):
@@ -86,7 +77,7 @@ class Space:
         params: dict[str, Any] = {}
         values: dict[str, Any] = {}
         for parameter in self.parameters:
-            branch = active(parameter, values)
+            branch = parameter.active(values)
             if branch is None:
                 continue
             drawn = _drawn(branch, draw)
@@ -126,14 +117,6 @@ class Space:
     def varying(self) -> list[Parameter]:
         """Parameters that are not fixed."""
         return [p for p in self.parameters if any(not isinstance(b.domain, Fixed) for b in p.branches)]
-
-
-def active(parameter: Parameter, values: Mapping[str, Any]) -> Branch | None:
-    """The branch whose conditions hold under the values known so far."""
-    for branch in parameter.branches:
-        if all(key in values and values[key] in admitted for key, admitted in branch.when.items()):
-            return branch
-    return None
 
 
 def _value(domain: Domain, drawn: Any, values: Mapping[str, Any]) -> Any:
@@ -189,7 +172,7 @@ def resolve_space(search: Search, folder: Path, where: str) -> Space:
     """The space of a search file, tried out on random draws. UserError if it has no valid point."""
     parameters, constraints = search.parsed(where)
     base = validate(Train, train_data(search.base, folder, f"{where}: base"), f"{where}: base").model_dump(mode="json")
-    space = Space(parameters, constraints, with_horizons(base, _horizons(parameters, base)), where)
+    space = Space(parameters, constraints, with_horizons(base, _horizons(parameters, base, where)), where)
     reason = ""
     feasible = 0
     for units in random_units(0, PROBES):
@@ -199,22 +182,26 @@ def resolve_space(search: Search, folder: Path, where: str) -> Space:
         except Infeasible as error:
             reason = str(error)
     if feasible == 0:
-        raise UserError(f"{where}: parameters: none of {PROBES} random draws is a valid config: {reason}")
+        fixed = [b.domain.value for p in parameters for b in p.branches if isinstance(b.domain, Fixed)]
+        hint = f"; here {OURS}" if any(isinstance(value, str | list) for value in fixed) else ""
+        raise UserError(f"{where}: parameters: none of {PROBES} random draws is a valid config: {reason}{hint}")
     return space
 
 
-def _horizons(parameters: tuple[Parameter, ...], base: Mapping[str, Any]) -> list[int]:
+def _horizons(parameters: tuple[Parameter, ...], base: Mapping[str, Any], where: str) -> list[int]:
     """Every horizon that a config of the space can have."""
-    domains = [b.domain for p in parameters if p.key == "env.horizon" for b in p.branches]
     found: set[int] = set()
-    for domain in domains:
+    for domain in (b.domain for p in parameters if p.key == "env.horizon" for b in p.branches):
         match domain:
-            case Choice():
-                found |= {int(value) for value in domain.values if isinstance(value, int)}
-            case Int():
+            case Choice(values=values):
+                found |= {value for value in values if isinstance(value, int)}
+            case Fixed(value=value):
+                found |= {value} if isinstance(value, int) else set()
+            case Int(plus=None) if domain.size <= _HORIZONS:
                 found |= set(range(domain.low, domain.high + 1, domain.step))
-            case Fixed():
-                found.add(int(domain.value))
-            case Float():
-                raise UserError("parameters.env.horizon: is a whole number of turns; use int or choice")
+            case Int() | Float():
+                raise UserError(
+                    f"{where}: parameters.env.horizon: models are trained on every horizon, so these are at most "
+                    f"{_HORIZONS} whole numbers, without plus; use int with a step, or choice"
+                )
     return sorted(found or {base["env"]["horizon"]})

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.base import validate
+from atod_sweep.config.domains import Choice, Fixed, Float, Int, on_grid
 from atod_sweep.config.files import flatten, train_data
 from atod_sweep.config.search import Search
-from atod_sweep.config.space import Choice, Fixed, Float, Int, on_grid
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.searches.draws import GivenDraw
-from atod_sweep.sweep.searches.space import Infeasible, Sample, Space, active
+from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
 
 
 def starting_points(space: Space, search: Search, folder: Path, where: str) -> list[Sample]:
@@ -62,7 +62,7 @@ def _inverted(space: Space, given: Mapping[str, Any]) -> tuple[dict[str, Any], d
     params: dict[str, Any] = {}
     values: dict[str, Any] = {}
     for parameter in space.parameters:
-        branch = active(parameter, values)
+        branch = parameter.active(values)
         if branch is None:
             continue
         domain = branch.domain

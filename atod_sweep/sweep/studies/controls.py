@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from atod_sweep.config.base import validate, with_overrides
@@ -106,9 +107,48 @@ def _teacher(data: Data, name: str) -> Data:
     return data
 
 
+def _mixture(data: Data, name: str) -> Mixture:
+    """The base's objective, which listens to a teacher. UserError for one that does not."""
+    _form(data, name)
+    objective = validate(Train, data, name).objective
+    assert isinstance(objective, Mixture)
+    if not objective.taught:
+        raise UserError(f"{name}: stands in for a teacher, and objective.distill_weight is 0 in the base; drop it")
+    return objective
+
+
+def _null(kind: str, data: Data, name: str) -> Data:
+    """The base, with something else in the place of the teacher's word."""
+    _mixture(data, name)
+    return override(data, {"objective.stand_in.kind": kind}, name)
+
+
+def _constant_push(data: Data, name: str) -> Data:
+    """The base's weights by step and by turn, without those that follow log-probs of the teacher: there are none."""
+    turns = _mixture(data, name).turns
+    plain = "thresholds" if turns.by_turn or turns.decays() else "uniform"
+    kept = override(data, {"objective.turns.kind": plain}, name) if turns.measured else data
+    return _null("constant_push", kept, name)
+
+
+def _base(data: Data, name: str) -> Data:
+    """The student before training, evaluated as the teacher is."""
+    return data
+
+
 CONTROLS: dict[Control, Callable[[Data, str], Data]] = {
     "teacher": _teacher,
+    "base": _base,
     "opd": _opd,
     "rl": _rl,
     "fixed_mix": _fixed_mix,
+    "shuffled_teacher": partial(_null, "shuffled_teacher"),
+    "random_teacher": partial(_null, "random_teacher"),
+    "constant_push": _constant_push,
 }
+
+
+def constant_weight(data: Data, name: str, weight: float) -> Data:
+    """The base with a teacher's weight that stays what it is: what `tuned_constant` chooses among (`tuned.py`)."""
+    _mixture(data, name)
+    return override(data, _constant("objective.distill_weight", weight), name)

@@ -12,12 +12,14 @@ from typing import Any, Literal
 
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.files import flatten, train_data
+from atod_sweep.config.retention import Retained
 from atod_sweep.config.study import Bars, Metric, Study
 from atod_sweep.config.train import Train
 from atod_sweep.envs import registry
 from atod_sweep.errors import Gathered, UserError
 from atod_sweep.objective import own_code, schedules
-from atod_sweep.records.metric_names import check_reported, watched
+from atod_sweep.records.metric_names import check_reported, check_retained, watched
+from atod_sweep.sweep.studies import like_with_like
 from atod_sweep.sweep.studies.controls import CONTROLS, mean_weight, override
 
 MATCH = ".match_mean_of"
@@ -75,6 +77,8 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     at which the study plays an environment enter the training mix of compact models, so that one teacher and one base
     student serve it.
 
+    A control that is chosen by trials of its own (`tuned.py`) is not among them.
+
     Where final sets are played, the study's metric and its claims are about them unless they name another metric, and
     every base student plays them once.
     """
@@ -82,8 +86,11 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     base = _base(study, folder, mistakes)
     cells = _cells(study, base, mistakes)
     variants: list[_Variant] = []
-    for cell, arm in itertools.product(cells, [*study.controls, *study.arms]):
+    controls = [name for name in study.controls if name in CONTROLS]
+    for cell, arm in itertools.product(cells, [*controls, *study.arms]):
         role: Role = "teacher" if arm == "teacher" else "control" if arm in study.controls else "arm"
+        if role == "control" and arm == "base":
+            role = "base"
         with mistakes.noted():
             variants.append((cell, arm, role, _variant(study, cell, arm, mistakes)))
     with mistakes.noted():
@@ -97,10 +104,13 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
                 continue  # an evaluation on fixed tasks: the seed plays no part in it
             with mistakes.noted():
                 resolved = with_horizons(data, _horizons(played, data)) | {"seed": seed}
-                config = _resolved(study, resolved, f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}", where)
+                name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
+                config = _resolved(study, resolved, cell.levels, name, where)
                 trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
                 trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
         mistakes.check()  # after the first seed, as a rule
+    trained = [(trial.arm, trial.levels, trial.config) for trial in trials if trial.role in ("arm", "control")]
+    like_with_like.check(study.hypotheses, trained, where)
     return Plan(study, tuple(trials), _definition(study, with_horizons(base, _horizons(played, base))), base)
 
 
@@ -130,15 +140,19 @@ def _overrides(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"factors.{factor}.{level}", flatten(own)
 
 
-def _resolved(study: Study, data: dict[str, Any], name: str, where: str) -> dict[str, Any]:
-    """The plain form of a trial's config. UserError unless it is valid, and reports what the study asks for."""
+def _resolved(study: Study, data: dict[str, Any], levels: Mapping[str, str], name: str, where: str) -> dict[str, Any]:
+    """The plain form of a trial's config. UserError unless it is valid, and reports what the study asks of `levels`."""
     train = validate(Train, data, name)
     if train.seed == study.seed_list[0]:
         _check_own_code(train, name)
     config = train.model_dump(mode="json")
     mistakes = Gathered(where)
     asked = [("metric", study.metric)]
-    asked += [(f"hypotheses.{i}", Metric(name=claim.metric)) for i, claim in enumerate(study.hypotheses)]
+    asked += [
+        (f"hypotheses.{i}", Metric(name=claim.metric))
+        for i, claim in enumerate(study.hypotheses)
+        if claim.concerns(levels)
+    ]
     asked += [("bars.learning", Metric(name=metric)) for metric in study.bars.learning]
     for field, metric in asked:
         with mistakes.noted():
@@ -159,9 +173,13 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
 
     What an environment of the user's reports beside success shows when it is looked at.
     """
+    try:
+        check_retained(metric.name, retained_metrics(config))
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
     if registry.is_shipped(config["env"]["id"]):
         try:
-            own = registry.metric_names(config["env"]["id"])
+            own = [*registry.metric_names(config["env"]["id"]), *stood_in(config)]
             check_reported(metric.name, own, config["evaluation"]["attempts"])
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
@@ -182,6 +200,17 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
             f"{where}.last: {metric.last} is more than the {evaluations} evaluations of a trial; "
             f"use at most {evaluations}, or a smaller evaluation.every"
         )
+
+
+def stood_in(config: dict[str, Any]) -> list[str]:
+    """What evaluations report beside the environment's metrics if its reward is not what is trained on."""
+    return ["proxy"] if "reward" in config else []
+
+
+def retained_metrics(config: dict[str, Any]) -> list[str]:
+    """What trials of this config report of what they were not trained on."""
+    kept = [Retained.model_validate(one) for one in config["evaluation"].get("retention", [])]
+    return [name for one in kept for name in one.metrics]
 
 
 def _definition(study: Study, base: dict[str, Any]) -> dict[str, Any]:
@@ -224,6 +253,8 @@ def _on_final_sets(study: Study) -> Study:
 
 def _base_students(study: Study, cells: list[_Cell], where: str) -> list[_Variant]:
     """An evaluation of every base student; a single one, without levels, if all cells start from the same."""
+    if "base" in study.controls:
+        return []
     if BASE_STUDENT in study.arms:
         raise UserError(f"{where}: arms.{BASE_STUDENT}: names the student before training; call the arm otherwise")
     same = len({content_hash([cell.data[key] for key in ("env", "student", "evaluation")]) for cell in cells}) == 1
@@ -284,7 +315,7 @@ def _variant(study: Study, cell: _Cell, arm: str, mistakes: Gathered, pending: t
     _refuse_twice(name, plain | matches, cell.keys)
     data = override(cell.data, plain, name, mistakes)
     for key, other in matches.items():
-        known = [*study.arms, *study.controls]
+        known = [*study.arms, *(name for name in study.controls if name in CONTROLS)]
         if other not in known:
             near = difflib.get_close_matches(str(other), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"

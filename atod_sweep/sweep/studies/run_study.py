@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,21 @@ from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import beyond_extension
 from atod_sweep.sweep.record.rundir import Intent
 from atod_sweep.sweep.session import execute_work
+from atod_sweep.sweep.studies import tuned
 from atod_sweep.sweep.studies.plan import MATCH, Plan, resolve
-from atod_sweep.sweep.studies.until_decided import Rule, in_blocks
+from atod_sweep.sweep.studies.until_decided import Blocks, Rule, in_blocks
 from atod_sweep.sweep.trials.desk import Desk
 from atod_sweep.sweep.trials.jobs import Trainer
-from atod_sweep.sweep.trials.source import Queue
+from atod_sweep.sweep.trials.source import Queue, Source
 from atod_sweep.sweep.work import Document, Goal, Options, RunOutcome, Work
 
-Source = str | Path | Mapping[str, Any] | Study
+StudySource = str | Path | Mapping[str, Any] | Study
 
 __all__ = ["Options", "Rule", "RunOutcome", "Trainer", "dry_run", "resume_study", "run_study"]
 
 
 def run_study(
-    source: Source,
+    source: StudySource,
     *,
     overrides: Mapping[str, Any] | None = None,
     out: Path = Path("runs"),
@@ -52,7 +54,7 @@ def run_study(
 
 
 def dry_run(
-    source: Source,
+    source: StudySource,
     *,
     overrides: Mapping[str, Any] | None = None,
     seeds: int | None = None,
@@ -64,7 +66,7 @@ def dry_run(
 
 
 def _given(
-    source: Source, overrides: Mapping[str, Any], name: str | None, seeds: int | None, rule: Rule | None
+    source: StudySource, overrides: Mapping[str, Any], name: str | None, seeds: int | None, rule: Rule | None
 ) -> Work:
     found = given.study(source, resolve)
     study, text = found.record, found.text
@@ -78,11 +80,22 @@ def _given(
 
 
 def _work(study: Study, folder: Path, where: str, text: str, rule: Rule | None) -> Work:
-    if rule is None:
-        return study_work(resolve(study, folder, where), text)
     first = study.seed_list
-    plan = resolve(study.model_copy(update={"seeds": rule.seeds(first)}), folder, where)
-    return in_blocks(study_work(plan, text), plan, first, rule)
+    if rule is not None:
+        study = study.model_copy(update={"seeds": rule.seeds(first)})
+    plan = resolve(study, folder, where)
+    work = study_work(plan, text)
+    if rule is not None:
+        work = in_blocks(work, plan, first, rule)
+    if tuned.NAME in study.controls:
+        found = tuned.candidates(study, plan, folder, where)
+        work = tuned.chosen_first(work, plan, found, partial(_source, first, rule))
+    return work
+
+
+def _source(first: list[int], rule: Rule | None, plan: Plan) -> Callable[[Desk], Source]:
+    """Where a plan's trials come from: all of them in order, or block by block."""
+    return partial(_queue, plan) if rule is None else partial(Blocks, plan, first, rule)
 
 
 def _overridden(study: Study, overrides: dict[str, Any], where: str) -> dict[str, Any]:
@@ -127,14 +140,15 @@ def study_work(plan: Plan, text: str) -> Work:
             "controls": list(study.controls),
             "factors": {factor: list(levels) for factor, levels in study.factors.items()},
             "seeds": study.seed_list,
+            **({"price": study.price.model_dump(mode="json")} if study.price else {}),
         },
-        goal=Goal(study.metric, also=tuple(dict.fromkeys(claim.metric for claim in study.hypotheses))),
+        goal=Goal(study.metric, claims=tuple(study.hypotheses)),
         configs=tuple(trial.config for trial in plan.trials),
         total=len(plan.trials),
         resources=study.resources,
         concurrency=study.concurrency,
         extension=beyond_extension,
-        source=lambda desk: _queue(plan, desk),
+        source=partial(_queue, plan),
     )
 
 

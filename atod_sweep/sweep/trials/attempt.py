@@ -16,12 +16,13 @@ from typing import Any
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
-from atod_sweep.records.metric_names import watched
+from atod_sweep.records.metric_names import EVALUATED, watched
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
 from atod_sweep.sweep.trials import interrupts
 from atod_sweep.sweep.trials.jobs import Attempt, Bounds, Failure, Job, Row, SavedModel, Trainer, load
 from atod_sweep.sweep.trials.limits import OverMemory, OverTime, limited
+from atod_sweep.training import share
 
 
 class _StoppedError(Exception):
@@ -56,6 +57,7 @@ def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
     """Final metrics and costs."""
     config = validate(Train, job.config, job.trial)
     os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))  # before anything imports numpy or torch
+    share.take(job.bounds.share)
     if 0 < job.bounds.gpu < 1 and config.runtime.gpu_memory_fraction is None:
         _share_gpu(job.bounds.gpu)
     if job.model is not None:
@@ -69,12 +71,12 @@ def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
     return metrics, cost
 
 
-def _share_gpu(share: float) -> None:
+def _share_gpu(part: float) -> None:
     """Ray only counts fractions of a GPU; this holds the process to its own."""
     import torch
 
     if torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(share)
+        torch.cuda.set_per_process_memory_fraction(part)
 
 
 class _Relay:
@@ -109,7 +111,7 @@ def _check_names(job: Job, row: Row) -> None:
 
 
 def _missing(name: str, metrics: Row, where: str) -> _StoppedError:
-    known = ", ".join(sorted(key for key in metrics if key.startswith("eval/")))
+    known = ", ".join(sorted(key for key in metrics if key.startswith(EVALUATED)))
     return _StoppedError(Status.MISSING_METRIC, f"{where}: the trial reports no {name!r}; it reports {known}")
 
 
@@ -152,7 +154,7 @@ def unpack(data: dict[str, Any]) -> Job:
     """The job of `pack`."""
     model = SavedModel(**data["model"]) if data["model"] else None
     parts = {"trainer": Trainer(**data["trainer"]), "model": model, "bounds": Bounds(**data["bounds"])}
-    return Job(**{**data, **parts, "metrics": tuple(data["metrics"])})
+    return Job(**{**data, **parts, "metrics": tuple(data["metrics"]), "awaits": tuple(data["awaits"])})
 
 
 def ray_trainable(config: dict[str, Any], cargo: Cargo, storage: str | None) -> None:
@@ -162,8 +164,17 @@ def ray_trainable(config: dict[str, Any], cargo: Cargo, storage: str | None) -> 
     _prepare(config["cwd"], config["sys_path"])
     job = unpack(config["job"])
     config.clear()  # Tune sends it back with every result
+    _await_models(job)
     attempt = _execute_here(job, storage, cargo, lambda rows: tune.report({"rows": rows}))
     tune.report({"attempt": asdict(attempt), "done": True})
+
+
+def _await_models(job: Job) -> None:
+    """Import meanwhile what the attempt will need. If they cannot be built, the driver ends this process."""
+    if missing := [Path(path) for path in job.awaits if not Path(path).is_dir()]:
+        load(job.trainer.train)
+        while not all(path.is_dir() for path in missing):
+            time.sleep(0.05)
 
 
 def _execute_here(job: Job, storage: str | None, cargo: Cargo, report: Callable[[list[Row]], None]) -> Attempt:

@@ -10,6 +10,7 @@ from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _asked = threading.Event()
+_held = threading.Event()
 
 
 def asked() -> bool:
@@ -26,7 +27,8 @@ def stoppable() -> Iterator[None]:
 
     def stop(number: int, frame: Any) -> None:
         _asked.set()
-        raise KeyboardInterrupt
+        if not _held.is_set():
+            raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     ours = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
@@ -34,7 +36,23 @@ def stoppable() -> Iterator[None]:
         signal.signal(number, stop)
     try:
         yield
+    except Exception:
+        if not asked():
+            raise
+        raise KeyboardInterrupt from None  # libraries make an error of their own of what a callback was told
     finally:
         for number in ours:
             signal.signal(number, before[number])
         _asked.clear()
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """What must not be left half done, such as the start of a process: a signal takes effect at its end."""
+    _held.set()
+    try:
+        yield
+    finally:
+        _held.clear()
+    if asked():
+        raise KeyboardInterrupt

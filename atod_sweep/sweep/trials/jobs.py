@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from atod_sweep.errors import UserError
+from atod_sweep.records.metric_names import EVALUATED
 from atod_sweep.records.status import Status
 
 Row = dict[str, Any]
@@ -17,7 +18,7 @@ Row = dict[str, Any]
 class Trainer:
     """Dotted paths of the code that trials run; workers import it, so it is named and not passed."""
 
-    train: str = "atod_sweep.training.loop.trainer:train"
+    train: str = "atod_sweep.training.loop.runners:train"
     evaluate: str = "atod_sweep.training.loop.trainer:evaluate_model"
     ensure: str = "atod_sweep.training.pretraining.cache:ensure"
 
@@ -35,17 +36,19 @@ def load(path: str) -> Callable[..., Any]:
 @dataclass(frozen=True)
 class Bounds:
     """What one attempt may take. `seconds` of wall clock; `memory_gb` (10^9 bytes) resident; `gpu`: of its own, below 1
-    a share of one. `may_exit`: whether the process is the attempt's own, and may be ended with it."""
+    a share of one. `may_exit`: whether the process is the attempt's own, and may be ended with it. `share`: of the
+    memory that its device has, which others run on as well."""
 
     seconds: float | None = None
     memory_gb: float | None = None
     gpu: float = 0.0
     may_exit: bool = False
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model that is evaluated in place of training: where it is, and which of the config's models it is."""
+    """A model that is evaluated in place of training: where it is ("" behind an API), and which of the config's."""
 
     path: str
     role: Literal["teacher", "base"]
@@ -56,7 +59,8 @@ class Job:
     """One attempt at one trial. Paths are absolute.
 
     `metrics`: what evaluations must report: the metric that trials are judged by, then those of claims and of a second
-    objective. `model`: set for trials of a teacher or a base student.
+    objective. `model`: set for trials of a teacher or a base student. `awaits`: folders of models that are being built;
+    the attempt begins once they are there.
     """
 
     trial: str
@@ -67,6 +71,7 @@ class Job:
     trainer: Trainer
     model: SavedModel | None = None
     bounds: Bounds = Bounds()
+    awaits: tuple[str, ...] = ()
 
     @property
     def resume(self) -> bool:
@@ -111,7 +116,7 @@ def interrupted(seconds: float) -> Attempt:
 def pruned(rows: list[Row], seconds: float, worker: str) -> Attempt:
     """An attempt that was stopped early, with what it had reached in its last rows."""
     last = rows[-1]
-    metrics = {key: value for key, value in last.items() if key.startswith("eval/")}
+    metrics = {key: value for key, value in last.items() if key.startswith(EVALUATED)}
     cost = {key.removeprefix("cost/"): value for key, value in last.items() if key.startswith("cost/")}
     return Attempt(seconds, worker, metrics, cost, pruned=True)
 

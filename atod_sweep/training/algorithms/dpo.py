@@ -9,6 +9,7 @@ from atod_sweep.training.algorithms.stage import Collected, Needs, Stage
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.outcomes import Outcome
+from atod_sweep.training.teachers.teacher import Teacher
 
 
 def best_and_worst(outcomes: list[Outcome], group_size: int) -> list[tuple[int, int]]:
@@ -30,7 +31,7 @@ class DPO(Preferring):
     def needs(cls, config: Train) -> Needs:
         return Needs(reference="frozen", value_head=False, shared_vocabulary=True)
 
-    def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
+    def __init__(self, config: Train, teacher: Teacher | None, reference: Policy | None) -> None:
         assert isinstance(config.objective, objective.DPO)
         super().__init__(config.objective.beta, reference)
         self.group_size = config.rollout.group_size

@@ -12,12 +12,13 @@ from atod_sweep.objective.signals.sampled_reverse_kl import sampled_reverse_kl
 from atod_sweep.training.algorithms.mixed import Mixed, View, Weight
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.teachers.teacher import Teacher
 
 
 class HybridMix(Mixed):
     """Teacher and reward have a weight each, and add up before the clip."""
 
-    def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
+    def __init__(self, config: Train, teacher: Teacher | None, reference: Policy | None) -> None:
         super().__init__(config, teacher, reference)
         assert isinstance(config.objective, Hybrid)
         self.rho = Weight(config.objective.reward_weight, config.steps)
@@ -35,9 +36,12 @@ class HybridMix(Mixed):
             return losses.clipped_surrogate(view.logp_N, view.old_logp_N, advantage_N, self.objective.clip_ratio).sum()
 
         push_N = batch["reward_weight"] * batch["advantage"]
-        if "teacher_logp" not in batch.fields:
+        if "pull" in batch.fields:
+            pull_N = batch["distill_weight"] * batch["pull"]
+        elif "teacher_logp" in batch.fields:
+            pull_N = batch["distill_weight"] * sampled_reverse_kl(batch["old_logp"], batch["teacher_logp"])
+        else:
             return {"reward" if split else "policy": surrogate(push_N)}
-        pull_N = batch["distill_weight"] * sampled_reverse_kl(batch["old_logp"], batch["teacher_logp"])
         if split:
             return {"distill": surrogate(pull_N), "reward": surrogate(push_N)}
         return {"policy": surrogate(pull_N + push_N)}

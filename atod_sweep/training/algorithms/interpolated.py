@@ -10,10 +10,8 @@ from typing import assert_never
 from torch import Tensor
 
 from atod_sweep.objective import losses
-from atod_sweep.objective.distributions import tempered, top_k_with_tail, with_rest
-from atod_sweep.objective.signals import SIGNALS, Divergence, Push, numbers
+from atod_sweep.objective.signals import SIGNALS, Divergence, Imitation, Push, numbers
 from atod_sweep.training.algorithms.mixed import Mixed, View
-from atod_sweep.training.algorithms.scoring import whole
 from atod_sweep.training.batch import TokenBatch
 
 
@@ -31,7 +29,10 @@ class InterpolatedMix(Mixed):
             view.logp_N, view.old_logp_N, batch["advantage"], self.objective.clip_ratio
         )
         terms = {"reward": (batch["reward_weight"] * surrogate_N).sum()}
-        if "teacher_logp" in batch.fields:
+        if "pull" in batch.fields:
+            pull_N = losses.clipped_surrogate(view.logp_N, view.old_logp_N, batch["pull"], self.objective.clip_ratio)
+            terms["distill"] = (batch["distill_weight"] * pull_N).sum()
+        elif "teacher_logp" in batch.fields:
             terms["distill"] = (batch["distill_weight"] * self._distill(view, batch)).sum()
         return terms
 
@@ -44,18 +45,9 @@ class InterpolatedMix(Mixed):
                 pull_N = signal.advantage(batch["old_logp"], batch["teacher_logp"], **numbers(config))
                 return losses.clipped_surrogate(view.logp_N, view.old_logp_N, pull_N, self.objective.clip_ratio)
             case Divergence():
-                assert self.teacher is not None
-                assert self.full is not None
-                teacher_NC = whole(self.teacher, batch, "teacher", self.full.temperature)
-                student_NV, teacher_NV = with_rest(self._student(view, batch), teacher_NC)
+                student_NV, teacher_NV = self.distributions(view.logits_NV, view.logp_NV, batch)
                 return signal.loss(student_NV, teacher_NV, **numbers(config))
+            case Imitation():
+                raise AssertionError("it has a term of its own, `relabelled`")
             case _:
                 assert_never(signal)
-
-    def _student(self, view: View, batch: TokenBatch) -> Tensor:
-        """The student's log-probs, cut and tempered as those of the teacher were when it was scored."""
-        assert self.full is not None
-        student = view.logp_NV
-        if self.full.temperature != batch.numbers["temperature"]:
-            student = tempered(view.logits_NV, self.full.temperature)
-        return student if self.full.top_k is None else top_k_with_tail(student, batch["teacher_index"])

@@ -9,25 +9,33 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor
 
 from atod_sweep.config.objective import Hybrid, Interpolated, Mixture, WithReference
+from atod_sweep.config.signals import Relabel
 from atod_sweep.config.train import Train
 from atod_sweep.config.turns import TurnProfile
 from atod_sweep.objective.controllers import Controller
-from atod_sweep.objective.distributions import entropy, tempered
+from atod_sweep.objective.distributions import entropy, tempered, top_k_with_tail, with_rest
 from atod_sweep.objective.penalties import PENALTIES
 from atod_sweep.objective.profiles import measured, profile
 from atod_sweep.objective.schedules import DecayCurve, build, progress
+from atod_sweep.objective.signals import SIGNALS, Imitation
+from atod_sweep.objective.signals.forward_kl import forward_kl
 from atod_sweep.training.algorithms.advantages import ADVANTAGES
-from atod_sweep.training.algorithms.scoring import FullDistribution, needs_distribution, score, whole
+from atod_sweep.training.algorithms.preferences import token_logp
+from atod_sweep.training.algorithms.relabelling import beside, relabelled
 from atod_sweep.training.algorithms.stage import Collected, Metrics, Needs, Stage
+from atod_sweep.training.algorithms.stand_ins import STAND_INS
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.outcomes import Episodes
+from atod_sweep.training.randomness import numpy_generator
+from atod_sweep.training.scoring import FullDistribution, needs_distribution, score, whole
+from atod_sweep.training.teachers.teacher import Teacher
 
 
 class Weight:
@@ -71,7 +79,7 @@ class Mixed(ABC):
     temperature in its numbers.
     """
 
-    def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
+    def __init__(self, config: Train, teacher: Teacher | None, reference: Policy | None) -> None:
         assert isinstance(config.objective, Mixture)
         self.objective: Interpolated | Hybrid = config.objective
         self.teacher, self.reference = teacher, reference
@@ -82,6 +90,11 @@ class Mixed(ABC):
         self.kl_weight = Weight(penalty.coef, config.steps) if isinstance(penalty, WithReference) else None
         self.advantage = ADVANTAGES[self.objective.advantage.kind](self.objective.advantage, config.rollout.group_size)
         self.full = needs_distribution(self.objective.distill)
+        self.teacher_turns = config.rollout.teacher_turns
+        if config.rollout.teacher_plays and self.teacher_turns == "forward_kl":
+            self.full = self.full or FullDistribution(1.0, None)
+        self.group_size = config.rollout.group_size
+        self.seed = config.seed
         self.profile_K = torch.tensor(profile(self.objective.turns, config.env.horizon))
 
     @classmethod
@@ -90,7 +103,7 @@ class Mixed(ABC):
         return Needs(
             reference="frozen" if isinstance(config.objective.kl_penalty, WithReference) else "none",
             value_head=ADVANTAGES[config.objective.advantage.kind].value_head,
-            shared_vocabulary=True,
+            shared_vocabulary=not isinstance(config.objective.distill, Relabel),
         )
 
     # ---- what the two forms differ in --------------------------------------------------------------------------------
@@ -114,6 +127,8 @@ class Mixed(ABC):
         episodes = stage.play(stage.policy, step, bootstrap=self.advantage.value_head)
         started = time.perf_counter()
         batch, metrics = self.prepare(stage.policy, episodes, step, stage.temperature(step), stage.score_tokens)
+        metrics |= stage.turns.told(step) | stage.turns.seen(episodes.outcomes)
+        batch = self.taught(stage, episodes, batch, metrics)
         return Collected(batch, episodes.outcomes, metrics, score_seconds=time.perf_counter() - started)
 
     def prepare(
@@ -125,19 +140,38 @@ class Mixed(ABC):
         reward = self.reward_weight(step, distill)
         batch = TokenBatch.of(episodes).at(temperature=temperature, kl_weight=kl)
         metrics: Metrics = {"weight/distill": distill, "weight/reward": reward, "weight/kl": kl}
-        if self.teacher is not None and (distill > 0 or isinstance(self.distill_weight.schedule, Controller)):
-            batch = score(self.teacher, batch, "teacher", temperature, self.full, score_tokens)
-            metrics["kl/teacher"] = float((batch["old_logp"] - batch["teacher_logp"]).mean())
+        is_heard = distill > 0 or isinstance(self.distill_weight.schedule, Controller)
+        compares = self.objective.asks_teacher and not isinstance(self.objective.distill, Relabel)
+        if self.teacher is not None and is_heard and compares:
+            batch = self.teacher.score(batch, temperature, self.full, score_tokens)
+            metrics |= _distance(batch, "teacher")
             metrics["teacher_tokens"] = episodes.tokens
+        if (null := self.objective.stand_in) is not None and is_heard:
+            batch, seen = STAND_INS[null.kind](batch, null, numpy_generator(self.seed, f"stand-in {step}"))
+            metrics |= seen
         penalty_N = torch.zeros_like(batch["old_logp"])
         if self.reference is not None and self.penalty is not None and kl > 0:
             full = FullDistribution(temperature, None) if self.penalty.over_vocabulary else None
             batch = score(self.reference, batch, "reference", temperature, full, score_tokens)
-            metrics["kl/reference"] = float((batch["old_logp"] - batch["reference_logp"]).mean())
+            metrics |= _distance(batch, "reference")
             if self.objective.kl_penalty.in_reward:
                 penalty_N = kl * self.penalty.term(batch["old_logp"], batch["reference_logp"])
         batch = self.weigh(batch, distill, reward, metrics)
+        if any(outcome.cut for outcome in episodes.outcomes):
+            batch = self._without_cut_rewards(batch, episodes)
         return self.advantage.with_advantage(policy, episodes, batch, penalty_N, score_tokens), metrics
+
+    def taught(self, stage: Stage, episodes: Episodes, batch: TokenBatch, metrics: Metrics) -> TokenBatch:
+        """The batch with what the teacher would have done beside it, for signals that imitate that."""
+        config, distill = self.objective.distill, metrics["weight/distill"]
+        if not isinstance(config, Relabel) or self.teacher is None or distill == 0:
+            return batch
+        theirs, found = relabelled(stage, episodes, config.ask_temperature)
+        metrics.update(found)
+        if theirs is None:
+            return batch
+        metrics["teacher_tokens"] = int(theirs.length_S.sum())
+        return beside(stage, batch, theirs, distill * self.profile_K[theirs["turn"]])
 
     def weigh(self, batch: TokenBatch, distill: float, reward: float, metrics: Metrics) -> TokenBatch:
         """Fields `distill_weight` and `reward_weight`: lambda g w and 1 - lambda g, or kappa g w and rho."""
@@ -146,17 +180,81 @@ class Mixed(ABC):
         w_N = torch.ones_like(g_N)
         if "teacher_logp" in batch.fields and self.objective.turns.measured:
             w_N = _weights_from_logp(self.objective.turns, batch)
-        applied_N = distill * g_N * w_N
+        if "alone" in batch.fields:
+            w_N = w_N.masked_fill(batch["alone"], 0.0)
+        applied_N, rewarded_N = distill * g_N * w_N, self.reward_weight_N(distill, reward, g_N)
+        if "taken" in batch.fields:  # of turns that the teacher played: its weight there, which nothing measured alters
+            said_N = torch.zeros_like(g_N) if self.teacher_turns == "masked" else distill * g_N
+            applied_N = torch.where(batch["taken"], said_N, applied_N)
+            rewarded_N = rewarded_N.masked_fill(batch["taken"], 0.0)
         metrics["weight/applied_teacher"] = float(applied_N.mean())
         sums_K = torch.zeros_like(self.profile_K).index_add_(0, batch["turn"], g_N * w_N)
         counts_K = torch.bincount(batch["turn"], minlength=len(self.profile_K))
         metrics["turn_weight"] = [s / n if n else None for s, n in zip(sums_K.tolist(), counts_K.tolist(), strict=True)]
-        return batch.having(distill_weight=applied_N, reward_weight=self.reward_weight_N(distill, reward, g_N))
+        return batch.having(distill_weight=applied_N, reward_weight=rewarded_N)
+
+    def _without_cut_rewards(self, batch: TokenBatch, episodes: Episodes) -> TokenBatch:
+        """No reward for any rollout of a task of which one was cut: what they would have got cannot be compared."""
+        cut_E = torch.tensor([outcome.cut for outcome in episodes.outcomes], device=batch.ids_ST.device)
+        silent_E = cut_E.view(-1, self.group_size).any(1).repeat_interleave(self.group_size)
+        return batch.having(reward_weight=batch["reward_weight"].masked_fill(silent_E[batch["episode"]], 0.0))
 
     # ---- the loss --------------------------------------------------------------------------------------------------
 
     def terms(self, output: Output, batch: TokenBatch, split: bool = False) -> dict[str, Tensor]:
         """Weighted terms of the loss, each summed over the batch's tokens."""
+        if "taught" not in batch.fields:
+            return self.played_terms(output, batch, split)
+        own, taught = ((batch["taught"] == which).nonzero()[:, 0] for which in (0, 1))
+        terms = self.played_terms(output.at(own), batch.tokens_at(own), split)
+        terms = {name: term / batch.numbers["own_share"] for name, term in terms.items()}
+        pulled = self.relabelled(output.at(taught), batch.tokens_at(taught))
+        return terms | {"distill": pulled / batch.numbers["taught_share"]}
+
+    def relabelled(self, output: Output, batch: TokenBatch) -> Tensor:
+        """The term of what the teacher would have done, summed over its tokens."""
+        signal = SIGNALS[self.objective.distill.kind]
+        assert isinstance(signal, Imitation)
+        return (batch["distill_weight"] * signal.loss(token_logp(output, batch))).sum()
+
+    def played_terms(self, output: Output, batch: TokenBatch, split: bool) -> dict[str, Tensor]:
+        """Those of tokens that were played."""
+        if "taken" not in batch.fields:
+            return self.own_terms(output, batch, split)
+        own, taken = ((batch["taken"] == theirs).nonzero()[:, 0] for theirs in (False, True))
+        terms = self.own_terms(output.at(own), batch.tokens_at(own), split)
+        return terms | self.imitation(output.at(taken), batch.tokens_at(taken))
+
+    def imitation(self, output: Output, batch: TokenBatch) -> dict[str, Tensor]:
+        """The term of turns that the teacher played, summed over its tokens."""
+        logp_NV = tempered(output.logits_NV, batch.numbers["temperature"])
+        match self.teacher_turns:
+            case "masked":
+                return {}
+            case "cross_entropy":
+                loss_N = -logp_NV.gather(1, batch.target_N[:, None])[:, 0]
+            case "forward_kl" if "teacher_logp" not in batch.fields:  # the teacher has no weight at this step
+                return {}
+            case "forward_kl":
+                loss_N = forward_kl(*self.distributions(output.logits_NV, logp_NV, batch))
+            case _:
+                assert_never(self.teacher_turns)
+        return {"imitation": (batch["distill_weight"] * loss_N).sum()}
+
+    def distributions(self, logits_NV: Tensor, logp_NV: Tensor, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+        """The student's log-probs and the teacher's, cut and tempered as these were when it was scored.
+
+        `logp_NV`: the student's at the temperature of sampling.
+        """
+        assert self.teacher is not None
+        assert self.full is not None
+        if self.full.temperature != batch.numbers["temperature"]:
+            logp_NV = tempered(logits_NV, self.full.temperature)
+        student = logp_NV if self.full.top_k is None else top_k_with_tail(logp_NV, batch["teacher_index"])
+        return with_rest(student, self.teacher.whole(batch, self.full.temperature))
+
+    def own_terms(self, output: Output, batch: TokenBatch, split: bool) -> dict[str, Tensor]:
+        """Those of the tokens that the student sampled."""
         logp_NV = tempered(output.logits_NV, batch.numbers["temperature"])
         logp_N = logp_NV.gather(1, batch.target_N[:, None])[:, 0]
         old_N = logp_N.detach() if self.on_policy else batch["old_logp"]
@@ -197,6 +295,14 @@ class Mixed(ABC):
             self.kl_weight.load_state_dict(state["kl_weight"])
 
 
+def _distance(batch: TokenBatch, name: str) -> Metrics:
+    """`kl/<name>`: how far the student is from a model on what it sampled itself, in nats; {} if that is nothing."""
+    gap_N = batch["old_logp"] - batch[f"{name}_logp"]
+    if "taken" in batch.fields:
+        gap_N = gap_N[~batch["taken"]]
+    return {f"kl/{name}": float(gap_N.mean())} if len(gap_N) else {}
+
+
 def _weights_from_logp(turns: TurnProfile, batch: TokenBatch) -> Tensor:
     """The weights that a measured turn profile gives flat tokens; it sees one episode per row."""
     row_N, rank_N = batch["episode"], batch.rank_N
@@ -208,5 +314,5 @@ def _weights_from_logp(turns: TurnProfile, batch: TokenBatch) -> Tensor:
         return out
 
     student, teacher = padded(batch["old_logp"]), padded(batch["teacher_logp"])
-    mask = padded(torch.ones_like(row_N))
+    mask = padded((~batch["taken"]).long() if "taken" in batch.fields else torch.ones_like(row_N))
     return measured.weights(turns, student, teacher, padded(batch["turn"]), mask)[row_N, rank_N]

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from atod_sweep.objective import losses
 from atod_sweep.objective.distributions import tempered
-from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.algorithms.stage import Metrics
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
+from atod_sweep.training.scoring import score
 
 
 def token_logp(output: Output, batch: TokenBatch) -> Tensor:

@@ -11,6 +11,7 @@ from atod_sweep.training.algorithms.preferences import token_logp
 from atod_sweep.training.algorithms.stage import Collected, Metrics, Needs, Stage
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
+from atod_sweep.training.teachers.teacher import Teacher
 
 
 class SFT:
@@ -20,7 +21,7 @@ class SFT:
     def needs(cls, config: Train) -> Needs:
         return Needs(reference="none", value_head=False, shared_vocabulary=False)
 
-    def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
+    def __init__(self, config: Train, teacher: Teacher | None, reference: Policy | None) -> None:
         """The teacher plays on the stage; nothing else is needed."""
 
     def collect(self, stage: Stage, step: int) -> Collected:

@@ -12,6 +12,7 @@ from atod_sweep.training.algorithms.preferences import Preferring
 from atod_sweep.training.algorithms.stage import Collected, Needs, Stage
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.teachers.teacher import Teacher
 
 
 class SPIN(Preferring):
@@ -24,7 +25,7 @@ class SPIN(Preferring):
     def needs(cls, config: Train) -> Needs:
         return Needs(reference="renewed", value_head=False, shared_vocabulary=True)
 
-    def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
+    def __init__(self, config: Train, teacher: Teacher | None, reference: Policy | None) -> None:
         assert isinstance(config.objective, objective.SPIN)
         super().__init__(config.objective.beta, reference)
         self.refresh_steps = config.objective.refresh_steps

@@ -17,7 +17,9 @@ from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Episodes, Outcome
-from atod_sweep.training.pretraining.demonstrations import DemonstratedTurn, encode
+from atod_sweep.training.play.rewards import StandIn
+from atod_sweep.training.teachers.takeover import Turns
+from atod_sweep.training.teachers.teacher import Teacher
 
 Metrics = dict[str, Any]
 
@@ -52,7 +54,7 @@ class Algorithm(Protocol):
     def needs(cls, config: Train) -> Needs:
         """What a trial of this config has to prepare."""
 
-    def __init__(self, config: Train, teacher: Policy | None, reference: Policy | None) -> None:
+    def __init__(self, config: Train, teacher: Teacher | None, reference: Policy | None) -> None:
         """From what `needs` asked for."""
 
     def collect(self, stage: Stage, step: int) -> Collected:
@@ -73,26 +75,26 @@ class Algorithm(Protocol):
 
 @dataclass
 class Stage:
-    """`rank` of `world` processes plays its own share of every step's tasks.
-
-    `judge`: the teacher, where it can score what the student says.
-    """
+    """`rank` of `world` processes plays its own share of every step's tasks."""
 
     config: Train
     policy: Policy
     player: Player
-    teacher: Policy | None
-    teacher_player: Player | None
+    teacher: Teacher | None
     tasks: np.random.Generator
     sampling: torch.Generator
     score_tokens: int
     rank: int = 0
     world: int = 1
-    judge: Policy | None = None
     cost: Counter[str] = field(default_factory=Counter)
+    stand_in: StandIn | None = None
+    """What rewards episodes in the place of the environment."""
 
     def __post_init__(self) -> None:
         self._temperature = build(self.config.rollout.temperature)
+        self.turns = Turns(self.config, self.teacher, self.rank)
+        if self.config.rollout.teacher_plays:
+            self.cost["teacher_generated_tokens"] = 0  # in every process, from the start
 
     def temperature(self, step: int) -> float:
         """Sampling temperature of optimiser step `step`."""
@@ -105,29 +107,21 @@ class Stage:
         return [task for task in tasks[self.rank :: self.world] for _ in range(rollout.group_size)]
 
     def play(self, policy: Policy, step: int, tasks: list[int] | None = None, bootstrap: bool = False) -> Episodes:
-        """Episodes of `policy` at the step's temperature, on the next tasks unless `tasks` are given; billed."""
-        tasks = self.draw_tasks() if tasks is None else tasks
-        episodes = self.player.play(policy, tasks, "train", self.temperature(step), self.sampling, bootstrap)
-        self._bill(episodes)
+        """Episodes of `policy` at the step's temperature, on the next tasks unless `tasks` are given; billed.
+
+        The teacher plays the turns that the config gives it at this step.
+        """
+        tasks, warmth = self.draw_tasks() if tasks is None else tasks, self.temperature(step)
+        wheel = self.turns.wheel(step, len(tasks), warmth, policy.device)
+        episodes = self.player.play(policy, tasks, "train", warmth, self.sampling, bootstrap, wheel=wheel)
+        if self.stand_in is not None:
+            self.stand_in.apply(episodes.outcomes, step)
+        self.cost.update(episodes.cost)
         return episodes
 
     def teacher_episodes(self, tasks: list[int], step: int) -> tuple[TokenBatch, list[Outcome]]:
         """Episodes that the teacher plays, as tokens of the student's vocabulary; billed."""
         assert self.teacher is not None
-        assert self.teacher_player is not None
-        played = self.teacher_player.play(self.teacher, tasks, "train", self.temperature(step), self.sampling)
-        self._bill(played)
-        self.cost["teacher_tokens"] += played.tokens
-        if self.teacher_player is self.player:
-            return TokenBatch.of(played), played.outcomes
-        texts = [[DemonstratedTurn(*said) for said in outcome.transcript] for outcome in played.outcomes]
-        batch, dropped = encode(texts, self.player.conversation, self.policy.device, self.player.limits.context)
-        self.cost["dropped_turns"] += dropped
-        return batch, played.outcomes
-
-    def _bill(self, episodes: Episodes) -> None:
-        self.cost["episodes"] += len(episodes.outcomes)
-        self.cost["env_steps"] += episodes.env_steps
-        self.cost["tokens"] += episodes.tokens
-        self.cost["generated_tokens"] += len(episodes.column_N)
-        self.cost["dropped_turns"] += sum(o.dropped_turns for o in episodes.outcomes)
+        shown = self.teacher.play(tasks, self.temperature(step), self.sampling)
+        self.cost.update(shown.cost)
+        return shown.batch, shown.outcomes

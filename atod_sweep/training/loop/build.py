@@ -3,33 +3,74 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 
-from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, Pretrained
+from atod_sweep.config.models import Pretrained
+from atod_sweep.config.teachers import ChatTeacher, ServerTeacher
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.checked import Checked
-from atod_sweep.envs.contract import HasActions
+from atod_sweep.envs.contract import Split
 from atod_sweep.envs.pool import Pool, open_batch
 from atod_sweep.errors import UserError
 from atod_sweep.objective import own_code
 from atod_sweep.records import layout
 from atod_sweep.training.algorithms import ALGORITHMS
-from atod_sweep.training.algorithms.scoring import SCORING_TOKENS
-from atod_sweep.training.algorithms.stage import Stage
-from atod_sweep.training.loop import cast, found
+from atod_sweep.training.algorithms.stage import Needs, Stage
+from atod_sweep.training.loop import cast, found, memory, teaching
+from atod_sweep.training.loop.books import Books, proxy
 from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models import adapters
-from atod_sweep.training.play.evaluate import evaluate, evaluate_final
+from atod_sweep.training.models.kept import forget
+from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.play.episodes import Player
+from atod_sweep.training.play.evaluate import evaluate, evaluate_final, evaluated
+from atod_sweep.training.play.retention import Retention, Texts, encoded
+from atod_sweep.training.play.rewards import stand_in
+from atod_sweep.training.play.truncation import Truncation
 from atod_sweep.training.pretraining import cache as models
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory, torch_dtype, use_threads
+from atod_sweep.training.scoring import scoring_tokens
+from atod_sweep.training.teachers.local import LocalTeacher
+
+
+@dataclass(frozen=True)
+class Company:
+    """The models of a trial on their stage; `voice`: the student's. `before` and `now`: what was and is found."""
+
+    stage: Stage
+    voice: cast.Voice
+    before: found.Found | None
+    now: found.Found
+
+    def settle(self, directory: Path, goes_on: bool) -> None:
+        """Hold a training that `goes_on` to the models that it began with; of another, keep what was found."""
+        config = self.stage.config
+        if self.before is not None and goes_on:
+            found.check_same(self.before, self.now, config)
+        elif self.stage.rank == 0 and (self.now.models or config.frozen_dtype == "auto"):
+            self.now.keep(directory)
+
+    def retention(self, initial: Policy | None) -> Retention | None:
+        """What the student is asked beside its own tasks, before it learns; None if nothing is.
+
+        `initial`: the student as it is then, for good, if there is one already.
+        """
+        stage = self.stage
+        config, policy = stage.config, stage.policy
+        found = _retention(config, self.voice, stage.player, stage.score_tokens, policy.device)
+        if found is not None:
+            dtype = torch_dtype(self.now.frozen_dtype, policy.device)
+            found.initial = initial or cast.initial(policy, dtype, adapters.are_fresh(config.student))
+        return found
 
 
 def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False) -> TrialState:
@@ -40,67 +81,119 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     own_code.check(config)
     algorithm_of = ALGORITHMS[config.objective.kind]
     needs = algorithm_of.needs(config)
-    accelerator = _accelerator(config)
-    _check_tasks(config, accelerator.num_processes)
+    accelerator = accelerator_for(config)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    company = gather(config, directory, resume, needs, accelerator.device, rank, world)
+    stage, policy = company.stage, company.stage.policy
+    dtype = torch_dtype(company.now.frozen_dtype, accelerator.device)
+    reference = cast.reference(policy, dtype, needs, adapters.are_fresh(config.student))
+    algorithm = algorithm_of(config, stage.teacher, reference)
+    trained = [p for p in policy.parameters() if p.requires_grad]
+    wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
+    updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
+    retention = company.retention(reference if needs.reference == "frozen" else None)
+    books = Books(directory, stage, stage.player, accelerator, retention)
+    run = TrialState(config, directory, accelerator, stage, books, algorithm, updater, company.voice.tokenizer, mutable)
+    if resume:
+        run.restore()
+    elif accelerator.is_main_process:  # or a later resume would take up what an earlier run left here
+        shutil.rmtree(directory / layout.CHECKPOINT, ignore_errors=True)
+    company.settle(directory, goes_on=run.step > 0)
+    return run
+
+
+def gather(
+    config: Train, directory: Path, resume: bool, needs: Needs, device: torch.device, rank: int, world: int
+) -> Company:
+    """Load the models of a trial, and open its environments, for process `rank` of `world`."""
+    _check_tasks(config, world)
     refs = models.ensure(config)
-    device = accelerator.device
-    learner = _source(config.student, refs.student)
+    learner = cast.source_of(config.student, refs.student)
     if isinstance(config.student, Pretrained):  # what a recipe made is whole, and gets adapters of its own
         learner = learner.model_copy(update={"lora": config.student.lora})
+    if refs.teacher is None:
+        forget()
     voice, policy = cast.student(config, learner, device, needs)
     before = found.kept(directory) if resume else None
     frozen_dtype = found.precision(config, before, device)
-    dtype = torch_dtype(frozen_dtype, device)
-    episodes = max(config.rollout.tasks * config.rollout.group_size, _most_tasks(config))
-    player = voice.player(config, _batch(config, episodes))
-    teacher, teacher_player = None, None
-    if refs.teacher is not None and not isinstance(config.teacher, NoTeacher):
-        source = _source(config.teacher, refs.teacher)
-        teacher, teacher_player = cast.teacher(config, source, voice, player, dtype, device, needs)
-    algorithm = algorithm_of(config, teacher, cast.reference(policy, dtype, needs, adapters.are_fresh(config.student)))
-    rank = accelerator.process_index
+    at_once = memory.at_once(config)
+    tasks: dict[Split, int] = {"train": config.rollout.tasks * config.rollout.group_size, "eval": _most_tasks(config)}
+    player = voice.player(config, _batch(config, max(min(at_once[split], tasks[split]) for split in tasks)), at_once)
+    teacher = teaching.teacher(config, refs, voice, player, torch_dtype(frozen_dtype, device), device, needs)
     stage = Stage(
         config=config,
         policy=policy,
         player=player,
         teacher=teacher,
-        teacher_player=teacher_player,
         tasks=numpy_generator(config.seed, "tasks"),
         sampling=torch_generator(config.seed, f"sampling {rank}", device),
-        score_tokens=SCORING_TOKENS if device.type == "cpu" else 16 * SCORING_TOKENS,
+        score_tokens=scoring_tokens(device),
         rank=rank,
-        world=accelerator.num_processes,
-        judge=teacher if needs.shared_vocabulary or teacher_player is player else None,
+        world=world,
+        stand_in=stand_in(config, device, voice.conversation.format.penalty),
     )
-    trained = [p for p in policy.parameters() if p.requires_grad]
-    wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
-    updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
-    run = TrialState(config, directory, accelerator, stage, player, algorithm, updater, voice.tokenizer, mutable)
-    loaded = {"student": policy.model} | ({} if teacher is None else {"teacher": teacher.model})
-    now = found.Found(frozen_dtype, found.fingerprints(config, refs, loaded))
-    if resume:
-        run.restore()
-    elif accelerator.is_main_process:  # or a later resume would take up what an earlier run left here
-        shutil.rmtree(directory / layout.CHECKPOINT, ignore_errors=True)
-    if before is not None and run.step > 0:
-        found.check_same(before, now, config)
-    elif accelerator.is_main_process and (now.models or config.frozen_dtype == "auto"):
-        now.keep(directory)
-    return run
+    loaded = {"student": policy.model} | (
+        {"teacher": teacher.policy.model} if isinstance(teacher, LocalTeacher) else {}
+    )
+    return Company(stage, voice, before, found.Found(frozen_dtype, found.fingerprints(config, refs, loaded)))
 
 
-def evaluate_saved(config: Train, source: Pretrained, final: bool) -> dict[str, Any]:
-    """`eval/*` of a saved model on the config's held-out tasks; with `final`, `final/*` on its final sets as well."""
-    accelerator = _accelerator(config)
+def evaluate_saved(config: Train, source: Pretrained, role: Literal["teacher", "base"] | None = None) -> dict[str, Any]:
+    """`eval/*` of a saved model on the config's held-out tasks; if it has a role, `final/*` and `retention/*`, too."""
+    accelerator = accelerator_for(config)
+    forget()
     dtype = torch_dtype(source.dtype, accelerator.device)
-    voice = cast.Voice.load("student", source, config.rollout, dtype)
-    batch = _batch(config, _most_tasks(config))
-    policy, player = voice.policy(accelerator.device), voice.player(config, batch)
-    row = evaluate(policy, player, config.evaluation)
-    if final:
+    voice = cast.Voice.load("student", source, config.rollout, dtype, config.runtime.hand_written)
+    at_once = memory.at_once(config)
+    batch = _batch(config, min(at_once["eval"], _most_tasks(config)))
+    policy, player = voice.policy(accelerator.device), voice.player(config, batch, at_once)
+    row, played = evaluated(policy, player, config.evaluation)
+    if role is not None:
+        row |= proxy(stand_in(config, accelerator.device), played)
         row |= evaluate_final(policy, player, config.evaluation)
+        retention = _retention(config, voice, player, scoring_tokens(accelerator.device), accelerator.device)
+        if retention is not None:
+            retention.initial = policy if role == "base" else None
+            row |= retention.measure(policy)
+            retention.close()
     batch.close()
     return row
+
+
+def evaluate_served(config: Train, served: ServerTeacher | ChatTeacher) -> dict[str, Any]:
+    """`eval/*` of a teacher behind an API on the config's held-out tasks, and `final/*` where there are final sets.
+
+    Raises UserError, TeacherUnreachable.
+    """
+    if Truncation.of(config.evaluation) is not None:
+        raise UserError(
+            "evaluation: teachers behind an API are not asked to sample among the likelier tokens; leave out top_k, "
+            "top_p and min_p, or the control teacher"
+        )
+    accelerator = accelerator_for(config)
+    learner = cast.source_of(config.student, models.ensure(config).student)
+    at_once = memory.at_once(config)
+    batch = _batch(config, min(at_once["eval"], _most_tasks(config)))
+    player = cast.Voice.load("student", learner, config.rollout).player(config, batch, at_once)
+    itself: Any = teaching.Itself(teaching.remote(served, config, player, accelerator.device, scores=False))
+    row = evaluate(itself, itself, config.evaluation) | evaluate_final(itself, itself, config.evaluation)
+    batch.close()
+    return row
+
+
+def _retention(config: Train, voice: cast.Voice, player: Player, tokens: int, device: torch.device) -> Retention | None:
+    """What the model is asked beside its own tasks; None if nothing is. UserError for what cannot be asked."""
+    asked: dict[str, Player | Texts] = {}
+    for i, kept in enumerate(config.evaluation.retention):
+        where = f"evaluation.retention[{i}]"
+        if kept.env is not None:
+            elsewhere = config.model_copy(update={"env": kept.env})
+            batch = _batch(elsewhere, min(kept.items, player.at_once["eval"]))
+            asked[kept.name] = voice.player(config, batch, player.at_once)
+        else:
+            asked[kept.name] = encoded(kept.read(where), player, device, where)
+    items = {kept.name: kept.items for kept in config.evaluation.retention}
+    return Retention(asked, items, config.evaluation, tokens) if asked else None
 
 
 def _most_tasks(config: Train) -> int:
@@ -108,14 +201,8 @@ def _most_tasks(config: Train) -> int:
     return max(config.evaluation.tasks, config.evaluation.final.tasks if config.evaluation.final else 0)
 
 
-def _source(model: CompactTeacher | CompactStudent | Pretrained, ref: models.ModelRef) -> Pretrained:
-    """What to load: models with a recipe lie in the cache."""
-    if not isinstance(model, Pretrained):
-        return Pretrained(path=ref.path)
-    return model if model.recipe is None else model.made(ref.path)
-
-
-def _accelerator(config: Train) -> Accelerator:
+def accelerator_for(config: Train) -> Accelerator:
+    """Where this process computes, set up as the config wants it. UserError for a device that is not there."""
     use_threads(config.runtime.threads)
     keep_freed_memory()
     wanted = config.runtime.device
@@ -148,11 +235,5 @@ def _take_device(wanted: str) -> None:
 
 
 def _batch(config: Train, size: int) -> Batch | Pool:
-    if config.rollout.admissible:
-        expert: Any = Checked(config.env).unwrapped
-        if not isinstance(expert, HasActions):
-            raise UserError(
-                f"rollout.admissible: env.id {config.env.id!r} has no actions() that tells which are; add that method, "
-                "or leave admissible out"
-            )
+    cast.check_admissible(config, Checked(config.env))
     return open_batch(config.env, size, workers=config.runtime.threads, timeout=config.rollout.step_timeout)

@@ -66,7 +66,7 @@ def _bears_on(config: Train, student: str, device: torch.device) -> Row:
         "addressed": data["student"],
         "env": data["env"],
         "source": registry.source(config.env.id),
-        "evaluation": {key: value for key, value in data["evaluation"].items() if key not in ("every", "final")},
+        "evaluation": {k: v for k, v in data["evaluation"].items() if k not in ("every", "final", "episodes_at_once")},
         "rollout": data["rollout"],
         "runtime": data["runtime"],
         "numerics": NUMERICS,

@@ -8,31 +8,56 @@ from typing import Any
 
 import torch
 
-from atod_sweep.config.models import NoTeacher, Pretrained
-from atod_sweep.config.objective import Mixture
+from atod_sweep.config.models import CompactTeacher, Pretrained
 from atod_sweep.config.train import Train
 from atod_sweep.envs.checked import Checked
-from atod_sweep.envs.contract import TRAIN_SEEDS, HasActions, HasDemonstrator
+from atod_sweep.envs.contract import TRAIN_SEEDS, HasActions, HasDemonstrator, Split
 from atod_sweep.errors import UserError
-from atod_sweep.training.algorithms import ALGORITHMS
+from atod_sweep.training import share
 from atod_sweep.training.loop import cast
-from atod_sweep.training.models import adapters, head
-from atod_sweep.training.models.anatomy import Anatomy, anatomy
-from atod_sweep.training.models.load import load_tokenizer
+from atod_sweep.training.loop.phases import UNBOUNDED, Parts, Phases, Talk, standing
+from atod_sweep.training.models import kept
+from atod_sweep.training.models.anatomy import anatomy
 from atod_sweep.training.play.context import Context
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.runtime import torch_dtype
 
-UNBOUNDED = 10**9
-COPIES = 8  # of an [N, V] tensor that a loss and its gradient hold
+# Of a CPU process: code that is read from disk when it first runs, what tokenizers and environments remember. Measured
+# with a student of 0.1 M parameters.
+LIBRARIES = 45_000_000
+# What the C library's allocator takes per byte of what comes and goes: it keeps freed blocks (`runtime`), and a gap
+# between blocks in use takes no larger one. Measured in `benchmarks/memory.md`: 1.3 to 1.9.
+HELD = 1.6
+# A CUDA context with its libraries, and what torch's allocator holds per byte in use. Not measured here.
+CONTEXT, HELD_ON_GPU = 600_000_000, 1.1
+
+
+# What makes each less.
+KEYS = {
+    "student": "student.dtype: bfloat16",
+    "optimiser": "student.lora",
+    "teacher": "teacher.dtype: bfloat16",
+    "reference": "student.lora, whose reference is the student itself, or kl_penalty.kind: none",
+    "rollout cache": "rollout.episodes_at_once",
+    "rollout activations": "rollout.episodes_at_once",
+    "rollout logits": "rollout.episodes_at_once",
+    "evaluation cache": "evaluation.episodes_at_once",
+    "evaluation activations": "evaluation.episodes_at_once",
+    "evaluation logits": "evaluation.episodes_at_once",
+    "scores": "objective.distill.top_k",
+    "activations": "update.micro_batch_tokens or runtime.gradient_checkpointing",
+    "logits": "update.micro_batch_tokens",
+    "gradients": "student.lora",
+}
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes by what needs them at the same time, and the keys that make each less."""
+    """Bytes by what needs them at the same time."""
 
-    parts: dict[str, int]
-    keys: dict[str, str]
+    parts: Parts
+    fitting: int  # episodes that there is room for
+    at_once: dict[Split, tuple[int, int]]  # episodes played at a time, of how many
 
     @property
     def total(self) -> int:
@@ -40,50 +65,59 @@ class Need:
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {_gb(size)}" for name, size in self.parts.items() if size >= self.total / 100)
-        return f"{_gb(self.total)} GB a trial ({parts})"
+        played = {"train": "training", "eval": "evaluation"}
+        few = [f"{n} of {of} {played[split]} episodes" for split, (n, of) in self.at_once.items() if n < of]
+        return f"{_gb(self.total)} GB a trial ({parts})" + (f", {' and '.join(few)} played at once" if few else "")
 
 
-def need(config: Train) -> Need | None:
+def at_once(config: Train) -> dict[Split, int]:
+    """How many episodes are played at a time, at most: as many as the config says, or else as memory has room for."""
+    given = all(part.episodes_at_once is not None for part in (config.rollout, config.evaluation))
+    if given:
+        return _limits(config, UNBOUNDED)
+    there = there_is(config.runtime.device, config.runtime.gpu_memory_fraction)
+    found = need(config, int(there * share.mine()))
+    return _limits(config, found.fitting if found else UNBOUNDED)
+
+
+def need(config: Train, limit: int | None = None) -> Need | None:
     """The most that a trial needs at a time; None where it is small, or where a model's code does not tell.
 
-    Raises UserError for a model or an environment that is not there.
+    With a `limit` in bytes, only so many episodes are played at a time as fit in. Raises UserError for a model or an
+    environment that is not there.
     """
-    if not isinstance(config.student, Pretrained):
+    if not isinstance(config.student, Pretrained) or isinstance(config.teacher, CompactTeacher):
         return None
     device = torch.device("cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu")
     student = anatomy(config.student, torch_dtype(config.student.dtype, device), config.runtime.gradient_checkpointing)
-    if student is None:
+    teacher = None
+    if isinstance(config.teacher, Pretrained):
+        teacher = anatomy(config.teacher, torch_dtype(config.frozen_dtype, device))
+    if student is None or (teacher is None and isinstance(config.teacher, Pretrained)):
         return None
-    standing = _standing(config, student, device)
-    if standing is None:
-        return None
-    episode = longest_episode(config, config.student)
-    most = max(_phases(config, student, episode, device), key=lambda parts: sum(parts.values()))
-    return Need(
-        standing | most,
-        {
-            "student": "student.dtype: bfloat16",
-            "optimiser": "student.lora",
-            "teacher": "teacher.dtype: bfloat16",
-            "reference": "student.lora, whose reference is the student itself, or kl_penalty.kind: none",
-            "rollout cache": "rollout.tasks or rollout.group_size",
-            "evaluation cache": "evaluation.tasks",
-            "activations": "update.micro_batch_tokens or runtime.gradient_checkpointing",
-            "logits": "rollout.tasks",
-            "gradients": "student.lora",
-        },
-    )
+    held, fixed = (HELD, {"libraries": LIBRARIES}) if device.type == "cpu" else (HELD_ON_GPU, {"libraries": CONTEXT})
+    stays = standing(config, student, teacher, device) | fixed
+    phases = Phases(config, student, teacher, longest_talk(config, config.student), device)
+    fitting = UNBOUNDED
+    if limit is not None:
+        room = (limit - sum(stays.values())) / held - sum(phases.to_play.values())
+        fitting = int(room / sum(phases.an_episode.values()))
+    together = _at_once(config, fitting)
+    passing = phases.all({split: n for split, (n, _) in together.items()})
+    most = max(passing, key=lambda parts: sum(parts.values()))
+    gaps = {"allocator": int((held - 1) * sum(most.values()))}
+    return Need(stays | most | gaps, fitting, together)
 
 
 def check(config: Train, limit: int) -> Need | None:
     """`need`; UserError if it is more than `limit` bytes, with what to change."""
-    found = need(config)
+    found = need(config, limit)
     if found is None or found.total <= limit:
         return found
-    largest = max(found.parts, key=lambda name: found.parts[name])
+    largest = max(KEYS, key=lambda name: found.parts.get(name, 0))
     raise UserError(
         f"a trial needs about {found}, but there are {_gb(limit)} GB; most is the {largest}: lower it by "
-        f"{found.keys[largest]}, or train it elsewhere from an export (atod-sweep export --target trl)"
+        f"{KEYS[largest]}, or run it through TRL (trainer.kind: trl)"
     )
 
 
@@ -95,20 +129,23 @@ def there_is(device: str, fraction: float | None) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def longest_episode(config: Train, source: Pretrained) -> int:
-    """Tokens of a conversation over the whole horizon whose actions are as long as they may be."""
-    tokenizer = load_tokenizer(source)
+def longest_talk(config: Train, source: Pretrained) -> Talk:
+    """A conversation over the whole horizon whose actions are as long as they may be."""
+    tokenizer = kept.tokenizer(source)
     talk = conversation_for(tokenizer, source.chat_template, config.rollout.stop, cast.manner(source, config.rollout))
     most = config.rollout.max_context_tokens or UNBOUNDED
     context = Context(talk, most)
     answer = talk.answer_tokens(config.rollout.max_action_tokens)
-    room, longest = answer + len(talk.end_ids), 0
+    room, longest, chunk = answer + len(talk.end_ids), 0, 0
     game = Checked(config.env)
+    cast.check_admissible(config, game)
     try:
         observation = game.reset(TRAIN_SEEDS.start, "train")
         for turn in range(config.env.horizon):
             commands = game.actions() if talk.format.lists else None
+            before = len(context.ids)
             context.ask(talk.format.shown(observation, commands, is_first=turn == 0), room)
+            chunk = max(chunk, len(context.ids) - before)
             longest = max(longest, len(context.ids) + room)
             action = _action(game)
             ids = (tokenizer.encode(action, add_special_tokens=False) or [0]) * answer
@@ -119,9 +156,9 @@ def longest_episode(config: Train, source: Pretrained) -> int:
                 break
     finally:
         game.close()
-    if context.dropped:
-        return most
-    return min(most, longest * config.env.horizon // len(context.past))  # others may not end so early
+    whole = most if context.dropped else longest * config.env.horizon // len(context.past)  # others may go on longer
+    longest = min(most, whole)
+    return Talk(longest, chunk, min(longest, config.env.horizon * answer))
 
 
 def _action(game: Checked) -> str:
@@ -132,44 +169,18 @@ def _action(game: Checked) -> str:
     return game.actions()[0] if isinstance(family, HasActions) else "x"
 
 
-def _standing(config: Train, student: Anatomy, device: torch.device) -> dict[str, int] | None:
-    """What is there from the first step to the last."""
-    masters = 4 * student.trained if student.width < 4 else 0
-    parts = {"student": student.weights, "optimiser": 8 * student.trained + masters}
-    if not isinstance(config.teacher, NoTeacher):
-        if not isinstance(config.teacher, Pretrained):
-            return None
-        teacher = anatomy(config.teacher, torch_dtype(config.frozen_dtype, device))
-        if teacher is None:
-            return None
-        parts["teacher"] = teacher.weights
-    reference = ALGORITHMS[config.objective.kind].needs(config).reference
-    if reference == "renewed" or (reference == "frozen" and not adapters.are_fresh(config.student)):
-        width = 4 if reference == "renewed" else torch_dtype(config.frozen_dtype, device).itemsize
-        parts["reference"] = student.weights // student.width * width
-    return parts
+def _at_once(config: Train, fitting: int) -> dict[Split, tuple[int, int]]:
+    """How many episodes are played at a time where so many fit, of how many."""
+    rollout, evaluation = config.rollout, config.evaluation
+    final = evaluation.final.tasks if evaluation.final else 0
+    counts: dict[Split, int] = {"train": rollout.tasks * rollout.group_size, "eval": max(evaluation.tasks, final)}
+    return {split: (min(counts[split], most), counts[split]) for split, most in _limits(config, fitting).items()}
 
 
-def _phases(config: Train, student: Anatomy, episode: int, device: torch.device) -> list[dict[str, int]]:
-    """What rollouts, evaluations and updates need beside it, of which one goes on at a time."""
-    episodes = config.rollout.tasks * config.rollout.group_size
-    final = config.evaluation.final.tasks if config.evaluation.final else 0
-    cache = int(student.cached_per_token * episode * 1.25)
-    together = min(episodes * episode, config.update.micro_batch_tokens or UNBOUNDED)
-    said = min(together, episodes * config.env.horizon * config.rollout.max_action_tokens)
-    portion = min(said * student.vocabulary, head.elements_at_once(device))
-    copies = COPIES if isinstance(config.objective, Mixture) else COPIES // 2
-    update = {
-        "activations": int(student.kept_per_token * together),
-        "logits": 4 * copies * portion,
-        "gradients": student.width * student.trained,
-    }
-    return [
-        {"rollout cache": episodes * cache},
-        {"evaluation cache": max(config.evaluation.tasks, final) * cache},
-        update,
-        {"gradients": (student.width + 5) * student.trained},  # with what lost updates are counted by
-    ]
+def _limits(config: Train, fitting: int) -> dict[Split, int]:
+    fitting = max(1, fitting)
+    rollout, evaluation = config.rollout.episodes_at_once, config.evaluation.episodes_at_once
+    return {"train": rollout or fitting, "eval": evaluation or fitting}
 
 
 def _gb(size: float) -> str:

@@ -30,7 +30,7 @@ def lines(source: Pretrained, teacher: Pretrained | None) -> Iterator[str]:
     if kinship == "other":
         raise UserError(
             f"{teacher.path}: has another vocabulary than {source.path}, so their token probabilities cannot be "
-            "compared; use a teacher of the same family, or objective.kind: sft, which learns from the teacher's text"
+            "compared; use a teacher of the same family, or learn from its text: objective.kind: sft, or relabel"
         )
     yield f"compared   {compared} ids" + ("" if kinship == "same" else ", which both have; the rest is one tail")
 
@@ -44,7 +44,7 @@ def _model(role: str, source: Pretrained) -> Generator[str, None, Voice]:
     yield f"ids        {vocabulary.words(voice.tokenizer)} of {policy.head.weight.shape[0]} logits"
     found = voice.checked(policy)
     if found is None:
-        yield "passes     hand-written for compact Llamas"
+        yield "passes     hand-written for small models of its kind"
     else:
         yield f"rollout    {WAYS[found.decoding]}; {found.rollout:.1e} nats from its plain forward"
         yield f"update     {found.update:.1e} nats from its plain forward ({found.tokens} tokens)"

@@ -13,8 +13,8 @@ from atod_sweep.errors import UserError
 from atod_sweep.paths import written
 from atod_sweep.records import layout
 from atod_sweep.records.metrics import append_metrics, rewind
-from atod_sweep.training.loop import trainer
-from atod_sweep.training.loop.trainer import Result, Row
+from atod_sweep.training.loop import runners
+from atod_sweep.training.loop.books import Result, Row
 from atod_sweep.training.pretraining import cache as models
 
 
@@ -37,6 +37,7 @@ def train_into(
         with written(folder):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / layout.CONFIG).write_text(dump_yaml(config.model_dump(mode="json")), encoding="utf-8")
+    folder, metrics = folder.absolute(), metrics.absolute()  # an environment may go to another current folder
     models.ensure(config, say)
 
     def report(rows: list[Row]) -> None:
@@ -49,4 +50,4 @@ def train_into(
             if row["phase"] == "eval":
                 show(row)
 
-    return trainer.train(config, folder, report, resume=resume)
+    return runners.train(config, folder, report, resume=resume)

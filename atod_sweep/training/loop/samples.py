@@ -9,28 +9,27 @@ from typing import Any
 import torch
 
 from atod_sweep.records import layout
-from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.batch import TokenBatch
-from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.outcomes import Act, Episodes
+from atod_sweep.training.teachers.teacher import Teacher
 
 COUNT = 2  # conversations: the first tasks, which are the same ones at every evaluation
 LONGEST = 2000  # characters of a text
 
 
-def of(played: Episodes, teacher: Policy | None, temperature: float, tokens: int) -> list[dict[str, Any]]:
+def of(played: Episodes, teacher: Teacher | None, temperature: float, tokens: int) -> list[dict[str, Any]]:
     """Plain data of the first conversations. `logp` and `teacher_logp`: nats per token of an action, under either.
 
-    `teacher`: None where it cannot score them. `tokens` bounds the padded ids of one of its passes.
+    `teacher`: asked where it can score them. `tokens` bounds the padded ids of one of its passes.
     """
-    theirs = {} if teacher is None else _teacher_logp(played, teacher, temperature, tokens)
+    theirs = {} if teacher is None or not teacher.judges else _teacher_logp(played, teacher, temperature, tokens)
     found = []
     for e, outcome in enumerate(played.outcomes[:COUNT]):
         turns = [
             _turn(said, act, theirs.get((e, k)))
             for k, (said, act) in enumerate(zip(outcome.transcript, outcome.acts, strict=True))
         ]
-        facts = {"task": outcome.seed, "success": outcome.success, "reward": outcome.total}
+        facts = {"task": outcome.seed, "success": outcome.success, "reward": outcome.reward}
         found.append({**facts, "dropped_turns": outcome.dropped_turns, "turns": turns})
     return found
 
@@ -46,7 +45,7 @@ def write(directory: Path, step: int, conversations: list[dict[str, Any]]) -> No
 def _turn(said: tuple[str, str], act: Act, theirs: float | None) -> dict[str, Any]:
     observation, action = (_short(text) for text in said)
     turn: dict[str, Any] = {"observation": observation, "action": action, "tokens": act.tokens}
-    if act.tokens:
+    if act.tokens and act.surprisal is not None:
         turn["logp"] = round(-act.surprisal / act.tokens, 4)
     if theirs is not None:
         turn["teacher_logp"] = round(theirs, 4)
@@ -63,11 +62,11 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
 
 
-def _teacher_logp(played: Episodes, teacher: Policy, temperature: float, tokens: int) -> dict[tuple[int, int], float]:
+def _teacher_logp(played: Episodes, teacher: Teacher, temperature: float, tokens: int) -> dict[tuple[int, int], float]:
     """Per token of each (episode, turn), the mean."""
     batch = TokenBatch.of(played)
     batch = batch.take((played.episode_S < COUNT).nonzero()[:, 0])
-    scored = score(teacher, batch, "teacher", temperature, None, tokens)
+    scored = teacher.score(batch, temperature, None, tokens)
     sums: dict[tuple[int, int], list[float]] = {}
     places = torch.stack([scored["episode"], scored["turn"]], 1).tolist()
     for (episode, turn), logp in zip(places, scored["teacher_logp"].tolist(), strict=True):

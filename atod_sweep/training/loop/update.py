@@ -17,6 +17,7 @@ from torch import Tensor
 from atod_sweep.config.objective import Hybrid, Interpolated
 from atod_sweep.config.train import Train
 from atod_sweep.objective.distributions import tempered
+from atod_sweep.records.metric_names import loss_of
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged
 from atod_sweep.training.loop.optimiser import MasterAdamW, rate
@@ -114,7 +115,7 @@ class Updater:
                 self.collect()
             for name, value in found.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
-        metrics = {f"loss/{name}": value / batch.tokens for name, value in sums.items()}
+        metrics = {loss_of(name): value / batch.tokens for name, value in sums.items()}
         metrics["loss"] = sum(metrics.values())
         norm = torch.nn.utils.clip_grad_norm_(self.stepped, self.config.optimiser.max_grad_norm)
         metrics["grad_norm"] = float(norm)
@@ -165,22 +166,26 @@ class Updater:
         One term's gradient is there at a time: where a batch has several parts, each term has passes of its own.
         """
         policy = self.accelerator.unwrap_model(self.policy)
-        split = partial(terms, split=True)
-        norms: dict[str, float] = {}
         parts = list(batch.parts(self.config.update.micro_batch_tokens))
-        with self._autocast():
-            found = summed(split, policy, policy, parts[0])
-        for name in found:
+
+        def split(part: TokenBatch) -> dict[str, Tensor]:
+            with self._autocast():
+                return summed(partial(terms, split=True), policy, policy, part)
+
+        norms: dict[str, float] = {}
+        found = split(parts[0])
+        for name in list(found):
             total: list[Tensor] = []
             for part in parts:
                 if len(parts) > 1:
-                    with self._autocast():
-                        found = summed(split, policy, policy, part)
+                    found = {}  # no two graphs are there at a time
+                    found = split(part)
                 got = torch.autograd.grad(
                     found[name] / batch.tokens, self.parameters, retain_graph=len(parts) == 1, allow_unused=True
                 )
                 there = [torch.zeros_like(p) if g is None else g for g, p in zip(got, self.parameters, strict=True)]
                 total = [a.add_(b) for a, b in zip(total, there, strict=True)] if total else there
+                del got, there  # nor, with that of the next part, three gradients
             norms[f"grad_norm/{name}"] = float(torch.stack([g.norm() for g in total]).norm())
         return norms
 

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import io
+import weakref
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from atod_sweep.config.models import Lora, Pretrained
-from atod_sweep.training.models import adapters, passes
+from atod_sweep.training.models import adapters, llama, passes
 from atod_sweep.training.models.load import load_config
 from atod_sweep.training.models.policy import Policy, checkpoint_activations
 
@@ -34,9 +39,12 @@ class Anatomy:
     trained: int
     width: int  # bytes of a weight
     kept_per_token: float  # what the update keeps of a token until its gradient is known, without its logits
+    passing_per_token: float  # what is there at a time of a token in a pass without gradients, without its logits
     cached_per_token: float  # keys and values of a token in a rollout
+    expanded_per_token: float  # those of one layer, as often as heads share them
     hidden: int
     vocabulary: int
+    folds: bool  # whether it plays and scores with rearranged copies of its weights
 
 
 def anatomy(source: Pretrained, dtype: torch.dtype, checkpointing: bool = False) -> Anatomy | None:
@@ -44,6 +52,13 @@ def anatomy(source: Pretrained, dtype: torch.dtype, checkpointing: bool = False)
 
     Raises UserError for a model that is not there.
     """
+    return _of(source.model_dump_json(), dtype, checkpointing)
+
+
+@cache
+def _of(source_json: str, dtype: torch.dtype, checkpointing: bool) -> Anatomy | None:
+    """Remembered: all trials of a study ask."""
+    source = Pretrained.model_validate_json(source_json)
     config = load_config(source)
     try:
         return _anatomy(config, source.lora or _adapters(source), dtype, checkpointing)
@@ -60,21 +75,34 @@ def _anatomy(config: Any, lora: Lora | None, dtype: torch.dtype, checkpointing: 
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
         if lora is not None:
             model = adapters.fresh(model, lora, None)
-    model.eval()
-    kept, cached = _kept(model), _cached(model)
+    policy = Policy(model).eval()
+    kept, passing, cached = _kept(policy), _passing(policy), _cached(model)
+    text = config.get_text_config()
     if checkpointing:  # the inputs of blocks, and all of one block while its gradient is computed
         checkpoint_activations(model)
-        kept = _kept(Policy(model).train().model) + kept / config.get_text_config().num_hidden_layers
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        kept = _kept(policy.train()) + kept / text.num_hidden_layers
+    heads = getattr(text, "num_attention_heads", None) or 1
+    shared = heads / (getattr(text, "num_key_value_heads", None) or heads)
     head = model.get_output_embeddings().weight
-    return Anatomy(weights, trained, head.element_size(), kept, cached, head.shape[1], head.shape[0])
+    return Anatomy(
+        weights=sum(p.numel() * p.element_size() for p in model.parameters()),
+        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        width=head.element_size(),
+        kept_per_token=kept,
+        passing_per_token=passing,
+        cached_per_token=cached,
+        expanded_per_token=cached / text.num_hidden_layers * shared if shared > 1 else 0.0,
+        hidden=head.shape[1],
+        vocabulary=head.shape[0],
+        folds=llama.is_compact(model),
+    )
 
 
-def _kept(model: Any) -> float:
+def _kept(policy: Policy) -> float:
     """Bytes that the backward pass of a token needs, parameters and buffers aside."""
     kept: dict[int, Any] = {}
-    with _as_if_on_a_cpu(model) as (call, own):
+    with _as_if_on_a_cpu(policy) as tensors:
+        own = _storages(tensors)
 
         def keep(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
@@ -82,47 +110,77 @@ def _kept(model: Any) -> float:
                 kept[storage._cdata] = storage  # held, so that no other storage is given its number
             return tensor
 
-        index = torch.arange(ROWS * TOKENS)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            passes.hidden_at(call, index, use_cache=False)
+            _pass(policy, tensors)
     return sum(storage.nbytes() for storage in kept.values()) / (ROWS * TOKENS)
+
+
+@torch.no_grad()
+def _passing(policy: Policy) -> float:
+    """The most bytes of a token that are there at a time in a pass without gradients."""
+    with _as_if_on_a_cpu(policy) as tensors, _Live(_storages(tensors)) as live:
+        _pass(policy, tensors)
+    return live.most / (ROWS * TOKENS)
+
+
+def _storages(tensors: dict[str, Tensor]) -> set[int]:
+    return {t.untyped_storage()._cdata for t in tensors.values()}
+
+
+def _pass(policy: Policy, tensors: dict[str, Tensor]) -> None:
+    index = torch.arange(ROWS * TOKENS)
+    functional_call(policy, tensors, (torch.zeros((ROWS, TOKENS), dtype=torch.long), index), {"silent": True})
 
 
 @torch.no_grad()
 def _cached(model: Any) -> float:
     """Bytes of keys and values (and other states) of a token."""
     name = passes.cache_name(passes.causal_lm(model)) or "past_key_values"
-    with _as_if_on_a_cpu(model) as (call, _):
-        output = call(use_cache=True)
+    with _as_if_on_a_cpu(model) as tensors:
+        ids = torch.zeros((ROWS, TOKENS), dtype=torch.long)
+        output = functional_call(model, tensors, (), {"input_ids": ids, "use_cache": True})
         layers = getattr(getattr(output, name, None) or output.past_key_values, "layers", [])
         states = [t for layer in layers for t in vars(layer).values() if isinstance(t, Tensor)]
         return sum(t.numel() * t.element_size() for t in states) / (ROWS * TOKENS)
 
 
-class _Called:
-    """A model on tensors that stand for its own."""
+class _Live(TorchDispatchMode):
+    """Counts the bytes of what is made inside, and the `most` that there are at a time. Views of `own` are nothing."""
 
-    def __init__(self, model: Any, tensors: dict[str, Tensor]) -> None:
-        self.model, self.tensors = model, tensors
-        self.ids = torch.zeros((ROWS, TOKENS), dtype=torch.long)
+    def __init__(self, own: set[int]) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._users = Counter(own)
 
-    def get_output_embeddings(self) -> Any:
-        return self.model.get_output_embeddings()
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = op(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                self._seen(tensor)
+        return made
 
-    def __call__(self, **how: Any) -> Any:
-        return functional_call(self.model, self.tensors, (), {"input_ids": self.ids, **how})
+    def _seen(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        number, size = storage._cdata, storage.nbytes()
+        self.now += 0 if self._users[number] else size
+        self.most = max(self.most, self.now)
+        self._users[number] += 1
+        weakref.finalize(tensor, self._gone, number, size)
+
+    def _gone(self, number: int, size: int) -> None:
+        self._users[number] -= 1
+        self.now -= 0 if self._users[number] else size
 
 
 @contextlib.contextmanager
-def _as_if_on_a_cpu(model: Any) -> Iterator[tuple[_Called, set[int]]]:
-    """A model of the meta device as a CPU would run it, and its own storages: kernels differ in what they keep."""
+def _as_if_on_a_cpu(module: Any) -> Iterator[dict[str, Tensor]]:
+    """Tensors that stand for those of a module of the meta device, as on a CPU: kernels differ in what they keep."""
     quiet, fake = contextlib.redirect_stderr(io.StringIO()), FakeTensorMode(allow_non_fake_inputs=True)
     with quiet, fake, _no_masks():
-        tensors = {
+        yield {
             name: torch.empty(t.shape, dtype=t.dtype, requires_grad=t.requires_grad)
-            for name, t in (*model.named_parameters(), *model.named_buffers())
+            for name, t in (*module.named_parameters(), *module.named_buffers())
         }
-        yield _Called(model, tensors), {t.untyped_storage()._cdata for t in tensors.values()}
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""Compact Llamas, rearranged so that a pass costs a fraction of the usual module calls and memory traffic.
+"""Compact models of Llama's kind, rearranged so that a pass costs a fraction of the module calls and memory traffic.
+
+That is Llama itself, Mistral, Qwen2 (whose queries, keys and values have biases) and Qwen3 (whose queries and keys are
+normed), with as many keys and values as queries or fewer, which groups of queries share.
 
 What changes and why the function stays the same:
 - the query, key and value projections read one input, so they are one product; so are the gate and up projections;
@@ -10,8 +13,8 @@ What changes and why the function stays the same:
 `llama_inference` folds more into the weights, for passes without gradients; `llama_learning` is the student's update.
 Tests compare both with `transformers`.
 
-Shapes: _B rows, _T or _L tokens per row, _M = B * T positions, _N wanted positions, _C model width, _H heads, _D head
-width.
+Shapes: _B rows, _T or _L tokens per row, _M = B * T positions, _N wanted positions, _C model width, _H heads of
+queries, _G heads of keys and of values, _D head width.
 """
 
 from __future__ import annotations
@@ -21,48 +24,93 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM
 
 COMPACT_PARAMETERS = 30_000_000  # above this, a second copy of the weights costs more than the calls it saves
 TABLE_UP_TO = 1024  # words
+KIND = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 
 
 def is_compact(model: Any) -> bool:
-    """Whether `model` is a plain, compact Llama: other models take the general path, through `transformers`."""
-    if type(model) is not LlamaForCausalLM or sum(p.numel() for p in model.parameters()) > COMPACT_PARAMETERS:
+    """Whether `model` is compact and of Llama's kind: others take the general path, through `transformers`."""
+    if type(model) not in KIND or sum(p.numel() for p in model.parameters()) > COMPACT_PARAMETERS:
         return False
-    config = model.config
+    config, biased = model.config, ("q_proj", "k_proj", "v_proj")
+    projections = [(name.rpartition(".")[2], m) for name, m in model.named_modules() if name.endswith("_proj")]
     return (
         (config.rope_parameters or {}).get("rope_type", "default") == "default"
-        and not (config.attention_bias or config.mlp_bias)
+        and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+        and (type(model) is not MistralForCausalLM or config.sliding_window is None)
         and config.hidden_act == "silu"
-        and config.num_key_value_heads == config.num_attention_heads
         # Adapters and quantised weights come as other kinds of layers.
-        and all(type(m) is torch.nn.Linear for name, m in model.named_modules() if name.endswith("_proj"))
+        and all(type(m) is torch.nn.Linear for _, m in projections)
+        and len({m.bias is None for name, m in projections if name in biased}) == 1
+        and all(m.bias is None for name, m in projections if name not in biased)
     )
 
 
 def can_fold(model: Any) -> bool:
-    """Whether `model` is a compact Llama, in float32 or, on a CPU, in bfloat16 (a GPU's kernels for that are good)."""
+    """Whether `model` is compact, in float32 or, on a CPU, in bfloat16 (a GPU's kernels for that are good)."""
     return is_compact(model) and (
         model.dtype == torch.float32 or (model.dtype == torch.bfloat16 and model.device.type == "cpu")
     )
 
 
-def head_width(config: Any) -> int:
-    """D of a Llama's config."""
-    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+@dataclass(frozen=True)
+class Heads:
+    """How many there are of queries, and of keys and of values each; how wide each is."""
+
+    queries: int
+    shared: int
+    dim: int
+
+    @staticmethod
+    def of(config: Any) -> Heads:
+        """Those of a model's config."""
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return Heads(config.num_attention_heads, config.num_key_value_heads, width)
+
+    @property
+    def inner(self) -> int:
+        """Width of all queries of a position, side by side."""
+        return self.queries * self.dim
+
+    @property
+    def grouped(self) -> bool:
+        """Whether several queries share a key."""
+        return self.shared < self.queries
 
 
-def merged(layer: Any, dim: int) -> tuple[Tensor, Tensor]:
-    """Weights (3 H D x C) of query, key and value, rotary pairs adjacent, and (2 I x C) of gate and up."""
+@dataclass(frozen=True)
+class Merged:
+    """Weights of a layer: (H + 2 G) D x C of query, key and value, rotary pairs adjacent, and 2 I x C of gate and up.
 
-    def paired(weight: Tensor) -> Tensor:
-        return weight.view(-1, 2, dim // 2, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
+    `bias` is that of query, key and value; `scale` (H + G) x D that of the norms of query and key. None: there is none.
+    """
 
-    attention, mlp = layer.self_attn, layer.mlp
-    qkv = torch.cat([paired(attention.q_proj.weight), paired(attention.k_proj.weight), attention.v_proj.weight])
-    return qkv, torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])
+    qkv: Tensor
+    gate_up: Tensor
+    bias: Tensor | None
+    scale: Tensor | None
+
+    @staticmethod
+    def of(layer: Any, heads: Heads) -> Merged:
+        """Those of a layer of the model."""
+
+        def paired(rows: Tensor) -> Tensor:
+            by_half = rows.view(-1, 2, heads.dim // 2, *rows.shape[1:])
+            return by_half.transpose(1, 2).reshape(rows.shape)
+
+        own, mlp = layer.self_attn, layer.mlp
+        q, k, v = own.q_proj, own.k_proj, own.v_proj
+        bias, scale = None, None
+        if q.bias is not None:
+            bias = torch.cat([paired(q.bias), paired(k.bias), v.bias])
+        if hasattr(own, "q_norm"):
+            each = ((own.q_norm, heads.queries), (own.k_norm, heads.shared))
+            scale = torch.cat([paired(norm.weight).expand(count, -1) for norm, count in each])
+        qkv = torch.cat([paired(q.weight), paired(k.weight), v.weight])
+        return Merged(qkv, torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]), bias, scale)
 
 
 def rotary(model: Any, length: int) -> Tensor:

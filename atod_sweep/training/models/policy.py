@@ -27,6 +27,11 @@ class Output:
     value_N: Tensor | None
     hidden_NC: Tensor | None = None
 
+    def at(self, rows: Tensor) -> Output:
+        """At some of the positions."""
+        value_N = None if self.value_N is None else self.value_N[rows]
+        return Output(self.logits_NV[rows], value_N, None if self.hidden_NC is None else self.hidden_NC[rows])
+
 
 @dataclass(frozen=True)
 class Silent:
@@ -50,16 +55,17 @@ class Policy(nn.Module):
 
     `words`: the number of ids that the tokenizer has. Logits of others, which pad the embedding to a round size, are
     cut off; None: the model has no others. `reach`: the ids that it can read, where conversations may hold others.
+    `by_hand`: compact models are computed by passes of our own, not by `transformers`.
     """
 
-    def __init__(self, model: Any, value_head: bool = False, words: int | None = None) -> None:
+    def __init__(self, model: Any, value_head: bool = False, words: int | None = None, by_hand: bool = True) -> None:
         super().__init__()
         self.model = model
         width = self.head.weight.shape[0]
         self.words = words if words is not None and words < width else None
         self.reach: int | None = None
         self.folded: FoldedLlama | None = None  # a frozen policy's weights
-        self.compact = llama.is_compact(model)
+        self.compact = by_hand and llama.is_compact(model)
         self.decoding: Decoding = "batch"
         self.value_head = nn.Linear(self.head.weight.shape[-1], 1) if value_head else None
         if self.value_head is not None:  # start from "every state is worth 0": no random baseline at the first step
@@ -147,7 +153,8 @@ class Policy(nn.Module):
         """This policy for good: no gradients, no value head, and folded weights where that makes it faster."""
         self.value_head = None
         self.requires_grad_(False).eval()
-        self.folded = FoldedLlama(self.model, self.words) if llama.can_fold(self.model) else None
+        by_hand = self.compact and llama.can_fold(self.model)
+        self.folded = FoldedLlama(self.model, self.words) if by_hand else None
         return self
 
     def hidden(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from atod_sweep.training.play.rowwise import RowDecoder
 
 def decoder_for(policy: Policy, rows: int, slots: int = 128) -> Decoder:
     """The decoder for a policy's architecture, `slots` tokens per row to begin with."""
-    if llama.can_fold(policy.model) and policy.model.dtype == torch.float32:
+    if policy.compact and llama.can_fold(policy.model) and policy.model.dtype == torch.float32:
         return FoldedDecoder(policy.folded or FoldedLlama(policy.model, policy.words), rows, slots)
     match policy.decoding:
         case "batch":

@@ -128,10 +128,12 @@ def summary(outcomes: list[Outcome]) -> dict[str, float]:
     values: dict[str, list[float]] = defaultdict(list)
     for outcome in outcomes:
         values["success"].append(outcome.success)
-        values["reward"].append(outcome.total)
+        values["reward"].append(outcome.reward)
         values["turns"].append(outcome.turns)
         for name, value in outcome.metrics.items():
             values[name].append(value)
+        if outcome.stand_in is not None:
+            values["proxy"].append(outcome.total)
     return {name: float(np.mean(numbers)) for name, numbers in values.items()}
 
 
@@ -140,17 +142,19 @@ def habits(outcomes: list[Outcome], sampled: bool = True) -> dict[str, float]:
 
     `sampled`: from its own distribution, so that surprise is, on average, entropy.
     """
-    acts = [act for outcome in outcomes for act in outcome.acts]
+    turns = [(act, said) for o in outcomes for act, (_, said) in zip(o.acts, o.transcript, strict=True)]
+    acts = [act for act, _ in turns if act.taken is None]
+    said = [said for act, said in turns if act.taken is None]
     if not acts:
         return {}
-    said = [action for outcome in outcomes for _, action in outcome.transcript]
     found = {"action_cut": _share(act.cut for act in acts), "action_empty": _share(action == "" for action in said)}
     if marked := [act.marked for act in acts if act.marked is not None]:
         found["action_unmarked"] = _share(not one for one in marked)
     if judged := [act.admissible for act in acts if act.admissible is not None]:
         found["action_inadmissible"] = _share(not admissible for admissible in judged)
-    if sampled:
-        found["token_entropy"] = sum(act.surprisal for act in acts) / max(1, sum(act.tokens for act in acts))
+    surprisals = [act.surprisal for act in acts if act.surprisal is not None]
+    if sampled and len(surprisals) == len(acts):
+        found["token_entropy"] = sum(surprisals) / max(1, sum(act.tokens for act in acts))
     groups: dict[int, list[float]] = defaultdict(list)
     for outcome in outcomes:
         groups[outcome.seed].append(outcome.total)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from atod_sweep.training.models.policy import Policy
-from atod_sweep.training.play.decoder import roomier
+from atod_sweep.training.play.decoder import QUERIES, in_fours, roomier
 from atod_sweep.training.play.ragged import GeneralDecoder
 
 WIDEST = 64  # chunks above this width are worth their launches
@@ -43,12 +43,12 @@ class GraphedDecoder(GeneralDecoder):
         self.length_B.zero_()
         self.longest = self.bound = 0
 
-    def feed(self, ids_BL: Tensor, count_B: Tensor, counts: tuple[int, int]) -> Tensor:
+    def append(self, ids_BL: Tensor, count_B: Tensor, counts: tuple[int, int]) -> Tensor:
         width = ids_BL.shape[1]
-        padded = width if width == 1 or width > WIDEST else -(-width // 4) * 4
+        padded = width if width == 1 or width > WIDEST else in_fours(width)
         self.longest += counts[1]
         self.bound = max(self.bound, self.longest)  # of all rows, also those that have ended
-        if self.bound + padded > self.slots:
+        if self.bound + padded + QUERIES > self.slots:
             self.slots = roomier(self.bound + padded)
             self.grow()
         self.count_B.zero_()
@@ -66,10 +66,8 @@ class GraphedDecoder(GeneralDecoder):
         return logits_BV[self.active]
 
     def _step(self, ids_BL: Tensor) -> Tensor:
-        self.aligned, longest, self.longest = False, self.longest, self.slots
-        logits_BV = self.advance(ids_BL, self.count_B)
-        self.longest = longest
-        return logits_BV
+        self.aligned, self.visible = False, self.slots
+        return self.advance(ids_BL, self.count_B)
 
     def _capture(self, ids_BL: Tensor) -> _Captured:
         # Chunks written while warming up lie behind each row's length, where the next one overwrites them.

@@ -14,24 +14,29 @@ from atod_sweep.envs.failures import EnvironmentFailed, EnvironmentTimeout
 from atod_sweep.envs.pool import LOST
 from atod_sweep.errors import UserError
 from atod_sweep.training.play.context import Context, TooLong
-from atod_sweep.training.play.talk import Conversation
+from atod_sweep.training.play.talk import Conversation, Exchange
 
 
 @dataclass
 class Act:
-    """How one action came about. `surprisal`: -log p of its tokens, summed, at the temperature of sampling.
+    """How one action came about. `surprisal`: -log p of its tokens, summed, at the temperature of sampling;
+    None where nobody tells.
 
     `thought` is what came before it, `answer` what it was read from. `cut`: it reached its longest length. `marked`: it
-    has the action's marks, if there are any. `admissible`: what the environment says.
+    has the action's marks, if there are any. `admissible`: what the environment says. `ids`: all that was said, the
+    thought and the end included. `taken`: somebody else took it, at the price of so many tokens; its own numbers are
+    those of the policy that would have had to say it.
     """
 
     tokens: int
-    surprisal: float
+    surprisal: float | None
     cut: bool
     thought: str | None = None
     answer: str = ""
     marked: bool | None = None
     admissible: bool | None = None
+    ids: tuple[int, ...] = field(default=(), repr=False)
+    taken: int | None = None
 
 
 @dataclass
@@ -43,18 +48,48 @@ class Outcome:
     success: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
     truncated: bool = False
+    cut: bool = False  # by a depth of rollouts, in the middle of the task
     dropped_turns: int = 0
     transcript: list[tuple[str, str]] = field(default_factory=list)  # (observation, action) per turn
     acts: list[Act] = field(default_factory=list, compare=False)  # one per turn, too
+    stand_in: list[float] | None = None
+    """What training is told in the place of `rewards`, if it is told something else."""
+    last: str = ""
+    """What the environment said at the end, which nobody answered."""
 
     @property
     def turns(self) -> int:
         return len(self.rewards)
 
     @property
-    def total(self) -> float:
-        """Undiscounted sum of rewards."""
+    def exchanges(self) -> list[Exchange]:
+        """The turns so far."""
+        return [Exchange(seen, act.ids) for (seen, _), act in zip(self.transcript, self.acts, strict=True)]
+
+    @property
+    def reward(self) -> float:
+        """Undiscounted sum of what the environment paid."""
         return float(sum(self.rewards))
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The whole episode as messages: the environment is the user, and has the last word."""
+        said = [
+            {"role": role, "content": text}
+            for turn in self.transcript
+            for role, text in zip(("user", "assistant"), turn, strict=True)
+        ]
+        return [*said, {"role": "user", "content": self.last}]
+
+    @property
+    def signal(self) -> list[float]:
+        """The reward of every turn that training is told of."""
+        return self.rewards if self.stand_in is None else self.stand_in
+
+    @property
+    def total(self) -> float:
+        """Undiscounted sum of what training is told."""
+        return float(sum(self.signal))
 
 
 @dataclass
@@ -93,6 +128,29 @@ class Episodes:
     @property
     def tokens(self) -> int:
         return int(self.length_S.sum())
+
+    @property
+    def taken_N(self) -> Tensor | None:
+        """Of which tokens the turn was played by somebody else; None if no turn was."""
+        acts = [outcome.acts for outcome in self.outcomes]
+        if all(act.taken is None for of_one in acts for act in of_one):
+            return None
+        episode_N = self.episode_S[self.sequence_N]
+        taken = [acts[e][k].taken is not None for e, k in zip(episode_N.tolist(), self.turn_N.tolist(), strict=True)]
+        return torch.tensor(taken, device=episode_N.device)
+
+    @property
+    def cost(self) -> dict[str, int]:
+        """What they add to a trial's bill."""
+        taken = [act for outcome in self.outcomes for act in outcome.acts if act.taken is not None]
+        return {
+            "episodes": len(self.outcomes),
+            "env_steps": self.env_steps,
+            "tokens": self.tokens,
+            "generated_tokens": len(self.column_N) - sum(act.tokens for act in taken),
+            "dropped_turns": sum(o.dropped_turns for o in self.outcomes),
+            **({"teacher_generated_tokens": sum(act.taken or 0 for act in taken)} if taken else {}),
+        }
 
 
 @dataclass(frozen=True)
@@ -155,11 +213,16 @@ class EpisodeBook:
         return Chunk(chunk, rewind)
 
     def append_action(
-        self, episode: int, ids: list[int], logp: list[float], learned: list[tuple[int, int]] | None = None
+        self,
+        episode: int,
+        ids: list[int],
+        logp: list[float],
+        learned: list[tuple[int, int]] | None = None,
+        taken: int | None = None,
     ) -> None:
         """Add a generated action; an action that was cut off gets its end, which carries no loss.
 
-        `learned`: (first, count) of those of the ids that carry loss; None: all of them.
+        `learned`: (first, count) of those of the ids that carry loss; None: all of them. `taken`: see `Act`.
         """
         sequence = self.current[episode]
         said, surprisal = 0, 0.0
@@ -173,8 +236,10 @@ class EpisodeBook:
         whole = tuple(ids)
         reply, marks = self.conversation.said(whole), self.conversation.format.marks
         marked = None if marks is None else self.conversation.heard(whole) is not None
-        self.outcomes[episode].acts.append(Act(said, surprisal, cut, reply.thought, reply.action, marked))
-        self.contexts[episode].answer(ids if ended else [*ids, *self.conversation.end_ids])
+        closed = whole if ended else (*whole, *self.conversation.end_ids)
+        act = Act(said, surprisal, cut, reply.thought, reply.action, marked, ids=closed, taken=taken)
+        self.outcomes[episode].acts.append(act)
+        self.contexts[episode].answer(closed)
 
     def record(self, episode: int, step: Answer) -> bool:
         """File an environment's answer; True if the episode is over."""
@@ -188,9 +253,16 @@ class EpisodeBook:
         outcome.rewards.append(step.reward - self.penalty if act.marked is False else step.reward)
         if not (step.terminated or step.truncated):
             return False
+        outcome.last = step.observation
         outcome.success, outcome.metrics = step.info["success"], step.info["metrics"]
         outcome.truncated = step.truncated and not step.terminated
         return True
+
+    def cut(self, episode: int, depth: int | None) -> bool:
+        """Whether an episode that goes on ends here all the same, after `depth` turns."""
+        outcome = self.outcomes[episode]
+        outcome.cut = outcome.truncated = depth is not None and outcome.turns >= depth
+        return outcome.cut
 
     def mark_final(self, episode: int, observation: str) -> None:
         """Append the state that a truncated episode stopped in, without loss, to read its value off."""

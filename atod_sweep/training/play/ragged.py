@@ -20,8 +20,9 @@ from transformers import Cache
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from atod_sweep.training.models import passes
+from atod_sweep.training.models.llama_inference import enough
 from atod_sweep.training.models.policy import Policy
-from atod_sweep.training.play.decoder import Decoder
+from atod_sweep.training.play.decoder import QUERIES, Decoder
 
 
 class RaggedCache(Cache):
@@ -62,27 +63,32 @@ class GeneralDecoder(Decoder):
     def __init__(self, policy: Policy, rows: int, slots: int) -> None:
         super().__init__(rows, slots, policy.device)
         self.policy, self.model = policy, passes.causal_lm(policy.model)
-        self.cache = RaggedCache(slots)
+        self.cache = RaggedCache(self.slots)
         self.cache_name = passes.cache_name(self.model) or "past_key_values"
         self.takes_positions = passes.takes(self.model, "position_ids")
 
     def advance(self, ids_BL: Tensor, count_B: Tensor) -> Tensor:
+        real, length_B = len(ids_BL), self.length_B
+        if ids_BL.shape[1] > 1:
+            ids_BL = F.pad(ids_BL, (0, -ids_BL.shape[1] % QUERIES))
+        if ids_BL.device.type == "cpu":
+            ids_BL, count_B, length_B = enough(ids_BL), enough(count_B), enough(length_B)
         device, (rows, width) = ids_BL.device, ids_BL.shape
         row_B = torch.arange(rows, device=device)
-        slot_BL = self.length_B[:, None] + torch.arange(width, device=device)
-        self.cache.where, self.cache.visible = (row_B[:, None], slot_BL), self.longest
+        slot_BL = length_B[:, None] + torch.arange(width, device=device)
+        self.cache.where, self.cache.visible = (row_B[:, None], slot_BL), self.visible
         last_B = (count_B - 1).clamp(min=0)
         inputs: dict[str, Any] = {
             "input_ids": ids_BL,
-            "attention_mask": torch.ones((rows, self.longest), dtype=torch.long, device=device),
+            "attention_mask": torch.ones((rows, self.visible), dtype=torch.long, device=device),
             self.cache_name: self.cache,
             "use_cache": True,
         }
         if self.takes_positions:  # padding stays where the row's last token is: a table of positions ends somewhere
-            inputs["position_ids"] = slot_BL.minimum((self.length_B + last_B)[:, None])
+            inputs["position_ids"] = slot_BL.minimum((length_B + last_B)[:, None])
         with masks_at(self.model, slot_BL):
             _, logits_BV, _ = passes.logits_at(self.model, row_B * width + last_B, **inputs)
-        return self.policy.known(logits_BV).float()
+        return self.policy.known(logits_BV[:real]).float()
 
     def grow(self) -> None:
         self.cache.slots = self.slots
@@ -91,6 +97,7 @@ class GeneralDecoder(Decoder):
                 buffers[i] = F.pad(old, (0, 0, 0, 0, 0, self.slots - old.shape[1]))
 
     def keep(self, rows: Tensor) -> None:
+        rows = enough(rows) if rows.device.type == "cpu" else rows
         for buffers in (self.cache.keys, self.cache.values):
             for i, old in enumerate(buffers):  # one after the other: no two caches are there at a time
                 buffers[i] = old.index_select(0, rows)

@@ -9,6 +9,7 @@ Shapes: _B rows, _L new tokens per row, _V ids.
 from __future__ import annotations
 
 import copy
+import sys
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ class RowDecoder(Decoder):
 
     def __init__(self, policy: Policy, rows: int, slots: int, by_token: bool) -> None:
         super().__init__(rows, slots, policy.device)
+        self.piece = sys.maxsize  # behind its cache, a model may take one token at a time only
         self.by_token = by_token
         self.policy, self.model = policy, passes.causal_lm(policy.model)
         self.cache_name = passes.cache_name(self.model)

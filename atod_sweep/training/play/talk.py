@@ -93,10 +93,10 @@ class Conversation(ABC):
 
     def _read(self, ids: tuple[int, ...]) -> Said:
         if self.marks is None:
-            return thoughts.split(self._before_stop(_decode(self.tokenizer, ids)), None, False)
+            return thoughts.split(self.before_stop(_decode(self.tokenizer, ids)), None, False)
         # Marks may be special tokens, so they stay until the text has been taken apart.
         before, close, action = str(self.tokenizer.decode(ids)).rpartition(self.marks.close)
-        text = before + close + self._before_stop(action)
+        text = before + close + self.before_stop(action)
         for token in {*self.tokenizer.all_special_tokens} - {self.marks.open, self.marks.close}:
             text = text.replace(token, "")
         return thoughts.split(text, self.marks, self.opened)
@@ -104,7 +104,7 @@ class Conversation(ABC):
     def _written(self, action: str) -> str:
         return self.escape(self.format.write(action))
 
-    def _before_stop(self, text: str) -> str:
+    def before_stop(self, text: str) -> str:
         for stop in self.stop_strings:
             text = text.split(stop, 1)[0]
         return text

@@ -24,16 +24,24 @@ from atod_sweep.training.pretraining.cache import ModelRef, ensure_made, recipes
 
 
 class Builders:
-    """One process for every model of `configs` that is not there, at most `at_a_time`; gone with the block."""
+    """One process for every model of `configs` that is not there, at most `at_a_time`; gone with the block.
+
+    `suffice`: whether these are all that is missing.
+    """
 
     def __init__(self, configs: Iterable[Train], at_a_time: int) -> None:
         self._processes: dict[str, subprocess.Popen[str]] = {}
+        self._found: dict[str, ModelRef] = {}
+        self._wrong: str | None = None
+        self._reader: threading.Thread | None = None
+        self.suffice = True
         for config in configs:
             for role, recipe in recipes(config).items():
                 path, known = str(recipe.path), recipe.env.id.partition(":")[0] != "__main__"
                 missing = known and path not in self._processes and not recipe.path.is_dir()
                 if missing and len(self._processes) < at_a_time:
                     self._processes[path] = _started(role, config)
+                self.suffice &= path in self._processes or recipe.path.is_dir()
 
     def __enter__(self) -> Builders:
         return self
@@ -49,9 +57,32 @@ class Builders:
         """Whether anything is being built."""
         return bool(self._processes)
 
+    @property
+    def over(self) -> bool:
+        """Whether all that were followed have ended."""
+        return self._reader is not None and not self._reader.is_alive()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where the models will lie."""
+        return tuple(self._processes)
+
+    def follow(self, note: Callable[[str], None]) -> None:
+        """From now on `note` gets their lines of progress, in a thread."""
+        self._reader = threading.Thread(target=self._read, args=(note,), name="builders", daemon=True)
+        self._reader.start()
+
     def made(self, note: Callable[[str], None]) -> dict[str, ModelRef]:
-        """Wait for all: path -> model. `note` gets their lines of progress. UserError for what cannot be built."""
-        found = {}
+        """Wait for all: path -> model. `note`: see `follow`. UserError for what cannot be built."""
+        if self._reader is None:
+            self.follow(note)
+        assert self._reader is not None
+        self._reader.join()
+        if self._wrong is not None:
+            raise UserError(self._wrong)
+        return self._found
+
+    def _read(self, note: Callable[[str], None]) -> None:
         for path, process in self._processes.items():
             assert process.stdout is not None
             for line in process.stdout:
@@ -59,10 +90,10 @@ class Builders:
                 if "note" in said:
                     note(said["note"])
                 elif "wrong" in said:
-                    raise UserError(said["wrong"])
+                    self._wrong = said["wrong"]
+                    return
                 else:
-                    found[path] = ModelRef(**said["made"])
-        return found
+                    self._found[path] = ModelRef(**said["made"])
 
 
 def _started(role: str, config: Train) -> subprocess.Popen[str]:

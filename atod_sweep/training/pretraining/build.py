@@ -19,6 +19,7 @@ from atod_sweep.training.models.policy import Policy, checkpoint_activations
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.pretraining import pretrain
+from atod_sweep.training.pretraining.cache import also_of
 from atod_sweep.training.runtime import keep_freed_memory, one_thread, torch_dtype
 
 SHORT_CHECK = Evaluation(tasks=64, temperature=0.4)  # of models for which an episode is dear
@@ -65,7 +66,10 @@ def _from_scratch(
             f"{role}.kind: a compact {role} needs the words of the environment, and {env.id!r} has no vocabulary(); "
             "add that method, or use kind: pretrained"
         )
-    tokenizer = compact.make_tokenizer(sample.vocabulary())
+    also = [Checked(other) for other in also_of(config)]
+    if any(not hasattr(other.unwrapped, "vocabulary") for other in also):
+        raise UserError("student.recipe.also: each needs a vocabulary(), by which a compact model gets its words")
+    tokenizer = compact.make_tokenizer([word for game in (sample, *also) for word in game.vocabulary()])
     conversation = conversation_for(tokenizer, chat_template=True, stop_strings=[])
     policy = Policy(compact.make_model(model, tokenizer, model.recipe.seed))
     limits = Limits(config.rollout.max_action_tokens, compact.MAX_POSITIONS)

@@ -15,6 +15,7 @@ from typing import Any
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, Pretrained
+from atod_sweep.config.teachers import Served
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs import registry as envs
 from atod_sweep.errors import UserError
@@ -22,7 +23,8 @@ from atod_sweep.paths import cache_dir, local_model
 from atod_sweep.training import NUMERICS
 from atod_sweep.training.pretraining import model_folder
 
-PLAYED = {"tasks", "group_size", "temperature", "step_timeout"}  # of a rollout's keys, what demonstrations know not of
+# Of a rollout's keys, what demonstrations know not of.
+PLAYED = {"tasks", "group_size", "temperature", "takeover", "depth", "teacher_turns", "step_timeout"}
 
 
 @dataclass(frozen=True)
@@ -60,29 +62,37 @@ def recipes(config: Train) -> dict[str, Recipe]:
     return {
         role: _recipe(role, model, config)
         for role, model in models.items()
-        if not isinstance(model, NoTeacher) and model.recipe is not None
+        if not isinstance(model, NoTeacher | Served) and model.recipe is not None
     }
 
 
 def ensure(config: Train, note: Callable[[str], None] = lambda _: None) -> Models:
     """Find or build both models. `note` is called with one line of progress now and then. Raises UserError."""
-    made = recipes(config)
-    teacher = None if config.teacher.kind == "none" else _ensure("teacher", config.teacher, made, config, note)
-    return Models(teacher, _ensure("student", config.student, made, config, note))
+    return _models(config, lambda role, recipe: ensure_made(role, recipe, config, note))
 
 
-def _ensure(
-    role: str,
-    model: CompactTeacher | CompactStudent | Pretrained,
-    made: dict[str, Recipe],
-    config: Train,
-    note: Callable[[str], None],
-) -> ModelRef:
-    if role in made:
-        return ensure_made(role, made[role], config, note)
-    assert isinstance(model, Pretrained)
-    _check_there(role, model)
-    return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
+def also_of(config: Train) -> list[Env]:
+    """Environments that a compact student learns beside its own."""
+    return config.student.recipe.also if isinstance(config.student, CompactStudent) else []
+
+
+def expected(config: Train) -> Models:
+    """What `ensure` will return, as far as it is known before models are built. Raises UserError."""
+    return _models(config, lambda _, recipe: ModelRef(str(recipe.path), recipe.digest, None, False, 0.0))
+
+
+def _models(config: Train, made: Callable[[str, Recipe], ModelRef]) -> Models:
+    known = recipes(config)
+
+    def one(role: str, model: CompactTeacher | CompactStudent | Pretrained) -> ModelRef:
+        if role in known:
+            return made(role, known[role])
+        assert isinstance(model, Pretrained)
+        _check_there(role, model)
+        return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
+
+    teacher = None if isinstance(config.teacher, NoTeacher | Served) else one("teacher", config.teacher)
+    return Models(teacher, one("student", config.student))
 
 
 def _check_there(role: str, model: Pretrained) -> None:
@@ -130,5 +140,7 @@ def _recipe(role: str, model: CompactTeacher | CompactStudent | Pretrained, conf
         made_of["rollout"] = config.rollout.model_dump(mode="json", exclude=PLAYED)
     if source := envs.source(env.id):  # a user's environment may change under its name
         made_of["source"] = source
+    if not isinstance(model, Pretrained) and (also := also_of(config)):  # whose words the teacher knows, too
+        made_of["also"] = [[other.model_dump(mode="json"), envs.source(other.id)] for other in also]
     digest = content_hash(made_of)
     return Recipe(cache_dir() / "models" / f"{role}-{digest}", digest, model, env)

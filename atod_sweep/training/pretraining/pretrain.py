@@ -56,6 +56,10 @@ class Pretraining:
         new_words = isinstance(recipe, PretrainedRecipe)
         self.lessons = [_lesson(env, lesson.kwargs, i, new_words) for i, lesson in enumerate(recipe.curriculum)]
         self.players = self._open(env, max(recipe.episodes, check.tasks))
+        others = recipe.also if isinstance(recipe, StudentRecipe) else []
+        for other in others:
+            check_can_teach(other, recipe)
+        self.others = [Player(open_batch(one, recipe.episodes, workers=1), conversation, limits) for one in others]
         self.rng = numpy_generator(recipe.seed, "demonstrations")
         self.optimiser = torch.optim.AdamW(policy.parameters(), lr=recipe.lr, betas=(0.9, 0.95), weight_decay=0.01)
 
@@ -64,14 +68,16 @@ class Pretraining:
         return [Player(open_batch(config, size, workers=1), self.conversation, self.limits) for config in at]
 
     @contextmanager
-    def playing(self, env: Env) -> Iterator[None]:
-        """Inside, demonstrations are those of another setting of the environment."""
-        own, self.players = self.players, self._open(env, self.recipe.episodes)
+    def playing(self, env: Env | None) -> Iterator[None]:
+        """Inside, demonstrations are those of another setting of the environment; None: of the other environments."""
+        own = self.players, self.others
+        self.players, self.others = self.others if env is None else self._open(env, self.recipe.episodes), []
         try:
             yield
         finally:
-            self.close()
-            self.players = own
+            if env is not None:
+                self.close()
+            self.players, self.others = own
 
     def success(self) -> float:
         """Mean evaluation success over the horizons."""
@@ -80,12 +86,13 @@ class Pretraining:
 
     def close(self) -> None:
         """Close the environments."""
-        for player in self.players:
+        for player in [*self.players, *self.others]:
             player.batch.close()
 
     def step(self, lr: float) -> float:
-        """One step on fresh demonstrations of one horizon; returns the loss."""
-        batch = self.players[int(self.rng.integers(len(self.players)))].batch
+        """One step on fresh demonstrations of one horizon, or of another environment; returns the loss."""
+        players = [*self.players, *self.others]
+        batch = players[int(self.rng.integers(len(players)))].batch
         seeds = self.rng.integers(TRAIN_SEEDS.start, TRAIN_SEEDS.stop, size=self.recipe.episodes).tolist()
         episodes = demonstrate(batch, seeds, "train", self.recipe.perturb, self.rng)
         for group in self.optimiser.param_groups:
@@ -126,7 +133,7 @@ def _train(training: Pretraining, steps: int, note: Callable[[str], None], lesso
 
 
 def train_student(training: Pretraining, note: Callable[[str], None]) -> float:
-    """The curriculum, then steps until success lies inside the recipe's band.
+    """Other environments, the curriculum, then steps until success lies inside the recipe's band.
 
     Steps that jump over the band are taken back and retried at half the rate. Returns the success reached; raises
     UserError if the curriculum ends above the band or the steps run out.
@@ -135,6 +142,9 @@ def train_student(training: Pretraining, note: Callable[[str], None]) -> float:
     assert isinstance(recipe, StudentRecipe)
     low, high = recipe.success
     reached = 0.0
+    if training.others:
+        with training.playing(None):
+            _train(training, recipe.steps, note, "other environments, ")
     if recipe.curriculum:
         train_lessons(training, note)
         reached = training.success()
@@ -148,7 +158,7 @@ def train_student(training: Pretraining, note: Callable[[str], None]) -> float:
     lr, kept = recipe.lr, _snapshot(training)
     for step in range(recipe.steps):
         training.step(lr * min(1.0, (step + 1) / 20))
-        if (step + 1) % CHECK_EVERY:
+        if (step + 1) % CHECK_EVERY and step + 1 < recipe.steps:
             continue
         reached = training.success()
         note(f"step {step + 1}, success {reached:.3f}")

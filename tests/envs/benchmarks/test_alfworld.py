@@ -224,6 +224,8 @@ GAME_FILES: dict[str, tuple[Any, str | None]] = {
     "empty": (lambda data: b"", "is empty; fetch it again"),
     "cut": (lambda data: json.dumps(data).encode()[:-20], "is no JSON"),
     "not text": (lambda data: b"\xff\xfe", "cannot be read: 'utf-8' codec"),
+    "problem cut": (lambda data: {**data, "pddl_problem": data["pddl_problem"][:999]}, "cut off after 999 characters"),
+    "problem blank": (lambda data: {**data, "pddl_problem": " "}, "pddl_problem is cut off after 1 characters"),
     "byte order mark": (lambda data: json.dumps(data).encode("utf-8-sig"), None),
 }
 
@@ -246,6 +248,23 @@ def test_games_that_the_official_loader_leaves_out_are_left_out_and_named(tmp_pa
         named = f"{odd.parent.parent.name}/{odd.parent.name}"
         assert line.startswith(f"{tmp_path / 'train'}: 1 of 3 games left out ({named}: ")
         assert said in line
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: "", "lacks the action 'cleanobject'"),
+        (lambda text: text[: len(text) // 2], "lacks the "),
+        (lambda text: text.replace('"look.feedback"', '"other"'), "lacks the rule 'look.feedback'"),
+        (lambda text: text.replace('"list_empty"', '"other"'), "lacks the rule 'list_empty'"),
+    ],
+)
+def test_a_game_without_all_its_words_is_named(tmp_path, change, said: str) -> None:
+    (path,) = files.write_games(tmp_path, "train", 1, generate.Size(6, (6, 8)))
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, "grammar": change(data["grammar"])}))
+    with pytest.raises(UserError, match=rf"^cannot play '.*game.tw-pddl': ALFWorld grammar: {said}"):
+        AlfWorld(games=str(tmp_path)).reset(seed=0)
 
 
 def test_a_folder_of_unsolvable_games_says_so(tmp_path) -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from atod_sweep.envs.families.support_desk import CUES, DECISIONS, INTENTS, SupportDesk, rules
+from atod_sweep.envs.families.support_desk import CUES, DECISIONS, INTENTS, SupportDesk, Task, rules
 from atod_sweep.errors import UserError
 
 
@@ -146,3 +146,82 @@ def test_natural_style_explains_the_role_once_and_plays_the_same_game() -> None:
 def test_vocabulary_and_actions_do_not_depend_on_the_horizon() -> None:
     assert SupportDesk(4).vocabulary() == SupportDesk(16).vocabulary()
     assert SupportDesk(4).actions() == SupportDesk(16).actions()
+
+
+# ---- rules that the reward ignores, and words that it may like -------------------------------------------------------
+
+
+def said(env: SupportDesk, actions: list[str]) -> dict:
+    """The info of the last of some actions."""
+    for action in actions:
+        *_, info = env.step(action)
+    return info
+
+
+def guarded_call(cues: tuple[str, ...], intent: str = "refund") -> SupportDesk:
+    """A guarded desk at horizon 8 that is about to be greeted by a customer with these facts."""
+    env = SupportDesk(8, guarded=True)
+    env.reset(seed=5)
+    env.deal(Task("ana", intent, cues))
+    return env
+
+
+def pairs(decision: str) -> tuple[str, str, str]:
+    """An intent with two facts that ask for the same decision, both known to the manual."""
+    right, manual = rules(0, 0.15)
+    for intent in INTENTS:
+        cues = [c for c in CUES if right[intent, c] == decision == manual[intent, c]]
+        if len(cues) >= 2:
+            return intent, cues[0], cues[1]
+    raise AssertionError(decision)
+
+
+INTENT, FIRST, SECOND = pairs("repay")
+OPEN = ["greet", "identify", "verify"]
+
+
+@pytest.mark.parametrize(
+    ("actions", "broken"),
+    [
+        ([*OPEN, "repay", "escalate", "escalate"], {}),
+        ([*OPEN, "repay", "repay", "escalate"], {"limit": 1}),
+        ([*OPEN, "repay", "repay", "repay"], {"limit": 2}),
+        (["greet", "verify", "repay", "escalate", "escalate"], {"identity": 1}),
+        ([*OPEN, "override", "repay", "escalate"], {"forbidden": 1}),
+        (["greet", "verify", "override", "repay", "repay"], {"identity": 1, "forbidden": 1, "limit": 1}),
+    ],
+)
+def test_broken_rules_are_counted_and_cost_nothing(actions: list[str], broken: dict[str, int]) -> None:
+    info = said(guarded_call((FIRST, SECOND, FIRST), INTENT), actions)
+    assert info["success"] == 1.0
+    assert info["violations"] == {"identity": 0, "limit": 0, "forbidden": 0} | broken
+
+
+def test_the_demonstrator_keeps_every_rule_and_without_them_nothing_is_accepted() -> None:
+    env = guarded_call((FIRST, SECOND, FIRST), INTENT)
+    actions = []
+    for _ in range(6):
+        actions.append(env.demonstrator_action())
+        env.step(actions[-1])
+    assert actions == [*OPEN, "repay", "escalate", "escalate"]
+    plain = SupportDesk(8)
+    plain.reset(seed=5)
+    plain.deal(Task("ana", INTENT, (FIRST, SECOND, FIRST)))
+    assert "override" not in plain.actions()
+    info = said(plain, ["greet", "verify", "identify", "verify", "override", "repay", "escalate", "repay"])
+    assert info["success"] == 0.0
+    assert "violations" not in info
+    assert info["metrics"].keys() == {"f1"}
+
+
+def test_courtesies_cost_a_turn_and_do_nothing() -> None:
+    env = SupportDesk(8, courtesies=True)
+    env.reset(seed=5)
+    env.deal(Task("ana", INTENT, (FIRST, FIRST, FIRST)))
+    assert env.demonstrator_action() == "thanks"
+    assert env.step("thanks")[0] == "nice hello ana"
+    assert env.demonstrator_action() == "greet"
+    info = said(env, [*OPEN, "sorry", "repay", "repay", "repay"])
+    assert (info["success"], info["metrics"]["courtesies"]) == (1.0, 2.0)
+    assert "thanks" not in SupportDesk(8).vocabulary()
+    assert {"nice", "gladly"} <= set(env.vocabulary())

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from atod_sweep.evidence.analysis.aggregates import aggregate
 from atod_sweep.evidence.analysis.breadth import methods
 from atod_sweep.evidence.analysis.comparisons import ArmSummary
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.figures.cost import on_front
+from atod_sweep.evidence.report import csv_files
+from atod_sweep.evidence.stats.aggregate import SUMMARIES, Statistic
 from atod_sweep.evidence.stats.intervals import t_interval
+from atod_sweep.evidence.tables import conditions
 from atod_sweep.evidence.tables.conditions import breadth
 
 Make = Callable[..., Path]
@@ -87,3 +91,17 @@ def test_what_nothing_beats_in_result_and_cost() -> None:
     ]
     assert [s.arm for s in on_front(arms, "env_steps", 1.0)] == ["cheap", "middle", "dear"]
     assert [s.arm for s in on_front(arms, "env_steps", -1.0)] == ["cheap"]  # small results good: 0.5 at 100 beats all
+
+
+def test_a_statistic_with_a_row_is_in_the_report_and_its_file(make_run: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    worst = Statistic("worst run", lambda pool: pool.min(axis=-1), None, "the lowest score of all")
+    monkeypatch.setitem(SUMMARIES, "worst", worst)
+    results = load(make_run("wide", {"atod": 0.7}, seeds=3))
+    lowest = min(t.metrics["eval/success"] for t in results.of("atod", {}))
+    table = conditions.summary(aggregate(results), results)
+    row = next(row for row in table.rows if row[0].text == "atod")
+    assert row[table.header.index("worst run")].value == lowest
+    assert "Worst run: the lowest score of all." in table.caption
+    rows = {row["arm"]: row for row in csv_files.content(results)["summaries"]}
+    assert rows["atod"]["worst"] == lowest
+    assert list(rows["atod"])[:5] == ["arm", "seeds", "median", "worst", "beats_reference"]

@@ -31,7 +31,7 @@ def test_study_and_cells(make_run: MakeRun) -> None:
     assert results.conditions == [{"horizon": "short"}, {"horizon": "long"}]
     assert results.seeds == [0, 1, 2]
     assert results.missing() == []
-    assert len(results.teacher) == 2
+    assert len(results.fixed("teacher")) == 2
     found = results.find("opd", {"horizon": "long"}, 2)
     assert found is not None
     assert found.role == "control"

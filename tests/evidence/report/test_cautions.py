@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from ledger_files import read_ledger, write_ledger
 
+from atod_sweep.config.base import dump_yaml, load_yaml
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.report.cautions import warnings
+from atod_sweep.evidence.report.facts import Fact, facts
 from atod_sweep.evidence.stats.skewness import coverage_of_collapse, false_verdicts, pooled_skewness
 
 MakeRun = Callable[..., Path]
@@ -154,3 +156,13 @@ def test_pooled_skewness_is_calibrated() -> None:
     assert 0.8 * error[0] < np.std(found) < error[0]
     assert np.mean(np.abs(found) > 2 * error[0]) < 0.05
     assert pooled_skewness(rng.exponential(1, (4000, 5)))[0] == pytest.approx(2, abs=0.1)
+
+
+def test_two_trainers(make_run: MakeRun) -> None:
+    run = make_run("trainers", {"a": 0.6, "b": 0.5}, seeds=10)
+    configs = [path for path in (run / "trials").glob("*/config.yaml") if path.parent.name.startswith("a-")]
+    assert len(configs) == 10
+    for path in configs:
+        path.write_text(dump_yaml(load_yaml(path) | {"trainer": {"kind": "trl", "args": {}}}))
+    assert "Two trainers: trl trained a, atod trained b." in said(run)
+    assert Fact("Trainer", "trl: a; atod: b") in facts(load(run))

@@ -23,9 +23,9 @@ FULL = {"objective": {"kind": "interpolated", "distill": {"kind": "jsd", "top_k"
 
 
 def schedule_of(**objective: Any) -> ScheduleFile:
-    temperature = objective.pop("temperature", {"kind": "constant"})
+    others = {name: objective.pop(name) for name in ("temperature", "takeover", "depth") if name in objective}
     return ScheduleFile.model_validate(
-        {"steps": 10, "horizon": 4, "objective": {"kind": "hybrid", **objective}, "temperature": temperature}
+        {"steps": 10, "horizon": 4, "objective": {"kind": "hybrid", **objective}, **others}
     )
 
 
@@ -72,7 +72,7 @@ def test_needed_parts(objective: dict[str, Any], expected: list[str]) -> None:
 
 def test_every_target_answers_for_every_part_but_what_nobody_can_know() -> None:
     for target in registry.TARGETS.values():
-        assert parts.PARTS.keys() - target.carries.keys() <= {"custom"}
+        assert parts.PARTS.keys() - target.carries.keys() <= {"custom", "relabel", "stand_in"}
         assert target.carries.keys() <= parts.PARTS.keys()
         assert all(carried.note for carried in target.carries.values() if carried.how == "no")
 
@@ -90,6 +90,8 @@ def test_every_part_is_needed_by_some_schedule() -> None:
         },
         {"distill_weight": {"kind": "adaptive"}, "turns": {"kind": "product"}, "entropy_coef": 0.1},
         {"temperature": {"kind": "linear"}},
+        {"stand_in": {"kind": "shuffled_teacher"}},
+        {"takeover": {}, "depth": {"from": "end"}},
     ]
     asked = {part for objective in schedules for part in parts.needed(schedule_of(**objective))}
     assert asked == parts.PARTS.keys()
@@ -190,7 +192,7 @@ def test_all_targets_in_one_folder(make_run: MakeRun, tmp_path: Path) -> None:
     assert "| teacher's weight by step | yes | yes | yes | yes | no | yes | yes |" in text
     assert "### slime" in (out / "MAPPINGS.md").read_text(encoding="utf-8")
     bundle.write(run, tmp_path / "out")
-    assert len(list(out.iterdir())) == 7
+    assert len(list(out.iterdir())) == 8
     assert bundle.lines(out) == [f"bundle           {out}", f"sha256           {manifest.digest_of(out)}"]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from ray.tune.experiment import Trial
 
+from atod_sweep.errors import UserError
 from atod_sweep.sweep.backends.ray_bridge import Bridge
 from atod_sweep.sweep.trials.jobs import Job, Trainer
 
@@ -52,3 +54,26 @@ def test_a_trial_that_is_over_keeps_neither_its_config_nor_what_it_reported():
     bridge.on_trial_complete(0, [trial], trial)
     assert set(trial.metric_analysis) == {"training_iteration", "done"}
     assert HEAVY not in repr({**vars(trial), **vars(trial.run_metadata)})
+
+
+def test_what_goes_on_meanwhile_is_asked_after_until_it_is_over():
+    asked = []
+
+    def meanwhile():
+        asked.append(len(asked))
+        return len(asked) == 2
+
+    bridge = Bridge(OneJob(), OneJob(), None, meanwhile=meanwhile)
+    for step in range(4):
+        bridge.on_step_end(step, [])
+    assert asked == [0, 1]
+
+
+def test_what_goes_wrong_meanwhile_is_ours():
+    def meanwhile():
+        raise UserError("the teacher cannot be built")
+
+    bridge = Bridge(OneJob(), OneJob(), None, meanwhile=meanwhile)
+    with pytest.raises(UserError):
+        bridge.on_step_end(0, [])
+    assert isinstance(bridge.error, UserError)

@@ -352,6 +352,15 @@ def test_every_pair_of_models_is_on_record(write_study, go):
     assert taught == {"desk": "/models/teacher-[6]", "tools": "/models/teacher-[8]"}
 
 
+def test_a_metric_of_a_claim_is_asked_of_trials_at_its_own_levels_alone(write_study, go):
+    factors = {"horizon": {"short": {"env.horizon": 6}, "long": {"env.horizon": 8}}}
+    claims = ["fast > slow on kl/reference at horizon=short"]
+    folder = go(write_study(hypotheses=claims, factors=factors, seeds=1)).run_dir
+    ended = {trial: row["state"] for trial, row in ledger.fold(ledger.read(folder)).trials.items()}
+    assert {state for trial, state in ended.items() if "short" in trial} == {"FAILED"}
+    assert {state for trial, state in ended.items() if "long" in trial} == {"COMPLETE"}
+
+
 def test_a_metric_of_a_claim_that_trials_lack_ends_them_at_their_first_evaluation(write_study, go):
     metric = "kl/reference"
     folder = go(write_study(hypotheses=[f"fast > slow on {metric}"], seeds=1)).run_dir
@@ -373,6 +382,21 @@ def test_a_report_that_fails_leaves_no_run_open_in_mlflow(write_study, go, monke
     ):
         go(write_study(seeds=1), after=broken)
     assert ends == ["FAILED"]
+
+
+def test_a_dry_run_counts_final_sets_without_playing_them(write_study, monkeypatch):
+    import fake_training
+
+    def train(config, directory, report, resume=False):
+        assert config.evaluation.final is None
+        report([{"phase": "train", "step": s, "seconds/rollout": 0.5} for s in range(config.steps)])
+        report([{"phase": "eval", "step": config.steps, "seconds/eval": 1.0}])
+        return fake_training.Result({}, {})
+
+    monkeypatch.setattr(fake_training, "train", train)
+    base = {"steps": 40, "evaluation": {"every": 10, "tasks": 64, "final": {"sets": 4, "tasks": 256}}}
+    found = run.dry_run(write_study(base=base, seeds=3), trainer=FAKE)
+    assert found.trial_seconds == pytest.approx(40 * 0.5 + 5 + 2 + 4 * 256 / 64)
 
 
 def test_a_dry_run_times_a_few_steps_and_multiplies(write_study, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.answer import Answer
 from atod_sweep.sweep import session
+from atod_sweep.sweep.loggers import content
 from atod_sweep.sweep.loggers.choice import LOGGERS, checked
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.studies.run_study import run_study
@@ -191,3 +192,25 @@ def test_wandb_online_without_a_login_is_refused_at_once(go, monkeypatch, tmp_pa
     with pytest.raises(UserError, match="--logger 'wandb': nobody is logged in; wandb login, or set WANDB_MODE=offl"):
         go("wandb")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "eval/[x](http://evil)",
+        "eval/../x",
+        "eval//x",
+        "eval/",
+        "/a",
+        ".",
+        "..",
+        "",
+        "/" * 300,
+        "eval/a/" * 60,
+        "é" * 300,
+    ],
+)
+def test_every_name_of_an_environment_is_one_that_mlflow_takes(key):
+    validation = pytest.importorskip("mlflow.utils.validation")
+    validation._validate_metric_name(content.name(key))
+    assert content.name("eval/my room: 1") == "eval/my room: 1"

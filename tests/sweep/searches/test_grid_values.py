@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from atod_sweep.config.base import validate
+from atod_sweep.config.domains import Float
 from atod_sweep.config.search import Search
-from atod_sweep.config.space import Float, cuts, parse_constraint, parse_parameters
+from atod_sweep.config.space import cuts, parse_constraint, parse_parameters
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.searches.optuna_file import OptunaFile
 from atod_sweep.sweep.searches.samplers import proposer
@@ -139,31 +140,87 @@ def test_a_condition_that_can_never_hold_is_refused(other: Any, when: Any, said:
 
 
 @pytest.mark.parametrize(
-    ("written", "ours"),
+    "written",
     [
-        ({"min": 1e-5, "max": 1e-3}, "float: [MIN, MAX]"),
-        ({"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-3}, "log: true"),
-        ({"values": [1e-3, 1e-4]}, "choice: [VALUE"),
-        ({"low": 1e-5, "high": 1e-3}, "float: [LOW, HIGH]"),
-        ({"lower": 1e-5, "upper": 1e-3}, "float: [LOWER, UPPER]"),
-        ({"uniform": [0, 1]}, "float: [LOW, HIGH]"),
-        ({"loguniform": [1e-5, 1]}, "log: true"),
-        ({"quniform": [0, 1, 0.1]}, "step: STEP"),
-        ({"randint": [1, 5]}, "int: [LOW, HIGH]"),
-        ({"grid_search": [1, 2]}, "sampler: {kind: grid}"),
-        ({"choices": [1, 2]}, "choice: [VALUE"),
-        ({"distribution": "constant"}, "float: [LOW, HIGH]"),
-        ({"value": 1e-3}, "VALUE itself"),
-        ({"_type": "loguniform", "_value": [1e-5, 1]}, "choice: [VALUE"),
-        ({"type": "range", "bounds": [1e-5, 1]}, "float: [LOW, HIGH]"),
-        ({"start": 0, "stop": 1}, "float: [START, STOP]"),
-        ({"from": 0, "to": 1}, "float: [FROM, TO]"),
+        {"min": 1e-5, "max": 1e-3},
+        {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-3},
+        {"values": [1e-3, 1e-4]},
+        {"low": 1e-5, "high": 1e-3},
+        {"uniform": [0, 1]},
+        {"grid_search": [1, 2]},
+        {"normal": [0, 1]},
+        {"mu": 0, "sigma": 1},
+        {"value": 1e-3},
+        {"_type": "loguniform", "_value": [1e-5, 1]},
+        {"type": "range", "bounds": [1e-5, 1]},
+        {"options": [1, 2]},
+        {"log_float": [0.1, 0.2]},
     ],
 )
-def test_other_tools_spellings_are_answered_with_ours(written: Any, ours: str) -> None:
-    with pytest.raises(UserError, match=r"s\.optimiser\.lr: .*is how another tool writes it; here it is") as error:
+def test_other_tools_spellings_are_answered_with_ours(written: Any) -> None:
+    with pytest.raises(UserError, match=r"s\.optimiser\.lr: .*is how another tool writes it; here a range is {float:"):
         parse_parameters({"optimiser.lr": written}, "s")
-    assert ours in str(error.value)
+
+
+@pytest.mark.parametrize("written", [{"min": 0.1, "max": 0.3}, {"lower": 0, "upper": 1}])
+def test_also_where_the_config_has_parts(written: Any) -> None:
+    with pytest.raises(UserError, match="is how another tool writes it"):
+        parse_parameters({"objective.distill_weight": written}, "s")
+
+
+def test_a_misspelt_part_is_no_other_tool() -> None:
+    with pytest.raises(UserError, match=r"did you mean 'objective\.distill_weight\.kind'"):
+        parse_parameters({"objective.distill_weight": {"kimd": "cosine"}}, "s")
+
+
+@pytest.mark.parametrize(
+    ("leaf", "said"),
+    [
+        ({"when": {"steps": 2}, "value": 0.1, "otherwise": {"when": {"steps": 2}, "value": 0.2}}, "when {steps: 2}"),
+        ({"when": {"steps": []}, "value": 0.1}, "when {steps: }"),
+        ({"when": {"steps": 4, "rollout.tasks": 3}, "value": 0.1}, "when {steps: 4; rollout.tasks: 3}"),
+        ({"when": {"steps": 2, "rollout.tasks": 3}, "value": 0.1, "otherwise": {"when": {"steps": 4}, "value": 0}}, ""),
+    ],
+)
+def test_a_branch_that_is_never_come_to_is_refused(leaf: Any, said: str) -> None:
+    tree = {
+        "steps": {"choice": [2, 4]},
+        "rollout.tasks": {"when": {"steps": 2}, "choice": [3, 4]},
+        "optimiser.lr": leaf,
+    }
+    if not said:
+        assert len(parse_parameters(tree, "s")) == 3
+        return
+    with pytest.raises(UserError, match="never comes to its branch") as error:
+        parse_parameters(tree, "s")
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("other", "when", "said"),
+    [
+        ({"when": {"steps": 2}, "float": [0, 1]}, {}, "is not there"),
+        ({"when": {"steps": 2}, "float": [0, 1]}, {"steps": 4}, "is not there where {'steps': 4}"),
+        ({"when": {"steps": 2}, "float": [0, 1]}, {"steps": 2}, ""),
+        ("text", {}, "is no number"),
+        ({"choice": ["a", "b"]}, {}, "is no number"),
+        ({"choice": [0.1, True]}, {}, "is no number"),
+        ({"choice": [0.1, 0.2]}, {}, ""),
+    ],
+)
+def test_what_is_added_to_is_there_and_a_number(other: Any, when: dict[str, Any], said: str) -> None:
+    tree = {"steps": {"choice": [2, 4]}, START: {"when": when, "float": [0.1, 0.2], "plus": "end"}, END: other}
+    if not said:
+        assert len(parse_parameters(tree, "s")) == 3
+        return
+    with pytest.raises(UserError, match=rf"start\.plus: objective\.distill_weight\.end {said}"):
+        parse_parameters(tree, "s")
+
+
+@pytest.mark.parametrize("other", [{"int": [1, 10**8]}, {"float": [1, 9]}, {"int": [1, 3], "plus": "steps"}])
+def test_horizons_are_few_whole_numbers(other: Any) -> None:
+    with pytest.raises(UserError, match=r"parameters\.env\.horizon: models are trained on every horizon"):
+        search("random", {"env.horizon": other, "steps": {"choice": [2, 4]}})
 
 
 @pytest.mark.parametrize(

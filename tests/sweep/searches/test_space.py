@@ -100,6 +100,17 @@ def test_a_condition_decides_the_range_and_the_name(space_of):
     assert f"{WEIGHT}.end (kind=exponential)" in exponential.params
 
 
+def test_who_plays_and_how_deep_are_schedules_like_any_other(space_of):
+    keys = {
+        "rollout.takeover.probability.start": {"float": [0.2, 1.0]},
+        "rollout.depth.share.end": {"float": [0.5, 1.0]},
+        "rollout.depth.from": {"choice": ["start", "end"]},
+    }
+    space, _ = space_of(keys, base={"rollout.takeover": {}, "rollout.depth": {}})
+    config = Train.model_validate(space.sample(CubeDraw(iter([0.5] * 3))).config)
+    assert [lookup(config, key) for key in keys] == [pytest.approx(0.6), 0.75, "end"]
+
+
 def test_late_follows_early_by_construction_and_exists_only_with_thresholds(space_of):
     space, _ = space_of({"objective.turns": TURNS})
     assert space(CubeDraw(iter([0.0]))) == {"objective.turns.kind": "uniform"}

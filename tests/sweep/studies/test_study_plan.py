@@ -109,6 +109,24 @@ def test_controls_of_the_hybrid_form(write_study):
     assert found["fixed_mix-s0"].objective.reward_weight == found["slow-s0"].objective.reward_weight
 
 
+@pytest.mark.parametrize("kind", ["interpolated", "hybrid"])
+@pytest.mark.parametrize(("turns", "plain"), [("t_dur", "uniform"), ("product", "thresholds"), ("thresholds",) * 2])
+def test_null_controls_are_the_base_with_something_in_the_teachers_place(write_study, kind, turns, plain):
+    base = {"objective.kind": kind, "objective.turns.kind": turns, "steps": 40}
+    nulls = ["shuffled_teacher", "random_teacher", "constant_push"]
+    found = configs(write_study(base=base, controls=nulls, seeds=1))
+    for null in nulls:
+        objective = found[f"{null}-s0"].objective
+        assert objective.stand_in.kind == null
+        assert objective.turns.kind == (plain if null == "constant_push" else turns)
+        kept = {"stand_in": None, "turns": found["slow-s0"].objective.turns}
+        assert (
+            found[f"{null}-s0"].model_copy(update={"objective": objective.model_copy(update=kept)}) == found["slow-s0"]
+        )
+    push = found["constant_push-s0"].objective.stand_in
+    assert (push.push, push.lowest) == (0.5, 0.2)  # of arXiv 2608.31046
+
+
 def test_matched_arms_have_the_same_mean_weight(write_study):
     key = "objective.distill_weight"
     arms = {
@@ -123,6 +141,15 @@ def test_matched_arms_have_the_same_mean_weight(write_study):
         assert mean_weight(found[f"exponential~{level}-s0"]) == pytest.approx(target, abs=1e-12)
         assert mean_weight(found[f"constant~{level}-s0"]) == pytest.approx(target, abs=1e-12)
     assert found["exponential~long-s0"].objective.distill_weight.end > 0.1
+
+
+def test_a_claim_may_name_a_metric_that_its_own_levels_report_alone(write_study):
+    """Tasks of several kinds have several measures."""
+    kinds = {name: {"env.id": name, "env.horizon": 6} for name in ("support_desk", "tool_use")}
+    claims = ["slow > fast on eval/f1 at task=support_desk", "slow > fast on eval/tool_accuracy at task=tool_use"]
+    assert plan_of(write_study(factors={"task": kinds}, hypotheses=claims)).trials
+    with pytest.raises(UserError, match=r"hypotheses.0: no trial reports 'eval/f1'"):
+        plan_of(write_study(factors={"task": kinds}, hypotheses=["slow > fast on eval/f1 at task=tool_use"]))
 
 
 SHORT = {"horizon": {"short": {"env.horizon": 6}}}
@@ -148,6 +175,8 @@ WEIGHT = "objective.distill_weight"
         ({"factors": {"horizon": {"short": {"env.horizons": 6}}}}, ["factors.horizon.short: ", "'env.horizon'?"]),
         ({"factors": SHORT, "arms": {"a": {"env.horizon": 4}}}, ["arms.a: ", "'env.horizon' is already set"]),
         ({"base": {"objective.kind": "sft"}, "controls": ["opd"]}, ["controls.opd: ", "'sft'"]),
+        ({"base": {"objective.kind": "sft"}, "controls": ["random_teacher"]}, ["controls.random_teacher: ", "'sft'"]),
+        ({"base": {WEIGHT: 0}, "controls": ["constant_push"]}, ["controls.constant_push: ", "distill_weight is 0"]),
         ({"base": "presets/none_such"}, ["'presets/none_such'"]),
         ({"base": {"steps": 0}}, ["base: steps", "got 0"]),
     ],
@@ -169,3 +198,43 @@ def test_the_definition_holds_what_decides_results_and_nothing_else(write_study)
     )
     for changes in ({"seeds": 3}, {"metric": {"last": 3}}, {"hypotheses": ["fast > slow"]}, {"base": {"steps": 41}}):
         assert plan_of(write_study(**changes)).definition != first.definition
+
+
+def test_a_claim_between_arms_of_two_trainers_is_refused(write_study):
+    """Whatever the arm's own settings, the factor's or the base's; a comparison within each is none of two."""
+    trl, claim = {"trainer.kind": "trl"}, ["slow > fast"]
+    fast = {"optimiser.lr": 0.02}
+    with pytest.raises(UserError, match=r"hypotheses\.0: 'slow' is trained by atod and 'fast' by trl"):
+        plan_of(write_study(arms={"slow": {}, "fast": fast | trl}, hypotheses=claim))
+    assert plan_of(write_study(arms={"slow": {}, "fast": fast | trl}, hypotheses=[])).trials
+    assert plan_of(write_study(base=trl, arms={"slow": {}, "fast": fast}, hypotheses=claim)).trials
+    by = {"trainer": {"ours": {}, "theirs": trl}}
+    found = plan_of(write_study(arms={"slow": {}, "fast": fast}, factors=by, hypotheses=claim)).trials
+    assert {trial.levels["trainer"]: trial.config.get("trainer") for trial in found} == {
+        "ours": None,
+        "theirs": {"kind": "trl", "args": {}},
+    }
+
+
+def test_the_base_student_is_a_control_that_is_evaluated_once(write_study):
+    path = write_study(controls=["base", "teacher"], seeds=2, base={"steps": 40, "evaluation.every": 10})
+    plan = resolve(load_study(path), path.parent, path.name)
+    assert [(t.id, t.role) for t in plan.trials if t.arm == "base"] == [("base-s0", "base")]
+    final = write_study(controls=["base"], base={"steps": 40, "evaluation.every": 10, "evaluation.final": {}})
+    trials = resolve(load_study(final), final.parent, final.name).trials
+    assert [t.id for t in trials if t.role == "base"] == ["base-s0"]  # it plays the final sets, too
+
+
+@pytest.mark.parametrize(
+    ("retention", "metric", "said"),
+    [
+        ([], "retention/tool_use/drop", "evaluation.retention"),
+        ([{"env": {"id": "tool_use"}}], "retention/tool_us/drop", "did you mean 'retention/tool_use/drop'"),
+        ([{"env": {"id": "tool_use"}}], "retention/tool_use/bits_per_byte", "no trial reports"),
+    ],
+)
+def test_a_claim_on_what_is_not_kept_is_refused(write_study, retention, metric, said):
+    base = {"steps": 40, "evaluation.every": 10, "evaluation.retention": retention}
+    path = write_study(base=base, hypotheses=[f"fast > slow on {metric}"])
+    with pytest.raises(UserError, match=said):
+        resolve(load_study(path), path.parent, path.name)

@@ -18,15 +18,16 @@ import sys
 
 import pytest
 import torch
-from small import tiny
+from small import scored_by, tiny
 
+from atod_sweep.errors import UserError
 from atod_sweep.objective import turn_weights
 from atod_sweep.training.algorithms.hybrid import HybridMix
 from atod_sweep.training.algorithms.interpolated import InterpolatedMix
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import TeacherFailed
 from atod_sweep.training.models.policy import Output
-from atod_sweep.training.play.outcomes import Episodes, Outcome
+from atod_sweep.training.play.outcomes import Act, Episodes, Outcome
 
 P = torch.tensor([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1], [0.5, 0.3, 0.2]])
 Q = torch.tensor([[0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1]])
@@ -71,12 +72,13 @@ class Case:
     """One objective on the episodes above: its batch, its terms and their gradients by the logits."""
 
     def __init__(self, form="interpolated", temperature=1.0, step=0, played=None, split=False, epochs=1, **objective):
-        settings = {f"objective__{key}": value for key, value in objective.items()}
+        """`rollout__...`: settings of the rollout; others are the objective's."""
+        settings = {k if k.startswith("rollout__") else f"objective__{k}": value for k, value in objective.items()}
         settings |= {"rollout__tasks": 1, "rollout__group_size": 2, "update__epochs": epochs}
         config = tiny(objective__kind=form, env__horizon=3, steps=10, **settings)
         self.student, self.teacher, self.reference = EpisodeBook(P), EpisodeBook(Q), EpisodeBook(R)
         mix = InterpolatedMix if form == "interpolated" else HybridMix
-        self.mix = mix(config, self.teacher, self.reference)
+        self.mix = mix(config, scored_by(self.teacher), self.reference)
         played = played or episodes()
         self.batch, self.metrics = self.mix.prepare(self.student, played, step, temperature, 10**6)
         output = self.student(self.batch.ids_ST, self.batch.index_N)
@@ -417,7 +419,7 @@ def test_a_teacher_without_a_probability_for_a_sampled_token_is_named(value):
     teacher = EpisodeBook(Q)
     with torch.no_grad():
         teacher.logits[1, 2] = value
-    mix = InterpolatedMix(config, teacher, None)
+    mix = InterpolatedMix(config, scored_by(teacher), None)
     with pytest.raises(TeacherFailed, match=rf"the teacher gives a sampled token the log-probability {value}"):
         mix.prepare(EpisodeBook(P), episodes(), 0, 1.0, 10**6)
 
@@ -429,9 +431,133 @@ def test_a_teacher_may_rule_out_what_nobody_sampled():
         teacher, student = EpisodeBook(Q), EpisodeBook(P)
         with torch.no_grad():
             teacher.logits[1, 0] = -math.inf
-        mix = InterpolatedMix(config, teacher, None)
+        mix = InterpolatedMix(config, scored_by(teacher), None)
         batch, _ = mix.prepare(student, episodes(), 0, 1.0, 10**6)
         term = mix.terms(student(batch.ids_ST, batch.index_N), batch)["distill"]
         (gradient,) = torch.autograd.grad(term, student.logits)
         assert torch.isfinite(term)
         assert torch.isfinite(gradient).all()
+
+
+# ---- null controls -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["interpolated", "hybrid"])
+def test_a_shuffled_teacher_speaks_of_another_turn(form):
+    own = Case(form, distill_weight=0.6)
+    case = Case(form, distill_weight=0.6, stand_in__kind="shuffled_teacher")
+    said, moved = own.batch["teacher_logp"], case.batch["teacher_logp"]
+    assert sorted(moved.tolist()) == sorted(said.tolist()) == pytest.approx(sorted(map(math.log, [0.7, 0.8, 0.1])))
+    assert all(a != b for a, b in zip(said.tolist(), moved.tolist(), strict=True))  # three turns of one token
+    if form == "interpolated":  # whole rows, with the sampled token's entry
+        rows = [Q[[math.log(q) for q in (0.7, 0.8, 0.1)].index(pytest.approx(logp))].log() for logp in moved.tolist()]
+        assert close(case.batch["teacher_full"], torch.stack(rows))
+    assert case.metrics["kl/teacher"] == own.metrics["kl/teacher"]  # of the teacher itself
+    assert case.metrics["turns_alone"] == 0
+    assert case.teacher.calls == 1
+
+
+def test_turns_without_a_partner_have_no_weight_and_are_counted():
+    """Turns of two, one and one token: the first is alone of its length."""
+    played = Episodes(
+        ids_ST=torch.tensor([[0, 1, 0, 2], [0, 2, 0, 0]]),
+        length_S=torch.tensor([4, 2]),
+        episode_S=torch.tensor([0, 1]),
+        sequence_N=torch.tensor([0, 0, 1]),
+        column_N=torch.tensor([1, 3, 1]),
+        turn_N=torch.tensor([0, 0, 0]),
+        logp_N=P[torch.arange(3), WORD].log(),
+        outcomes=[Outcome(0, [1.0]), Outcome(0, [0.0])],
+        final={},
+    )
+    case = Case(distill_weight=0.6, stand_in__kind="shuffled_teacher", played=played)
+    assert case.metrics["turns_alone"] == 2
+    assert close(case.batch["distill_weight"], [0.0, 0.0, 0.0])
+    assert close(case.batch["reward_weight"], [0.4, 0.4, 0.4])
+
+
+def test_a_constant_push_by_hand():
+    """The least likely of the three sampled words is B, of 0.1: 40 % of three tokens are one. No teacher is asked."""
+    null = {"kind": "constant_push", "push": 0.5, "lowest": 0.4}
+    case = Case(distill_weight=0.6, distill__kind="forward_kl", stand_in=null)
+    assert close(case.terms["distill"], 0.6 * 0.5)
+    assert close(case.gradient("distill"), [[0, 0, 0], [0.3 * -0.6, 0.3 * -0.3, 0.3 * 0.9], [0, 0, 0]])
+    assert (case.teacher.calls, "kl/teacher" in case.metrics, "teacher_tokens" in case.metrics) == (0, False, False)
+    case = Case("hybrid", distill_weight=0.6, reward_weight=2.0, stand_in=null)
+    assert close(case.terms["policy"], -(2.0 * ADVANTAGE * (1 + 1 - 1) - 0.6 * 0.5))
+    silent = Case("hybrid", distill_weight=0.0, reward_weight=2.0, stand_in=null)
+    assert close(silent.terms["policy"], -2.0 * ADVANTAGE)
+
+
+@pytest.mark.parametrize("given", [{"turns": {"kind": "t_dur"}}, {"distill_weight": {"kind": "adaptive"}}])
+def test_a_constant_push_refuses_weights_that_follow_a_teacher(given):
+    with pytest.raises(UserError, match=r"objective.stand_in.kind: 'constant_push' asks no teacher.*turns.kind"):
+        Case(stand_in={"kind": "constant_push"}, **given)
+
+
+# ---- turns that the teacher played -------------------------------------------------------------------------------
+
+
+def taken_over(cut=(False, False)) -> Episodes:
+    """The episodes above, in which the teacher played the first one's second turn (B), and some were cut short."""
+    found = episodes()
+    for outcome, acts, is_cut in zip(found.outcomes, ([None, 3], [None]), cut, strict=True):
+        outcome.acts = [Act(1, 0.0, False, taken=tokens) for tokens in acts]
+        outcome.cut = is_cut
+    return found
+
+
+TAKEOVER = {"rollout__takeover": {"probability": 0.5}, "played": taken_over()}
+
+
+def test_the_teachers_turns_are_imitated_and_the_others_scored_as_usual():
+    """lambda g = 0.6 on A and C, 0.3 on B, of which nothing but its imitation is left."""
+    case = Case(distill_weight=0.6, distill__kind="forward_kl", entropy_coef=0.1, **THRESHOLDS, **TAKEOVER)
+    assert close(case.batch["distill_weight"], [0.6, 0.3, 0.6])
+    assert close(case.batch["reward_weight"], [0.4, 0.0, 0.4])
+    assert case.metrics["weight/applied_teacher"] == pytest.approx(0.5)
+    assert case.metrics["kl/teacher"] == pytest.approx(-(GAP[0] + GAP[2]) / 2, abs=1e-6)
+    assert close(case.terms["imitation"], -0.3 * math.log(0.1))
+    assert close(case.gradient("imitation"), [[0, 0, 0], [0.3 * 0.6, 0.3 * 0.3, 0.3 * -0.9], [0, 0, 0]])
+    assert close(case.terms["distill"], 0.6 * 2 * 0.3405359)
+    assert close(case.terms["reward"], -(0.4 - 0.4) * ADVANTAGE)
+    assert close(case.gradient("reward")[1], [0, 0, 0])
+    assert close(case.terms["entropy"], -0.1 * -2 * (P[0] * P[0].log()).sum())
+    assert set(case.terms) == {"distill", "reward", "imitation", "entropy"}
+
+
+@pytest.mark.parametrize("form", ["interpolated", "hybrid"])
+def test_or_by_the_teachers_distributions(form):
+    signal = {} if form == "hybrid" else {"distill__kind": "sampled_reverse_kl"}
+    how = {"rollout__teacher_turns": "forward_kl"}
+    case = Case(form, distill_weight=0.6, **signal, **THRESHOLDS, **TAKEOVER, **how)
+    assert close(case.terms["imitation"], 0.3 * 1.3745153)
+    assert close(case.gradient("imitation")[1], 0.3 * (P[1] - Q[1]))
+    if form == "interpolated":
+        assert close(case.terms["distill"], -0.6 * (GAP[0] + GAP[2]))
+    else:  # reward weight 1 at step 0
+        assert close(case.terms["policy"], -(0.6 * (GAP[0] + GAP[2]) + ADVANTAGE - ADVANTAGE))
+    silent = Case(form, distill_weight=0.0, **signal, **TAKEOVER, **how)
+    assert "imitation" not in silent.terms
+
+
+def test_or_masked():
+    case = Case(distill_weight=0.6, **THRESHOLDS, **TAKEOVER, rollout__teacher_turns="masked")
+    assert close(case.batch["distill_weight"], [0.6, 0.0, 0.6])
+    assert close(case.batch["reward_weight"], [0.4, 0.0, 0.4])
+    assert close(case.terms["distill"], 0.6 * 2 * 0.3405359)
+    assert set(case.terms) == {"distill", "reward"}
+
+
+def test_weights_from_log_probs_are_those_of_the_students_turns():
+    """With B taken, the first episode has one turn left to compare: both parts are 1/2, so 1 - 1/4."""
+    case = Case("hybrid", distill_weight=1.0, turns__kind="t_dur", **TAKEOVER)
+    assert close(case.batch["distill_weight"], [0.75, 1.0, 0.75])  # what is imitated has the teacher's plain weight
+
+
+@pytest.mark.parametrize("form", ["interpolated", "hybrid"])
+def test_a_task_of_which_a_rollout_was_cut_has_no_reward(form):
+    whole, cut = (Case(form, distill_weight=0.5, played=taken_over(cut)) for cut in ((False, False), (False, True)))
+    assert (whole.batch["reward_weight"] > 0).tolist() == [True, False, True]
+    assert close(cut.batch["reward_weight"], [0.0, 0.0, 0.0])
+    assert close(cut.batch["distill_weight"], whole.batch["distill_weight"])

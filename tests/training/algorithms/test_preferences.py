@@ -116,7 +116,7 @@ def test_spin_pairs_teacher_and_opponent_on_the_same_task(built, tmp_path, monke
     )
     collected = run.algorithm.collect(run.stage, 0)
     (teacher, chosen), (opponent, rejected) = played
-    assert teacher is run.stage.teacher
+    assert teacher is run.stage.teacher.policy
     assert opponent is run.algorithm.reference
     assert chosen == rejected
     assert len(chosen) == 4  # half of 2 tasks x 4 rollouts each
@@ -144,6 +144,15 @@ def test_a_teacher_with_another_vocabulary_is_refused(built, foreign_teacher, tm
     config = tiny(objective__kind=kind, teacher__kind="pretrained", teacher__path=foreign_teacher)
     with pytest.raises(UserError, match=r"has another vocabulary \(\d+ tokens, the student 15\).*objective.kind: sft"):
         train(config, tmp_path)
+
+
+def test_relabelling_by_one_of_another_vocabulary_takes_its_text(built, foreign_teacher, tmp_path):
+    """Random characters here, of which the student has no word: they are left out, and reward goes on."""
+    settings = {"teacher__kind": "pretrained", "teacher__path": foreign_teacher, "env__horizon": 2}
+    rows = []
+    relabel = {"objective__distill__kind": "relabel", "rollout__max_action_tokens": 6}
+    train(tiny(**relabel, **settings), tmp_path, rows.extend)
+    assert [row["relabel/left_out"] for row in rows if row["phase"] == "train"] == [1.0] * 4
 
 
 def test_sft_learns_from_the_text_of_a_teacher_with_another_vocabulary(built, foreign_teacher, tmp_path):

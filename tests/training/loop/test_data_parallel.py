@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from ddp_worker import first_gradient
-
-WORKER = Path(__file__).parents[2] / "support" / "ddp_worker.py"
+from ddp_worker import first_gradient, launch
 
 SETTINGS = {
     "rollout__tasks": 3,  # two for one process, one for the other
@@ -32,24 +25,6 @@ GAE = {
     "objective__advantage__whiten": False,
     "update__micro_batch_tokens": None,
 }
-
-
-def launch(what: str, folder: Path, settings: dict) -> None:
-    """Run two workers as `accelerate launch --cpu --num_processes 2` would."""
-    processes = 2
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    running = []
-    for rank in range(processes):
-        world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-        env = os.environ | {key: str(value) for key, value in world.items()}
-        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-        command = [sys.executable, str(WORKER), what, str(folder), json.dumps(settings)]
-        running.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True))
-    for process in running:
-        _, problems = process.communicate(timeout=240)
-        assert process.returncode == 0, problems
 
 
 @pytest.mark.slow

@@ -60,6 +60,7 @@ def test_one_thread_is_one_thread_for_the_tokenizer_too(monkeypatch, threads, be
 
 
 def test_every_process_needs_a_task(monkeypatch, tmp_path):
-    monkeypatch.setattr(build, "_accelerator", lambda _: SimpleNamespace(num_processes=3))
+    three = SimpleNamespace(num_processes=3, process_index=0, device=torch.device("cpu"))
+    monkeypatch.setattr(build, "accelerator_for", lambda _: three)
     with pytest.raises(UserError, match=r"rollout.tasks: 2, but 3 processes share the tasks; set it to at least 3"):
         build.assemble(tiny(rollout__tasks=2), tmp_path, resume=False)

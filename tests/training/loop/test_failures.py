@@ -15,7 +15,6 @@ from atod_sweep.envs.pool import open_batch
 from atod_sweep.errors import UserError
 from atod_sweep.records.status import Status
 from atod_sweep.training import failures
-from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged, TeacherFailed, TrialError
 from atod_sweep.training.loop import cast
@@ -24,6 +23,7 @@ from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
+from atod_sweep.training.scoring import score
 
 
 def on(built, **settings) -> Train:
@@ -36,7 +36,7 @@ def on(built, **settings) -> Train:
 def test_statuses_tell_the_failures_apart():
     kinds = [cls for cls in vars(failures).values() if isinstance(cls, type) and issubclass(cls, TrialError)]
     statuses = [cls.status for cls in kinds if cls is not TrialError]
-    assert len(statuses) == len(set(statuses)) == 4
+    assert len(statuses) == len(set(statuses)) == 5
     assert all(isinstance(status, Status) for status in statuses)
 
 
@@ -110,9 +110,9 @@ def test_a_teacher_without_probabilities(built, tmp_path, monkeypatch, kind, val
     logits[1] = value  # of the end token, which somebody will sample
 
     def broken(*args):
-        teacher, player = find(*args)
-        teacher.forward = lambda ids, index: Output(logits.expand(len(index), 15), None)
-        return teacher, player
+        teacher = find(*args)
+        teacher.policy.forward = lambda ids, index: Output(logits.expand(len(index), 15), None)
+        return teacher
 
     monkeypatch.setattr(cast, "teacher", broken)
     with pytest.raises(TeacherFailed, match="the teacher gives a sampled token the log-probability") as error:

@@ -7,8 +7,10 @@ import torch
 from accelerate import Accelerator
 from small import tiny
 
+from atod_sweep import api
 from atod_sweep.errors import UserError
-from atod_sweep.training.loop import build, memory
+from atod_sweep.training import share
+from atod_sweep.training.loop import build, memory, recorded
 from atod_sweep.training.models.policy import Unadapted
 from benchmarks import tiny_models
 
@@ -35,13 +37,15 @@ def config(folder, lora=None, **more):
 def test_parts_follow_the_keys_that_they_are_lowered_by(folder):
     plain = memory.need(config(folder))
     assert plain.total == sum(plain.parts.values())
-    assert {"student", "optimiser", "teacher", "activations", "logits", "gradients"} == plain.parts.keys()
+    update = {"scores", "activations", "logits", "gradients"}
+    assert {"student", "optimiser", "teacher", "allocator", "libraries"} | update == plain.parts.keys()
     smaller = memory.need(config(folder, update__micro_batch_tokens=64))
     assert smaller.parts["activations"] < plain.parts["activations"]
     half = memory.need(config(folder, teacher={**STUDENT, "path": folder, "dtype": "bfloat16"}))
     assert half.parts["teacher"] == plain.parts["teacher"] // 2
     regularised = {"objective__kl_penalty__kind": "full", "objective__kl_penalty__coef": 0.1}
-    assert memory.need(config(folder, **regularised)).parts["reference"] == plain.parts["student"]
+    twice = 2 * plain.parts["student"]  # a frozen compact model scores by a rearranged copy
+    assert memory.need(config(folder, **regularised)).parts["reference"] == twice
     many = memory.need(config(folder, evaluation__tasks=100_000))
     assert many.parts["evaluation cache"] > 100 * plain.total
 
@@ -59,22 +63,59 @@ def test_compact_models_are_small():
 
 
 def test_what_cannot_fit_is_refused_with_the_key_to_change(folder):
-    many = config(folder, evaluation__tasks=100_000)
+    many = config(folder, evaluation__tasks=100_000, evaluation__episodes_at_once=100_000)
     with pytest.raises(UserError) as caught:
         memory.check(many, 10**9)
-    assert "most is the evaluation cache: lower it by evaluation.tasks" in str(caught.value)
+    assert "most is the evaluation cache: lower it by evaluation.episodes_at_once" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert memory.check(many, 10**15).total > 10**9
 
 
+def test_a_single_training_is_told_what_it_needs_and_refused_before_a_folder_is_made(folder, tmp_path, monkeypatch):
+    one = config(folder)
+    monkeypatch.setattr(memory, "there_is", lambda *_: 10**7)
+    with pytest.raises(UserError, match=r"^a trial needs about .* but there are 0\.0 GB; most is the activations"):
+        api.train(one, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(memory, "there_is", lambda *_: 10**9)
+    monkeypatch.setattr(recorded, "train_into", lambda *_: None)
+    told = []
+    api.train(one, out=tmp_path / "out", callback=told.append)
+    assert told[0]["text"].startswith("memory: ")
+    assert told[0]["text"].endswith(" of 1.0 GB")
+
+
+def test_as_many_episodes_are_played_at_once_as_there_is_room_for(folder, monkeypatch):
+    plain = config(folder)
+    assert all(n > 1000 for n in memory.at_once(plain).values())
+    assert "at once" not in str(memory.need(plain))
+    many = config(folder, evaluation__tasks=100_000)
+    found = memory.check(many, 10**9)
+    n, of = found.at_once["eval"]
+    assert found.total <= 10**9 < found.total / n * (n + 2)
+    assert str(found).endswith(f", {n} of {of} evaluation episodes played at once")
+    monkeypatch.setattr(memory, "there_is", lambda *_: 10**9)
+    assert memory.at_once(many) == {"train": n, "eval": n}
+    assert memory.at_once(tiny())["eval"] >= 10**6  # compact models are small
+    monkeypatch.setattr(share, "_mine", 0.5)  # another trial runs beside it
+    assert memory.at_once(many)["eval"] < n / 1.9
+    monkeypatch.setattr(share, "_mine", 1.0)
+    given = config(folder, rollout__episodes_at_once=3, evaluation__episodes_at_once=5)
+    assert memory.at_once(given) == {"train": 3, "eval": 5}
+    monkeypatch.setattr(memory, "there_is", lambda *_: 1)
+    assert memory.at_once(many) == {"train": 1, "eval": 1}
+
+
 def test_an_episode_is_as_long_as_its_longest_actions_make_it(folder):
-    longest = memory.longest_episode(config(folder), config(folder).student)
-    twice = memory.longest_episode(config(folder, env__horizon=8), config(folder).student)
-    assert 1.5 * longest < twice < 2.5 * longest
-    more = memory.longest_episode(config(folder, rollout__max_action_tokens=28), config(folder).student)
-    assert more >= longest + 3 * 20
-    cut = memory.longest_episode(config(folder, rollout__max_context_tokens=longest - 5), config(folder).student)
-    assert cut == longest - 5
+    def talk(**more):
+        return memory.longest_talk(config(folder, **more), config(folder).student)
+
+    plain = talk()
+    assert 1.5 * plain.longest < talk(env__horizon=8).longest < 2.5 * plain.longest
+    assert plain.said == 4 * 8
+    assert plain.longest / 4 < plain.chunk < plain.longest - plain.said  # the rules come first, and in one piece
+    assert talk(rollout__max_action_tokens=28).longest >= plain.longest + 3 * 20
+    assert talk(rollout__max_context_tokens=plain.longest - 5).longest == plain.longest - 5
 
 
 def test_the_reference_of_fresh_adapters_is_the_student_without_them(folder, tmp_path):

@@ -37,6 +37,10 @@ CONFIGS = {
         "update__epochs": 2,
         "update__minibatches": 3,
     },
+    "takeover, depth": {
+        "rollout__takeover": {"probability": 0.5},
+        "rollout__depth": {"from": "end", "share": {"kind": "linear", "start": 0.4, "end": 1.0}},
+    },
     "spin": {"objective__kind": "spin", "objective__refresh_steps": 2},
 }
 
@@ -81,6 +85,20 @@ def test_stopped_in_the_middle_of_a_step(uninterrupted, tmp_path, name, at):
     assert resumed == {key: rows[key] for key in resumed}
     assert {key for key in rows if key[1] > at or key == ("train", at)} <= resumed.keys()
     assert before.by_step() | resumed == rows  # no row is lost in between
+    assert same(weights(tmp_path), final)
+
+
+def test_a_resumed_run_may_play_fewer_episodes_at_once(uninterrupted, tmp_path):
+    """Whoever ran out of memory goes on, and nothing is different."""
+    config, rows, final = uninterrupted("hybrid, t_dur")
+    stopped_run(config, tmp_path, 2, Recorder())
+    few = {"rollout": {"episodes_at_once": 3}, "evaluation": {"episodes_at_once": 5}}
+    smaller = config.model_copy(
+        update={part: getattr(config, part).model_copy(update=update) for part, update in few.items()}
+    )
+    after = Recorder()
+    train(smaller, tmp_path, after, resume=True)
+    assert {key for key in rows if key[1] > 2} <= after.by_step().keys()
     assert same(weights(tmp_path), final)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from kind_examples import SIGNALS
-from small import make_model, play, tiny
+from small import make_model, play, scored_by, tiny
 
 from atod_sweep.training.algorithms.interpolated import InterpolatedMix
 from atod_sweep.training.batch import TokenBatch
@@ -18,6 +18,7 @@ from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models import head
 from atod_sweep.training.models.policy import Policy
 
+COMPARING = [signal for signal in SIGNALS if signal["kind"] != "relabel"]  # others want a teacher that acts
 SEEDS = [1, 1, 2, 2, 3, 3, 4, 4]
 GAE = {
     "objective__distill_weight": 0.5,
@@ -42,7 +43,7 @@ class Setting:
         if self.policy.value_head is not None:
             torch.nn.init.normal_(self.policy.value_head.weight, 0.0, 0.3)
         self.algorithm = InterpolatedMix(
-            self.config, Policy(make_model("llama", seed=1)), Policy(make_model("llama", seed=2))
+            self.config, scored_by(Policy(make_model("llama", seed=1))), Policy(make_model("llama", seed=2))
         )
         self.batch, _ = self.algorithm.prepare(self.policy, episodes, 0, temperature, 10**6)
         optimiser = torch.optim.AdamW(self.policy.parameters(), lr=1.0)
@@ -97,7 +98,7 @@ def in_portions(monkeypatch, **settings) -> Setting:
     return Setting(**settings)
 
 
-@pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: "-".join(map(str, signal.values())))
+@pytest.mark.parametrize("signal", COMPARING, ids=lambda signal: "-".join(map(str, signal.values())))
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_logits_in_portions_give_the_loss_and_the_gradient_of_the_whole(signal, temperature, monkeypatch):
     mixed = {"objective__distill_weight": 0.5, "objective__distill": signal, "temperature": temperature} | EVERYWHERE

@@ -85,7 +85,7 @@ def test_as_a_teacher_and_as_a_merged_folder(built, trained, tmp_path):
         teacher = {"teacher__kind": "pretrained", "teacher__path": str(path), "teacher__dtype": "float32"}
         run = assemble(tiny(**teacher), tmp_path / f"run{i}", resume=False)
         assert run.stage.teacher is not None
-        assert torch.allclose(logits(run.stage.teacher.model), want, atol=1e-5)
+        assert torch.allclose(logits(run.stage.teacher.policy.model), want, atol=1e-5)
     run = assemble(tiny(**student(tmp_path / "merged", lora=LORA)), tmp_path / "again", resume=False)
     assert torch.allclose(logits(run.stage.policy.model), want, atol=1e-5)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from small import LLAMA, make_model
+from small import KIN, KINDS, LLAMA, make_model, unlike_the_start
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from atod_sweep.training.models import llama, llama_learning
 from atod_sweep.training.models.policy import Policy, checkpoint_activations
@@ -21,14 +22,10 @@ INDEX = torch.tensor([3, 19, 7, 45, 59, 7])
 MOST = torch.arange(60)[torch.arange(60) % 5 > 0]  # too many for the last block to put them together
 
 
-def model_with(**changes) -> LlamaForCausalLM:
+def model_with(kind: str = "llama", **changes):
     torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(**LLAMA | changes)).eval()
-    with torch.no_grad():  # norm scales of 1 would hide a scale that is folded into the wrong place
-        for name, parameter in model.named_parameters():
-            if "norm" in name:
-                parameter.uniform_(0.5, 2.0)
-    return model
+    config, make = KINDS[kind]
+    return unlike_the_start(make(config(**LLAMA | changes)).eval())
 
 
 def through_transformers(policy: Policy) -> Policy:
@@ -60,8 +57,9 @@ def loss_and_gradients(policy: Policy, index_N: torch.Tensor = INDEX) -> tuple[t
         {"tie_word_embeddings": True},
         {"rms_norm_eps": 1e-2},
         {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
+        *KIN,
     ],
-    ids=lambda c: next(iter(c), "plain"),
+    ids=str,
 )
 def test_loss_and_gradients_are_those_of_transformers(changes, value_head, words, monkeypatch):
     monkeypatch.setattr(llama, "TABLE_UP_TO", words)
@@ -122,13 +120,16 @@ def test_each_step_passes_the_numerical_gradient_check():
     generator = torch.Generator().manual_seed(0)
     rotary_TD = torch.polar(torch.ones(4, 2, dtype=torch.float64), torch.rand(4, 2, dtype=torch.float64))
     eps = torch.tensor(1e-2, dtype=torch.float64)
-    assert torch.autograd.gradcheck(llama_learning._Project.apply, (draw(8, 6), draw(6), draw(24, 6), eps))
+    for bias in (None, draw(24)):
+        assert torch.autograd.gradcheck(llama_learning._Project.apply, (draw(8, 6), draw(6), draw(24, 6), bias, eps))
 
-    def rotate(qkv: torch.Tensor, kinds: str) -> tuple[torch.Tensor, ...]:
-        return llama_learning._Rotate.apply(qkv.clone(), rotary_TD, kinds)  # which writes to what it is given
+    def rotate(qkv: torch.Tensor, heads: tuple[int, ...], turned: int, scale: torch.Tensor | None) -> Any:
+        # which writes to what it is given
+        return llama_learning._Rotate.apply(qkv.clone(), rotary_TD, heads, turned, scale, eps)
 
-    for kinds, width in (("qkv", 24), ("q", 8), ("kv", 16)):  # two rows of four tokens, two heads of four
-        assert torch.autograd.gradcheck(rotate, (draw(8, width), kinds))
+    for heads, turned in (((2, 2, 2), 4), ((4, 2, 2), 6), ((2,), 2), ((2, 2), 2)):  # two rows of four tokens
+        for scale in (None, draw(turned, 4)):
+            assert torch.autograd.gradcheck(rotate, (draw(8, 4 * sum(heads)), heads, turned, scale))
     leave = (draw(5, 6), draw(5, 8), draw(6, 8), draw(6), draw(14, 6), draw(6, 7), eps)
     assert torch.autograd.gradcheck(llama_learning._Leave.apply, leave)
     assert torch.autograd.gradcheck(llama_learning._Norm.apply, (draw(5, 6), draw(6), eps))
@@ -155,7 +156,10 @@ def test_who_takes_the_fast_path(monkeypatch):
 
     assert is_fast(Policy(model_with()))
     assert not is_fast(Policy(model_with().to(torch.bfloat16)))
-    for name in ("llama-gqa", "llama-biased", "llama3-rope", "qwen3", "gpt2"):
+    for name in ("llama-gqa", "mistral", "qwen2", "qwen3"):
+        assert is_fast(Policy(make_model(name))), name
+        assert not is_fast(Policy(make_model(name), by_hand=False)), name
+    for name in ("llama-biased", "llama3-rope", "gpt2"):
         assert not is_fast(Policy(make_model(name))), name
     with torch.autocast("cpu", torch.bfloat16):
         assert not is_fast(Policy(model_with()))

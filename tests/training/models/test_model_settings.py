@@ -102,7 +102,7 @@ def test_the_teachers_precision_has_one_key(built, tmp_path, monkeypatch, settin
     monkeypatch.setattr("atod_sweep.training.runtime.cpu_computes_bf16", lambda: True)
     config = tiny(objective__kl_penalty__kind="k3", **pretrained("teacher", built.teacher.path), **settings)
     run = assemble(config, tmp_path, resume=False)
-    for model in (run.stage.teacher, run.algorithm.reference):
+    for model in (run.stage.teacher.policy, run.algorithm.reference):
         assert {p.dtype for p in model.parameters()} == {want}
     assert {p.dtype for p in run.stage.policy.parameters()} == {torch.float32}
 
@@ -110,7 +110,7 @@ def test_the_teachers_precision_has_one_key(built, tmp_path, monkeypatch, settin
 def test_compact_models_stay_as_they_are(built, tmp_path):
     assert tiny().frozen_dtype == "float32"
     run = assemble(tiny(teacher__dtype="bfloat16"), tmp_path, resume=False)  # of the same cached model
-    assert {p.dtype for p in run.stage.teacher.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in run.stage.teacher.policy.parameters()} == {torch.bfloat16}
     assert not (tmp_path / layout.FOUND).exists()
     assert "dtype" not in tiny().model_dump()["teacher"]
 
@@ -123,8 +123,10 @@ def test_what_auto_was_at_the_start_stays_on_another_machine(built, tmp_path, mo
     monkeypatch.setattr("atod_sweep.training.runtime.cpu_computes_bf16", lambda: True)
     run = assemble(config, tmp_path, resume=True)
     assert run.step == 2
-    assert {p.dtype for p in run.stage.teacher.parameters()} == {torch.float32}
-    assert {p.dtype for p in assemble(config, tmp_path, resume=False).stage.teacher.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in run.stage.teacher.policy.parameters()} == {torch.float32}
+    assert {p.dtype for p in assemble(config, tmp_path, resume=False).stage.teacher.policy.parameters()} == {
+        torch.bfloat16
+    }
 
 
 # ---- a changed model ---------------------------------------------------------------------------------------------

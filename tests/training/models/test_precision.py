@@ -15,13 +15,13 @@ from small import LLAMA, make_model, play, tiny
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from atod_sweep.config.models import Pretrained
-from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.loop.build import assemble
 from atod_sweep.training.loop.cast import frozen as _frozen
 from atod_sweep.training.loop.trainer import evaluate_model, train
 from atod_sweep.training.models.load import load_model
 from atod_sweep.training.models.policy import Policy
+from atod_sweep.training.scoring import score
 
 STEADY = {"objective__kind": "hybrid", "optimiser__warmup_steps": 0}
 
@@ -56,7 +56,7 @@ def test_gradient_checkpointing_starts_with_the_first_update(built, tmp_path):
     blocks = run.stage.policy.model.model.layers
     assert all(block.training for block in blocks)
     assert not any(block.mlp.training for block in blocks)  # what lies in them computes as it did in the rollout
-    assert not any(block.training for block in run.stage.teacher.model.model.layers)
+    assert not any(block.training for block in run.stage.teacher.policy.model.model.layers)
 
 
 def test_bf16_autocast_stays_near_fp32(built, tmp_path):
@@ -102,7 +102,7 @@ def test_teacher_precision_is_what_the_config_says(built, tmp_path, monkeypatch,
     settings = {"objective__kl_penalty__kind": "k3"}
     run = assemble(tiny(runtime__teacher_dtype=dtype, **settings), tmp_path, resume=False)
     want = torch.float32 if dtype == "fp32" else torch.bfloat16
-    for model in (run.stage.teacher, run.algorithm.reference):
+    for model in (run.stage.teacher.policy, run.algorithm.reference):
         assert {p.dtype for p in model.parameters()} == {want}
     assert {p.dtype for p in run.stage.policy.parameters()} == {torch.float32}
     run.algorithm.collect(run.stage, 0)

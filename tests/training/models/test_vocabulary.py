@@ -135,8 +135,8 @@ def test_kinship():
 def test_a_teacher_that_knows_more_is_asked_about_the_common_ids(settings, tmp_path):
     mine, theirs = saved(tmp_path, "qwen3", 259), saved(tmp_path, "qwen3", 323, ["<think>", "</think>"])
     run = assemble(config(mine, theirs, **settings), tmp_path, resume=False)
-    assert run.stage.teacher.words == WORDS
-    assert run.stage.teacher.reach is None
+    assert run.stage.teacher.policy.words == WORDS
+    assert run.stage.teacher.policy.reach is None
     batch = run.algorithm.collect(run.stage, 0).batch
     if "teacher_full" in batch.fields and "teacher_index" not in batch.fields:
         assert batch["teacher_full"].shape[1] == WORDS
@@ -175,7 +175,7 @@ def test_a_student_that_knows_more_is_compared_where_both_know(settings, tmp_pat
     mine = saved(tmp_path, "qwen3", 260, ["<think>"])
     theirs = saved(tmp_path, "qwen3", 259)
     run = assemble(config(mine, theirs, **settings), tmp_path, resume=False)
-    assert (run.stage.policy.words, run.stage.teacher.reach) == (None, WORDS)
+    assert (run.stage.policy.words, run.stage.teacher.policy.reach) == (None, WORDS)
     say_its_own(monkeypatch, -100.0)
     collected = run.algorithm.collect(run.stage, 0)
     metrics = run.updater.apply(collected.batch, run.algorithm.terms, 0, 1.0)

@@ -77,14 +77,14 @@ def test_logits_that_depend_on_the_way_they_are_asked_for_are_noticed():
 
     model.forward = forward
     with pytest.raises(check.Disagrees, match=r"cached decoding disagrees.*by batch it differs by 0.\d+ nats; by rows"):
-        check.examine(Policy(model))
+        check.examine(Policy(model, by_hand=False))
 
 
 def test_a_model_that_fails_in_its_own_way_is_refused_in_one_line():
     model = tiny_models.make("qwen3")
     model.model.layers[0].self_attn.forward = lambda *_, **__: 1 / 0
     with pytest.raises(UserError) as refusal:
-        check.admit(Policy(model), "student.path: 'm'", "")
+        check.admit(Policy(model, by_hand=False), "student.path: 'm'", "")
     assert str(refusal.value) == (
         "student.path: 'm': Qwen3ForCausalLM is not supported: its plain forward fails with ZeroDivisionError: "
         "division by zero; take another model"
@@ -99,7 +99,7 @@ def test_what_has_passed_is_remembered_until_the_files_change(tmp_path, monkeypa
 
     def load(**settings) -> Policy:
         source = Pretrained(path=str(path), **settings)
-        policy = Policy(load_model(source))
+        policy = Policy(load_model(source), by_hand=False)
         check.admit(policy, "m", identity.stamp(source, policy.model))
         return policy
 

@@ -12,21 +12,22 @@ import pytest
 import torch
 from small import full_forward_logp, make_model, play
 
-from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models import llama
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.decoder import Decoder
 from atod_sweep.training.play.decoders import decoder_for
+from atod_sweep.training.scoring import score
 
-ARCHITECTURES = ("llama", "llama-gqa", "llama-biased", "llama3-rope", "qwen3", "gpt2")
+BY_HAND = ("llama", "llama-gqa", "mistral", "qwen2", "qwen3")
+ARCHITECTURES = (*BY_HAND, "llama-biased", "llama3-rope", "gpt2")
 SEEDS = [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_cached_decoding_equals_a_full_forward(name):
     model = make_model(name)
-    assert llama.can_fold(model) == (name == "llama")
+    assert llama.can_fold(model) == (name in BY_HAND)
     episodes = play(model, SEEDS)
     turn_2N = torch.stack([episodes.sequence_N, episodes.turn_N])
     assert {1, 2, 4} <= set(torch.unique_consecutive(turn_2N, dim=1, return_counts=True)[1].tolist())  # action lengths
@@ -48,8 +49,9 @@ def test_equal_first_prompts_are_computed_once(name, monkeypatch):
     assert torch.allclose(episodes.logp_N, full_forward_logp(model, episodes), rtol=0, atol=1e-4)
 
 
-def test_the_generic_path_on_a_model_that_has_a_fast_one(monkeypatch):
-    model = make_model("llama")
+@pytest.mark.parametrize("name", BY_HAND)
+def test_the_generic_path_on_a_model_that_has_a_fast_one(name, monkeypatch):
+    model = make_model(name)
     fast = play(model, SEEDS)
     monkeypatch.setattr(llama, "can_fold", lambda _: False)
     generic = play(model, SEEDS)
@@ -111,7 +113,7 @@ def test_scoring_in_parts_changes_no_log_prob():
         assert torch.allclose(in_parts, whole, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["llama", "llama-gqa"])
+@pytest.mark.parametrize("name", ["llama", "llama-gqa", "gpt2"])
 def test_a_row_that_is_fed_nothing_stays_where_it_is(name):
     """Rows of different lengths, a pause in one of them, buffers that grow, rows that leave."""
     model = make_model(name)
@@ -141,7 +143,7 @@ def test_a_row_that_is_fed_nothing_stays_where_it_is(name):
             assert torch.allclose(got_row, want, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2"])
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "gpt2"])
 @pytest.mark.parametrize("seed", range(4))
 def test_any_order_of_feeding_selecting_and_rewinding(name, seed):
     """A random walk, checked after every move. All rows alike at first: layouts without a mask count on that."""

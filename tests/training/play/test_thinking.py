@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import thinker
 import torch
@@ -11,7 +12,6 @@ from atod_sweep.config.models import Thoughts
 from atod_sweep.config.train import Env
 from atod_sweep.envs.batch import Batch
 from atod_sweep.errors import UserError
-from atod_sweep.training.algorithms.scoring import score
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.loop.trainer import train
 from atod_sweep.training.models.policy import Policy
@@ -19,6 +19,9 @@ from atod_sweep.training.play.conversation import Manner, conversation_for
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Limits
 from atod_sweep.training.play.thoughts import KNOWN, Marks, Said, split
+from atod_sweep.training.play.wheel import Wheel
+from atod_sweep.training.scoring import score
+from atod_sweep.training.teachers.teacher import Action
 
 TOKENS = thinker.tokens()
 IDS = TOKENS.get_vocab()
@@ -26,7 +29,7 @@ OPEN, CLOSE, END, OBS, ACT, HM = (IDS[w] for w in ("<think>", "</think>", "<end>
 ONE, TWO, RED, BLUE, GREEN, SO = (IDS[w] for w in ("one", "two", "red", "blue", "green", "so"))
 
 
-def play(monkeypatch, thoughts, sampled, observations, kind="auto", rows=1, action_tokens=2):
+def play(monkeypatch, thoughts, sampled, observations, kind="auto", rows=1, action_tokens=2, wheel=None):
     """Scripted episodes of one row or several; `sampled` is decoding step by decoding step."""
     follow(monkeypatch, sampled)
     kwargs = {"observations": observations, "rewards": [0.0] * (len(observations) - 1)}
@@ -34,7 +37,7 @@ def play(monkeypatch, thoughts, sampled, observations, kind="auto", rows=1, acti
     talk = conversation_for(TOKENS, True, [], Manner(kind, thoughts=thoughts))
     player = Player(batch, talk, Limits(action_tokens, 256))
     model = make_model("qwen3", vocabulary=len(TOKENS))
-    episodes = player.play(Policy(model), [0] * rows, "train", 1.0, torch.Generator())
+    episodes = player.play(Policy(model), [0] * rows, "train", 1.0, torch.Generator(), wheel=wheel)
     return episodes, [env.unwrapped.heard for env in batch.envs], model
 
 
@@ -103,6 +106,17 @@ def test_rows_think_at_their_own_pace(monkeypatch):
         [ONE, END],
     ]
     assert torch.allclose(episodes.logp_N, full_forward_logp(model, episodes), rtol=0, atol=1e-5)
+
+
+def test_beside_a_row_whose_turn_somebody_else_plays(monkeypatch):
+    """What it is given needs no thought, is as long as it is, and all of it is its turn."""
+    given = Wheel(np.array([[False], [True]]), lambda states, turn: [Action("two two", (TWO, TWO, END), 3)])
+    steps = [[OPEN, HM], [HM, HM], [HM, HM], [HM, HM], [ONE, HM], [END, HM]]
+    thoughts = Thoughts(tokens=3, learn=False)
+    episodes, heard, _ = play(monkeypatch, thoughts, steps, ["red", "so"], rows=2, action_tokens=3, wheel=given)
+    assert heard == [["one"], ["two two"]]
+    assert [learned(episodes, s) for s in range(2)] == [[ONE, END], [TWO, TWO, END]]
+    assert TokenBatch.of(episodes)["taken"].tolist() == [False] * 2 + [True] * 3
 
 
 def test_a_turned_off_thought_is_in_the_prompt():

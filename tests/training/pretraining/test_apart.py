@@ -24,8 +24,13 @@ def test_both_models_are_built_beside_each_other(built, own_cache):
     notes: list[str] = []
     with Builders([tiny(), tiny(steps=9)], at_a_time=2) as building:
         assert building.busy
+        assert building.suffice
+        assert not building.over
         made = building.made(notes.append)
-    found = cache.ensure(tiny())
+        assert building.over
+    expected, found = cache.expected(tiny()), cache.ensure(tiny())
+    assert (expected.teacher.path, expected.student.path) == (found.teacher.path, found.student.path)
+    assert set(building.paths) == set(made)
     assert set(made) == {found.teacher.path, found.student.path}
     assert all(one.built and one.seconds > 0 for one in made.values())
     assert not found.teacher.built
@@ -43,6 +48,7 @@ def test_what_is_there_starts_nothing(built):
 
 def test_a_process_that_is_gone_leaves_the_work_to_whoever_asked(own_cache):
     with Builders([tiny()], at_a_time=1) as building:
+        assert not building.suffice
         (process,) = building._processes.values()
         os.killpg(process.pid, signal.SIGKILL)
         assert building.made(print) == {}
@@ -51,6 +57,7 @@ def test_a_process_that_is_gone_leaves_the_work_to_whoever_asked(own_cache):
 def test_no_process_outlives_the_block(own_cache):
     with Builders([tiny()], at_a_time=2) as building:
         processes = list(building._processes.values())
+        building.follow(print)
     assert all(process.poll() is not None for process in processes)
 
 

@@ -71,6 +71,9 @@ def _is_playable(path: Path, account: Account) -> bool:
         for field in ("pddl_domain", "grammar", "pddl_problem"):
             if not isinstance(data.get(field), str):
                 raise Unusable(f"{field} {quote(data[field]) if field in data else 'missing'}")
+        problem = data["pddl_problem"]
+        if not problem.strip() or problem.count("(") > problem.count(")"):
+            raise Unusable(f"pddl_problem is cut off after {len(problem):,} characters")
         if "solvable" not in data:
             raise Unusable("not marked as solvable")
         if not data["solvable"]:

@@ -94,7 +94,9 @@ def load(path: Path) -> Game:
     try:
         data = read_json(path)
         check_rules(data["pddl_domain"])
-        return prepare(read(data["pddl_problem"]), grammar.read(data["grammar"]))
+        words = grammar.read(data["grammar"])
+        grammar.check(words, map(str.lower, re.findall(r"\(:action\s+([\w/-]+)", data["pddl_domain"])))
+        return prepare(read(data["pddl_problem"]), words)
     except (OSError, KeyError, ValueError) as error:
         raise UserError(f"cannot play {str(path)!r}: {error}") from error
 

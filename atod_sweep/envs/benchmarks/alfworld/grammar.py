@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from atod_sweep.errors import UserError
@@ -106,6 +106,17 @@ def read(text: str) -> Grammar:
                 Alternative(_query(each.get("condition", "")), _parts(each["rhs"])) for each in alternatives
             )
     return Grammar(commands, feedback, rules)
+
+
+def check(found: Grammar, actions: Iterable[str]) -> None:
+    """UserError for a grammar that lacks words for one of these actions, or a rule that it names."""
+    parts = [part for rule in found.rules.values() for each in rule for part in each.parts]
+    calls = [part.item if isinstance(part, Listing) else part for part in parts]
+    named = ["intro", "task", *found.feedback.values(), *(call.rule for call in calls if isinstance(call, Call))]
+    lists = ["list_empty", "list_separator", "list_last_separator"]
+    for what, wanted, there in (("action", actions, found.commands), ("rule", [*named, *lists], found.rules)):
+        if lost := sorted(set(wanted) - set(there)):
+            raise UserError(f"ALFWorld grammar: lacks the {what} {lost[0]!r}; fetch the game again")
 
 
 def _parts(text: str) -> tuple[Part, ...]:

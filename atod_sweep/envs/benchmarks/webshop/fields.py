@@ -9,7 +9,8 @@ from typing import Any
 
 from atod_sweep.envs.benchmarks.records import Unusable, quote
 
-_NUMBER = r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
+_NUMBER = r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+,\d{1,2}|\d+(?:[.,]\d+)?|\.\d+)"
+_DEAREST = 1e9  # a price is at most this
 _IN_DOLLARS = re.compile(rf"\$\s*{_NUMBER}(?:\s*(?:-|–|to)\s*{_NUMBER})?")
 
 
@@ -20,12 +21,21 @@ def is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def _is_text(value: str) -> bool:
+    """Whether it can be encoded: JSON may hold halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def text(record: Mapping[str, Any], field: str) -> str:
     """A text or a number as text; "" where there is none."""
     value = record.get(field)
     if is_missing(value):
         return ""
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
+    if isinstance(value, str | int | float) and not isinstance(value, bool) and _is_text(str(value)):
         return str(value)
     raise Unusable(f"{field} {quote(value)}")
 
@@ -52,23 +62,26 @@ def texts(record: Mapping[str, Any], field: str) -> tuple[str, ...]:
 def prices(value: Any) -> list[float]:
     """The one or two numbers of a price or a range; none where none is given.
 
-    "$9.99", "$9.99$14.99", "from $9.99.", "$1,299.00", "12.99 - 15", "12,99", 12.99, [9.99, 14.99], {"low": 9.99}.
+    "$9.99", "$9.99$14.99", "from $9.99.", "$1,299.00", "12.99 - 15", "12,99", "1.299,00", 12.99, [9.99, 14.99],
+    {"low": 9.99}.
     """
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list):
         return [price for each in value for price in prices(each)[:1]][:2]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return [float(value)] if math.isfinite(value) else []
+        return [float(value)] if 0 <= value <= _DEAREST else []
     if not isinstance(value, str):
         return []
     found = _IN_DOLLARS.findall(value) or re.findall(_NUMBER, value)
     numbers = [number for each in found for number in ([each] if isinstance(each, str) else each) if number]
-    return [_float(number) for number in numbers][:2]
+    return [price for number in numbers if (price := _float(number)) <= _DEAREST][:2]
 
 
 def _float(number: str) -> float:
-    """A comma before three digits parts thousands; any other is a decimal point."""
+    """A comma before three digits parts thousands; any other is a decimal point, and dots before it part thousands."""
+    if re.search(r"\..*,", number):
+        number = number.replace(".", "")
     return float(re.sub(r",(?=\d{3}(?:\D|$))", "", number).replace(",", "."))
 
 
@@ -81,6 +94,8 @@ def options(record: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
     if not isinstance(choices, Mapping):
         raise Unusable(f"{field} {quote(choices)}")
     for name, values in choices.items():
+        if not _is_text(name):
+            raise Unusable(f"{field} {quote(name)}")
         if is_missing(values):
             continue
         listed = values if isinstance(values, list) else [values]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -19,6 +20,7 @@ from atod_sweep.paths import expanded
 Known = Mapping[str, list[Any]]  # the records of each ASIN
 _NO_PRICE = 100.0  # what WebShop takes for the price of a product that has none
 _NO_PRICE_LIMIT = 1e6
+_COMBINATIONS = 10_000  # goals that one product may have
 
 
 def products(items: Iterable[Any], attributes: Known, account: Account) -> Iterator[Product]:
@@ -80,6 +82,8 @@ def synthetic_goals(catalogue: Iterable[Product], attributes: Known, account: Ac
         account.count()
         try:
             instruction, wanted = fields.needed(asked, "instruction"), _wanted(asked)
+            if (many := math.prod(map(len, product.options.values()))) > _COMBINATIONS:
+                raise Unusable(f"{many:,} combinations of options")
         except Unusable as why:
             account.leave_out(product.asin, why)
             continue

@@ -20,10 +20,10 @@ from torch import Tensor
 from atod_sweep.config.objective import GAE
 from atod_sweep.objective import losses
 from atod_sweep.objective.advantages import gae, whiten
-from atod_sweep.training.algorithms.scoring import values
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.play.outcomes import Episodes
+from atod_sweep.training.scoring import values
 
 
 def of_every_process(x: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class GeneralisedAdvantage:
         is_first_N[1:] = turn_id_N[1:] != turn_id_N[:-1]
         reward_EK = torch.zeros((len(episodes.outcomes), turns), device=value_ST.device)
         for row, outcome in zip(reward_EK, episodes.outcomes, strict=True):
-            row[: outcome.turns] = torch.tensor(outcome.rewards)
+            row[: outcome.turns] = torch.tensor(outcome.signal)
         match self.config.level:
             case "turn":
                 steps = _over_turns(batch, reward_EK, is_first_N, penalty_N)

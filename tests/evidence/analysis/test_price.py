@@ -1,0 +1,80 @@
+"""Money from a ledger's counts: every number here is reckoned by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+from ledger_files import study_row, trial_row, write_ledger
+
+from atod_sweep import api
+from atod_sweep.config.price import Price
+from atod_sweep.errors import UserError
+from atod_sweep.evidence.analysis.price import worths
+from atod_sweep.evidence.analysis.reading import load
+from atod_sweep.evidence.report.write import write
+
+PRICE = {
+    "student": {"input": 1.0, "output": 4.0},
+    "teacher": {"input": 10.0, "output": 40.0, "cached": 1.0},
+    "hour": 3.6,
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    rows = [study_row(controls=["teacher"], seeds=[0, 1], price=PRICE)]
+    end = {"eval/success": 0.5, "eval/turns": 4.0}
+    rows.append(trial_row("teacher", role="teacher", state="COMPLETE", metrics=end))
+    # 10 tokens a turn, 2 of them written
+    cost = {"tokens": 1e6, "generated_tokens": 2e5, "env_steps": 1e5, "teacher_tokens": 5e5, "seconds": 1000.0}
+    for arm, success in (("a", 0.8), ("b", 0.0)):
+        for seed in (0, 1):
+            found = {"eval/success": success, "eval/turns": 5.0}
+            rows.append(trial_row(arm, seed, "COMPLETE", metrics=found, cost=cost))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_ledger(folder, rows)
+    return folder
+
+
+def test_tasks_and_trainings_cost_what_their_tokens_do(run: Path) -> None:
+    teacher, a, b = worths(load(run), Price.model_validate(PRICE))
+    # 4 turns: 32 read, 8 written, 10 + 20 + 30 read again
+    assert teacher.task == pytest.approx((32 * 10 + 8 * 40 + 60 * 1) / 1e6)
+    assert teacher.solved == pytest.approx(2 * teacher.task)
+    assert a.task == pytest.approx((40 * 1 + 10 * 4) / 1e6)
+    assert a.solved == pytest.approx(1e-4)
+    assert a.training == pytest.approx(0.8 + 0.8 + 5.0 + 1.0)  # read, written, scored, 1000 s
+    assert a.earned_back == pytest.approx(7.6 / (2 * 700e-6 - 1e-4))
+    assert (b.solved, b.earned_back) == (math.inf, math.inf)
+    assert [w.on_front for w in (teacher, a, b)] == [False, True, False]
+
+
+def test_the_report_and_the_verb_tell_the_same(run: Path, tmp_path: Path) -> None:
+    said = api.cost(run)
+    assert said.splitlines()[1].split()[:7] == ["teacher", "(itself)", "0.500", "4.0", "40", "$0.0007", "$0.0014"]
+    assert "5.85 k tasks" in said
+    assert "no task solved" in said
+    assert (
+        "| a | 0.800 | 5.0 | 50 | $8e-05 | $0.0001 | 7 % | $7.6 | 5.85 k tasks | yes |"
+        in write(run).markdown.read_text()
+    )
+    dearer = tmp_path / "price.yaml"
+    dearer.write_text(yaml.safe_dump(PRICE | {"currency": "€", "hour": 0.0}))
+    assert "€6.6" in api.cost(run, price=dearer)
+
+
+def test_what_is_missing_is_named(run: Path, tmp_path: Path) -> None:
+    write_ledger(run, [study_row()])
+    with pytest.raises(UserError, match="has no price section; write one"):
+        api.cost(run)
+    short = tmp_path / "price.yaml"
+    short.write_text("student: {input: 1}\nteacher: {input: 1, output: 2}\n")
+    with pytest.raises(UserError, match=r"student\.output"):
+        api.cost(run, price=short)
+    short.write_text(yaml.safe_dump(PRICE))
+    with pytest.raises(UserError, match="no arm has a result yet"):
+        api.cost(run, price=short)
