@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from atod_sweep.config.base import load_yaml
+from atod_sweep.config.domains import Choice, Fixed, Float, Int
 from atod_sweep.config.search import Racing, load_search
-from atod_sweep.config.space import Choice, Fixed, Float, Int
 from atod_sweep.evidence.stats.intervals import Array
 from atod_sweep.records import ledger
 from atod_sweep.sweep.searches import racing as rule

@@ -214,7 +214,7 @@ def train() -> str:
 
 def ranges() -> str:
     """Markdown: what a parameter of a search space takes."""
-    from atod_sweep.config.space import Float, Int
+    from atod_sweep.config.domains import Float, Int
 
     return "\n\n".join(f"## `{key}: [low, high]`\n\n{fields(cls)}" for key, cls in (("float", Float), ("int", Int)))
 

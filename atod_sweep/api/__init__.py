@@ -6,9 +6,9 @@ that is there already. The names are also those of the package itself: `import a
 
 from __future__ import annotations
 
-from atod_sweep.api.cost import cost
-from atod_sweep.api.exports import export_model, export_schedule, pack, verify
+from atod_sweep.api.exports import export_model, export_schedule, pack, publish, verify
 from atod_sweep.api.handle import Run, load
+from atod_sweep.api.pricing import cost
 from atod_sweep.api.verbs import check, compare, report, resume, run, search, sync, train, transfer
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "export_schedule",
     "load",
     "pack",
+    "publish",
     "report",
     "resume",
     "run",

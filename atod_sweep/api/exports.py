@@ -85,12 +85,32 @@ def export_model(
     return ExportedModel(folder, str(enter(run, folder, register, place_of(run, tracking_uri, experiment))))
 
 
+def publish(
+    folder: str | Path, *, sign: str | Path | None = None, push: str | None = None, dry_run: bool = False
+) -> list[str]:
+    """Sign an export, upload it to the Hugging Face hub, or both in this order: what was done, line by line.
+
+    `sign`: an elliptic-curve private key (PEM). `push`: a repository, ORG/NAME. `dry_run`: tell what would be uploaded.
+    Raises UserError without a usable key, the `sign` extra, or a way to the hub.
+    """
+    from atod_sweep.export import hub, signing
+
+    path = expanded(folder)
+    said = []
+    if sign is not None:
+        said.append(f"signature        {signing.sign(path, expanded(sign))}")
+    if push is not None:
+        said += hub.push(path, push, dry_run)
+    return said
+
+
 def pack(run_dir: str | Path, out: str | Path) -> PackedRun:
     """Write what a study publishes of a run into folder `out`: at most 2 MB, and enough to rebuild its report.
 
     That is the ledger, the study file, configs and evaluations of all trials and every tenth training row (fewer of
     them where that is too much: `.every` says how many), the report, and the best schedule. Paths of the machine, names
-    and credentials are taken out. `report`, `load`, `compare` and `export_schedule` work on `out` as on a run.
+    and credentials are taken out. `report`, `load` and `compare` work on `out` as on a run, `export_schedule` too if
+    the best arm's trials still had their folders (`.unrecorded` counts those that had none).
 
     `out`: new, empty, or an earlier pack of the same run. Raises UserError if the run does not fit.
     """
@@ -110,13 +130,16 @@ def pack(run_dir: str | Path, out: str | Path) -> PackedRun:
     return write(run, expanded(out), NUMERICS, whole, best)
 
 
-def verify(folder: str | Path, *, trust: bool = False, digest: str | None = None) -> list[str]:
+def verify(
+    folder: str | Path, *, trust: bool = False, digest: str | None = None, key: str | Path | None = None
+) -> list[str]:
     """Re-derive everything in a bundle, or check and play an exported model: what was found right, line by line.
 
     Nothing that the folder names is imported: `trust` runs the code that a bundle brings (`kind: custom`), and plays an
-    environment that is not shipped. `digest`: the SHA-256 that the export was announced with. Raises UserError on any
-    difference, and for a file that the export did not write.
+    environment that is not shipped. `digest`: the SHA-256 that the export was announced with. `key`: the public key of
+    whoever signed it. Raises UserError on any difference, and for a file that the export did not write.
     """
+    from atod_sweep.export import manifest, signing
     from atod_sweep.export.record import PROVENANCE
     from atod_sweep.export.schedule.verify import verify as check
     from atod_sweep.export.student import model
@@ -130,8 +153,11 @@ def verify(folder: str | Path, *, trust: bool = False, digest: str | None = None
     if not (path / PROVENANCE).is_file():
         what = "holds no export" if path.is_dir() else "no such folder"
         raise UserError(f"{folder}: {what}; give one, for example runs/quickstart/export/bundle")
+    signed = [signing.verify(path, expanded(key))] if key is not None else []  # before any of it is believed
+    if key is None and (path / manifest.SIGNATURE).is_file():
+        signed = ["signed, which nobody has checked: name the public key with --key"]
     if model.is_model(path):
         from atod_sweep.training.loop.trainer import evaluate_student
 
-        return model.verify(path, evaluate_student, trust, digest)
-    return check(path, trust, digest)
+        return [*model.verify(path, evaluate_student, trust, digest), *signed]
+    return [*check(path, trust, digest), *signed]

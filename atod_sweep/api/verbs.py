@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from atod_sweep.config.train import Train
     from atod_sweep.sweep.record.progress import Progress
     from atod_sweep.sweep.studies.until_decided import Rule
+    from atod_sweep.sweep.work import RunOutcome
     from atod_sweep.training.loop.books import Result
 
 Callback = Callable[[dict[str, Any]], None]
@@ -81,39 +83,13 @@ def run(
     Returns the run. `.ok` tells whether enough trials completed.
     Raises UserError for bad input, before anything has run.
     """
+    given = dict(locals())
     from atod_sweep.sweep.studies.run_study import run_study
     from atod_sweep.sweep.studies.until_decided import Rule
 
-    show = show or choose(callback=callback, verbosity=verbosity)
-    admit(study)
     rule = Rule() if until_decided is True else until_decided or None
-    with closing(show):
-        outcome = run_study(
-            study,
-            overrides=overrides,
-            out=expanded(out),
-            name=name,
-            seeds=seeds,
-            until_decided=rule,
-            resume=resume,
-            extend=extend,
-            overwrite=overwrite,
-            backend=backend or "ray",
-            concurrency=concurrency,
-            address=address,
-            storage=storage,
-            tracking_uri=tracking_uri,
-            experiment=experiment,
-            loggers=loggers,
-            max_retries=max_retries,
-            time_budget=time_budget,
-            max_trials=max_trials,
-            show=show,
-            argv=command("run", study),
-            after=lambda folder: conclude(folder, show.note),
-            judge=judge,
-        )
-    return Run(outcome.run_dir, outcome)
+    given |= {"out": expanded(out), "backend": backend or "ray", "until_decided": rule, "judge": judge}
+    return _carried_out("run", run_study, given.pop("study"), given)
 
 
 def search(
@@ -146,35 +122,11 @@ def search(
     the place of the file's. `time_budget`: seconds after which nothing starts but the confirmation. The other
     arguments, the value and the errors are those of `run`.
     """
+    given = dict(locals())
     from atod_sweep.sweep.searches.run_search import run_search
 
-    show = show or choose(callback=callback, verbosity=verbosity)
-    admit(space)
-    with closing(show):
-        outcome = run_search(
-            space,
-            overrides=overrides,
-            out=expanded(out),
-            name=name,
-            configurations=configurations,
-            resume=resume,
-            extend=extend,
-            overwrite=overwrite,
-            backend=backend or "ray",
-            concurrency=concurrency,
-            address=address,
-            storage=storage,
-            tracking_uri=tracking_uri,
-            experiment=experiment,
-            loggers=loggers,
-            max_retries=max_retries,
-            time_budget=time_budget,
-            max_trials=max_trials,
-            show=show,
-            argv=command("search", space),
-            after=lambda folder: conclude(folder, show.note),
-        )
-    return Run(outcome.run_dir, outcome)
+    given |= {"out": expanded(out), "backend": backend or "ray"}
+    return _carried_out("search", run_search, given.pop("space"), given)
 
 
 def resume(
@@ -200,28 +152,20 @@ def resume(
     run was started unless they are given. Finished trials stay, running ones continue from their checkpoint. The other
     arguments, the value and the errors are those of `run`.
     """
+    given = dict(locals())
     from atod_sweep.sweep.resume import resume_run
 
-    show = show or choose(callback=callback, verbosity=verbosity)
-    admit(*started_from(expanded(run_dir)))
+    return _carried_out("resume", resume_run, expanded(given.pop("run_dir")), given | {"judge": judge})
+
+
+def _carried_out(verb: str, start: Callable[..., RunOutcome], source: Any, given: dict[str, Any]) -> Run:
+    """What a verb starts, shown, reported, and taken up as a run. `given`: the verb's keywords."""
+    callback, verbosity = given.pop("callback"), given.pop("verbosity")
+    show = given.pop("show") or choose(callback=callback, verbosity=verbosity)
+    admit(*(started_from(source) if verb == "resume" else [source]))
+    after = partial(conclude, say=show.note)
     with closing(show):
-        outcome = resume_run(
-            expanded(run_dir),
-            backend=backend,
-            concurrency=concurrency,
-            address=address,
-            storage=storage,
-            tracking_uri=tracking_uri,
-            experiment=experiment,
-            loggers=loggers,
-            max_retries=max_retries,
-            time_budget=time_budget,
-            max_trials=max_trials,
-            show=show,
-            argv=command("resume", run_dir),
-            after=lambda folder: conclude(folder, show.note),
-            judge=judge,
-        )
+        outcome = start(source, **given, show=show, argv=command(verb, source), after=after)
     return Run(outcome.run_dir, outcome)
 
 

@@ -84,6 +84,9 @@ def export(
         bool, typer.Option("--model", help="The best student, as a Hugging Face directory, instead of the schedule.")
     ] = False,
     register: Annotated[str | None, typer.Option(help="With --model: name in the MLflow model registry.")] = None,
+    sign: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign it with; needs the sign extra.")] = None,
+    push: Annotated[str | None, typer.Option(help="Upload it to the Hugging Face hub, as ORG/NAME.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --push: tell what would be uploaded.")] = False,
     tracking_uri: TrackingUri = None,
     experiment: Experiment = None,
 ) -> None:
@@ -98,7 +101,7 @@ def export(
         from atod_sweep.export.schedule.bundle import lines
 
         folder = api.export_schedule(run_dir, to, out, steps=steps, horizon=horizon, at=levels, allow_lossy=allow_lossy)
-        say("\n".join(lines(folder)))
+        say("\n".join([*lines(folder), *api.publish(folder, sign=sign, push=push, dry_run=dry_run)]))
         return
     if steps or horizon or to != "bundle" or allow_lossy:
         raise UserError(
@@ -112,6 +115,8 @@ def export(
     say(f"model            {exported.folder}\nsha256           {digest_of(exported.folder)}")
     if exported.version is not None:
         say(f"registered       models:/{register}/{exported.version}")
+    for line in api.publish(exported.folder, sign=sign, push=push, dry_run=dry_run):
+        say(line)
 
 
 @app.command(rich_help_panel=READ)
@@ -136,6 +141,7 @@ def verify(
         bool, typer.Option("--trust", help="Run code that it brings or names: kind: custom, an environment of yours.")
     ] = False,
     digest: Annotated[str | None, typer.Option(help="SHA-256 that the export was announced with.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Public key (PEM) of whoever signed it.")] = None,
 ) -> None:
     """Re-derive everything in a bundle, or check and play an exported model; fail on any difference."""
     from atod_sweep import api
@@ -144,7 +150,7 @@ def verify(
         from atod_sweep.sweep.user_code import admit
 
         admit()
-    for line in api.verify(bundle, trust=trust, digest=digest):
+    for line in api.verify(bundle, trust=trust, digest=digest, key=key):
         say(line)
 
 

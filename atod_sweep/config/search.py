@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
 from atod_sweep.config.base import LARGEST_SEED, LATER, MOST_SEEDS, Record, Seed, load_yaml
+from atod_sweep.config.domains import Constraint, Parameter
 from atod_sweep.config.files import check_sort
 from atod_sweep.config.names import check_plain
 from atod_sweep.config.price import Price
-from atod_sweep.config.space import Constraint, Parameter, parse_constraint, parse_parameters
+from atod_sweep.config.space import parse_constraint, parse_parameters
 from atod_sweep.config.study import Metric, Resources
 from atod_sweep.config.whole import File, Resolve, validate_whole
 from atod_sweep.records.metric_names import check_name
@@ -34,9 +35,22 @@ class Objective(Metric):
         return 1.0 if self.mode == "max" else -1.0
 
 
-def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+Key = TypeVar("Key", bound=Hashable)
+
+
+def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     """Whether `a` is nowhere worse than `b` and somewhere better; large values are good."""
     return tuple(a) != tuple(b) and all(x >= y for x, y in zip(a, b, strict=True))
+
+
+def layers(points: Mapping[Key, Sequence[float]]) -> dict[Key, int]:
+    """Non-dominated layer of every point, 0 the Pareto front; with one number each, the rank."""
+    left, found = dict(points), dict[Key, int]()
+    while left:
+        front = [key for key, point in left.items() if not any(_dominates(other, point) for other in left.values())]
+        found |= dict.fromkeys(front, max(found.values(), default=-1) + 1)
+        left = {key: point for key, point in left.items() if key not in front}
+    return found
 
 
 class TPE(Record):

@@ -1,4 +1,4 @@
-"""The parameters of a search space: which keys of the trainer's config vary, over what, and when.
+"""The parameters of a search space, read from a file: which keys of the trainer's config vary, over what, and when.
 
     objective.distill_weight:
       kind: {choice: [cosine, exponential]}
@@ -15,165 +15,32 @@ Keys may be nested or dotted. A name in `when` or `plus` is that of a neighbour,
 from __future__ import annotations
 
 import difflib
-import json
-import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, model_validator
-
-from atod_sweep.config.base import Record, validate
+from atod_sweep.config.base import validate
+from atod_sweep.config.domains import (
+    Branch,
+    Choice,
+    Constraint,
+    Domain,
+    Fixed,
+    Float,
+    Int,
+    Parameter,
+    Scalar,
+    can_be,
+    extent,
+    is_number,
+    on_grid,
+    steps_between,
+)
 from atod_sweep.config.schema import check_key
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 
 _WORLDS = 10_000  # combinations of conditions that are looked at
-LARGEST = 2**53  # up to here floats hold every whole number, and generators draw them
-Scalar = str | int | float | bool | None
-
-
-def on_grid(low: float, step: float, index: int) -> float:
-    """`low + index x step` as people write it: 0.3, where binary sums give 0.30000000000000004."""
-    return float(Fraction(repr(low)) + index * Fraction(repr(step)))
-
-
-def steps_between(low: float, high: float, step: float) -> int:
-    """How many whole steps fit."""
-    return (Fraction(repr(high)) - Fraction(repr(low))) // Fraction(repr(step))
-
-
-class Float(Record):
-    """A real number between two bounds, both included."""
-
-    low: float = Field(description="Smallest value.")
-    high: float = Field(description="Largest value.")
-    log: bool = Field(False, description="Uniform in the logarithm.")
-    step: float | None = Field(None, gt=0, description="Distance of neighbouring values, from low on.")
-    cut_from: float | None = Field(None, description="Upper end as it was written, where whole steps do not reach it.")
-    plus: str | None = Field(None, description="Parameter whose value is added to what is drawn.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Float:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"needs two finite numbers in order, got [{self.low:g}, {self.high:g}]")
-        if self.log and (self.low <= 0 or self.step is not None):
-            raise ValueError(f"log: needs a lower end above 0 and no step, got {self.low:g} and step {self.step}")
-        if self.step is not None and self.size > LARGEST:
-            raise ValueError(f"step: {self.step:g} makes more than {LARGEST} values; leave it out, or enlarge it")
-        return self
-
-    @property
-    def size(self) -> float:
-        """Number of different values."""
-        return math.inf if self.step is None else steps_between(self.low, self.high, self.step) + 1
-
-
-class Int(Record):
-    """A whole number between two bounds, both included."""
-
-    low: int = Field(description="Smallest value.")
-    high: int = Field(description="Largest value.")
-    log: bool = Field(False, description="Uniform in the logarithm.")
-    step: int = Field(1, ge=1, description="Distance of neighbouring values, from low on.")
-    cut_from: int | None = Field(None, description="Upper end as it was written, where whole steps do not reach it.")
-    plus: str | None = Field(None, description="Parameter whose value is added to what is drawn.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Int:
-        if self.low >= self.high:
-            raise ValueError(f"needs two numbers in order, got [{self.low}, {self.high}]")
-        if self.log and (self.low <= 0 or self.step != 1):
-            raise ValueError(f"log: needs a lower end above 0 and step 1, got {self.low} and step {self.step}")
-        if max(abs(self.low), abs(self.high)) > LARGEST:
-            raise ValueError(f"whole numbers reach {LARGEST} here, got [{self.low}, {self.high}]")
-        return self
-
-    @property
-    def size(self) -> float:
-        """Number of different values."""
-        return (self.high - self.low) // self.step + 1
-
-
-class Choice(Record):
-    """One of several plain values, or of several lists where the key takes a list."""
-
-    values: tuple[Scalar | list[Scalar], ...] = Field(description="The values.", min_length=1)
-
-    @model_validator(mode="after")
-    def _different(self) -> Choice:
-        if len(set(map(repr, self.values))) != len(self.values):
-            raise ValueError(f"choice: each value counts once, got {list(self.values)}")
-        return self
-
-    @property
-    def labels(self) -> tuple[Scalar, ...]:
-        """The values as what is drawn by, for samplers know no lists: those stand as their JSON text."""
-        return tuple(json.dumps(value) if isinstance(value, list) else value for value in self.values)
-
-    @property
-    def size(self) -> float:
-        """Number of different values."""
-        return len(self.values)
-
-
-class Fixed(Record):
-    """Always this value."""
-
-    value: Any = Field(description="The value.")
-
-
-Domain = Float | Int | Choice | Fixed
-
-
-@dataclass(frozen=True)
-class Branch:
-    """A domain and the conditions under which it holds: parameter key -> admitted values; empty: always.
-
-    `name` is unique in the space: one key has as many names as branches that draw from different ranges.
-    """
-
-    name: str
-    when: Mapping[str, tuple[Scalar, ...]]
-    domain: Domain
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One key of the trainer's config; the first branch whose conditions hold decides, none: the base's value stays."""
-
-    key: str
-    branches: tuple[Branch, ...]
-
-    def active(self, values: Mapping[str, Any]) -> Branch | None:
-        """The branch whose conditions hold under the values known so far."""
-        for branch in self.branches:
-            if all(key in values and values[key] in admitted for key, admitted in branch.when.items()):
-                return branch
-        return None
-
-    @property
-    def needs(self) -> set[str]:
-        """Parameters that must be known before this one."""
-        found = {key for branch in self.branches for key in branch.when}
-        return found | {b.domain.plus for b in self.branches if isinstance(b.domain, Float | Int) and b.domain.plus}
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """`left < right` between two parameters, or a parameter and a number; it holds where one of them is absent."""
-
-    left: str
-    relation: Literal["<", "<=", ">", ">="]
-    right: str | float
-
-    def __str__(self) -> str:
-        return f"{self.left} {self.relation} {self.right}"
-
-
-# ---- reading --------------------------------------------------------------------------------------------------------
 
 
 def parse_parameters(tree: Mapping[str, Any], where: str) -> tuple[Parameter, ...]:
@@ -318,8 +185,8 @@ def _check_conditions(parameter: Parameter, parameters: Mapping[str, Parameter],
         for key, values in branch.when.items():
             domains = [b.domain for b in parameters[key].branches]
             for value in values:
-                if not any(_can_be(value, domain) for domain in domains):
-                    said = "; or ".join(dict.fromkeys(map(_range, domains)))
+                if not any(can_be(value, domain) for domain in domains):
+                    said = "; or ".join(dict.fromkeys(map(extent, domains)))
                     raise UserError(f"{where}.{parameter.key}.when: {key} is never {value!r}; it is {said}")
 
 
@@ -345,7 +212,7 @@ def _check_branches(parameters: tuple[Parameter, ...], where: str) -> None:
             if branch is None or not isinstance(branch.domain, Float | Int) or branch.domain.plus is None:
                 continue
             added = known[branch.domain.plus].active(world)
-            if added is None or not _is_number(added.domain):
+            if added is None or not is_number(added.domain):
                 what = "not there" if added is None else "no number"
                 held = f" where {world}" if world else ""
                 raise UserError(
@@ -355,52 +222,10 @@ def _check_branches(parameters: tuple[Parameter, ...], where: str) -> None:
             {**world, parameter.key: value}
             for world, branch in zip(worlds, met, strict=True)
             for value in named.get(parameter.key, ())
-            if branch is not None and _can_be(value, branch.domain)
+            if branch is not None and can_be(value, branch.domain)
         ]
         if len(worlds) > _WORLDS:
             return
-
-
-def _is_number(domain: Domain) -> bool:
-    match domain:
-        case Fixed(value=value):
-            return _is_plain_number(value)
-        case Choice(values=values):
-            return all(map(_is_plain_number, values))
-        case Float() | Int():
-            return True
-
-
-def _is_plain_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _can_be(value: Any, domain: Domain) -> bool:
-    """Whether a parameter over `domain` is `value` with a chance above 0."""
-    match domain:
-        case Fixed():
-            return bool(value == domain.value)
-        case Choice():
-            return value in domain.values
-        case Float() | Int():
-            if domain.plus is not None:
-                return _is_plain_number(value)  # a sum, whose range depends on another draw
-            if not _is_plain_number(value) or domain.step is None or not domain.low <= value <= domain.high:
-                return False
-            return on_grid(domain.low, domain.step, round((value - domain.low) / domain.step)) == value
-
-
-def _range(domain: Domain) -> str:
-    match domain:
-        case Fixed():
-            return str(domain.value)
-        case Choice():
-            return f"one of {', '.join(map(str, domain.values))}"
-        case Float() | Int():
-            step = (
-                f" in steps of {domain.step:g}" if domain.step is not None else ", where one exact value has no chance"
-            )
-            return f"a number in [{domain.low:g}, {domain.high:g}]{step}"
 
 
 def _sorted(parameters: Mapping[str, Parameter], where: str) -> Iterator[Parameter]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from atod_sweep.errors import UserError
 
 FILE_NAME = "manifest.sha256"
+SIGNATURE = "signature.sig"  # of all files, this one alone not among them; see `signing`
 EXPORTS = "exports.jsonl"  # in a run's folder: what was exported from it, and under which digest
 
 
@@ -53,7 +54,7 @@ def check(folder: Path) -> None:
 
 def refuse_strangers(folder: Path, names: Iterable[str]) -> None:
     """UserError if `folder` holds anything but the files of these names."""
-    known = set(names)
+    known = {*names, SIGNATURE}
     found = sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
     strangers = [
         str(p.relative_to(folder)) for p in found if p.is_symlink() or p.relative_to(folder).as_posix() not in known

@@ -43,10 +43,10 @@ def make_config(work: Workload, objective: Interpolated, autocast: bool) -> Trai
     )
 
 
-def make_conversation() -> Growing:
+def make_conversation(vocabulary: int) -> Growing:
     """Turns of exactly the workload's tokens: an action that was cut off gets no end token."""
     return Growing(
-        tokenizer=workload.make_tokenizer(),
+        tokenizer=workload.make_tokenizer(vocabulary),
         opening=f"{workload.OBS} ",
         between=f"{workload.OBS} ",
         closing=f" {workload.ACT}",
@@ -78,7 +78,9 @@ class Ours:
         config = make_config(work, objective, autocast)
         student = Policy(workload.make_student(work)).to(accelerator.device)
         limits = Limits(workload.ACTION_TOKENS, context=workload.MAX_POSITIONS)
-        player = Player(Batch(config.env, work.episodes), make_conversation(), limits, cuda_graphs)
+        player = Player(
+            Batch(config.env, work.episodes), make_conversation(work.student.vocabulary), limits, cuda_graphs
+        )
         frozen: LocalTeacher | None = None
         if teacher is not None:
             policy = Policy(workload.make_teacher(work).to(accelerator.device, teacher)).frozen()
@@ -93,7 +95,8 @@ class Ours:
             score_tokens=SCORING_TOKENS if device == "cpu" else 16 * SCORING_TOKENS,
         )
         self.algorithm = InterpolatedMix(config, frozen, reference=None)
-        optimiser = torch.optim.AdamW(student.parameters(), lr=workload.LR, weight_decay=0.0, fused=True)
+        trained = [p for p in student.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(trained, lr=workload.LR, weight_decay=0.0, fused=True)
         policy, optimiser = accelerator.prepare(student, optimiser)
         self.updater = Updater(accelerator, policy, optimiser, config, numpy_generator(0, "order"))
 

@@ -165,7 +165,7 @@ def make_trainer(kind: str, work: Workload, device: str, teacher_dtype: torch.dt
         workload.make_student(work),
         args=arguments,
         train_dataset=Dataset.from_list(rows),
-        processing_class=workload.make_tokenizer(),
+        processing_class=workload.make_tokenizer(work.student.vocabulary),
         **ways[kind],
     )
     if teacher_dtype is not None:

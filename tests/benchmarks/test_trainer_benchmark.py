@@ -23,9 +23,13 @@ def test_the_floor_counts_every_matrix_product() -> None:
     assert workload.step_flops(TINY, teacher=True) > 4 * student
 
 
-def test_parameters_are_those_of_the_model() -> None:
-    model = workload.make_student(TINY)
-    assert TINY.student.parameters == sum(p.numel() for p in model.parameters())
+@pytest.mark.parametrize(
+    "shape", [TINY.student, Shape(16, 2, shared=2, vocabulary=300), Shape(32, 2, shared=1, kind="qwen3")], ids=str
+)
+def test_parameters_are_those_of_the_model(shape: Shape) -> None:
+    model = workload.make_model(shape, 0)
+    assert shape.parameters == sum(p.numel() for p in model.parameters())
+    assert shape.layer == sum(p.numel() for name, p in model.model.layers[0].named_parameters() if "_proj" in name)
 
 
 @pytest.mark.parametrize("teacher", [None, torch.float32])

@@ -34,7 +34,6 @@ TOOLS = tuple(m.tool for m in MATERIALS)
 GATHER = {m.gather: m for m in MATERIALS}
 MAKE = {m.make: m for m in MATERIALS}
 ITEMS = tuple(m.raw for m in MATERIALS) + tuple(m.made for m in MATERIALS)
-MATERIAL_OF = {item: m for m in MATERIALS for item in (m.raw, m.made)}
 BUILD, REST = "build", "rest"
 
 # What can be ordered -> the two items that it usually takes.

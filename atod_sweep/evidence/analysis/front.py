@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atod_sweep.config.search import Objective, dominates
+from atod_sweep.config.search import Objective, layers
 
 Row = Mapping[str, Any]
 
@@ -67,7 +67,5 @@ def _values(row: Row | None) -> tuple[float, float] | None:
 def _points(means: dict[str, list[float]], seeds: int, objectives: tuple[Objective, Objective]) -> tuple[Point, ...]:
     """In the order of the arms; `seeds` per arm."""
     good = {arm: [o.sign * v for o, v in zip(objectives, values, strict=True)] for arm, values in means.items()}
-    return tuple(
-        Point(arm, (values[0], values[1]), seeds, not any(dominates(other, good[arm]) for other in good.values()))
-        for arm, values in means.items()
-    )
+    rank = layers(good)
+    return tuple(Point(arm, (values[0], values[1]), seeds, rank[arm] == 0) for arm, values in means.items())

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from atod_sweep.config.domains import Branch, Choice, Fixed
 from atod_sweep.config.search import Objective
-from atod_sweep.config.space import Branch, Choice, Fixed, parse_parameters
+from atod_sweep.config.space import parse_parameters
 from atod_sweep.evidence.stats.intervals import Array
 
 Row = Mapping[str, Any]

@@ -6,10 +6,10 @@ Tokens per turn are those of the rollouts, turns and success those of the last e
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atod_sweep.config.price import Price, TokenPrice
-from atod_sweep.config.search import dominates
+from atod_sweep.config.search import layers
 from atod_sweep.config.study import Metric
 from atod_sweep.evidence.analysis.comparisons import summarise
 from atod_sweep.evidence.analysis.results import Levels, Results
@@ -104,8 +104,5 @@ def _at(results: Results, levels: Levels, price: Price) -> list[Worth]:
 
 
 def _front(found: list[Worth]) -> list[Worth]:
-    points = [(w.success, -w.task) for w in found]
-    return [
-        Worth(**{**vars(w), "on_front": not any(dominates(other, point) for other in points)})
-        for w, point in zip(found, points, strict=True)
-    ]
+    rank = layers(dict(enumerate((w.success, -w.task) for w in found)))
+    return [replace(w, on_front=rank[i] == 0) for i, w in enumerate(found)]

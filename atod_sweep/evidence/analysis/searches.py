@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from atod_sweep.config.domains import Fixed, Float, Int, Parameter
 from atod_sweep.config.search import Objective
-from atod_sweep.config.space import Fixed, Float, Int, Parameter, parse_parameters
+from atod_sweep.config.space import parse_parameters
 from atod_sweep.evidence.analysis.comparisons import compare, summarise
 from atod_sweep.evidence.analysis.front import Front, front
 from atod_sweep.evidence.analysis.importance import Importances, importances

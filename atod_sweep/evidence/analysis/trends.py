@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from atod_sweep.config.domains import Fixed
 from atod_sweep.config.search import Objective
-from atod_sweep.config.space import Fixed, parse_parameters
+from atod_sweep.config.space import parse_parameters
 from atod_sweep.evidence.analysis.text import number
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
 from atod_sweep.evidence.stats.ranks import spearman

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from atod_sweep.config.search import dominates
+from atod_sweep.config.search import layers
 from atod_sweep.evidence.analysis.comparisons import ArmSummary
 from atod_sweep.evidence.analysis.results import Results, label
 from atod_sweep.evidence.analysis.text import between
@@ -23,8 +23,8 @@ SAME = 0.05  # share of the largest cost by which costs may differ and still be 
 def on_front(arms: list[ArmSummary], counter: str, sign: float) -> list[ArmSummary]:
     """The arms that no other beats in both mean result and mean cost, the cheapest first."""
     points = {s.arm: (sign * s.interval.estimate, -s.cost[counter]) for s in arms if s.scores and counter in s.cost}
-    best = [s for s in arms if s.arm in points and not any(dominates(p, points[s.arm]) for p in points.values())]
-    return sorted(best, key=lambda s: s.cost[counter])
+    rank = layers(points)
+    return sorted((s for s in arms if rank.get(s.arm) == 0), key=lambda s: s.cost[counter])
 
 
 def scatter(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | None:

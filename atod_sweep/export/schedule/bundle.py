@@ -8,7 +8,7 @@ from typing import Any
 
 from atod_sweep.config.objective import Hybrid
 from atod_sweep.evidence.analysis.reading import load
-from atod_sweep.export import manifest
+from atod_sweep.export import attestation, manifest
 from atod_sweep.export.record import PROVENANCE, dump, read, sha256
 from atod_sweep.export.schedule import generate, own_code, schedule_file, table, trace
 from atod_sweep.export.schedule.best import BestSchedule, choose
@@ -49,7 +49,9 @@ def write(
         (out / name).unlink(missing_ok=True)  # left by an earlier export of something else
     for name, text in written.items():
         (out / name).write_bytes(text.encode())
-    manifest.record(run_dir, out, manifest.write(out, written))
+    (out / manifest.SIGNATURE).unlink(missing_ok=True)  # of what was there before
+    attestation.write(out, record, list(written))
+    manifest.record(run_dir, out, manifest.write(out, [*written, attestation.FILE_NAME]))
     return out
 
 

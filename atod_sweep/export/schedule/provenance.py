@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from atod_sweep import __version__
-from atod_sweep.config.train import model_key
+from atod_sweep.config.train import Train, model_key
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.stats.intervals import Interval
 from atod_sweep.export.record import FORMAT
 from atod_sweep.export.schedule.best import BestSchedule
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
+from atod_sweep.paths import expanded
+from atod_sweep.records import layout
 from atod_sweep.records.ledger_rows import StudyRow
+from atod_sweep.records.rows import whole
 
 LICENCE = "MIT (schedule and generated code)"
 
@@ -49,11 +53,28 @@ def provenance(results: Results, best: BestSchedule, exported: ScheduleFile) -> 
         "git": latest["git"],
         "hardware": latest["hardware"],
         "definition_hash": latest["definition_hash"],
+        "run_id": latest["id"],
+        "config": portable(best.config.model_dump(mode="json")),
+        "ledger": _ledger(results.folder / layout.LEDGER),
+        "data": _data(best.config),
         "run_date": datetime.fromtimestamp(latest["time"], UTC).date().isoformat(),
         "export_date": datetime.now(UTC).date().isoformat(),
         "exported_by": f"atod-sweep {__version__}",
         "licence": LICENCE,
     }
+
+
+def _ledger(path: Path) -> dict[str, Any]:
+    """The ledger as it was at the export: all of it, and its last row, which later ones follow."""
+    data = path.read_bytes()
+    rows = whole(data).split(b"\n")[:-1]
+    return {"sha256": hashlib.sha256(data).hexdigest(), "rows": len(rows), "head": hashlib.sha256(rows[-1]).hexdigest()}
+
+
+def _data(config: Train) -> dict[str, str]:
+    """SHA-256 of the files of texts that students were asked about, where they are still here."""
+    files = [expanded(kept.texts) for kept in config.evaluation.retention if kept.texts is not None]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
 
 
 def _interval(interval: Interval) -> dict[str, float | int | None]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from atod_sweep import __version__
 from atod_sweep.errors import UserError
-from atod_sweep.export import manifest
+from atod_sweep.export import attestation, manifest
 from atod_sweep.export.record import PROVENANCE, complete, read, read_text, sha256, vouched
 from atod_sweep.export.schedule import own_code, schedule_file, table, trace
 from atod_sweep.export.schedule.bundle import files
@@ -52,7 +52,10 @@ def verify(bundle: Path, trust: bool = False, digest: str | None = None) -> list
     _check_numbers(bundle / "schedule.py", module_rows(expected["schedule.py"], schedule, own), rows)
     _check_layout(bundle / "schedule.json", table.to_json(schedule, found_json), record)
     _check_layout(bundle / "schedule.csv", table.to_csv(found_csv), record)
-    manifest.refuse_strangers(bundle, [*expected, manifest.FILE_NAME])
+    attests = [attestation.FILE_NAME] if attestation.attested(record) else []
+    manifest.refuse_strangers(bundle, [*expected, *attests, manifest.FILE_NAME])
+    if attests:
+        attestation.check(bundle, record, list(expected))
     return [
         f"{len(expected)} files are what {schedule_file.FILE_NAME} and {PROVENANCE} give",
         f"schedule.json, schedule.csv and schedule.py agree with the trainer at {schedule.steps} steps x "

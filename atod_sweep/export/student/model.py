@@ -16,7 +16,7 @@ from atod_sweep.envs.registry import names
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.results import Trial
-from atod_sweep.export import manifest
+from atod_sweep.export import attestation, manifest
 from atod_sweep.export.record import PROVENANCE, complete, dump, read, read_text, vouched
 from atod_sweep.export.schedule.best import choose
 from atod_sweep.export.schedule.provenance import portable, provenance
@@ -66,6 +66,7 @@ def write(run_dir: Path, out: Path, save: Save, at: Mapping[str, str] | None = N
     }
     (out / PROVENANCE).write_bytes(dump(record).encode())
     (out / CARD).write_bytes(model_card(record).encode())
+    attestation.write(out, record, sorted(path.name for path in out.iterdir()))
     manifest.record(run_dir, out, manifest.write(out, (path.name for path in out.iterdir())))
     return out
 
@@ -108,7 +109,10 @@ def verify(folder: Path, evaluate: Evaluate, trust: bool = False, digest: str | 
         then, expected = float(model[SUCCESS]), model_card(record)
     if read_text(folder / CARD) != expected:
         raise UserError(f"{folder / CARD}: differs from what {PROVENANCE} gives; export the model again")
-    manifest.refuse_strangers(folder, [*found, PROVENANCE, CARD, manifest.FILE_NAME])
+    attests = [attestation.FILE_NAME] if attestation.attested(record) else []
+    manifest.refuse_strangers(folder, [*found, PROVENANCE, CARD, *attests, manifest.FILE_NAME])
+    if attests:
+        attestation.check(folder, record, [*found, PROVENANCE, CARD])
     said = vouched(folder, digest)
     check_sources(model.get("config"), str(folder / PROVENANCE))
     config = validate(Train, model.get("config"), str(folder / PROVENANCE))
@@ -138,7 +142,7 @@ def allowed(success: float, tasks: int) -> float:
 
 def _digests(folder: Path) -> dict[str, str]:
     """Name -> SHA-256 of every file of the model itself."""
-    ours = (PROVENANCE, CARD, manifest.FILE_NAME)
+    ours = (PROVENANCE, CARD, attestation.FILE_NAME, manifest.FILE_NAME, manifest.SIGNATURE)
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name not in ours)
     return {path.name: manifest.sha256(path) for path in files}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from atod_sweep.export.attestation import attested
 from atod_sweep.export.schedule.card import evidence, models, said
 
 
@@ -13,12 +14,57 @@ def model_card(p: dict[str, Any]) -> str:
 
 
 def _front(p: dict[str, Any]) -> str:
+    """Of exports with a statement with the results, as the hub reads them."""
     student = p["model"]["config"]["student"]
+    if attested(p):
+        from huggingface_hub import ModelCardData
+
+        further = student["kind"] == "pretrained"
+        relation: dict[str, Any] = {"base_model_relation": "finetune"} if further else {}
+        data = ModelCardData(
+            library_name="transformers",
+            pipeline_tag="text-generation",
+            tags=["atod-sweep", "distillation", "agent"],
+            license=None if further else "mit",
+            base_model=student["path"] if further else None,
+            **relation,
+            model_name=f"{p['study']}-{p['arm']}",
+            eval_results=_results(p),
+        )
+        return f"---\n{data.to_yaml()}\n---"
     origin = f"base_model: {student['path']}" if student["kind"] == "pretrained" else "license: mit"
     return (
         "---\nlibrary_name: transformers\npipeline_tag: text-generation\n"
         f"tags: [atod-sweep, distillation, agent]\n{origin}\n---"
     )
+
+
+def _results(p: dict[str, Any]) -> list[Any]:
+    """The arm over its seeds with its interval, and the student that is here."""
+    from huggingface_hub import EvalResult
+
+    name, result, model = p["metric"]["name"], p["result"], p["model"]
+    where = {
+        "task_type": "text-generation",
+        "task_name": p["env"]["id"],
+        "dataset_type": "atod-sweep",
+        "dataset_name": f"held-out tasks of {p['env']['id']} at a horizon of {p['run']['horizon']}",
+    }
+    limits = {key: result[key] for key in ("low", "high", "level", "n") if result[key] is not None}
+    arm = EvalResult(
+        **where,
+        metric_type=name,
+        metric_value=result["mean"],
+        metric_name=f"{name}, mean over {result['n']} seeds",
+        metric_args=limits,
+    )
+    here = EvalResult(
+        **where,
+        metric_type=name,
+        metric_value=model["score"],
+        metric_name=f"{name}, this student (seed {model['seed']})",
+    )
+    return [arm, here]
 
 
 def _title(p: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.metrics import MetricRow
@@ -25,8 +25,8 @@ PATIENCE = 60  # … and after a while, this part of the time so far: a day's ru
 Event = dict[str, Any]
 
 
-class Progress(Protocol):
-    """A way of showing a run."""
+class Progress:
+    """A way of showing a run; what it does not override it does not show."""
 
     def doing(self, what: str) -> None:
         """What is being done from now on: building models, starting Ray, writing the report."""
@@ -50,11 +50,8 @@ class Progress(Protocol):
         """The run is over, its report written."""
 
 
-class Quiet:
+class Quiet(Progress):
     """Warnings and failed trials only."""
-
-    def doing(self, what: str) -> None:
-        """Not shown."""
 
     def note(self, text: str, **data: Any) -> None:
         """Lines that carry an event are routine; the others are remarks that a reader needs."""
@@ -70,17 +67,8 @@ class Quiet:
         if row["state"] == "FAILED":
             print(shown(_ended(self._board, row)), flush=True)
 
-    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
-        """Not shown."""
 
-    def end(self) -> None:
-        """Nothing to clean up."""
-
-    def close(self) -> None:
-        """Nothing to clean up."""
-
-
-class Plain:
+class Plain(Progress):
     """One line per finished trial, without control codes; when nothing else is said, what is being done.
 
     `verbose`: one line per evaluation, too.
@@ -145,7 +133,7 @@ class Plain:
         return f"{board.done}/{board.total} {clock(board.seconds)} {_left(board)} {running}".replace("  ", " ")
 
 
-class Events:
+class Events(Progress):
     """Every event as a dictionary: what `--json` prints, and what a `callback` gets."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
@@ -175,56 +163,26 @@ class Events:
             if row["phase"] == "eval":
                 self._emit({"event": "evaluation", "trial": trial, "steps": steps, **row})
 
-    def end(self) -> None:
-        """Nothing to clean up."""
 
-    def close(self) -> None:
-        """Nothing to clean up."""
-
-
-class Several:
+class Several(Progress):
     """One way beside another: a display and a callback."""
 
     def __init__(self, ways: list[Progress]) -> None:
         self._ways = ways
 
-    def doing(self, what: str) -> None:
-        """To all."""
-        for way in self._ways:
-            way.doing(what)
+    @staticmethod
+    def _all(name: str) -> Callable[..., None]:
+        def tell(self: Several, *args: Any, **data: Any) -> None:
+            for way in self._ways:
+                getattr(way, name)(*args, **data)
 
-    def note(self, text: str, **data: Any) -> None:
-        """To all."""
-        for way in self._ways:
-            way.note(text, **data)
+        return tell
 
-    def begin(self, board: Scoreboard) -> None:
-        """To all."""
-        for way in self._ways:
-            way.begin(board)
-
-    def trial(self, row: TrialRow) -> None:
-        """To all."""
-        for way in self._ways:
-            way.trial(row)
-
-    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
-        """To all."""
-        for way in self._ways:
-            way.reported(trial, steps, rows)
-
-    def end(self) -> None:
-        """To all."""
-        for way in self._ways:
-            way.end()
-
-    def close(self) -> None:
-        """To all."""
-        for way in self._ways:
-            way.close()
+    doing, note, begin, trial = _all("doing"), _all("note"), _all("begin"), _all("trial")
+    reported, end, close = _all("reported"), _all("end"), _all("close")
 
 
-class Bar:
+class Bar(Progress):
     """A live display for terminals and notebooks: the whole, and a line for every running trial."""
 
     def __init__(self, verbose: bool = False) -> None:
@@ -256,9 +214,6 @@ class Bar:
         assert self._board is not None
         if row["state"] == "FAILED" or (self._verbose and row["state"] in ENDED):
             self.note(_ended(self._board, row))
-
-    def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
-        """The display is drawn anew from the board."""
 
     def end(self) -> None:
         """Leave the bar in its last state."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from atod_sweep.config.base import content_hash
-from atod_sweep.config.search import EarlyStopping, Search, dominates
+from atod_sweep.config.search import EarlyStopping, Search, layers
 from atod_sweep.config.space import cuts
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
@@ -338,18 +338,6 @@ class Campaign:
         scores = {c.arm: tuple(s * v for s, v in zip(signs, c.values or (), strict=True)) for c in complete}
         fronts = layers(scores)
         return sorted(complete, key=lambda c: (fronts[c.arm], -scores[c.arm][0]))
-
-
-def layers(scores: dict[str, tuple[float, ...]]) -> dict[str, int]:
-    """Non-dominated layer of every point, 0 the Pareto front; with one objective, the rank."""
-    left, found = dict(scores), dict[str, int]()
-    for layer in range(len(scores)):
-        front = [n for n, point in left.items() if not any(dominates(other, point) for other in left.values())]
-        found |= dict.fromkeys(front, layer)
-        left = {name: point for name, point in left.items() if name not in front}
-        if not left:
-            break
-    return found
 
 
 def _trial(arm: str, sample: Sample, seed: int, phase: Any) -> Trial:

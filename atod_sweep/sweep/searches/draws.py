@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from atod_sweep.config.space import Scalar, on_grid, steps_between
+from atod_sweep.config.domains import Scalar, on_grid, steps_between
 
 
 class CubeDraw:

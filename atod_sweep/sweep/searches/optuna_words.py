@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from atod_sweep.config.domains import Choice, Fixed, Int
 from atod_sweep.config.search import Search
-from atod_sweep.config.space import Choice, Fixed, Int
 from atod_sweep.sweep.searches.space import Space
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from atod_sweep.config import given
-from atod_sweep.config.space import Branch, Choice, Fixed, Int, Parameter
+from atod_sweep.config.domains import Branch, Choice, Fixed, Int, Parameter
 from atod_sweep.sweep.searches.draws import CubeDraw, random_units
 from atod_sweep.sweep.searches.samplers.grid import every_point
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space, resolve_space

@@ -10,21 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from atod_sweep.config.base import content_hash, validate, with_overrides
+from atod_sweep.config.domains import Branch, Choice, Constraint, Domain, Fixed, Float, Int, Parameter, Scalar, on_grid
 from atod_sweep.config.files import train_data
 from atod_sweep.config.search import Search
-from atod_sweep.config.space import (
-    OURS,
-    Branch,
-    Choice,
-    Constraint,
-    Domain,
-    Fixed,
-    Float,
-    Int,
-    Parameter,
-    Scalar,
-    on_grid,
-)
+from atod_sweep.config.space import OURS
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.objective import own_code

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.base import validate
+from atod_sweep.config.domains import Choice, Fixed, Float, Int, on_grid
 from atod_sweep.config.files import flatten, train_data
 from atod_sweep.config.search import Search
-from atod_sweep.config.space import Choice, Fixed, Float, Int, on_grid
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.searches.draws import GivenDraw

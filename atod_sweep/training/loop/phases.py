@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from atod_sweep.config.objective import FullKL, Mixture
-from atod_sweep.config.signals import OverVocabulary
+from atod_sweep.config.signals import OverVocabulary, Relabel
 from atod_sweep.config.train import Train
 from atod_sweep.envs.contract import Split
 from atod_sweep.training.algorithms import ALGORITHMS
@@ -71,7 +71,7 @@ class Phases:
                 for split, n in at_once.items()
             ),
             scores | self._score(),
-            scores | self._update(played),
+            scores | self._update(played * (1 + self.config.env.horizon if self._relabels else 1)),
             {"gradients": (self._gradient + 5) * self.student.trained},  # with what lost updates are counted by
         ]
 
@@ -115,9 +115,9 @@ class Phases:
         is_late = whole > STORED_PORTIONS * head.elements_at_once(self.device)
         return tokens * model.width * model.hidden if is_late else 4 * whole
 
-    def _update(self, episodes: int) -> Parts:
+    def _update(self, sequences: int) -> Parts:
         """Of one part of the batch; beside its graph are the gradients of the parts before it."""
-        rows = max(1, min(episodes, (self.config.update.micro_batch_tokens or UNBOUNDED) // self.talk.longest))
+        rows = max(1, min(sequences, (self.config.update.micro_batch_tokens or UNBOUNDED) // self.talk.longest))
         return {
             "activations": int(self.student.kept_per_token * rows * self.talk.longest),
             "logits": 4 * self._copies * self._portion(rows, self.student),
@@ -137,6 +137,12 @@ class Phases:
     def _over_vocabulary(self) -> bool:
         objective = self.config.objective
         return isinstance(objective, Mixture) and isinstance(objective.distill, OverVocabulary)
+
+    @property
+    def _relabels(self) -> bool:
+        """Whether there is a sequence for every state, padded to the longest, beside those of episodes."""
+        objective = self.config.objective
+        return isinstance(objective, Mixture) and isinstance(objective.distill, Relabel)
 
     @property
     def _top_k(self) -> int | None:

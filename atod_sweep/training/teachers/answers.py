@@ -1,7 +1,7 @@
 """Answers that have been paid for, on disk: a resumed or repeated trial asks no question twice.
 
-One SQLite file for each model, which many trials share. Each answer is written before it is used, in a transaction of
-its own, so that whoever is killed at any moment leaves all earlier ones; it is compressed, and with that under a
+One SQLite file for each model, which many trials share. Answers are written before they are used, in a transaction
+of their own, so that whoever is killed at any moment leaves all earlier ones; it is compressed, and with that under a
 checksum. A file that is damaged nevertheless is put aside, and a new one is begun.
 """
 
@@ -13,7 +13,7 @@ import logging
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,13 +54,13 @@ class Answers:
         except (zlib.error, ValueError, TypeError):
             return None
 
-    def put(self, question: Any, answer: Any) -> None:
-        """Keep an answer; when this returns, no kill takes it away."""
-        row = (key_of(question), zlib.compress(json.dumps(answer).encode(), 1))
+    def put(self, pairs: Sequence[tuple[Any, Any]]) -> None:
+        """Keep answers to questions; when this returns, no kill takes them away."""
+        rows = [(key_of(question), zlib.compress(json.dumps(answer).encode(), 1)) for question, answer in pairs]
 
         def write(file: sqlite3.Connection) -> None:
             with file:
-                file.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", row)
+                file.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
 
         self._at_work(write)
 

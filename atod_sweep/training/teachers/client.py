@@ -6,6 +6,7 @@ import contextlib
 import email.utils
 import http.client
 import json
+import logging
 import os
 import random
 import threading
@@ -14,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -26,9 +27,12 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before a question is asked again; doubled from one to the other
+NOTICED = 10.0  # seconds without an answer, after which that is worth a line
 MOST_BAD = 8  # answers in a row that are none, before that is taken for the server's last word
 BILLED = ("teacher_requests", "teacher_hits", "teacher_read", "teacher_written")
 QUOTED = 200  # characters of a server's message that are told
+
+log = logging.getLogger(__name__)
 
 
 class BadAnswer(Exception):
@@ -45,9 +49,10 @@ class Client:
 
     config: Served
     bill: Counter[str] = field(default_factory=Counter)
-    wait: Callable[[float], Any] | None = None  # None: until it is over, or somebody gives up
+    pause: Callable[[float], Any] | None = None  # None: until it is over, or somebody gives up
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _money: float = 0.0
+    _noticed: bool = False
     _turn: float = 0.0  # when the next request may begin
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -126,6 +131,7 @@ class Client:
                     raise TeacherFailed(f"{self.where} gave no usable answer {bad} times: {_named(error)}") from None
             except Away as error:
                 asked, away = error.after, away or begun
+                self._notice(time.monotonic() - away, error)
                 if time.monotonic() - away + (asked or 0.0) >= self.config.patience:
                     raise TeacherUnreachable(
                         f"{self.where} was away for teacher.patience: {self.config.patience:g} s: {error}; start it "
@@ -136,6 +142,13 @@ class Client:
                 return found
             self._pause(asked, tries)
             tries += 1
+
+    def _notice(self, seconds: float, error: Exception) -> None:
+        """Tell, once for each time that it is away, why nothing goes on."""
+        with self._lock:
+            known, self._noticed = self._noticed, seconds >= NOTICED
+        if self._noticed and not known:
+            log.warning("%s is away: %s; asked again for up to %g s", self.where, error, self.config.patience)
 
     @property
     def where(self) -> str:
@@ -151,7 +164,7 @@ class Client:
             raise TeacherUnreachable(f"{self.where}: given up, as another question was")
 
     def _wait(self, seconds: float) -> None:
-        (self.wait or self._stop.wait)(seconds)
+        (self.pause or self._stop.wait)(seconds)
 
     def _my_turn(self) -> None:
         """Wait until another request may begin."""
@@ -178,20 +191,29 @@ class Client:
     # ---- many questions --------------------------------------------------------------------------------------------
 
     def ask_all(
-        self, questions: Sequence[tuple[str, Json]], read: Sequence[Callable[[Any], T]], found: Callable[[int, T], None]
+        self,
+        questions: Sequence[tuple[str, Json]],
+        read: Sequence[Callable[[Any], T]],
+        found: Callable[[dict[int, T]], None],
     ) -> None:
-        """Ask all (path, body), `concurrency` at a time; `found` is told of each as it comes, in this thread."""
+        """Ask all (url, body), `concurrency` at a time; `found` is told of answers as they come, in this thread.
+
+        It is told of every answer that was paid for, also where another question fails.
+        """
         self._stop.clear()
         with ThreadPoolExecutor(self.config.concurrency) as pool:
-            place: dict[Future[T], int] = {
-                pool.submit(self.ask, path, body, read[i]): i for i, (path, body) in enumerate(questions)
-            }
+            place = {pool.submit(self.ask, url, body, read[i]): i for i, (url, body) in enumerate(questions)}
+            waiting = set(place)
             try:
-                for done in as_completed(place):
-                    found(place[done], done.result())
+                while waiting:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    found(_sound(place, done))
+                    for one in done:
+                        one.result()
             except BaseException:
                 self._stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
+                found(_sound(place, waiting))
                 raise
 
     def take_bill(self) -> dict[str, float]:
@@ -242,6 +264,11 @@ def check_there(config: Served) -> None:
     if known and config.model not in known:
         shown = ", ".join(map(str, known[:5])) + (", …" if len(known) > 5 else "")
         raise UserError(f"teacher.model: {config.url} has no model {config.model!r}; it has: {shown}")
+
+
+def _sound(place: dict[Future[T], int], done: set[Future[T]]) -> dict[int, T]:
+    """What came back of questions that did not fail, by their places."""
+    return {place[one]: one.result() for one in done if not one.cancelled() and one.exception() is None}
 
 
 def _message(body: str) -> str:

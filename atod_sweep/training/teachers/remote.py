@@ -66,10 +66,10 @@ class Remote(Teacher, Generic[C]):
         new = list(missing.values())
         parts = [new[i : i + together] for i in range(0, len(new), together)]
 
-        def found(i: int, answers: list[Any]) -> None:
-            for question, answer in zip(parts[i], answers, strict=True):
-                self.answers.put(question, answer)
-                known[key_of(question)] = answer
+        def found(answers: dict[int, list[Any]]) -> None:
+            pairs = [pair for i, said in answers.items() for pair in zip(parts[i], said, strict=True)]
+            self.answers.put(pairs)
+            known.update((key_of(question), answer) for question, answer in pairs)
 
         self.client.ask_all([(path, body(part)) for part in parts], [partial(read, part) for part in parts], found)
         return [known[key] for key in keys]

@@ -174,7 +174,7 @@ class Server(Remote[config.ServerTeacher]):
         (now,) = self.client.ask(self.path, self._asking([question]), read)
         before = self.answers.get(question)
         if before is None:
-            self.answers.put(question, now)
+            self.answers.put([(question, now)])
         elif max(abs(a - b) for a, b in zip(before["logp"], now["logp"], strict=True)) > ANOTHER:
             raise UserError(
                 f"teacher.model: {self.config.url} serves another model as {self.config.model!r} than the one whose "

@@ -58,7 +58,7 @@ def measured(make_run: MakeRun, tmp_path: Path) -> Path:
 
 def test_files_and_verify(written: Path) -> None:
     names = {"schedule.yaml", "schedule.json", "schedule.csv", "schedule.py", "provenance.json", "README.md"}
-    assert {path.name for path in written.iterdir()} == {*names, "manifest.sha256"}
+    assert {path.name for path in written.iterdir()} == {*names, "attestation.intoto.json", "manifest.sha256"}
     assert verify(written) == [
         "6 files are what schedule.yaml and provenance.json give",
         "schedule.json, schedule.csv and schedule.py agree with the trainer at 12 steps x 4 turns to 1e-12",

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from trained_run import write_trained
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -22,7 +23,7 @@ from atod_sweep.config.train import Train
 from atod_sweep.envs import registry as envs
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.reading import load
-from atod_sweep.export import manifest
+from atod_sweep.export import attestation, manifest
 from atod_sweep.export.record import dump
 from atod_sweep.export.student import model
 from atod_sweep.sweep.mlflow.model_registry import register
@@ -119,10 +120,18 @@ def test_median_seed_with_its_origin(run: Path, exported: Path) -> None:
     assert record["model"]["chosen"] == "the median of 3 seeds by eval/success, not the best one"
     card = (exported / model.CARD).read_text(encoding="utf-8")
     assert f"Seed {seed} (trial `plain-s{seed}`): the median of 3 seeds" in card
-    assert card.startswith("---\nlibrary_name: transformers\n")
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["library_name"] == "transformers"
+    (index,) = front["model-index"]
+    arm, here = (metrics for result in index["results"] for metrics in result["metrics"])
+    mean = sum(scores.values()) / 3
+    assert (arm["value"], arm["args"]["n"]) == (pytest.approx(mean), 3)
+    assert arm["args"]["low"] < mean < arm["args"]["high"]
+    assert here["value"] == scores[seed]
+    assert "base_model" not in front  # it was made here, from nothing
     assert {path.name for path in exported.iterdir()} == {
-        "README.md", "manifest.sha256", "provenance.json", "chat_template.jinja", "config.json",
-        "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "README.md", "manifest.sha256", "provenance.json", "attestation.intoto.json", "chat_template.jinja",
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
 
 
@@ -193,7 +202,9 @@ def test_another_success_is_found(exported: Path) -> None:
     record["model"]["eval/success"] = 1.0
     path.write_text(dump(record), encoding="utf-8")
     (exported / model.CARD).write_text(model.model_card(record), encoding="utf-8")
-    manifest.write(exported, [file.name for file in exported.iterdir() if file.name != manifest.FILE_NAME])
+    names = [file.name for file in exported.iterdir() if file.name not in (manifest.FILE_NAME, attestation.FILE_NAME)]
+    attestation.write(exported, record, names)
+    manifest.write(exported, [*names, attestation.FILE_NAME])
     with pytest.raises(UserError, match=r"plays to a success of 0\.\d+ on 32 tasks, recorded was 1\.0000"):
         model.verify(exported, lambda config, folder: {"eval/success": 0.9}, trust=True)
     lines = model.verify(exported, lambda config, folder: {"eval/success": 31 / 32}, trust=True)

@@ -192,7 +192,7 @@ def test_all_targets_in_one_folder(make_run: MakeRun, tmp_path: Path) -> None:
     assert "| teacher's weight by step | yes | yes | yes | yes | no | yes | yes |" in text
     assert "### slime" in (out / "MAPPINGS.md").read_text(encoding="utf-8")
     bundle.write(run, tmp_path / "out")
-    assert len(list(out.iterdir())) == 7
+    assert len(list(out.iterdir())) == 8
     assert bundle.lines(out) == [f"bundle           {out}", f"sha256           {manifest.digest_of(out)}"]
 
 

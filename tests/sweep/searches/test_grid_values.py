@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from atod_sweep.config.base import validate
+from atod_sweep.config.domains import Float
 from atod_sweep.config.search import Search
-from atod_sweep.config.space import Float, cuts, parse_constraint, parse_parameters
+from atod_sweep.config.space import cuts, parse_constraint, parse_parameters
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.searches.optuna_file import OptunaFile
 from atod_sweep.sweep.searches.samplers import proposer

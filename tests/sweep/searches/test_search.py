@@ -11,13 +11,13 @@ import yaml
 from fake_training import FAKE
 from no_mlflow import NoMlflow
 
+from atod_sweep.config.search import layers
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.front import front
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.records import ledger
 from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run
-from atod_sweep.sweep.searches.campaign import layers
 from atod_sweep.sweep.searches.run_search import run_search
 from benchmarks.regret import RULES, recorded, regret
 

@@ -118,7 +118,7 @@ def test_a_space_is_shown_and_its_mistakes_are_one_line(call, tmp_path):
     ("name", "hint"),
     [
         ("kl/refrence", "did you mean 'kl/reference'?"),
-        ("zzz", "known: eval/..., final/..., rollout/..., cost/env_steps"),
+        ("zzz", "known: eval/..., final/..., rollout/..., retention/..., cost/env_steps"),
     ],
 )
 def test_a_misspelt_second_objective_is_found_before_anything_runs(call, tmp_path, words, name, hint):

@@ -87,6 +87,26 @@ def test_random_numbers_belong_to_play_episode_turn_and_token():
     assert torch.equal(generator.get_state(), state)
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_long_chunks_are_fed_in_pieces(name, monkeypatch):
+    policy, rows = Policy(make_model(name)), [list(range(2, 15)) * 5, list(range(14, 1, -1)) * 2, [3]]
+    ids = torch.tensor([row + [0] * (65 - len(row)) for row in rows])
+    widths: list[int] = []
+    original = Decoder.append
+    monkeypatch.setattr(Decoder, "append", lambda self, ids, *a: widths.append(ids.shape[1]) or original(self, ids, *a))
+    with torch.inference_mode():
+        found = []
+        for piece in (1000, 32, 7):
+            decoder = decoder_for(policy, 3)
+            decoder.piece = piece
+            found.append(decoder.feed(ids, torch.tensor([65, 26, 1]), (1, 65)))
+            assert decoder.length_B.tolist() == [65, 26, 1]
+    assert widths == [65, 32, 32, 2, *[7] * 9, 2]  # a piece of one token is no step
+    want = torch.stack([policy.model(input_ids=torch.tensor([row])).logits[0, -1] for row in rows])
+    for logits in found:
+        assert torch.allclose(logits, want, rtol=0, atol=2e-5)
+
+
 def test_no_cache_is_left_when_a_play_is_over(monkeypatch):
     alive: list[weakref.ref] = []
     original = Decoder.__init__

@@ -19,7 +19,7 @@ from pathlib import Path
 from atod_sweep.training.teachers.answers import Answers
 answers = Answers(Path(sys.argv[1]))
 for i in range(int(sys.argv[2]), 10**9):
-    answers.put({"ids": [i]}, {"logp": [-0.1 * i, -1e-7]})
+    answers.put([({"ids": [i]}, {"logp": [-0.1 * i, -1e-7]})])
     print(i, flush=True)
 """
 
@@ -28,7 +28,7 @@ def test_an_answer_comes_back_as_it_was_whatever_the_order_of_keys(tmp_path):
     answers = Answers(tmp_path / "folder" / "a.sqlite")
     said = {"logp": [-0.1, -1.1920928955078125e-07, -103.27892], "text": "Ü 漢\n"}
     assert answers.get({"a": 1, "b": [2]}) is None
-    answers.put({"a": 1, "b": [2]}, said)
+    answers.put([({"a": 1, "b": [2]}, said)])
     assert answers.get({"b": [2], "a": 1}) == said
     assert Answers(answers.path).get({"b": [2], "a": 1}) == said
     assert key_of({"a": 1}) != key_of({"a": 1.5}) != key_of({"a": [1]})
@@ -55,7 +55,7 @@ def test_damage_at_any_place_costs_questions_and_never_gives_another_answer(tmp_
     path = tmp_path / "a.sqlite"
     answers = Answers(path)
     for i in range(60):
-        answers.put({"ids": [i]}, {"logp": [float(i)] * 40})
+        answers.put([({"ids": [i]}, {"logp": [float(i)] * 40})])
     answers.close()
     whole = path.read_bytes()
     for at in range(0, len(whole), 997):
@@ -66,15 +66,15 @@ def test_damage_at_any_place_costs_questions_and_never_gives_another_answer(tmp_
         answers = Answers(path)
         for i in range(60):
             assert answers.get({"ids": [i]}) in (None, {"logp": [float(i)] * 40})
-        answers.put({"ids": [60]}, "new")
+        answers.put([({"ids": [60]}, "new")])
         assert answers.get({"ids": [60]}) == "new"
         answers.close()
 
 
 def test_two_processes_share_a_file(tmp_path):
     one, other = Answers(tmp_path / "a.sqlite"), Answers(tmp_path / "a.sqlite")
-    one.put({"q": 1}, "a")
-    other.put({"q": 2}, "b")
+    one.put([({"q": 1}, "a")])
+    other.put([({"q": 2}, "b")])
     assert (one.get({"q": 2}), other.get({"q": 1})) == ("b", "a")
 
 

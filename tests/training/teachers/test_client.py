@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 import pickle
 import time
+import traceback
 
 import pytest
+from echo_env import PARTNER
+from small import tiny
 from stub_api import Stub
 
 from atod_sweep.config.price import TokenPrice
 from atod_sweep.config.teachers import ChatTeacher
 from atod_sweep.errors import UserError
 from atod_sweep.training.failures import TeacherFailed, TeacherUnreachable
+from atod_sweep.training.loop.trainer import train
 from atod_sweep.training.teachers import client
 from atod_sweep.training.teachers.client import Client, check_there
 
@@ -29,7 +33,7 @@ def server():
 def asking(stub, **settings):
     waits = []
     config = ChatTeacher(url=stub.url, model="stub", **{"timeout": 0.5, "patience": 20.0, **settings})
-    return Client(config, wait=lambda seconds: waits.append(seconds)), waits
+    return Client(config, pause=lambda seconds: waits.append(seconds)), waits
 
 
 def said(answer):
@@ -87,7 +91,7 @@ def test_what_will_not_pass_is_not_asked_again(server, fault):
 
 def test_patience_ends(server):
     asker, waits = asking(server, patience=0.2)
-    asker.wait = lambda seconds: (waits.append(seconds), time.sleep(seconds))
+    asker.pause = lambda seconds: (waits.append(seconds), time.sleep(seconds))
     server.stop()
     with pytest.raises(TeacherUnreachable, match=r"was away for teacher.patience: 0.2 s: .*refused; start it again"):
         ask(asker)
@@ -110,7 +114,7 @@ def test_many_are_asked_at_a_time_and_come_back_in_any_order(server):
     found = {}
     texts = [str(i) for i in range(12)]
     url = f"{asker.config.url}/chat/completions"
-    asker.ask_all([(url, body(text)) for text in texts], [said] * 12, found.__setitem__)
+    asker.ask_all([(url, body(text)) for text in texts], [said] * 12, found.update)
     assert found == dict(enumerate(texts))
     bill = asker.take_bill()
     assert bill == {"teacher_requests": 12, "teacher_hits": 0, "teacher_read": 1200, "teacher_written": 60}
@@ -122,7 +126,7 @@ def test_one_that_fails_stops_the_others(server):
     server.faults.append("400")
     url = f"{asker.config.url}/chat/completions"
     with pytest.raises(TeacherFailed):
-        asker.ask_all([(url, body("x"))] * 200, [said] * 200, lambda *_: None)
+        asker.ask_all([(url, body("x"))] * 200, [said] * 200, lambda _: None)
     assert server.answered < 100
 
 
@@ -204,3 +208,20 @@ def test_a_server_that_is_not_there(server):
 def test_a_model_that_it_does_not_have(server):
     with pytest.raises(UserError, match=r"has no model 'gpt'; it has: stub$"):
         check_there(ChatTeacher(url=server.url, model="gpt"))
+
+
+def test_a_trial_leaves_the_key_nowhere(server, monkeypatch, tmp_path):
+    """Neither in its folder nor in the cache, nor in what it ends with."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server.says["say"] = lambda messages: PARTNER[messages[-1]["content"].split()[-1]]
+    chat = {"teacher__kind": "chat", "teacher__url": server.url, "teacher__model": "stub"}
+    config = tiny(objective__distill__kind="relabel", steps=2, **chat)
+    train(config, tmp_path / "trial")
+    assert f"Bearer {KEY}" in server.keys
+    server.faults.append("401")
+    with pytest.raises(TeacherFailed) as error:
+        train(config.model_copy(update={"seed": 1}), tmp_path / "refused")
+    assert KEY not in "".join(traceback.format_exception(error.value))
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"sqlite", "json"} <= {path.suffix[1:] for path in written}
+    assert not [path for path in written if KEY.encode() in path.read_bytes()]

@@ -6,8 +6,8 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 
+from atod_sweep.config.domains import Float
 from atod_sweep.config.search import Grid, Search
-from atod_sweep.config.space import Float
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.searches.draws import GridDraw
 from atod_sweep.sweep.searches.samplers.listed import Listed
