@@ -25,9 +25,11 @@ def shipped() -> None:
     )
     for title, kind, command in kinds:
         say(f"{title}: {command}")
-        for one in listing(kind):
+        found = listing(kind)
+        width = max(len(one.name) for one in found)
+        for one in found:
             time = f"  ({one.time})" if one.time else ""
-            say(f"  {one.name:22} {one.question}{time}")
+            say(f"  {one.name:{width}}  {one.question}{time}")
         say("")
     say("trainer configs: atod-sweep train presets/NAME")
     for name in preset_names():

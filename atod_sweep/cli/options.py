@@ -15,7 +15,9 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="Dotted overrides of the base config, for example runtime.device=cuda.")
 ]
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder to write into; the run gets a subfolder of its name.")]
+Out = Annotated[
+    Path, typer.Option("--out", help="Folder to write into: beside other runs, this one gets a folder of its name.")
+]
 TrackingUri = Annotated[str | None, typer.Option(help="Of MLflow; default: MLFLOW_TRACKING_URI, else runs/mlflow.db.")]
 Experiment = Annotated[str | None, typer.Option(help="Of MLflow; default: MLFLOW_EXPERIMENT_NAME, else atod-sweep.")]
 DryRun = Annotated[

@@ -110,9 +110,7 @@ def search(
 def train(
     config: Annotated[str, typer.Argument(help="Trainer config: presets/NAME or a YAML file.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Dotted overrides, for example steps=100.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write into: checkpoints, metrics, the student.")] = Path(
-        "runs/train"
-    ),
+    out: Annotated[Path, typer.Option("--out", help="Folder to write into, the training's own.")] = Path("runs/train"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
     schedule: Annotated[Path | None, typer.Option(help="Exported schedule bundle to train with.")] = None,
     json_output: JsonEvents = False,

@@ -29,6 +29,11 @@ Config = dict[str, Any]
 
 def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> None:
     """UserError for the first thing that no trial could find here. On a cluster, only what its driver must have."""
+    if resources.gpu > 1:
+        raise UserError(
+            f"resources.gpu: {resources.gpu:g}, but a trial is one process, which trains on one GPU; use at most 1, or "
+            f"train it by itself: accelerate launch --num_processes {resources.gpu:.0f} -m atod_sweep train CONFIG"
+        )
     seen: set[tuple[str, str]] = set()
     for config in configs:
         if "trainer" in config:  # another than ours

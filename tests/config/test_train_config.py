@@ -150,7 +150,7 @@ def test_assignments_are_yaml() -> None:
         ("optimizer.lr", "did you mean 'optimiser.lr'?"),
         ("objective.turns.early_frac", "did you mean 'objective.turns.early_fraction'?"),
         ("student.recipe.sucess", "did you mean 'student.recipe.success'?"),
-        ("rollout.zzz", "known here: action, admissible, episodes_at_once, group_size, history, "),
+        ("rollout.zzz", "known here: action, admissible, depth, episodes_at_once, group_size, history, "),
         ("steps.more", "nothing lies below it"),
         ("rollout.top_p", "rollouts draw from all tokens, .*; evaluation has this key"),
         ("rollout.min_p", "rollouts draw from all tokens, .*; evaluation has this key"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from doc_pages import PAGES, ROOT, blocks, file_name, generated, name_of, spans
+from doc_pages import FENCE, PAGES, ROOT, blocks, file_name, generated, name_of, spans
 
 from atod_sweep.cli import app
 from atod_sweep.config import given
@@ -244,6 +244,13 @@ def test_whoever_wants_something_has_it_in_seven_steps(page: Path) -> None:
     steps = [int(n) for n in re.findall(r"^\*\*(\d)\. ", page.read_text(encoding="utf-8"), re.MULTILINE)]
     assert steps == list(range(1, len(steps) + 1))
     assert 1 <= len(steps) <= 7
+
+
+@each_page
+def test_pages_use_the_words_of_the_glossary(page: Path) -> None:
+    text = re.sub(r"`[^`]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+    other = r"\b(campaigns?|variants?|treatments?|rungs?|hyper-?parameters?|held-out set)\b"
+    assert not re.findall(other, text, re.IGNORECASE)
 
 
 def test_the_readme_stays_short() -> None:

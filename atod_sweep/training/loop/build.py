@@ -28,6 +28,7 @@ from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models import adapters
+from atod_sweep.training.models.kept import forget
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.evaluate import evaluate, evaluate_final, evaluated
@@ -110,6 +111,8 @@ def gather(
     learner = cast.source_of(config.student, refs.student)
     if isinstance(config.student, Pretrained):  # what a recipe made is whole, and gets adapters of its own
         learner = learner.model_copy(update={"lora": config.student.lora})
+    if refs.teacher is None:
+        forget()
     voice, policy = cast.student(config, learner, device, needs)
     before = found.kept(directory) if resume else None
     frozen_dtype = found.precision(config, before, device)
@@ -138,14 +141,15 @@ def gather(
 def evaluate_saved(config: Train, source: Pretrained, role: Literal["teacher", "base"] | None = None) -> dict[str, Any]:
     """`eval/*` of a saved model on the config's held-out tasks; if it has a role, `final/*` and `retention/*`, too."""
     accelerator = accelerator_for(config)
+    forget()
     dtype = torch_dtype(source.dtype, accelerator.device)
     voice = cast.Voice.load("student", source, config.rollout, dtype, config.runtime.hand_written)
     at_once = memory.at_once(config)
     batch = _batch(config, min(at_once["eval"], _most_tasks(config)))
     policy, player = voice.policy(accelerator.device), voice.player(config, batch, at_once)
-    row, played = evaluated(policy, player, config.evaluation)
+    row, _, outcomes = evaluated(policy, player, config.evaluation)
     if role is not None:
-        row |= proxy(stand_in(config, accelerator.device), played)
+        row |= proxy(stand_in(config, accelerator.device), outcomes)
         row |= evaluate_final(policy, player, config.evaluation)
         retention = _retention(config, voice, player, scoring_tokens(accelerator.device), accelerator.device)
         if retention is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar, assert_never
 
 import torch
@@ -20,8 +21,8 @@ from atod_sweep.envs.contract import HasActions, Split
 from atod_sweep.envs.pool import Pool
 from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms.stage import Needs
-from atod_sweep.training.models import identity, limits, vocabulary
-from atod_sweep.training.models.load import load_model, load_tokenizer
+from atod_sweep.training.models import identity, kept, limits, vocabulary
+from atod_sweep.training.models.load import load_model
 from atod_sweep.training.models.passes import causal_lm
 from atod_sweep.training.models.policy import Policy, Unadapted, checkpoint_activations
 from atod_sweep.training.play.agent_format import AgentFormat
@@ -50,11 +51,16 @@ class Voice:
 
     @staticmethod
     def load(
-        role: str, source: Pretrained, rollout: Rollout, dtype: torch.dtype | None = None, by_hand: bool = True
+        role: str,
+        source: Pretrained,
+        rollout: Rollout,
+        dtype: torch.dtype | None = None,
+        by_hand: bool = True,
+        load: Callable[[Pretrained, torch.dtype | None], Any] = load_model,
     ) -> Voice:
         """Raises UserError for what cannot be loaded, or not be talked to."""
-        tokenizer = load_tokenizer(source)
-        model = load_model(source, dtype)
+        tokenizer = kept.tokenizer(source)
+        model = load(source, dtype)
         ends = stop_ids(model, tokenizer)
         conversation = conversation_for(tokenizer, source.chat_template, rollout.stop, manner(source, rollout, ends))
         fixed = {*(conversation.stop_ids - ends), *conversation.end_ids, *conversation.prompt([], "")}
@@ -148,7 +154,8 @@ def teacher(
     needs: Needs,
 ) -> LocalTeacher:
     """The frozen teacher, and how objectives that let it play talk to it. Raises UserError on other vocabularies."""
-    voice = Voice.load("teacher", source, config.rollout, dtype, config.runtime.hand_written)
+    load = partial(kept.frozen, device)
+    voice = Voice.load("teacher", source, config.rollout, dtype, config.runtime.hand_written, load)
     if isinstance(getattr(config.objective, "stand_in", None), RandomTeacher):
         voice = replace(voice, model=untrained(voice.model, dtype))
     kinship = vocabulary.kinship(pupil.tokenizer, voice.tokenizer)

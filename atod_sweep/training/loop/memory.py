@@ -16,8 +16,8 @@ from atod_sweep.errors import UserError
 from atod_sweep.training import share
 from atod_sweep.training.loop import cast
 from atod_sweep.training.loop.phases import UNBOUNDED, Parts, Phases, Talk, standing
+from atod_sweep.training.models import kept
 from atod_sweep.training.models.anatomy import anatomy
-from atod_sweep.training.models.load import load_tokenizer
 from atod_sweep.training.play.context import Context
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.runtime import torch_dtype
@@ -131,7 +131,7 @@ def there_is(device: str, fraction: float | None) -> int:
 
 def longest_talk(config: Train, source: Pretrained) -> Talk:
     """A conversation over the whole horizon whose actions are as long as they may be."""
-    tokenizer = load_tokenizer(source)
+    tokenizer = kept.tokenizer(source)
     talk = conversation_for(tokenizer, source.chat_template, config.rollout.stop, cast.manner(source, config.rollout))
     most = config.rollout.max_context_tokens or UNBOUNDED
     context = Context(talk, most)

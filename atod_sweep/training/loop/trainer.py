@@ -12,6 +12,7 @@ from atod_sweep.config.teachers import ChatTeacher, ServerTeacher
 from atod_sweep.config.train import Train
 from atod_sweep.training.loop.books import Result, Row, numbers
 from atod_sweep.training.loop.build import assemble, evaluate_saved, evaluate_served
+from atod_sweep.training.models import kept
 from atod_sweep.training.play.evaluate import habits, summary
 from atod_sweep.training.runtime import check_autocast
 
@@ -38,13 +39,19 @@ def train(
     if config.runtime.precision == "bf16":
         check_autocast(config.runtime.device)
     run = assemble(config, directory, resume, mutable)
-    if not run.accelerator.is_main_process:
-        report = _silent
+    is_main = run.accelerator.is_main_process
+
+    def tell(rows: list[Row]) -> None:
+        kept.rest()
+        if is_main:
+            report(rows)
+        kept.rest(False)
+
     rows = run.unreported
     for step in range(run.step, config.steps):
         if step % config.evaluation.every == 0:
             rows.append(run.books.evaluation(step))
-            report(rows)
+            tell(rows)
             rows = []
         started = time.perf_counter()
         collected = run.algorithm.collect(run.stage, step)
@@ -70,11 +77,12 @@ def train(
             run.save(step + 1, rows)
     last = run.books.evaluation(config.steps)
     rows.append(last)
-    report(rows)
+    tell(rows)
     final = run.books.final()
     if final:
-        report([final])
+        tell([final])
     run.finish()
+    kept.rest()
     return run.books.result(last | final)
 
 
