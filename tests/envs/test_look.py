@@ -87,4 +87,6 @@ def test_shipped_ones_report_what_they_say(env_id: str, solved: bool) -> None:
         step = game.step(game.demonstrator_action() if solved else "x")
         if step.terminated or step.truncated:
             break
-    assert set(step.info["metrics"]) == set(registry.metric_names(env_id))
+    reported = set(step.info["metrics"])  # more with rules and courtesies, which are off
+    assert reported
+    assert reported <= set(registry.metric_names(env_id))
