@@ -117,7 +117,8 @@ def check(config: Train, limit: int) -> Need | None:
     largest = max(KEYS, key=lambda name: found.parts.get(name, 0))
     raise UserError(
         f"a trial needs about {found}, but there are {_gb(limit)} GB; most is the {largest}: lower it by "
-        f"{KEYS[largest]}, or run it through TRL (trainer.kind: trl)"
+        f"{KEYS[largest]}, or need less of one device: student.lora, teacher.kind: server, or TRL, which can shard "
+        "(trainer.kind: trl)"
     )
 
 
