@@ -50,9 +50,7 @@ def save(size: dict[str, int], folder: Path) -> Path:
         max_position_embeddings=4096,
     )
     Qwen3ForCausalLM(config).save_pretrained(folder)
-    tokenizer = tiny_models.tokenizer()
-    tokenizer.add_tokens([f"<word {i}>" for i in range(size["vocabulary"] - len(tokenizer))])
-    tokenizer.save_pretrained(folder)
+    tiny_models.widened(size["vocabulary"]).save_pretrained(folder)
     return folder
 
 

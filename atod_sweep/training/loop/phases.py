@@ -119,7 +119,7 @@ class Phases:
         """Of one part of the batch; beside its graph are the gradients of the parts before it."""
         rows = max(1, min(sequences, (self.config.update.micro_batch_tokens or UNBOUNDED) // self.talk.longest))
         return {
-            "activations": int(self.student.kept_per_token * rows * self.talk.longest),
+            "activations": int(self.student.kept_always + self.student.kept_per_token * rows * self.talk.longest),
             "logits": 4 * self._copies * self._portion(rows, self.student),
             "gradients": self._gradient * self.student.trained,
         }
