@@ -21,9 +21,8 @@ from atod_sweep.config.schedules import (
     Schedule,
     number_is_constant,
 )
-from atod_sweep.config.signals import Distill, ForwardKL, Relabel, SampledReverseKL
-from atod_sweep.config.stand_ins import RandomTeacher, StandIn
-from atod_sweep.config.teachers import ChatTeacher, Served, ServerTeacher
+from atod_sweep.config.signals import Distill, ForwardKL, SampledReverseKL
+from atod_sweep.config.stand_ins import StandIn
 from atod_sweep.config.turns import TurnProfile, Uniform
 
 if TYPE_CHECKING:
@@ -185,7 +184,7 @@ class Mixture(_Objective):
     def rewarded(self) -> bool:
         """Whether the reward has a weight above 0 at any time."""
 
-    def _check_mixture(self, train: Train, distill: Distill, advantage: Advantage, otherwise: str) -> None:
+    def _check_mixture(self, train: Train, advantage: Advantage, otherwise: str) -> None:
         self.turns.check(train.env.horizon, "objective.turns")
         group = train.rollout.group_size
         if group < advantage.least_group:
@@ -204,38 +203,6 @@ class Mixture(_Objective):
             raise ValueError(
                 "teacher.kind: 'none' leaves nothing to distil, but objective.distill_weight is not 0; "
                 "set objective.distill_weight: 0"
-            )
-        if self.taught and isinstance(train.teacher, Served):
-            self._check_served(train.teacher, distill, train)
-        if self.taught and isinstance(distill, Relabel):
-            self._check_relabel()
-
-    def _check_served(self, teacher: ServerTeacher | ChatTeacher, distill: Distill, train: Train) -> None:
-        """A teacher behind an API gives less than one that is here."""
-        if isinstance(self.stand_in, RandomTeacher):
-            raise ValueError(
-                f"objective.stand_in.kind: 'random_teacher' needs the teacher's architecture, which teacher.kind "
-                f"{teacher.kind!r} does not give; use shuffled_teacher or constant_push"
-            )
-        if self.asks_teacher:
-            teacher.check_scoring(distill, train)
-
-    def _check_relabel(self) -> None:
-        """Imitation compares no log-probs of what the student said, so nothing can follow them."""
-        if self.stand_in is not None:
-            raise ValueError(
-                f"objective.stand_in.kind: {self.stand_in.kind!r} takes the place of the teacher's log-probs, which "
-                "objective.distill.kind 'relabel' does not ask for; use another signal"
-            )
-        if self.turns.measured:
-            raise ValueError(
-                f"objective.turns.kind: {self.turns.kind!r} is made of the teacher's log-probs, which "
-                "objective.distill.kind 'relabel' does not ask for; use uniform or thresholds"
-            )
-        if isinstance(self.distill_weight, OfMeasurement):
-            raise ValueError(
-                f"objective.distill_weight.kind: {self.distill_weight.kind!r} follows the teacher's log-probs, which "
-                "objective.distill.kind 'relabel' does not ask for; use a schedule, such as linear"
             )
 
 
@@ -271,7 +238,7 @@ class Interpolated(Mixture):
         return self
 
     def check(self, train: Train) -> None:
-        self._check_mixture(train, self.distill, self.advantage, ", or objective.advantage.kind: gae")
+        self._check_mixture(train, self.advantage, ", or objective.advantage.kind: gae")
 
 
 class Hybrid(Mixture):
@@ -308,7 +275,7 @@ class Hybrid(Mixture):
         return self
 
     def check(self, train: Train) -> None:
-        self._check_mixture(train, self.distill, self.advantage, "")
+        self._check_mixture(train, self.advantage, "")
 
 
 class SFT(_Objective):

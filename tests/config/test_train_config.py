@@ -137,6 +137,10 @@ def test_assignments_are_yaml() -> None:
             parse_assignments([word])
     with pytest.raises(UserError, match=r"^a=\[1: not valid YAML"):
         parse_assignments(["a=[1"])
+    for long in ("a=" + "[" * 3000, "a" * 3000, "a=" + "9" * 5000):
+        with pytest.raises(UserError) as error:
+            parse_assignments([long])
+        assert len(str(error.value)) < 300
 
 
 # ---- unknown keys ------------------------------------------------------------------------------------------------

@@ -143,7 +143,10 @@ def _untested(p: dict[str, Any]) -> str:
 
 def models(digests: dict[str, Any]) -> str:
     """Teacher and base student with the hashes of what made them."""
-    described = [f"{name} `{model['digest']}`" for name, model in digests.items()]
+    described = [
+        f"{name} `{model['digest']}`" if "digest" in model else f"{name} `{model['model']}` behind an API"
+        for name, model in digests.items()
+    ]
     return ", ".join(described) or "none recorded"
 
 

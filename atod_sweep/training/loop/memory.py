@@ -38,7 +38,7 @@ KEYS = {
     "student": "student.dtype: bfloat16",
     "optimiser": "student.lora",
     "teacher": "teacher.dtype: bfloat16",
-    "reference": "student.lora, whose reference is the student itself, or kl_penalty.kind: none",
+    "reference": "student.lora, whose reference is the student itself, or kl_penalty.kind: none without retention",
     "rollout cache": "rollout.episodes_at_once",
     "rollout activations": "rollout.episodes_at_once",
     "rollout logits": "rollout.episodes_at_once",

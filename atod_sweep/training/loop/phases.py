@@ -45,8 +45,9 @@ def standing(config: Train, student: Anatomy, teacher: Anatomy | None, device: t
     if teacher is not None:
         parts["teacher"] = teacher.weights * (2 if teacher.folds else 1)
     reference = ALGORITHMS[config.objective.kind].needs(config).reference
-    if reference == "renewed" or (reference == "frozen" and not adapters.are_fresh(config.student)):
-        width = 4 if reference == "renewed" else torch_dtype(config.frozen_dtype, device).itemsize
+    initial = (reference == "frozen" or config.evaluation.retention) and not adapters.are_fresh(config.student)
+    width = 4 * (reference == "renewed") + (torch_dtype(config.frozen_dtype, device).itemsize if initial else 0)
+    if width:
         parts["reference"] = student.weights // student.width * width * (2 if student.folds else 1)
     return parts
 

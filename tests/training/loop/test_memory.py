@@ -46,6 +46,9 @@ def test_parts_follow_the_keys_that_they_are_lowered_by(folder):
     regularised = {"objective__kl_penalty__kind": "full", "objective__kl_penalty__coef": 0.1}
     twice = 2 * plain.parts["student"]  # a frozen compact model scores by a rearranged copy
     assert memory.need(config(folder, **regularised)).parts["reference"] == twice
+    asked = {"evaluation__retention": [{"env": {"id": "support_desk", "horizon": 5}}]}  # its KL is to the same model
+    assert memory.need(config(folder, **asked)).parts["reference"] == twice
+    assert memory.need(config(folder, **asked, **regularised)).parts["reference"] == twice
     many = memory.need(config(folder, evaluation__tasks=100_000))
     assert many.parts["evaluation cache"] > 100 * plain.total
 
