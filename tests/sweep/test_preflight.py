@@ -24,6 +24,11 @@ CASES = {
         {},
         "runtime.precision: 'bf16' is slower than",
     ),
+    "gpus": (
+        {},
+        {"resources": {"gpu": 2}},
+        r"resources.gpu: 2, but .* accelerate launch --num_processes 2",
+    ),
     "gpu": ({}, {"resources": {"gpu": 1}}, "resources.gpu: a trial needs 1, but this machine has 0"),
 }
 
