@@ -23,7 +23,19 @@ Experiment = Annotated[str | None, typer.Option(help="Of MLflow; default: MLFLOW
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print trials, time and cost from a few timed steps; run nothing.")
 ]
-JsonEvents = Annotated[bool, typer.Option("--json", help="One JSON object per event instead of text.")]
+
+
+def _json(asked: bool) -> bool:
+    if asked:
+        from atod_sweep.sweep.record.progress import reserve_stdout
+
+        reserve_stdout()
+    return asked
+
+
+JsonEvents = Annotated[
+    bool, typer.Option("--json", callback=_json, help="One JSON object per event on stdout, instead of text.")
+]
 
 
 @dataclass(frozen=True)

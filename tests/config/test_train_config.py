@@ -8,7 +8,8 @@ import pytest
 
 from atod_sweep.config.base import content_hash, dump_yaml, parse_assignments, validate, with_overrides
 from atod_sweep.config.files import flatten, load_train, preset_names, train_data
-from atod_sweep.config.objective import GAE, K2, Hybrid, Interpolated, TargetKL
+from atod_sweep.config.objective import GAE, Hybrid, Interpolated
+from atod_sweep.config.penalties import K2, TargetKL
 from atod_sweep.config.schedules import Constant, Cosine, Linear
 from atod_sweep.config.schema import check_key
 from atod_sweep.config.train import Train

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atod_sweep.config.objective import WithReference
+from atod_sweep.config.penalties import WithReference
 from atod_sweep.evidence.analysis.text import inert
 from atod_sweep.export.schedule import own_code
 from atod_sweep.export.schedule.schedule_file import ScheduleFile

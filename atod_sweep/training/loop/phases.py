@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from atod_sweep.config.objective import FullKL, Mixture
+from atod_sweep.config.objective import Mixture
+from atod_sweep.config.penalties import FullKL
 from atod_sweep.config.signals import OverVocabulary, Relabel
 from atod_sweep.config.train import Train
 from atod_sweep.envs.contract import Split
