@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from atod_sweep.config.models import CompactTeacher, Pretrained
 from atod_sweep.config.train import Train
+from atod_sweep.cores import memory_bytes
 from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.contract import TRAIN_SEEDS, HasActions, HasDemonstrator, Split
 from atod_sweep.errors import UserError
@@ -130,7 +130,7 @@ def there_is(device: str, fraction: float | None) -> int:
     if device != "cpu" and torch.cuda.is_available():
         index = int(device.partition(":")[2] or 0)
         return int(torch.cuda.get_device_properties(index).total_memory * (fraction or 1.0))
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory_bytes()
 
 
 def longest_talk(config: Train, source: Pretrained) -> Talk:
