@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,7 @@ def save(size: dict[str, int], folder: Path) -> Path:
         max_position_embeddings=4096,
     )
     Qwen3ForCausalLM(config).save_pretrained(folder)
-    tokenizer = tiny_models.tokenizer()
-    tokenizer.add_tokens([f"<word {i}>" for i in range(size["vocabulary"] - len(tokenizer))])
-    tokenizer.save_pretrained(folder)
+    tiny_models.widened(size["vocabulary"]).save_pretrained(folder)
     return folder
 
 
@@ -73,6 +72,12 @@ def measure(folder: Path, settings: dict[str, Any]) -> tuple[dict[str, int], int
     config = load_train("presets/support_desk_compact", trial(folder, settings))
     said = need(config)
     assert said is not None
+    with tempfile.TemporaryDirectory() as out:
+        return said.parts, resident_peak(lambda: train(config, Path(out)))
+
+
+def resident_peak(work: Callable[[], object]) -> int:
+    """How many bytes of resident memory this process has at most while it works, above what it had before."""
     held: list[int] = []
     ended = threading.Event()
 
@@ -83,11 +88,10 @@ def measure(folder: Path, settings: dict[str, Any]) -> tuple[dict[str, int], int
     before = _resident()
     watcher = threading.Thread(target=watch)
     watcher.start()
-    with tempfile.TemporaryDirectory() as out:
-        train(config, Path(out), lambda rows: None)
+    work()
     ended.set()
     watcher.join()
-    return said.parts, max(held) - before
+    return max(held) - before
 
 
 def _resident() -> int:

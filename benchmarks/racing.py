@@ -27,7 +27,7 @@ from atod_sweep.evidence.stats.intervals import Array
 from atod_sweep.records import ledger
 from atod_sweep.sweep.searches import racing as rule
 from atod_sweep.sweep.searches.draws import GivenDraw
-from atod_sweep.sweep.searches.space import Space, active, resolve_space
+from atod_sweep.sweep.searches.space import Space, resolve_space
 
 HERE = Path(__file__).parent
 SCORES, STUDY, OUT = HERE / "racing_scores.csv", HERE / "racing.yaml", HERE / "racing.md"
@@ -116,7 +116,7 @@ def _points() -> tuple[Space, list[dict[str, Any]]]:
     for values in load_yaml(STUDY)["arms"].values():
         params: dict[str, Any] = {}
         for parameter in space.parameters:
-            branch = active(parameter, values)
+            branch = parameter.active(values)
             if branch is None or isinstance(branch.domain, Fixed):
                 continue
             plus = branch.domain.plus if isinstance(branch.domain, Float | Int) else None

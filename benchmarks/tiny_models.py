@@ -6,6 +6,7 @@ have it on; weights are three times their usual size, so that attention decides 
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -221,6 +222,19 @@ def tokenizer() -> Any:
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token="<|pad|>", eos_token="<|im_end|>", chat_template=CHATML
+    )
+
+
+def widened(vocabulary: int) -> Any:
+    """The same with as many words as a large model's, which nobody says."""
+    wide = tokenizer()
+    data = json.loads(wide.backend_tokenizer.to_str())
+    data["model"]["vocab"] |= {f"<word {i}>": i for i in range(len(wide), vocabulary)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(data)),
+        pad_token="<|pad|>",
+        eos_token="<|im_end|>",
+        chat_template=CHATML,
     )
 
 

@@ -109,7 +109,8 @@ def pack(run_dir: str | Path, out: str | Path) -> PackedRun:
 
     That is the ledger, the study file, configs and evaluations of all trials and every tenth training row (fewer of
     them where that is too much: `.every` says how many), the report, and the best schedule. Paths of the machine, names
-    and credentials are taken out. `report`, `load`, `compare` and `export_schedule` work on `out` as on a run.
+    and credentials are taken out. `report`, `load` and `compare` work on `out` as on a run, `export_schedule` too if
+    the best arm's trials still had their folders (`.unrecorded` counts those that had none).
 
     `out`: new, empty, or an earlier pack of the same run. Raises UserError if the run does not fit.
     """

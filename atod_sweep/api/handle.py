@@ -39,10 +39,6 @@ class Run:
         self.folder = folder
         self._outcome = outcome
 
-    def reload(self) -> Run:
-        """The same folder, read anew."""
-        return Run(self.folder, self._outcome)
-
     @cached_property
     def results(self) -> Results:
         """The records behind everything else."""

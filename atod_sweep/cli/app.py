@@ -53,6 +53,8 @@ def main() -> None:
     except typer.Abort:
         sys.exit(1)
     except Exception as error:
+        if "KeyboardInterrupt" in str(error):  # Ctrl-C in the middle of a library's own code, which made this of it
+            sys.exit(130)
         if line := told(error):
             _complain(f"{line}\n")
             sys.exit(2)

@@ -15,13 +15,27 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="Dotted overrides of the base config, for example runtime.device=cuda.")
 ]
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder to write into; the run gets a subfolder of its name.")]
+Out = Annotated[
+    Path, typer.Option("--out", help="Folder to write into: beside other runs, this one gets a folder of its name.")
+]
 TrackingUri = Annotated[str | None, typer.Option(help="Of MLflow; default: MLFLOW_TRACKING_URI, else runs/mlflow.db.")]
 Experiment = Annotated[str | None, typer.Option(help="Of MLflow; default: MLFLOW_EXPERIMENT_NAME, else atod-sweep.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print trials, time and cost from a few timed steps; run nothing.")
 ]
-JsonEvents = Annotated[bool, typer.Option("--json", help="One JSON object per event instead of text.")]
+
+
+def _json(asked: bool) -> bool:
+    if asked:
+        from atod_sweep.sweep.record.progress import reserve_stdout
+
+        reserve_stdout()
+    return asked
+
+
+JsonEvents = Annotated[
+    bool, typer.Option("--json", callback=_json, help="One JSON object per event on stdout, instead of text.")
+]
 
 
 @dataclass(frozen=True)

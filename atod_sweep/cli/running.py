@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,7 +53,7 @@ def run(
 
             admit(study)
             found = estimate(study, overrides=changes, seeds=seeds, until_decided=rule, show=show, **options.place())
-            say("\n".join(found.lines()))
+            show.note("\n".join(found.lines()))
             return
         done = api.run(
             study, overrides=changes, seeds=seeds, until_decided=rule or False, show=show, **options.keywords()
@@ -100,7 +99,7 @@ def search(
 
             admit(space)
             found = estimate(space, overrides=changes, configurations=configurations, show=show, **options.place())
-            say("\n".join(found.lines()))
+            show.note("\n".join(found.lines()))
             return
         done = api.search(space, overrides=changes, configurations=configurations, show=show, **options.keywords())
         close(done, json_output)
@@ -110,9 +109,7 @@ def search(
 def train(
     config: Annotated[str, typer.Argument(help="Trainer config: presets/NAME or a YAML file.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Dotted overrides, for example steps=100.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write into: checkpoints, metrics, the student.")] = Path(
-        "runs/train"
-    ),
+    out: Annotated[Path, typer.Option("--out", help="Folder to write into, the training's own.")] = Path("runs/train"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
     schedule: Annotated[Path | None, typer.Option(help="Exported schedule bundle to train with.")] = None,
     json_output: JsonEvents = False,
@@ -120,10 +117,11 @@ def train(
     """Train one student, without Ray and MLflow."""
     from atod_sweep import api
     from atod_sweep.config.base import parse_assignments
+    from atod_sweep.sweep.record.progress import print_event
 
     def show(event: dict[str, Any]) -> None:
         if json_output:
-            say(json.dumps(event))
+            print_event(event)
         elif event.get("event") == "note":
             say(event["text"], err=True)
         else:

@@ -293,9 +293,10 @@ def parse_assignments(words: list[str]) -> dict[str, Any]:
     result = {}
     for word in words:
         key, sep, value = word.partition("=")
+        shown = word if len(word) <= 100 else f"{word[:100]}…"
         if not sep or not key:
-            raise UserError(f"{word!r}: an override has the form key=value, for example optimiser.lr=3e-4")
-        result[key] = parse_yaml(value, word)
+            raise UserError(f"{shown!r}: an override has the form key=value, for example optimiser.lr=3e-4")
+        result[key] = parse_yaml(value, shown)
     return result
 
 

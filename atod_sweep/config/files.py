@@ -142,4 +142,4 @@ def load_study(path: Path, resolve: Resolve[Study] | None = None) -> Study:
     """
     data = load_yaml(path)
     check_sort(data, path, "study")
-    return validate_whole(Study, data, path.parent, str(path), resolve)
+    return validate_whole(Study, {"name": path.stem, **data}, path.parent, str(path), resolve)

@@ -34,7 +34,7 @@ def study(source: str | Path | Mapping[str, Any] | Study, resolve: Resolve[Study
         path = shipped.find(source, "studies")
         return Given(load_study(path, resolve), path.read_text(encoding="utf-8"), path.parent, str(path))
     if not isinstance(source, Study):
-        source = validate_whole(Study, source, Path(), "study", resolve)
+        source = validate_whole(Study, {"name": "study", **source}, Path(), "study", resolve)
     return Given(source, _text(source), Path(), "study")
 
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from atod_sweep.config.base import LATER, Record
+from atod_sweep.config.penalties import KLPenalty, NoKL, check_weight
 from atod_sweep.config.schedules import (
-    Adaptive,
-    ClosedForm,
     ClosedFormSchedule,
-    Constant,
     Cosine,
     Linear,
     OfMeasurement,
     OfProgress,
     Schedule,
-    number_is_constant,
 )
-from atod_sweep.config.signals import Distill, ForwardKL, Relabel, SampledReverseKL
-from atod_sweep.config.stand_ins import RandomTeacher, StandIn
-from atod_sweep.config.teachers import ChatTeacher, Served, ServerTeacher
+from atod_sweep.config.signals import Distill, ForwardKL, SampledReverseKL
+from atod_sweep.config.stand_ins import StandIn
 from atod_sweep.config.turns import TurnProfile, Uniform
 
 if TYPE_CHECKING:
@@ -57,84 +52,6 @@ class GAE(Record):
 
 
 Advantage = Annotated[GroupRelative | GAE, Field(discriminator="kind")]
-
-# ---- KL penalty against the frozen initial student ----------------------------------------------------------------
-
-
-class TargetKL(OfMeasurement):
-    """A coefficient that is raised while the measured KL is above `target` and lowered while it is below."""
-
-    kind: Literal["target_kl"] = "target_kl"
-    start: float = Field(0.01, gt=0, description="Coefficient at step 0.")
-    target: float = Field(0.05, gt=0, description="KL to the initial student to hold, in nats per generated token.")
-    rate: float = Field(0.1, gt=0, le=1, description="Largest relative change of the coefficient per step.")
-
-    def extremes(self) -> tuple[float, float]:
-        return 0.0, math.inf
-
-
-Controlled = Adaptive | TargetKL  # what has a controller
-
-Coefficient = Annotated[ClosedForm | TargetKL, Field(discriminator="kind"), BeforeValidator(number_is_constant)]
-
-
-def _check_weight(name: str, schedule: OfProgress | OfMeasurement, most: float = math.inf) -> None:
-    low, high = schedule.extremes()
-    if low < 0 or high > most:
-        bounds = "at least 0" if math.isinf(most) else f"from 0 to {most:g}"
-        raise ValueError(f"{name}: must be {bounds} at every step, got {low if low < 0 else high}")
-
-
-class NoKL(Record):
-    """No penalty: the reference model is not even loaded."""
-
-    in_reward: ClassVar[bool] = False
-    kind: Literal["none"] = "none"
-
-
-class WithReference(Record):
-    """A penalty on the distance from the initial student. `in_reward`: taken off each step's reward; or in the loss."""
-
-    in_reward: ClassVar[bool]
-    coef: Coefficient = Field(
-        default_factory=lambda: Constant(start=0.01), description="Coefficient beta_kl: a number or a schedule."
-    )
-
-    @model_validator(mode="after")
-    def _not_negative(self) -> WithReference:
-        _check_weight("coef", self.coef)
-        return self
-
-
-class K1(WithReference):
-    """log p_theta - log p_ref on sampled tokens, in the reward (in the loss its expected gradient is zero)."""
-
-    in_reward: ClassVar[bool] = True
-    kind: Literal["k1"] = "k1"
-
-
-class K2(WithReference):
-    """(log p_theta - log p_ref)^2 / 2 on sampled tokens, in the loss: the gradient of the reverse KL."""
-
-    in_reward: ClassVar[bool] = False
-    kind: Literal["k2"] = "k2"
-
-
-class K3(WithReference):
-    """exp(d) - 1 - d with d = log p_ref - log p_theta on sampled tokens, in the loss."""
-
-    in_reward: ClassVar[bool] = False
-    kind: Literal["k3"] = "k3"
-
-
-class FullKL(WithReference):
-    """KL(p_theta || p_ref) over the whole vocabulary, in the loss."""
-
-    in_reward: ClassVar[bool] = False
-    kind: Literal["full"] = "full"
-
-
-KLPenalty = Annotated[NoKL | K1 | K2 | K3 | FullKL, Field(discriminator="kind")]
 
 # ---- the objectives ----------------------------------------------------------------------------------------------
 
@@ -185,7 +102,7 @@ class Mixture(_Objective):
     def rewarded(self) -> bool:
         """Whether the reward has a weight above 0 at any time."""
 
-    def _check_mixture(self, train: Train, distill: Distill, advantage: Advantage, otherwise: str) -> None:
+    def _check_mixture(self, train: Train, advantage: Advantage, otherwise: str) -> None:
         self.turns.check(train.env.horizon, "objective.turns")
         group = train.rollout.group_size
         if group < advantage.least_group:
@@ -204,38 +121,6 @@ class Mixture(_Objective):
             raise ValueError(
                 "teacher.kind: 'none' leaves nothing to distil, but objective.distill_weight is not 0; "
                 "set objective.distill_weight: 0"
-            )
-        if self.taught and isinstance(train.teacher, Served):
-            self._check_served(train.teacher, distill, train)
-        if self.taught and isinstance(distill, Relabel):
-            self._check_relabel()
-
-    def _check_served(self, teacher: ServerTeacher | ChatTeacher, distill: Distill, train: Train) -> None:
-        """A teacher behind an API gives less than one that is here."""
-        if isinstance(self.stand_in, RandomTeacher):
-            raise ValueError(
-                f"objective.stand_in.kind: 'random_teacher' needs the teacher's architecture, which teacher.kind "
-                f"{teacher.kind!r} does not give; use shuffled_teacher or constant_push"
-            )
-        if self.asks_teacher:
-            teacher.check_scoring(distill, train)
-
-    def _check_relabel(self) -> None:
-        """Imitation compares no log-probs of what the student said, so nothing can follow them."""
-        if self.stand_in is not None:
-            raise ValueError(
-                f"objective.stand_in.kind: {self.stand_in.kind!r} takes the place of the teacher's log-probs, which "
-                "objective.distill.kind 'relabel' does not ask for; use another signal"
-            )
-        if self.turns.measured:
-            raise ValueError(
-                f"objective.turns.kind: {self.turns.kind!r} is made of the teacher's log-probs, which "
-                "objective.distill.kind 'relabel' does not ask for; use uniform or thresholds"
-            )
-        if isinstance(self.distill_weight, OfMeasurement):
-            raise ValueError(
-                f"objective.distill_weight.kind: {self.distill_weight.kind!r} follows the teacher's log-probs, which "
-                "objective.distill.kind 'relabel' does not ask for; use a schedule, such as linear"
             )
 
 
@@ -262,7 +147,7 @@ class Interpolated(Mixture):
 
     @model_validator(mode="after")
     def _meaningful(self) -> Interpolated:
-        _check_weight("distill_weight", self.distill_weight, most=1.0)
+        check_weight("distill_weight", self.distill_weight, most=1.0)
         if self.kl_penalty.in_reward and not self.advantage.per_step:
             raise ValueError(
                 f"kl_penalty.kind: {self.kl_penalty.kind!r} goes into per-step rewards and needs advantage.kind: gae, "
@@ -271,7 +156,7 @@ class Interpolated(Mixture):
         return self
 
     def check(self, train: Train) -> None:
-        self._check_mixture(train, self.distill, self.advantage, ", or objective.advantage.kind: gae")
+        self._check_mixture(train, self.advantage, ", or objective.advantage.kind: gae")
 
 
 class Hybrid(Mixture):
@@ -298,8 +183,8 @@ class Hybrid(Mixture):
 
     @model_validator(mode="after")
     def _meaningful(self) -> Hybrid:
-        _check_weight("distill_weight", self.distill_weight)
-        _check_weight("reward_weight", self.reward_weight)
+        check_weight("distill_weight", self.distill_weight)
+        check_weight("reward_weight", self.reward_weight)
         if self.kl_penalty.in_reward:
             raise ValueError(
                 f"kl_penalty.kind: {self.kl_penalty.kind!r} needs per-step rewards (kind: interpolated, "
@@ -308,7 +193,7 @@ class Hybrid(Mixture):
         return self
 
     def check(self, train: Train) -> None:
-        self._check_mixture(train, self.distill, self.advantage, "")
+        self._check_mixture(train, self.advantage, "")
 
 
 class SFT(_Objective):

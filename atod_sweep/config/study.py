@@ -161,7 +161,7 @@ class Study(File):
     """An ablation study: arms x factor levels x seeds."""
 
     spine = ("base", "arms", "controls", "factors")
-    name: str = Field(description="Name of the run's folder: letters, digits, '_', '-', '.'.")
+    name: str = Field(description="Name of the run's folder; the file's own name if it gives none.")
     question: str = Field(description="What the study asks, as one sentence.")
     base: str | dict[str, Any] = Field(description="Trainer config: 'presets/NAME', a YAML file, or an inline mapping.")
     arms: dict[str, Overrides] = Field(description="Arm name -> dotted overrides of the base config.", min_length=1)

@@ -9,9 +9,12 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from atod_sweep.config.base import Record
+from atod_sweep.config.objective import Hybrid, Interpolated
 from atod_sweep.config.price import TokenPrice
+from atod_sweep.config.schedules import OfMeasurement
 from atod_sweep.config.settings import Settings
 from atod_sweep.config.signals import Distill, OverVocabulary, Relabel
+from atod_sweep.config.stand_ins import RandomTeacher
 
 if TYPE_CHECKING:
     from atod_sweep.config.train import Train
@@ -147,3 +150,38 @@ class ChatTeacher(Served):
 
 
 ServedTeacher = Annotated[ServerTeacher | ChatTeacher, Field(discriminator="kind")]
+
+
+# ---- what is asked of them -------------------------------------------------------------------------------------------
+
+
+def check(train: Train) -> None:
+    """ValueError for an objective that asks a teacher behind an API for more than it gives, or relabelling for what it
+    does not know."""
+    objective = train.objective
+    if not isinstance(objective, Interpolated | Hybrid) or not objective.taught:
+        return
+    if isinstance(train.teacher, Served):
+        if isinstance(objective.stand_in, RandomTeacher):
+            raise ValueError(
+                f"objective.stand_in.kind: 'random_teacher' needs the teacher's architecture, which teacher.kind "
+                f"{train.teacher.kind!r} does not give; use shuffled_teacher or constant_push"
+            )
+        if objective.asks_teacher:
+            train.teacher.check_scoring(objective.distill, train)
+    if isinstance(objective.distill, Relabel):
+        _check_relabel(objective)
+
+
+def _check_relabel(objective: Interpolated | Hybrid) -> None:
+    """Imitation compares no log-probs of what the student said, so nothing can follow them."""
+    asked = "the teacher's log-probs, which objective.distill.kind 'relabel' does not ask for"
+    null, turns, weight = objective.stand_in, objective.turns, objective.distill_weight
+    if null is not None:
+        raise ValueError(f"objective.stand_in.kind: {null.kind!r} takes the place of {asked}; use another signal")
+    if turns.measured:
+        raise ValueError(f"objective.turns.kind: {turns.kind!r} is made of {asked}; use uniform or thresholds")
+    if isinstance(weight, OfMeasurement):
+        raise ValueError(
+            f"objective.distill_weight.kind: {weight.kind!r} follows {asked}; use a schedule, such as linear"
+        )

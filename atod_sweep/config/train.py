@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import Field, model_validator
 
-from atod_sweep.config import takeover
+from atod_sweep.config import takeover, teachers
 from atod_sweep.config.base import LATER, Record, Seed, content_hash
 from atod_sweep.config.env import Env as Env
 from atod_sweep.config.models import CompactStudent, CompactTeacher, Dtype, NoTeacher, Pretrained, Student, Teacher
@@ -177,6 +177,7 @@ class Train(Record):
     @model_validator(mode="after")
     def _coherent(self) -> Train:
         self.objective.check(self)
+        teachers.check(self)
         takeover.check(self)
         self.trainer.check(self)
         if not (isinstance(self.student, Pretrained) and isinstance(self.teacher, Pretrained | Served | NoTeacher)):

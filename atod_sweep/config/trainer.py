@@ -93,11 +93,8 @@ class Trl(Record):
                 "null, and trainer.args.per_device_train_batch_size to the episodes of one pass",
             ),
             "teacher.kind": (train.teacher.kind, not isinstance(train.teacher, Served), "pretrained"),
-            "rollout.history": (train.rollout.history, train.rollout.history == "all", "all"),
         }
         if isinstance(student, Pretrained):
-            grows = student.conversation != "per_turn"
-            wanted["student.conversation"] = (student.conversation, grows, "growing")
             wanted["student.thoughts"] = (student.thoughts, student.thoughts is None, "null")
         for key, (value, fits, remedy) in wanted.items():
             if not fits:

@@ -59,7 +59,8 @@ def _put_right(model: type[BaseModel], data: Mapping[str, Any]) -> dict[str, Any
     """The fields of the record, those with a misspelt name under the nearest one."""
     known = {key: value for key, value in data.items() if key in model.model_fields}
     for key in data.keys() - known.keys():
-        if near := difflib.get_close_matches(str(key), model.model_fields.keys() - known.keys(), n=1, cutoff=0.5):
+        near = difflib.get_close_matches(str(key), model.model_fields, n=1, cutoff=0.5)
+        if near and near[0] not in known:
             known[near[0]] = data[key]
     return known
 

@@ -38,10 +38,14 @@ def is_shipped(env_id: str) -> bool:
     return env_id in FAMILIES
 
 
-def metric_names(env_id: str) -> tuple[str, ...]:
-    """What a shipped environment reports beside success. Raises UserError if it needs what is not here."""
-    names: tuple[str, ...] = constructor(env_id).metric_names
-    return names
+def metric_names(env_id: str, kwargs: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """What a shipped environment with these arguments reports beside success.
+
+    Raises UserError if it needs what is not here.
+    """
+    family = constructor(env_id)
+    further = [names for option, names in family.option_metrics.items() if (kwargs or {}).get(option)]
+    return (*family.metric_names, *(name for names in further for name in names))
 
 
 def make(config: Env) -> gymnasium.Env[str, str]:

@@ -19,7 +19,7 @@ def sign(folder: Path, key: Path) -> Path:
     path.unlink(missing_ok=True)
     try:
         config = signing.Config().use_elliptic_key_signer(private_key=key)
-        config.set_hashing_config(_everything(hashing, path)).sign(folder, path)
+        config.set_hashing_config(_everything(hashing, path)).sign(folder.resolve(), path.resolve())
     except (ValueError, TypeError) as error:
         raise UserError(
             f"--sign {key}: is no private key that signs ({_said(error)}); make one with "
@@ -37,7 +37,7 @@ def verify(folder: Path, key: Path) -> str:
         raise UserError(f"{path}: is not there: the export is not signed; export it again with --sign")
     try:
         config = verifying.Config().use_elliptic_key_verifier(public_key=key)
-        config.set_hashing_config(_everything(hashing, path)).verify(folder, path)
+        config.set_hashing_config(_everything(hashing, path)).verify(folder.resolve(), path.resolve())
     except Exception as error:  # libraries below it raise what they like at what is no signature
         raise UserError(f"{path}: is not a signature of these files by {key} ({_said(error)})") from None
     return f"signed by the holder of {key}"
@@ -53,7 +53,7 @@ def _library(name: str) -> Any:
 
 
 def _everything(hashing: Any, signature: Path) -> Any:
-    return hashing.Config().set_ignored_paths(paths=[signature], ignore_git_paths=False)
+    return hashing.Config().set_ignored_paths(paths=[signature.resolve()], ignore_git_paths=False)
 
 
 def _there(key: Path, option: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from atod_sweep.config.kinds import one_each
-from atod_sweep.config.objective import Controlled, TargetKL
+from atod_sweep.config.penalties import Controlled, TargetKL
 from atod_sweep.config.schedules import Adaptive
 from atod_sweep.errors import UserError
 from atod_sweep.objective.shapes.linear import linear

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from atod_sweep.config.kinds import one_each
-from atod_sweep.config.objective import KLPenalty
+from atod_sweep.config.penalties import KLPenalty
 from atod_sweep.objective.distributions import FLOOR
 from atod_sweep.objective.signals.reverse_kl import reverse_kl
 

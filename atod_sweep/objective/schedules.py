@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, overload
 
-from atod_sweep.config.objective import Controlled
+from atod_sweep.config.penalties import Controlled
 from atod_sweep.config.schedules import Annealed, ClosedForm, Constant, OfMeasurement
 from atod_sweep.errors import UserError
 from atod_sweep.objective.controllers import CONTROLLERS, Controller

@@ -14,7 +14,7 @@ from typing import Any
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.train import Train
 from atod_sweep.sweep.models import ensure_models
-from atod_sweep.sweep.preflight import fit
+from atod_sweep.sweep.preflight import check, fit
 from atod_sweep.sweep.record import progress
 from atod_sweep.sweep.session import at_a_time
 from atod_sweep.sweep.trials.jobs import Row, load
@@ -75,6 +75,7 @@ def estimate(work: Work, options: Options) -> Estimate:
 
 def _estimate(work: Work, options: Options, show: progress.Progress) -> Estimate:
     if options.site.address is None:
+        check(work.configs, work.resources, is_cluster=False)
         for line in fit(work.configs, work.resources, at_a_time(work, options.site)):
             show.note(line)
     show.doing("building the teacher and the base student")

@@ -29,6 +29,11 @@ Config = dict[str, Any]
 
 def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> None:
     """UserError for the first thing that no trial could find here. On a cluster, only what its driver must have."""
+    if resources.gpu > 1:
+        raise UserError(
+            f"resources.gpu: {resources.gpu:g}, but a trial is one process, which trains on one GPU; use at most 1, or "
+            f"train it by itself: accelerate launch --num_processes {resources.gpu:.0f} -m atod_sweep train CONFIG"
+        )
     seen: set[tuple[str, str]] = set()
     for config in configs:
         if "trainer" in config:  # another than ours
@@ -89,7 +94,7 @@ def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> l
         there = memory.there_is(runtime["device"], runtime["gpu_memory_fraction"])
         room = int(there * share(resources, side_by_side))
         if (need := memory.check(validate(Train, config, "config"), room)) is not None:
-            lines.append(f"memory: {need} of {room / 1e9:.1f} GB")
+            lines.append(f"memory: a trial needs about {need} of {memory.told(room)}")
     return list(dict.fromkeys(lines))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from atod_sweep.config.models import CompactTeacher, NoTeacher, Pretrained, PretrainedTeacher
+from atod_sweep.config.models import Pretrained
 from atod_sweep.config.train import Train
 from atod_sweep.config.trainer import Trl
 from atod_sweep.errors import UserError
@@ -32,11 +32,6 @@ def check(config: Train, here: bool = True) -> None:
         raise UserError(
             f"student.lora.dropout: {config.student.lora.dropout}, but with trainer.kind: trl the update must see the "
             "policy that played; set it to 0"
-        )
-    if not isinstance(config.teacher, CompactTeacher | PretrainedTeacher | NoTeacher):
-        raise UserError(
-            f"teacher.kind: {config.teacher.kind!r}, but with trainer.kind: trl its weights must be here; take a "
-            "pretrained one, or trainer.kind: atod"
         )
     if here:
         _installed(config)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from accelerate.utils import gather_object
+
 from atod_sweep.envs.contract import Split
-from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player, Sampling
@@ -54,11 +57,6 @@ class EnginePlayer(Player):
                 observations[e] = steps[e].observation
             rows = [e for e in rows if not table.record(e, steps[e])]
             is_first = False
-        if table.finished:
-            raise UserError(
-                f"an episode has outgrown its context of {self.limits.context} tokens, and TRL trains on one sequence "
-                "per episode; raise rollout.max_context_tokens, or lower env.horizon"
-            )
 
     def _speak(self, table: EpisodeBook, rows: list[int]) -> None:
         """An answer to each, cut where the conversation says that it ends."""
@@ -87,25 +85,50 @@ def rollout_function(stage: Stage, measured: dict[str, Any]) -> Callable[[list[s
         played = summary(episodes.outcomes) | habits(episodes.outcomes, sampled)
         measured.update({f"rollout/{name}": value for name, value in played.items()})
         measured.update({"teacher_tokens": episodes.tokens, "seconds/rollout": time.perf_counter() - started})
-        return as_trl(episodes)
+        found = as_trl(episodes)
+        owners = found.pop("episode")
+        each = len(prompts) // trainer.args.steps_per_generation  # episodes of a pass
+        if trainer.accelerator.num_processes > 1:  # they gather rows, pass by pass
+            counts = Counter(episode // each for episode in owners)
+            filled_up(
+                found, owners, each, max(gather_object(list(counts.values()))), trainer.processing_class.pad_token_id
+            )
+        trainer.episode_of_row = owners
+        return found
 
     return rollout
 
 
 def as_trl(episodes: Episodes) -> dict[str, Any]:
-    """What a rollout function returns: prompts, completions with a mask of what was generated, rewards."""
+    """What a rollout function returns: prompts, completions with a mask of what was generated, rewards of episodes.
+
+    And the `episode` of every row.
+    """
     found: dict[str, Any] = {"prompt_ids": [], "completion_ids": [], "env_mask": [], "logprobs": []}
-    for e, length in enumerate(episodes.length_S.tolist()):
-        mine = episodes.sequence_N == e
+    for s, length in enumerate(episodes.length_S.tolist()):
+        mine = episodes.sequence_N == s
         logp = dict(zip(episodes.column_N[mine].tolist(), episodes.logp_N[mine].tolist(), strict=True))
-        ids, first = episodes.ids_ST[e, :length].tolist(), min(logp)
+        ids, first = episodes.ids_ST[s, :length].tolist(), min(logp)
         found["prompt_ids"].append(ids[:first])
         found["completion_ids"].append(ids[first:])
         found["env_mask"].append([int(column in logp) for column in range(first, length)])
         found["logprobs"].append([logp.get(column, 0.0) for column in range(first, length)])
     if episodes.logp_N.isnan().any():  # the engine told none
         found["logprobs"] = None
-    return {**found, "total_reward": [outcome.total for outcome in episodes.outcomes]}
+    rewards = [outcome.total for outcome in episodes.outcomes]
+    return {**found, "episode": episodes.episode_S.tolist(), "total_reward": rewards}
+
+
+def filled_up(found: dict[str, Any], owners: list[int], each: int, rows: int, pad: int) -> None:
+    """Give every pass of `each` episodes so many `rows`: those that are added hold no generated token."""
+    empty: dict[str, Any] = {"prompt_ids": [pad], "completion_ids": [pad], "env_mask": [0], "logprobs": [0.0]}
+    for last in range(each - 1, owners[-1] + 1, each):
+        there = sum(last - each < owner <= last for owner in owners)
+        end = bisect_right(owners, last)
+        for name, row in empty.items():
+            if found[name] is not None:
+                found[name][end:end] = [row] * (rows - there)
+        owners[end:end] = [last] * (rows - there)
 
 
 def total_reward(total_reward: list[float], **_: Any) -> list[float]:

@@ -82,7 +82,7 @@ def _batch(config: Train, given: dict[str, Any]) -> dict[str, int]:
     at_once = given.get("per_device_train_batch_size", max(1, episodes // processes))
     if episodes % (at_once * processes):
         raise UserError(
-            f"trainer.args.per_device_train_batch_size: {at_once} sequences on {processes} processes do not divide the "
+            f"trainer.args.per_device_train_batch_size: {at_once} episodes on {processes} processes do not divide the "
             f"{episodes} episodes of a step (rollout.tasks x rollout.group_size); set it to a divisor"
         )
     passes = episodes // (at_once * processes)

@@ -24,7 +24,6 @@ from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.loop.books import Books, Result, Row
 from atod_sweep.training.loop.build import Company, accelerator_for, gather
 from atod_sweep.training.loop.trial import save_student
-from atod_sweep.training.play.talk import Growing
 from atod_sweep.training.teachers.local import LocalTeacher
 from atod_sweep.trl.recorder import Recorder
 from atod_sweep.trl.refusals import check
@@ -89,11 +88,6 @@ def _state_of_its_own() -> Iterator[None]:
 def _fits(config: Train, company: Company, world: int) -> None:
     """UserError for models that TRL's trainer, or its exported subclass, would compute with otherwise than we do."""
     stage, voice = company.stage, company.voice
-    if not isinstance(voice.conversation, Growing):
-        raise UserError(
-            "trainer.kind: 'trl' trains on one sequence per episode, and the student's chat template renders every "
-            "turn anew; use trainer.kind: atod, or a template that renders a conversation the same as it grows"
-        )
     if voice.conversation.thinking is not None:
         raise UserError("trainer.kind: 'trl' cannot end thoughts at their budget; use trainer.kind: atod")
     if isinstance(teacher := stage.teacher, LocalTeacher):

@@ -47,6 +47,15 @@ def call(monkeypatch, capsys):
     return run
 
 
+def test_ctrl_c_is_ctrl_c_whatever_a_library_makes_of_it(call, monkeypatch):
+    def app(**options):
+        raise ValueError('Error building "literal" validator:\n  KeyboardInterrupt: ')
+
+    monkeypatch.setitem(cli.main.__globals__, "app", app)
+    code, out, err = call("list")
+    assert (code, out, err) == (130, "", "")
+
+
 BAD_STUDIES = {
     "unknown key": ({"arm": {}}, "'arm'", "'arms'"),
     "unknown kind": ({"arms": {"a": {"objective.distill_weight.kind": "cosin"}}}, "'cosin'", "'cosine'"),

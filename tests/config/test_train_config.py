@@ -8,7 +8,8 @@ import pytest
 
 from atod_sweep.config.base import content_hash, dump_yaml, parse_assignments, validate, with_overrides
 from atod_sweep.config.files import flatten, load_train, preset_names, train_data
-from atod_sweep.config.objective import GAE, K2, Hybrid, Interpolated, TargetKL
+from atod_sweep.config.objective import GAE, Hybrid, Interpolated
+from atod_sweep.config.penalties import K2, TargetKL
 from atod_sweep.config.schedules import Constant, Cosine, Linear
 from atod_sweep.config.schema import check_key
 from atod_sweep.config.train import Train
@@ -137,6 +138,10 @@ def test_assignments_are_yaml() -> None:
             parse_assignments([word])
     with pytest.raises(UserError, match=r"^a=\[1: not valid YAML"):
         parse_assignments(["a=[1"])
+    for long in ("a=" + "[" * 3000, "a" * 3000, "a=" + "9" * 5000):
+        with pytest.raises(UserError) as error:
+            parse_assignments([long])
+        assert len(str(error.value)) < 300
 
 
 # ---- unknown keys ------------------------------------------------------------------------------------------------
@@ -150,7 +155,7 @@ def test_assignments_are_yaml() -> None:
         ("optimizer.lr", "did you mean 'optimiser.lr'?"),
         ("objective.turns.early_frac", "did you mean 'objective.turns.early_fraction'?"),
         ("student.recipe.sucess", "did you mean 'student.recipe.success'?"),
-        ("rollout.zzz", "known here: action, admissible, episodes_at_once, group_size, history, "),
+        ("rollout.zzz", "known here: action, admissible, depth, episodes_at_once, group_size, history, "),
         ("steps.more", "nothing lies below it"),
         ("rollout.top_p", "rollouts draw from all tokens, .*; evaluation has this key"),
         ("rollout.min_p", "rollouts draw from all tokens, .*; evaluation has this key"),

@@ -75,11 +75,18 @@ def test_it_may_name_what_only_some_episodes_report() -> None:
     assert look([named]).metrics[named.model_dump_json()] == {"tidy", "swift"}
 
 
-@pytest.mark.parametrize("env_id", ["code_debug", "planner", "support_desk", "tool_use", "alfworld", "webshop"])
+@pytest.mark.parametrize(
+    ("env_id", "kwargs"),
+    [
+        *((env_id, {}) for env_id in ("code_debug", "planner", "support_desk", "tool_use", "alfworld", "webshop")),
+        ("support_desk", {"guarded": True}),
+        ("support_desk", {"courtesies": True}),
+    ],
+)
 @pytest.mark.parametrize("solved", [True, False])
-def test_shipped_ones_report_what_they_say(env_id: str, solved: bool) -> None:
+def test_shipped_ones_report_what_they_say(env_id: str, kwargs: dict, solved: bool) -> None:
     try:
-        game = Checked(Env(id=env_id, horizon=6))
+        game = Checked(Env(id=env_id, horizon=6, kwargs=kwargs))
         game.reset(0, "train")
     except UserError as absent:
         pytest.skip(str(absent))
@@ -87,4 +94,4 @@ def test_shipped_ones_report_what_they_say(env_id: str, solved: bool) -> None:
         step = game.step(game.demonstrator_action() if solved else "x")
         if step.terminated or step.truncated:
             break
-    assert set(step.info["metrics"]) == set(registry.metric_names(env_id))
+    assert set(step.info["metrics"]) == set(registry.metric_names(env_id, kwargs))

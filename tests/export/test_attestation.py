@@ -104,9 +104,13 @@ def pair(folder: Path, name: str) -> tuple[Path, Path]:
     return private, public
 
 
-def test_a_signature_holds_for_these_files_and_this_key_alone(written: Path, keys: tuple[Path, Path]) -> None:
+def test_a_signature_holds_for_these_files_and_this_key_alone(
+    written: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     private, public = keys
     api.publish(written, sign=private)
+    monkeypatch.chdir(written.parent)
+    assert api.verify(written.name, key=public)[-1] == f"signed by the holder of {public}"
     assert api.verify(written, key=public)[-1] == f"signed by the holder of {public}"
     assert "nobody has checked" in api.verify(written)[-1]
     _, other = pair(public.parent, "other")

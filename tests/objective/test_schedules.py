@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from scipy.optimize import brentq
 
 from atod_sweep.config.kinds import kinds, one_each
-from atod_sweep.config.objective import TargetKL
+from atod_sweep.config.penalties import TargetKL
 from atod_sweep.config.schedules import (
     Adaptive,
     Annealed,

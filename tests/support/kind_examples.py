@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from atod_sweep.config.kinds import one_each
-from atod_sweep.config.objective import Advantage, Controlled, KLPenalty
+from atod_sweep.config.objective import Advantage
+from atod_sweep.config.penalties import Controlled, KLPenalty
 from atod_sweep.config.schedules import ClosedForm
 from atod_sweep.config.signals import Distill
 from atod_sweep.config.turns import TurnProfile

@@ -27,6 +27,7 @@ from atod_sweep.training.play import episodes
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Episodes, Limits
+from atod_sweep.training.play.shares import ALONE, Share
 from atod_sweep.training.teachers.local import LocalTeacher
 
 ECHO = "echo_env:Echo"
@@ -167,12 +168,13 @@ def play(
     action_tokens: int = 4,
     context: int = 256,
     bootstrap: bool = False,
+    share: Share = ALONE,
 ) -> Episodes:
     """Echo episodes of a model, sampled with a fixed generator."""
     conversation = conversation_for(tokenizer(), chat_template=True, stop_strings=[])
     player = Player(Batch(Env(id=ECHO, horizon=horizon), len(seeds)), conversation, Limits(action_tokens, context))
     generator = torch.Generator().manual_seed(5)
-    return player.play(Policy(model), seeds, "train", temperature, generator, bootstrap)
+    return player.play(Policy(model), seeds, "train", temperature, generator, bootstrap, share=share)
 
 
 @torch.no_grad()

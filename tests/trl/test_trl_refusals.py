@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from small import tiny
 
-from atod_sweep.config.kinds import kinds
-from atod_sweep.config.models import Teacher
 from atod_sweep.config.train import Train
 from atod_sweep.config.trainer import OWNED, Trl
 from atod_sweep.errors import UserError
@@ -42,7 +40,6 @@ def test_a_config_without_a_trainer_is_what_it_was() -> None:
         ({"update__minibatches": 3}, "update.minibatches 3; set it to 1"),
         ({"update__target_kl": 0.1}, "update.target_kl 0.1; set it to null"),
         ({"update__micro_batch_tokens": 512}, "trainer.args.per_device_train_batch_size"),
-        ({"student": LORA | {"conversation": "per_turn"}, "teacher__kind": "none"}, "student.conversation 'per_turn'"),
         ({"student": LORA | {"thoughts": {"tokens": 9}}, "teacher__kind": "none"}, "student.thoughts"),
     ],
 )
@@ -114,14 +111,6 @@ def test_dropout_of_adapters() -> None:
     settings = {"student": LORA, "teacher__kind": "none", "objective": HYBRID | {"distill_weight": 0.0}}
     with pytest.raises(UserError, match=r"student\.lora\.dropout: 0\.1"):
         runners.check(through_trl(**settings), here=False)
-
-
-@pytest.mark.parametrize("teacher", [kind for kind in kinds(Teacher) if kind not in ("compact", "pretrained", "none")])
-def test_a_teacher_that_is_elsewhere(teacher: str) -> None:
-    config = through_trl()
-    elsewhere = kinds(Teacher)[teacher].model_construct(kind=teacher)
-    with pytest.raises(UserError, match=f"teacher.kind: '{teacher}', but with trainer.kind: trl"):
-        runners.check(config.model_copy(update={"teacher": elsewhere}), here=False)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.conversation import Manner, conversation_for
 from atod_sweep.training.play.outcomes import Episodes, Limits
 from atod_sweep.trl import trial
-from atod_sweep.trl.rollouts import Engine, EnginePlayer, as_trl, engine_of
+from atod_sweep.trl.rollouts import Engine, EnginePlayer, as_trl, engine_of, filled_up
+from atod_sweep.trl.rows import over_episodes, passes_of
 
 SEEDS = [2, 3, 4, 8]
 JUNK = [5, 5, 1]
@@ -83,11 +84,25 @@ def test_what_trl_is_given(logps: bool) -> None:
     assert logps or given["logprobs"] is None
 
 
-def test_an_episode_that_outgrows_its_context_is_an_error() -> None:
+def test_an_episode_that_outgrows_its_context_goes_on_in_another_row() -> None:
     model = make_model("llama")
-    said = lambda prompts: ([[4, 1]] * len(prompts), None)  # noqa: E731
-    with pytest.raises(UserError, match=r"outgrown its context of 16 tokens.*rollout\.max_context_tokens"):
-        through(said, Policy(model), context=16, horizon=8)
+    ours = play(model, SEEDS, context=24)
+    assert len(ours.ids_ST) > len(SEEDS)
+    theirs = through(saying(ours, logps=True), Policy(model), context=24)
+    assert theirs.ids_ST.tolist() == ours.ids_ST.tolist()
+    assert torch.equal(theirs.turn_N, ours.turn_N)
+    assert as_trl(theirs)["episode"] == ours.episode_S.tolist()
+
+
+def test_passes_are_filled_up_to_as_many_rows() -> None:
+    rows = [[i] for i in range(5)]
+    found = {"prompt_ids": rows[:], "completion_ids": rows[:], "env_mask": [[1]] * 5, "logprobs": None}
+    owners = [0, 0, 1, 2, 3]
+    filled_up(found, owners, each=2, rows=4, pad=9)
+    assert owners == [0, 0, 1, 1, 2, 3, 3, 3]
+    assert found["prompt_ids"] == found["completion_ids"] == [[0], [1], [2], [9], [3], [4], [9], [9]]
+    assert found["env_mask"] == [[1], [1], [1], [0], [1], [1], [0], [0]]
+    assert found["logprobs"] is None
 
 
 def test_one_method_of_trl_is_called() -> None:
@@ -121,10 +136,51 @@ def test_models_that_do_not_fit() -> None:
     adapted = teacher_of(make_model("llama"))
     adapted.policy.model.peft_config = {}
     cases = [
-        (company("per_turn"), "renders every turn anew"),
         (company(teacher=adapted), "merge them into their base"),
         (company(teacher=teacher_of(make_model("llama", vocabulary=20))), "the student has 15, the teacher 20"),
     ]
     for found, said in cases:
         with pytest.raises(UserError, match=said):
             trial._fits(tiny(), found, 1)
+
+
+# ---- episodes of several rows --------------------------------------------------------------------------------------
+
+
+def test_weights_of_an_episode_do_not_depend_on_how_it_is_cut_into_rows() -> None:
+    """Turns of 2, 1, 3 and 1 tokens: in one row, and in rows of one or two turns; another episode beside it."""
+    turn_weights = torch.tensor([0.1, 0.2, 0.3, 0.4])
+
+    def weights(step: int, mask_BT: Any, total: int, horizon: int, student: Any, teacher: Any) -> Any:
+        starts = mask_BT.bool() & ~torch.nn.functional.pad(mask_BT[:, :-1].bool(), (1, 0))
+        turn_BT = (starts.cumsum(1) - 1).clamp(min=0)
+        most_B1 = (student - teacher).abs().amax(1, keepdim=True)  # of the whole episode
+        return turn_weights[turn_BT] * most_B1 * mask_BT, student * mask_BT
+
+    one = torch.tensor([[1, 1, 0, 1, 0, 1, 1, 1, 0, 1]])
+    cut = torch.tensor([[1, 1, 0, 1, 0], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]])
+    episode = torch.tensor([0, 0, 0, 1, 1])
+    told = torch.arange(1.0, 8.0)
+    student, teacher = torch.zeros(1, 10), torch.zeros(1, 10)
+    student[one.bool()] = told
+    whole = weights(0, one, 1, 4, student, teacher)
+    rows = torch.zeros(5, 5)
+    rows[:3][cut[:3].bool()] = told
+    rows[3] = 9.0
+    found = over_episodes(weights, episode)(0, cut, 1, 4, rows, torch.zeros(5, 5))
+    for mine, theirs in zip(found, whole, strict=True):
+        assert mine.shape == (5, 5)
+        assert mine[:3][cut[:3].bool()].tolist() == theirs[one.bool()].tolist()
+    assert found[0][3].tolist() == pytest.approx([0.9] * 5)
+
+
+def test_passes_hold_whole_episodes() -> None:
+    batch = {
+        "episode": torch.tensor([0, 0, 1, 2, 2, 2, 3]),
+        "ids": torch.arange(7),
+        "items": torch.tensor(5),
+        "no": None,
+    }
+    first, second = passes_of(batch, 2)
+    assert (first["ids"].tolist(), second["ids"].tolist()) == ([0, 1, 2], [3, 4, 5, 6])
+    assert first["items"] == second["items"] == 5

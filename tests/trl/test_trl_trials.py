@@ -58,16 +58,26 @@ def untimed(rows: Rows) -> Rows:
     return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
 
 
+def per_turn() -> dict[str, Any]:
+    """A student to whom every turn is a sequence of its own."""
+    return {
+        "student": {"kind": "pretrained", "path": str(models.ensure(tiny()).student.path), "conversation": "per_turn"}
+    }
+
+
+@pytest.mark.parametrize("grows", [True, False], ids=["growing", "per turn"])
 @pytest.mark.parametrize(("name", "at_once"), [("divergence", 8), ("sampled", 8), ("hybrid", 2), ("reward", 4)])
-def test_the_first_loss_is_ours(name: str, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the episodes that TRL's engine has played, also in several passes."""
+def test_the_first_loss_is_ours(
+    name: str, at_once: int, grows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the episodes that TRL's engine has played, also in several passes, and with several sequences an episode."""
     from atod_sweep.trl import rollouts
 
     kept = []
     really = rollouts.as_trl
     monkeypatch.setattr(rollouts, "as_trl", lambda episodes: kept.append(episodes) or really(episodes))
     settings = {"objective": OBJECTIVES[name], "steps": 1, "rollout__temperature": 1.3, "evaluation__tasks": 2}
-    settings |= {"rollout__episodes_at_once": 3}
+    settings |= {"rollout__episodes_at_once": 3} | ({} if grows else per_turn())
     config = through_trl(**settings, trainer__args={"per_device_train_batch_size": at_once})
     row = next(row for row in run(config, tmp_path) if row["phase"] == "train")
 
@@ -77,6 +87,7 @@ def test_the_first_loss_is_ours(name: str, at_once: int, tmp_path: Path, monkeyp
     initial = gather(config, tmp_path, False, needs, torch.device("cpu"), 0, 1).stage.policy
     mix = algorithm(config, stage.teacher, initial)
     (episodes,) = kept
+    assert (len(episodes.ids_ST) == 8) == grows
     index_N = episodes.sequence_N * episodes.ids_ST.shape[1] + episodes.column_N - 1
     target_N = episodes.ids_ST[episodes.sequence_N, episodes.column_N]
     with torch.no_grad():
@@ -169,7 +180,7 @@ def test_two_processes_share_a_step(tmp_path: Path) -> None:
     """Every task once, whoever plays it; rows and costs are those of both; one process reports."""
     settings = {"trainer__kind": "trl", "trainer__args": {"per_device_train_batch_size": 4}, "rollout__tasks": 4}
     settings |= {"objective": OBJECTIVES["hybrid"], "steps": 2}
-    launch("rows", tmp_path, settings)
+    launch("rows", tmp_path, settings | per_turn())
     told = [json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in (0, 1)]
     assert told[1]["told"] == []
     assert told[0]["final"] == told[1]["final"]
@@ -186,7 +197,7 @@ def test_two_processes_share_a_step(tmp_path: Path) -> None:
     ("args", "said"),
     [
         ({"per_device_train_batch_sise": 4}, "has no 'per_device_train_batch_sise'; did you mean 'per_device_train_b"),
-        ({"per_device_train_batch_size": 3}, "3 sequences on 1 processes do not divide the 8 episodes"),
+        ({"per_device_train_batch_size": 3}, "3 episodes on 1 processes do not divide the 8 episodes"),
         ({"optim": "no_such"}, "TRL does not take"),
     ],
 )

@@ -47,6 +47,7 @@ class Benchmark(gymnasium.Env[str, str]):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
     name: ClassVar[str]
     metric_names: ClassVar[tuple[str, ...]]  # of what `outcome` can report beside success
+    option_metrics: ClassVar[dict[str, tuple[str, ...]]] = {}  # further ones, by the argument that turns them on
     reads: ClassVar[tuple[str, ...]] = ()  # arguments of the constructor that name files of others
 
     def __init__(self, horizon: int) -> None:

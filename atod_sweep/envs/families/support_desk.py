@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from atod_sweep.envs.families.game import Game, Turn, share, words
 from atod_sweep.envs.families.measures import f1
@@ -134,7 +134,11 @@ class SupportDesk(Game):
     """
 
     name = "support_desk"
-    metric_names = ("f1", "courtesies", "violations", "restraint", *(f"violations_{rule}" for rule in RULES))
+    metric_names = ("f1",)
+    option_metrics: ClassVar[dict[str, tuple[str, ...]]] = {
+        "courtesies": ("courtesies",),
+        "guarded": ("violations", "restraint", *(f"violations_{rule}" for rule in RULES)),
+    }
     horizons = range(4, 17)
 
     def __init__(

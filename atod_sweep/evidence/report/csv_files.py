@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from atod_sweep.evidence.analysis import lost
 from atod_sweep.evidence.analysis.aggregates import aggregate, interactions, main_effects
 from atod_sweep.evidence.analysis.breadth import methods
 from atod_sweep.evidence.analysis.comparisons import Comparison, against_reference, applied_teacher, summaries
@@ -41,6 +42,19 @@ def content(results: Results, search: Searched | None = None) -> dict[str, list[
         ],
         "main_effects": [{"factor": e.name, "level": e.value} | _interval(e.interval) for e in main_effects(results)],
         "breadth": _breadth(results),
+        "lost": [
+            {
+                "arm": c.arm,
+                **c.levels,
+                "metric": c.metric,
+                "start": c.start,
+                "end": c.end.estimate,
+                "teacher": c.teacher,
+            }
+            | _interval(c.change)
+            for metric in [*lost.watched(results), lost.PROXY]
+            for c in lost.changes(results, metric)
+        ],
         **(_search(search) if search else {}),
         "reaching_the_teacher": _reaching(results),
         "curves": curves(results),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atod_sweep.config.objective import WithReference
+from atod_sweep.config.penalties import WithReference
 from atod_sweep.evidence.analysis.text import inert
 from atod_sweep.export.schedule import own_code
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
@@ -143,7 +143,10 @@ def _untested(p: dict[str, Any]) -> str:
 
 def models(digests: dict[str, Any]) -> str:
     """Teacher and base student with the hashes of what made them."""
-    described = [f"{name} `{model['digest']}`" for name, model in digests.items()]
+    described = [
+        f"{name} `{model['digest']}`" if "digest" in model else f"{name} `{model['model']}` behind an API"
+        for name, model in digests.items()
+    ]
     return ", ".join(described) or "none recorded"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from atod_sweep.config.objective import Controlled
+from atod_sweep.config.penalties import Controlled
 from atod_sweep.config.schedules import ClosedForm, OfMeasurement, OfProgress
 from atod_sweep.config.turns import CustomTurns, TurnProfile
 from atod_sweep.export.schedule import own_code

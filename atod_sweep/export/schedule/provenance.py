@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep import __version__
+from atod_sweep.config.teachers import Served
 from atod_sweep.config.train import Train, model_key
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.verdicts import judge
@@ -107,7 +108,10 @@ def _models(latest: StudyRow, best: BestSchedule) -> dict[str, Any]:
     """
     key = model_key(best.config.model_dump(mode="json"))
     pair = latest["pairs"].get(key, {}) if "pairs" in latest else latest["models"]
-    return {name: _identity(model) for name, model in pair.items() if model}
+    found = {name: _identity(model) for name, model in pair.items() if model}
+    if isinstance(teacher := best.config.teacher, Served):  # of which nobody knows more than its name
+        found["teacher"] = {"api": teacher.kind, "model": teacher.model}
+    return found
 
 
 def _identity(model: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 from atod_sweep.config.base import LATER, Record, dump_yaml, load_yaml, validate
 from atod_sweep.config.custom import check_sources
 from atod_sweep.config.files import load_train
-from atod_sweep.config.objective import Controlled, Mixed, Mixture, TargetKL, WithReference
+from atod_sweep.config.objective import Mixed, Mixture
+from atod_sweep.config.penalties import Controlled, TargetKL, WithReference
 from atod_sweep.config.schedules import ClosedForm, ClosedFormSchedule, Constant, OfMeasurement, OfProgress
 from atod_sweep.config.takeover import Depth, Takeover, TeacherTurns
 from atod_sweep.config.train import Train

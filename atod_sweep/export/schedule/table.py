@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from atod_sweep.config.kinds import one_each
-from atod_sweep.config.objective import Controlled, Mixed
+from atod_sweep.config.objective import Mixed
+from atod_sweep.config.penalties import Controlled
 from atod_sweep.config.schedules import ClosedForm, OfMeasurement
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.schedule.trace import Trace

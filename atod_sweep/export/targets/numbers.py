@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atod_sweep.config.objective import TargetKL
+from atod_sweep.config.penalties import TargetKL
 from atod_sweep.config.schedules import ClosedForm, OfMeasurement
 from atod_sweep.objective import schedules
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from atod_sweep.config.objective import GAE, WithReference
+from atod_sweep.config.objective import GAE
+from atod_sweep.config.penalties import WithReference
 from atod_sweep.export.schedule.generate import SHIMS, source
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first, largest

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from atod_sweep.config.kinds import one_each
-from atod_sweep.config.objective import Advantage, KLPenalty, WithReference
+from atod_sweep.config.objective import Advantage
+from atod_sweep.config.penalties import KLPenalty, WithReference
 from atod_sweep.config.schedules import Constant
 from atod_sweep.config.signals import Distill, OverVocabulary
 from atod_sweep.export.schedule.schedule_file import ScheduleFile

@@ -5,11 +5,14 @@ All of them are told the same (`Progress`); where the run stands is a `Scoreboar
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.metrics import MetricRow
@@ -291,9 +294,24 @@ def _result(row: TrialRow, metric: str) -> str:
     return f"{metric} {value:.3f}" if value is not None else ""
 
 
+_events: list[TextIO] = []  # where events go once stdout is theirs alone
+
+
+def reserve_stdout() -> None:
+    """From now on stdout is for events alone: what else this process and its children print goes to stderr.
+
+    User code prints as it likes, also past Python. Where stdout is not the process's own, as in tests, nothing happens.
+    """
+    with contextlib.suppress(OSError, ValueError):  # of a stdout without a file
+        if not _events and sys.stdout.fileno() == 1:
+            sys.stdout.flush()
+            _events.append(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+            os.dup2(2, 1)
+
+
 def print_event(event: Mapping[str, Any]) -> None:
     """One JSON object on a line."""
-    print(json.dumps(event, ensure_ascii=False), flush=True)
+    print(json.dumps(event, ensure_ascii=False), flush=True, file=_events[0] if _events else None)
 
 
 def choose(

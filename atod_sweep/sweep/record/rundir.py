@@ -63,6 +63,21 @@ def opened(
         writer.__exit__(None, None, None)
 
 
+def run_folder(out: Path, name: str) -> Path:
+    """Where the run of this name is or goes: below `out`, or `out` itself where that is the run's folder already.
+
+    UserError where it is another run's.
+    """
+    if not (out / layout.LEDGER).exists():
+        return out / name
+    if out.resolve().name == name:
+        return out
+    raise UserError(
+        f"--out {out}: is the folder of a run, and runs lie beside each other; give the folder around it "
+        f"({out.resolve().parent}), in which this one gets its own, {name!r}"
+    )
+
+
 def is_stillborn(run_dir: Path) -> bool:
     """True if the folder holds no more than what a run makes before its ledger."""
     lock, trials = run_dir / layout.LOCK, run_dir / layout.TRIALS

@@ -16,7 +16,7 @@ from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.records.metric_names import EVALUATED, watched
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import differences
-from atod_sweep.sweep.record.rundir import Intent
+from atod_sweep.sweep.record.rundir import Intent, run_folder
 from atod_sweep.sweep.searches.campaign import REFERENCE, Campaign
 from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Sample, Space, resolve_space
@@ -46,7 +46,9 @@ def run_search(
     the space.
     """
     work = _given(source, overrides or {}, name, configurations)
-    return execute_work(work, out / work.document.name, Intent(resume, extend, overwrite), Options.of(**options))
+    return execute_work(
+        work, run_folder(out, work.document.name), Intent(resume, extend, overwrite), Options.of(**options)
+    )
 
 
 def dry_run(

@@ -179,7 +179,7 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
         raise UserError(f"{where}: {error}") from None
     if registry.is_shipped(config["env"]["id"]):
         try:
-            own = [*registry.metric_names(config["env"]["id"]), *stood_in(config)]
+            own = [*registry.metric_names(config["env"]["id"], config["env"]["kwargs"]), *stood_in(config)]
             check_reported(metric.name, own, config["evaluation"]["attempts"])
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None

@@ -16,7 +16,7 @@ from atod_sweep.records import layout, ledger, study_file
 from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.record.definition import beyond_extension
-from atod_sweep.sweep.record.rundir import Intent
+from atod_sweep.sweep.record.rundir import Intent, run_folder
 from atod_sweep.sweep.session import execute_work
 from atod_sweep.sweep.studies import tuned
 from atod_sweep.sweep.studies.plan import MATCH, Plan, resolve
@@ -50,7 +50,9 @@ def run_study(
     `until_decided`: add seeds until the study's claims are decided, of which `judge` among the options tells.
     """
     work = _given(source, overrides or {}, name, seeds, until_decided)
-    return execute_work(work, out / work.document.name, Intent(resume, extend, overwrite), Options.of(**options))
+    return execute_work(
+        work, run_folder(out, work.document.name), Intent(resume, extend, overwrite), Options.of(**options)
+    )
 
 
 def dry_run(

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from atod_sweep.errors import UserError
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _asked = threading.Event()
 _held = threading.Event()
@@ -36,8 +38,8 @@ def stoppable() -> Iterator[None]:
         signal.signal(number, stop)
     try:
         yield
-    except Exception:
-        if not asked():
+    except Exception as error:
+        if not asked() or isinstance(error, UserError):  # a lost cluster interrupts, too, and says so in our words
             raise
         raise KeyboardInterrupt from None  # libraries make an error of their own of what a callback was told
     finally:

@@ -14,7 +14,8 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor
 
-from atod_sweep.config.objective import Hybrid, Interpolated, Mixture, WithReference
+from atod_sweep.config.objective import Hybrid, Interpolated, Mixture
+from atod_sweep.config.penalties import WithReference
 from atod_sweep.config.signals import Relabel
 from atod_sweep.config.train import Train
 from atod_sweep.config.turns import TurnProfile

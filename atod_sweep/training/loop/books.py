@@ -15,9 +15,10 @@ from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.loop import samples
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.evaluate import evaluate_final, evaluated
-from atod_sweep.training.play.outcomes import Episodes
+from atod_sweep.training.play.outcomes import Outcome
 from atod_sweep.training.play.retention import Retention
 from atod_sweep.training.play.rewards import StandIn
+from atod_sweep.training.play.shares import ALONE, Share
 
 Row = dict[str, Any]
 
@@ -50,12 +51,12 @@ class Books:
     def evaluation(self, step: int) -> Row:
         """The student as it is before optimiser step `step`, on the held-out tasks."""
         started, config = time.perf_counter(), self.stage.config.evaluation
-        found, played = evaluated(self.stage.policy, self.player, config)
+        found, played, outcomes = evaluated(self.stage.policy, self.player, config, self._share)
         if self.accelerator.is_main_process:
             temperature = config.temperature or 1.0  # greedy log-probs are those at 1
             said = samples.of(played, self.stage.teacher, temperature, self.stage.score_tokens)
             samples.write(self.directory, step, said)
-        found |= proxy(self.stage.stand_in, played)
+        found |= proxy(self.stage.stand_in, outcomes)
         if self.retention is not None:
             found |= self.retention.measure(self.stage.policy)
         return {"phase": "eval", "step": step, **found, **self._bill(time.perf_counter() - started, "eval")}
@@ -63,9 +64,13 @@ class Books:
     def final(self) -> Row:
         """The student on the final task sets; {} where there are none."""
         started, config = time.perf_counter(), self.stage.config
-        found = evaluate_final(self.stage.policy, self.player, config.evaluation)
+        found = evaluate_final(self.stage.policy, self.player, config.evaluation, self._share)
         bill = self._bill(time.perf_counter() - started, "final") if found else {}
         return {"phase": "final", "step": config.steps, **found, **bill} if found else {}
+
+    @property
+    def _share(self) -> Share:
+        return Share(self.stage.rank, self.stage.world) if self.stage.world > 1 else ALONE
 
     def result(self, last: Row) -> Result:
         """The end of a trial whose `last` evaluations are these."""
@@ -96,12 +101,12 @@ class Books:
         return [mine] if self.accelerator.num_processes == 1 else list(gather_object([mine]))
 
 
-def proxy(stand_in: StandIn | None, played: Episodes) -> Row:
+def proxy(stand_in: StandIn | None, outcomes: list[Outcome]) -> Row:
     """`eval/proxy`: what training is told of episodes where that is not the environment's reward."""
     if stand_in is None:
         return {}
-    stand_in.apply(played.outcomes)
-    return {"eval/proxy": sum(o.total for o in played.outcomes) / len(played.outcomes)}
+    stand_in.apply(outcomes)
+    return {"eval/proxy": sum(o.total for o in outcomes) / len(outcomes)}
 
 
 def numbers(row: Row) -> dict[str, float]:

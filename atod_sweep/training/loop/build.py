@@ -147,9 +147,9 @@ def evaluate_saved(config: Train, source: Pretrained, role: Literal["teacher", "
     at_once = memory.at_once(config)
     batch = _batch(config, min(at_once["eval"], _most_tasks(config)))
     policy, player = voice.policy(accelerator.device), voice.player(config, batch, at_once)
-    row, played = evaluated(policy, player, config.evaluation)
+    row, _, outcomes = evaluated(policy, player, config.evaluation)
     if role is not None:
-        row |= proxy(stand_in(config, accelerator.device), played)
+        row |= proxy(stand_in(config, accelerator.device), outcomes)
         row |= evaluate_final(policy, player, config.evaluation)
         retention = _retention(config, voice, player, scoring_tokens(accelerator.device), accelerator.device)
         if retention is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from atod_sweep.config.models import CompactTeacher, Pretrained
 from atod_sweep.config.train import Train
+from atod_sweep.cores import memory_bytes
 from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.contract import TRAIN_SEEDS, HasActions, HasDemonstrator, Split
 from atod_sweep.errors import UserError
@@ -26,8 +26,9 @@ from atod_sweep.training.runtime import torch_dtype
 # with a student of 0.1 M parameters.
 LIBRARIES = 45_000_000
 # What the C library's allocator takes per byte of what comes and goes: it keeps freed blocks (`runtime`), and a gap
-# between blocks in use takes no larger one. Measured in `benchmarks/memory.md`: 1.3 to 1.9.
-HELD = 1.6
+# between blocks in use takes no larger one. Layers of `transformers` make many small tensors between those that they
+# keep, hand-written passes few. Measured in `benchmarks/memory.md`: 1.7 to 2.0, and 1.0 to 1.2.
+HELD, HELD_BY_HAND = 1.8, 1.2
 # A CUDA context with its libraries, and what torch's allocator holds per byte in use. Not measured here.
 CONTEXT, HELD_ON_GPU = 600_000_000, 1.1
 
@@ -37,7 +38,7 @@ KEYS = {
     "student": "student.dtype: bfloat16",
     "optimiser": "student.lora",
     "teacher": "teacher.dtype: bfloat16",
-    "reference": "student.lora, whose reference is the student itself, or kl_penalty.kind: none",
+    "reference": "student.lora, whose reference is the student itself, or kl_penalty.kind: none without retention",
     "rollout cache": "rollout.episodes_at_once",
     "rollout activations": "rollout.episodes_at_once",
     "rollout logits": "rollout.episodes_at_once",
@@ -64,10 +65,10 @@ class Need:
         return sum(self.parts.values())
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{name} {_gb(size)}" for name, size in self.parts.items() if size >= self.total / 100)
+        parts = ", ".join(f"{name} {told(size)}" for name, size in self.parts.items() if size >= self.total / 100)
         played = {"train": "training", "eval": "evaluation"}
         few = [f"{n} of {of} {played[split]} episodes" for split, (n, of) in self.at_once.items() if n < of]
-        return f"{_gb(self.total)} GB a trial ({parts})" + (f", {' and '.join(few)} played at once" if few else "")
+        return f"{told(self.total)} ({parts})" + (f", {' and '.join(few)} played at once" if few else "")
 
 
 def at_once(config: Train) -> dict[Split, int]:
@@ -95,8 +96,10 @@ def need(config: Train, limit: int | None = None) -> Need | None:
         teacher = anatomy(config.teacher, torch_dtype(config.frozen_dtype, device))
     if student is None or (teacher is None and isinstance(config.teacher, Pretrained)):
         return None
-    held, fixed = (HELD, {"libraries": LIBRARIES}) if device.type == "cpu" else (HELD_ON_GPU, {"libraries": CONTEXT})
-    stays = standing(config, student, teacher, device) | fixed
+    held, libraries = (HELD_BY_HAND if student.folds else HELD), LIBRARIES
+    if device.type != "cpu":
+        held, libraries = HELD_ON_GPU, CONTEXT
+    stays = standing(config, student, teacher, device) | {"libraries": libraries}
     phases = Phases(config, student, teacher, longest_talk(config, config.student), device)
     fitting = UNBOUNDED
     if limit is not None:
@@ -116,8 +119,9 @@ def check(config: Train, limit: int) -> Need | None:
         return found
     largest = max(KEYS, key=lambda name: found.parts.get(name, 0))
     raise UserError(
-        f"a trial needs about {found}, but there are {_gb(limit)} GB; most is the {largest}: lower it by "
-        f"{KEYS[largest]}, or run it through TRL (trainer.kind: trl)"
+        f"a trial needs about {found}, but there are {told(limit)}; most is the {largest}: lower it by "
+        f"{KEYS[largest]}, or need less of one device: student.lora, teacher.kind: server, or TRL, which can shard "
+        "(trainer.kind: trl)"
     )
 
 
@@ -126,7 +130,7 @@ def there_is(device: str, fraction: float | None) -> int:
     if device != "cpu" and torch.cuda.is_available():
         index = int(device.partition(":")[2] or 0)
         return int(torch.cuda.get_device_properties(index).total_memory * (fraction or 1.0))
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory_bytes()
 
 
 def longest_talk(config: Train, source: Pretrained) -> Talk:
@@ -183,5 +187,6 @@ def _limits(config: Train, fitting: int) -> dict[Split, int]:
     return {"train": rollout or fitting, "eval": evaluation or fitting}
 
 
-def _gb(size: float) -> str:
-    return f"{size / 1e9:.1f}"
+def told(size: float) -> str:
+    """Bytes in words."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from atod_sweep.config.objective import FullKL, Mixture
+from atod_sweep.config.objective import Mixture
+from atod_sweep.config.penalties import FullKL
 from atod_sweep.config.signals import OverVocabulary, Relabel
 from atod_sweep.config.train import Train
 from atod_sweep.envs.contract import Split
@@ -45,8 +46,9 @@ def standing(config: Train, student: Anatomy, teacher: Anatomy | None, device: t
     if teacher is not None:
         parts["teacher"] = teacher.weights * (2 if teacher.folds else 1)
     reference = ALGORITHMS[config.objective.kind].needs(config).reference
-    if reference == "renewed" or (reference == "frozen" and not adapters.are_fresh(config.student)):
-        width = 4 if reference == "renewed" else torch_dtype(config.frozen_dtype, device).itemsize
+    initial = (reference == "frozen" or config.evaluation.retention) and not adapters.are_fresh(config.student)
+    width = 4 * (reference == "renewed") + (torch_dtype(config.frozen_dtype, device).itemsize if initial else 0)
+    if width:
         parts["reference"] = student.weights // student.width * width * (2 if student.folds else 1)
     return parts
 
@@ -115,13 +117,19 @@ class Phases:
         is_late = whole > STORED_PORTIONS * head.elements_at_once(self.device)
         return tokens * model.width * model.hidden if is_late else 4 * whole
 
-    def _update(self, sequences: int) -> Parts:
-        """Of one part of the batch; beside its graph are the gradients of the parts before it."""
-        rows = max(1, min(sequences, (self.config.update.micro_batch_tokens or UNBOUNDED) // self.talk.longest))
+    def _update(self, episodes: int) -> Parts:
+        """Of the part of the batch that needs most: beside its graph are the gradients of the parts before it."""
+        rows = max(1, min(episodes, (self.config.update.micro_batch_tokens or UNBOUNDED) // self.talk.longest))
+        gradients = {"gradients": self._gradient * self.student.trained}
+        last = episodes % rows or rows
+        if rows < episodes <= 2 * rows:
+            return max(self._graph(rows), self._graph(last) | gradients, key=lambda parts: sum(parts.values()))
+        return self._graph(rows) | gradients  # where there is one part, its graph outlives a term's gradient
+
+    def _graph(self, rows: int) -> Parts:
         return {
-            "activations": int(self.student.kept_per_token * rows * self.talk.longest),
+            "activations": int(self.student.kept_always + self.student.kept_per_token * rows * self.talk.longest),
             "logits": 4 * self._copies * self._portion(rows, self.student),
-            "gradients": self._gradient * self.student.trained,
         }
 
     def _portion(self, rows: int, model: Anatomy) -> int:

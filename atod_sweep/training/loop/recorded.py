@@ -32,6 +32,8 @@ def train_into(
             raise UserError(f"{folder}: holds a finished or interrupted training; use --resume, or another --out")
         if resume and (folder / layout.STUDENT).exists() and not (folder / layout.CHECKPOINT).exists():
             raise UserError(f"--resume: {folder} holds a finished training, nothing is left to do; use another --out")
+        if (folder / layout.LEDGER).exists() or next(folder.glob(f"*/{layout.LEDGER}"), None):
+            raise UserError(f"{folder}: holds runs of studies; give the training a folder of its own with --out")
         for line in look([config.env]).notes:
             say(line)
         with written(folder):

@@ -9,7 +9,7 @@ import contextlib
 import io
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -39,6 +39,7 @@ class Anatomy:
     trained: int
     width: int  # bytes of a weight
     kept_per_token: float  # what the update keeps of a token until its gradient is known, without its logits
+    kept_always: float  # what it keeps however few tokens there are, such as weights that it rearranges
     passing_per_token: float  # what is there at a time of a token in a pass without gradients, without its logits
     cached_per_token: float  # keys and values of a token in a rollout
     expanded_per_token: float  # those of one layer, as often as heads share them
@@ -76,11 +77,14 @@ def _anatomy(config: Any, lora: Lora | None, dtype: torch.dtype, checkpointing: 
         if lora is not None:
             model = adapters.fresh(model, lora, None)
     policy = Policy(model).eval()
-    kept, passing, cached = _kept(policy), _passing(policy), _cached(model)
     text = config.get_text_config()
+    always, kept = _line(_kept, policy)
+    cached = _cached(model)
+    _, passing = _line(_passing, policy)
     if checkpointing:  # the inputs of blocks, and all of one block while its gradient is computed
         checkpoint_activations(model)
-        kept = _kept(policy.train()) + kept / text.num_hidden_layers
+        less_always, less = _line(_kept, policy.train())
+        always, kept = less_always + always / text.num_hidden_layers, less + kept / text.num_hidden_layers
     heads = getattr(text, "num_attention_heads", None) or 1
     shared = heads / (getattr(text, "num_key_value_heads", None) or heads)
     head = model.get_output_embeddings().weight
@@ -89,6 +93,7 @@ def _anatomy(config: Any, lora: Lora | None, dtype: torch.dtype, checkpointing: 
         trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
         width=head.element_size(),
         kept_per_token=kept,
+        kept_always=always,
         passing_per_token=passing,
         cached_per_token=cached,
         expanded_per_token=cached / text.num_hidden_layers * shared if shared > 1 else 0.0,
@@ -98,8 +103,15 @@ def _anatomy(config: Any, lora: Lora | None, dtype: torch.dtype, checkpointing: 
     )
 
 
-def _kept(policy: Policy) -> float:
-    """Bytes that the backward pass of a token needs, parameters and buffers aside."""
+def _line(size: Callable[[Policy, int], int], policy: Policy) -> tuple[float, float]:
+    """What a size is without tokens, and what each token adds."""
+    few, more = (size(policy, rows) for rows in (ROWS, 2 * ROWS))
+    per_token = (more - few) / (ROWS * TOKENS)
+    return few - per_token * ROWS * TOKENS, per_token
+
+
+def _kept(policy: Policy, rows: int) -> int:
+    """Bytes that the backward pass needs, parameters and buffers aside."""
     kept: dict[int, Any] = {}
     with _as_if_on_a_cpu(policy) as tensors:
         own = _storages(tensors)
@@ -111,25 +123,25 @@ def _kept(policy: Policy) -> float:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            _pass(policy, tensors)
-    return sum(storage.nbytes() for storage in kept.values()) / (ROWS * TOKENS)
+            _pass(policy, tensors, rows)
+    return sum(storage.nbytes() for storage in kept.values())
 
 
 @torch.no_grad()
-def _passing(policy: Policy) -> float:
-    """The most bytes of a token that are there at a time in a pass without gradients."""
+def _passing(policy: Policy, rows: int) -> int:
+    """The most bytes that are there at a time in a pass without gradients."""
     with _as_if_on_a_cpu(policy) as tensors, _Live(_storages(tensors)) as live:
-        _pass(policy, tensors)
-    return live.most / (ROWS * TOKENS)
+        _pass(policy, tensors, rows)
+    return live.most
 
 
 def _storages(tensors: dict[str, Tensor]) -> set[int]:
     return {t.untyped_storage()._cdata for t in tensors.values()}
 
 
-def _pass(policy: Policy, tensors: dict[str, Tensor]) -> None:
-    index = torch.arange(ROWS * TOKENS)
-    functional_call(policy, tensors, (torch.zeros((ROWS, TOKENS), dtype=torch.long), index), {"silent": True})
+def _pass(policy: Policy, tensors: dict[str, Tensor], rows: int) -> None:
+    ids, index = torch.zeros((rows, TOKENS), dtype=torch.long), torch.arange(rows * TOKENS)
+    functional_call(policy, tensors, (ids, index), {"silent": True})
 
 
 @torch.no_grad()

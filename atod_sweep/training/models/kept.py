@@ -29,7 +29,7 @@ _frozen: _Frozen | None = None
 
 
 def tokenizer(source: Pretrained) -> Any:
-    """`load_tokenizer`, which takes a second for 50,000 tokens. Whoever changes it loads one of its own."""
+    """`load_tokenizer`, of which a trial needs three. Whoever changes it loads one of its own."""
     key = _key(source)
     if key not in _tokenizers:
         _tokenizers[key] = load_tokenizer(source)

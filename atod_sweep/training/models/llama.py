@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM
 
@@ -139,6 +140,20 @@ def inverse_rms(x: Tensor, eps: Tensor) -> Tensor:
     """1 / sqrt(mean of squares + eps) over the last dimension, which is kept; `eps` is a scalar tensor."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return torch.addcmul(eps, norm, norm, value=1 / x.shape[-1]).rsqrt_()
+
+
+def attention(
+    q_BHQD: Tensor, k_BGTD: Tensor, v_BGTD: Tensor, mask: Tensor | None, scale: float | None = None
+) -> Tensor:
+    """Attended values, B x H x Q x D; without a mask, each query sees the keys up to its own place.
+
+    Only a CPU's kernel lets queries share keys in float32.
+    """
+    heads, shared = q_BHQD.shape[1], k_BGTD.shape[1]
+    if shared < heads and q_BHQD.device.type != "cpu":
+        k_BGTD, v_BGTD = (x.repeat_interleave(heads // shared, 1) for x in (k_BGTD, v_BGTD))
+    how: dict[str, Any] = {"attn_mask": mask, "is_causal": mask is None, "scale": scale}
+    return F.scaled_dot_product_attention(q_BHQD, k_BGTD, v_BGTD, enable_gqa=k_BGTD.shape[1] < heads, **how)
 
 
 @dataclass(frozen=True)

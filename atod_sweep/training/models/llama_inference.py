@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from atod_sweep.training.models import llama
 from atod_sweep.training.models.llama import (
     Heads,
     Merged,
@@ -193,9 +194,8 @@ def enough(x: Tensor) -> Tensor:
 
 def _attention(q_BHQD: Tensor, k_BGTD: Tensor, v_BGTD: Tensor, visible_BQT: Tensor | None) -> Tensor:
     """Causal attention, unless it is said which keys each query sees."""
-    mask, grouped = None if visible_BQT is None else visible_BQT[:, None], k_BGTD.shape[1] < q_BHQD.shape[1]
-    how: dict[str, Any] = {"attn_mask": mask, "is_causal": mask is None, "scale": 1.0, "enable_gqa": grouped}
-    return F.scaled_dot_product_attention(q_BHQD, k_BGTD, v_BGTD, **how)
+    mask = None if visible_BQT is None else visible_BQT[:, None]
+    return llama.attention(q_BHQD, k_BGTD, v_BGTD, mask, scale=1.0)
 
 
 def _attention_in_products(q_BHQD: Tensor, k_BGTD: Tensor, v_BGTD: Tensor, visible_BQT: Tensor | None) -> Tensor:

@@ -22,6 +22,7 @@ from atod_sweep.training.models.llama import (
     Merged,
     Wanted,
     are_few,
+    attention,
     has_few_words,
     inverse_rms,
     pairs,
@@ -55,9 +56,7 @@ def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
             there = rotary_TD[wanted.column_N]
             (q_1HND,) = _Rotate.apply(q, there, (heads.queries,), heads.queries, q_scale, eps)
             q = wanted.queries(q_1HND.transpose(1, 2).flatten(0, 1))
-            mask = wanted.visible_BQT[:, None]
-            a_BHQD = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=heads.grouped)
-            a_MC = wanted.attended(a_BHQD)
+            a_MC = wanted.attended(attention(q, k, v, wanted.visible_BQT[:, None]))
         else:
             if layer is body.layers[0] and has_few_words(model) and 2 * len(embed.weight) <= len(ids_M):
                 words_V = torch.arange(len(embed.weight), device=ids_M.device)
@@ -66,8 +65,7 @@ def hidden_at(model: Any, ids_BT: Tensor, index_N: Tensor) -> Tensor:
             else:
                 qkv = _Project.apply(x_MC, scale_C, qkv_weight, bias, eps)
             q, k, v = _Rotate.apply(qkv, rotary_TD, all_heads, heads.queries + heads.shared, scale, eps)
-            a_BHTD = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=heads.grouped)
-            a_MC = a_BHTD.transpose(1, 2).flatten(2).flatten(0, 1)
+            a_MC = attention(q, k, v, None).transpose(1, 2).flatten(2).flatten(0, 1)
             if is_last:
                 x_MC, a_MC = x_MC.index_select(0, index_N), a_MC.index_select(0, index_N)
         x_MC = _Leave.apply(

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from atod_sweep.training.models import llama
 from atod_sweep.training.models.llama_inference import FoldedLlama
 
 # A row's numbers must not depend on which rows are with it, to the last bit. A CPU's kernels round otherwise where a
@@ -119,7 +120,7 @@ class Decoder(ABC):
 
 
 class FoldedDecoder(Decoder):
-    """On folded weights, with a cache laid out (B, G, S, D), and no mask while all rows have the same length.
+    """On folded weights, with a cache laid out (B, G, S, D), and one mask while all rows have the same length.
 
     In the last block of a chunk, only each row's last new token goes on behind keys and values: nobody asks the others.
     """
@@ -138,22 +139,19 @@ class FoldedDecoder(Decoder):
         row_B = torch.arange(rows, device=device)
         last_B = (count_B - 1).clamp(min=0) if width > 1 else None
         ahead_Q = torch.arange(width if width == 1 else in_fours(width), device=device)
-        last_mask: Tensor | None = None
         write: tuple[Any, ...]
         if self.aligned:
             start, stop = self.before, self.before + width
             write = (slice(None), slice(start, stop))
             rotary = self.model.rotary(stop)[start:stop, None]
             mask = self._mask(start + ahead_Q)
-            if last_B is not None:
-                last_mask = self._mask(ahead_Q[:1] + self.longest - 1)
+            last_mask = mask if last_B is None else self._mask(ahead_Q[:1] + self.longest - 1)
         else:
             slot_BQ = self.length_B[:, None] + ahead_Q
             write = (row_B[:, None], slot_BQ[:, :width])
             rotary = self.model.rotary(self.before + width)[slot_BQ[:, :width]][:, :, None]
             mask = self._mask(slot_BQ)[:, None]
-            if last_B is not None:
-                last_mask = mask[row_B, :, last_B][:, :, None]
+            last_mask = mask if last_B is None else mask[row_B, :, last_B][:, :, None]
 
         def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
             cache = self.cache[layer]
@@ -182,21 +180,18 @@ class FoldedDecoder(Decoder):
             self.cache[i] = layer.index_select(1, rows)
 
 
-def _attention(q_BLHD: Tensor, cache: Tensor, mask: Tensor | None) -> Tensor:
+def _attention(q_BLHD: Tensor, cache: Tensor, mask: Tensor) -> Tensor:
     """Attended values, (B * L) x (H * D). Queries carry their scale already; `mask` is added to their scores.
 
     It may have rows for more queries than there are.
     """
     (rows, length, heads, dim), shared = q_BLHD.shape, cache.shape[2]
     if length > 1 or q_BLHD.device.type != "cpu":
-        more = 0 if mask is None else mask.shape[-2] - length
-        q_BHQD = F.pad(q_BLHD.transpose(1, 2), (0, 0, 0, more))
-        how: dict[str, Any] = {"attn_mask": mask, "scale": 1.0, "enable_gqa": shared < heads}
-        a_BHQD = F.scaled_dot_product_attention(q_BHQD, cache[0], cache[1], **how)
+        q_BHQD = F.pad(q_BLHD.transpose(1, 2), (0, 0, 0, mask.shape[-2] - length))
+        a_BHQD = llama.attention(q_BHQD, cache[0], cache[1], mask, scale=1.0)
         return a_BHQD[:, :, :length].transpose(1, 2).reshape(rows * length, heads * dim)
     # On a CPU, two small products beat the fused kernel for single queries; those that share a key are one product.
     k, v = cache.flatten(1, 2)
     scores = torch.bmm(q_BLHD.reshape(rows * shared, heads // shared, dim), k.transpose(1, 2))
-    if mask is not None:
-        scores.view(rows, shared, heads // shared, -1).add_(mask)
+    scores.view(rows, shared, heads // shared, -1).add_(mask)
     return torch.bmm(scores.softmax(-1), v).view(rows, heads * dim)

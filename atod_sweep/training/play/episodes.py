@@ -19,6 +19,7 @@ from atod_sweep.training.play.decoder import Decoder
 from atod_sweep.training.play.decoders import decoder_for
 from atod_sweep.training.play.graphs import GraphedDecoder
 from atod_sweep.training.play.outcomes import Act, EpisodeBook, Episodes, Limits
+from atod_sweep.training.play.shares import ALONE, Share
 from atod_sweep.training.play.talk import Conversation, Exchange, Growing
 from atod_sweep.training.play.thinking import Pace
 from atod_sweep.training.play.truncation import Truncation
@@ -105,14 +106,17 @@ class Player:
         bootstrap: bool = False,
         truncation: Truncation | None = None,
         wheel: Wheel | None = None,
+        share: Share = ALONE,
     ) -> Episodes:
-        """One episode per seed; `wheel`: whose turns are not the policy's, and how deep it goes.
+        """One episode per seed, or those of a `share`; `wheel`: whose turns are not the policy's, and how deep it goes.
 
         Raises EnvironmentFailed, EnvironmentTimeout, UserError (an observation too long).
         """
         training = policy.training
         policy.eval()
-        sampling = replace(Sampling.of(temperature, truncation, generator, len(seeds)), wheel=wheel)
+        mine = share.of(len(seeds))
+        sampling = replace(Sampling.of(temperature, truncation, generator, len(seeds)), wheel=wheel, order=mine)
+        seeds = [seeds[episode] for episode in mine]
         penalty = self.conversation.format.penalty if split == "train" else 0.0
         table = EpisodeBook(self.conversation, self.limits, seeds, policy.decoding == "batch", penalty)
         most = self.at_once.get(split, len(seeds))

@@ -16,6 +16,7 @@ from atod_sweep.records.outcomes import pack
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Episodes, Outcome
+from atod_sweep.training.play.shares import ALONE, Share
 from atod_sweep.training.play.truncation import Truncation
 from atod_sweep.training.randomness import numpy_generator, torch_generator
 
@@ -62,15 +63,17 @@ def evaluate(policy: Policy, player: Player, config: Evaluation) -> dict[str, An
     return evaluated(policy, player, config)[0]
 
 
-def evaluated(policy: Policy, player: Player, config: Evaluation) -> tuple[dict[str, Any], Episodes]:
-    """An evaluation's metrics, and the episodes of its first round.
+def evaluated(
+    policy: Policy, player: Player, config: Evaluation, share: Share = ALONE
+) -> tuple[dict[str, Any], Episodes, list[Outcome]]:
+    """An evaluation's metrics, this process's episodes of its first round, and what came of everybody's.
 
     `eval/success`, `eval/reward`, `eval/turns`, `eval/<metric>`, how the policy acts (see `habits`), and two lists by
     number of turns played, from 1: `eval/ended_by_turn` counts the episodes that ended then, `eval/success_by_turn`
     those of them that succeeded. With several attempts at a task, `eval/pass@1` and `eval/pass@<attempts>` too.
     """
-    played = _play(policy, player, config, held_out_seeds(config), "held-out sampling")
-    rounds = [episodes.outcomes for episodes in played]
+    played = _play(policy, player, config, held_out_seeds(config), "held-out sampling", share)
+    rounds = [share.gathered(episodes.outcomes, config.tasks) for episodes in played]
     outcomes = [outcome for played in rounds for outcome in played]
     longest = max(o.turns for o in outcomes)
     ended, succeeded = [0] * longest, [0.0] * longest
@@ -79,16 +82,19 @@ def evaluated(policy: Policy, player: Player, config: Evaluation) -> tuple[dict[
         succeeded[outcome.turns - 1] += outcome.success
     means = _measures(rounds) | habits(outcomes, sampled=config.temperature > 0)
     found: dict[str, Any] = {f"eval/{name}": value for name, value in means.items()}
-    return found | {"eval/ended_by_turn": ended, "eval/success_by_turn": succeeded}, played[0]
+    return found | {"eval/ended_by_turn": ended, "eval/success_by_turn": succeeded}, played[0], rounds[0]
 
 
-def evaluate_final(policy: Policy, player: Player, config: Evaluation) -> dict[str, Any]:
+def evaluate_final(policy: Policy, player: Player, config: Evaluation, share: Share = ALONE) -> dict[str, Any]:
     """What `config.final` asks for, {} if nothing: `final/<metric>`, the mean over the task sets,
     `final/<metric>/set<k>` for every set, and `final/outcomes`: the success of every task, set after set, packed (the
     mean over its attempts). Tasks and random numbers are the same for whoever plays, so that differences are paired.
     """
     sets = [
-        [played.outcomes for played in _play(policy, player, config, seeds, f"final sampling {k}")]
+        [
+            share.gathered(played.outcomes, len(seeds))
+            for played in _play(policy, player, config, seeds, f"final sampling {k}", share)
+        ]
         for k, seeds in enumerate(final_sets(config))
     ]
     if not sets:
@@ -103,10 +109,14 @@ def evaluate_final(policy: Policy, player: Player, config: Evaluation) -> dict[s
     return found | {"final/outcomes": pack(tasks)}
 
 
-def _play(policy: Policy, player: Player, config: Evaluation, seeds: list[int], purpose: str) -> list[Episodes]:
-    """Every attempt at every task, round by round, with random numbers of `purpose`."""
+def _play(
+    policy: Policy, player: Player, config: Evaluation, seeds: list[int], purpose: str, share: Share
+) -> list[Episodes]:
+    """Every attempt at every task, or at a share of them, round by round, with random numbers of `purpose`."""
     generator = torch_generator(config.seed, purpose, policy.device)
     how: Any = {"temperature": config.temperature, "generator": generator, "truncation": Truncation.of(config)}
+    if share is not ALONE:
+        how["share"] = share
     return [player.play(policy, seeds, "eval", **how) for _ in range(config.attempts)]
 
 

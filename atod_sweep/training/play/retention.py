@@ -59,7 +59,7 @@ class Retention:
             else:
                 what = "success"
                 config = self.config.model_copy(update={"tasks": self.items[name], "attempts": 1})
-                metrics, episodes = evaluated(policy, asked, config)
+                metrics, episodes, _ = evaluated(policy, asked, config)
                 value, batch = metrics["eval/success"], TokenBatch.of(episodes)
             found[f"retention/{name}/{what}"] = value
             if self.initial is not None:

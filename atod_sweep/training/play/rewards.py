@@ -174,9 +174,10 @@ class Reader:
         return "\n".join(message["content"] for message in messages)
 
     def _pass(self, texts: list[str], label: int | None) -> list[float]:
-        longest = getattr(self.model.config, "max_position_embeddings", None)
+        positions = getattr(self.model.config, "max_position_embeddings", None) or self.tokenizer.model_max_length
+        longest = min(positions, self.tokenizer.model_max_length)  # some models have positions that no text reaches
         encoded = self.tokenizer(
-            texts, padding=True, truncation=longest is not None, max_length=longest, return_tensors="pt",
+            texts, padding=True, truncation=True, max_length=longest, return_tensors="pt",
             add_special_tokens=not self.tokenizer.chat_template,
         )  # fmt: skip
         encoded = {key: value for key, value in encoded.items() if key in ("input_ids", "attention_mask")}

@@ -6,6 +6,7 @@ import contextlib
 import email.utils
 import http.client
 import json
+import logging
 import os
 import random
 import threading
@@ -26,9 +27,12 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before a question is asked again; doubled from one to the other
+NOTICED = 10.0  # seconds without an answer, after which that is worth a line
 MOST_BAD = 8  # answers in a row that are none, before that is taken for the server's last word
 BILLED = ("teacher_requests", "teacher_hits", "teacher_read", "teacher_written")
 QUOTED = 200  # characters of a server's message that are told
+
+log = logging.getLogger(__name__)
 
 
 class BadAnswer(Exception):
@@ -48,6 +52,7 @@ class Client:
     pause: Callable[[float], Any] | None = None  # None: until it is over, or somebody gives up
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _money: float = 0.0
+    _noticed: bool = False
     _turn: float = 0.0  # when the next request may begin
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -126,6 +131,7 @@ class Client:
                     raise TeacherFailed(f"{self.where} gave no usable answer {bad} times: {_named(error)}") from None
             except Away as error:
                 asked, away = error.after, away or begun
+                self._notice(time.monotonic() - away, error)
                 if time.monotonic() - away + (asked or 0.0) >= self.config.patience:
                     raise TeacherUnreachable(
                         f"{self.where} was away for teacher.patience: {self.config.patience:g} s: {error}; start it "
@@ -136,6 +142,13 @@ class Client:
                 return found
             self._pause(asked, tries)
             tries += 1
+
+    def _notice(self, seconds: float, error: Exception) -> None:
+        """Tell, once for each time that it is away, why nothing goes on."""
+        with self._lock:
+            known, self._noticed = self._noticed, seconds >= NOTICED
+        if self._noticed and not known:
+            log.warning("%s is away: %s; asked again for up to %g s", self.where, error, self.config.patience)
 
     @property
     def where(self) -> str:

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from alfworld_games import solve, write_games
 from alfworld_plays import digest
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
@@ -51,7 +52,7 @@ def test_generated_games_are_solvable_and_unsolved_at_the_start(task: str, size:
         drawn = generate.draw(random.Random(seed), split, size, (task,))
         game = prepare(drawn, own_grammar().with_task(drawn.goal.sentences()[0]))
         assert not Engine(game).won
-        assert 2 <= len(files.solve(game)) <= 14
+        assert 2 <= len(solve(game)) <= 14
         assert drawn.goal.task == task
 
 
@@ -198,7 +199,7 @@ def test_any_text_is_answered(text: str) -> None:
 
 def test_official_game_files_are_played_by_split_and_task(tmp_path) -> None:
     size = generate.Size(8, (8, 10))
-    paths = {split: files.write_games(tmp_path, split, 8, size) for split in ("train", "eval")}
+    paths = {split: write_games(tmp_path, split, 8, size) for split in ("train", "eval")}
     env = AlfWorld(games=str(tmp_path), style="natural")
     for seed in range(6):
         text, info = env.reset(seed=seed)
@@ -233,7 +234,7 @@ GAME_FILES: dict[str, tuple[Any, str | None]] = {
 @pytest.mark.parametrize("case", GAME_FILES)
 def test_games_that_the_official_loader_leaves_out_are_left_out_and_named(tmp_path, case) -> None:
     change, said = GAME_FILES[case]
-    odd, *others = files.write_games(tmp_path, "train", 3, generate.Size(6, (6, 8)))
+    odd, *others = write_games(tmp_path, "train", 3, generate.Size(6, (6, 8)))
     data = change(json.loads(odd.read_text()))
     odd.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
     played = files.game_files(str(tmp_path), "train", TASKS)
@@ -260,7 +261,7 @@ def test_games_that_the_official_loader_leaves_out_are_left_out_and_named(tmp_pa
     ],
 )
 def test_a_game_without_all_its_words_is_named(tmp_path, change, said: str) -> None:
-    (path,) = files.write_games(tmp_path, "train", 1, generate.Size(6, (6, 8)))
+    (path,) = write_games(tmp_path, "train", 1, generate.Size(6, (6, 8)))
     data = json.loads(path.read_text())
     path.write_text(json.dumps({**data, "grammar": change(data["grammar"])}))
     with pytest.raises(UserError, match=rf"^cannot play '.*game.tw-pddl': ALFWorld grammar: {said}"):
@@ -268,14 +269,14 @@ def test_a_game_without_all_its_words_is_named(tmp_path, change, said: str) -> N
 
 
 def test_a_folder_of_unsolvable_games_says_so(tmp_path) -> None:
-    for path in files.write_games(tmp_path, "train", 2, generate.Size(6, (6, 8))):
+    for path in write_games(tmp_path, "train", 2, generate.Size(6, (6, 8))):
         path.write_text(json.dumps({**json.loads(path.read_text()), "solvable": False}))
     with pytest.raises(UserError, match=r"no game.tw-pddl of the tasks .*2 of 2 games left out .*marked as unsolvable"):
         AlfWorld(games=str(tmp_path)).reset(seed=0)
 
 
 def test_a_task_is_told_by_its_trajectory_where_the_folder_does_not_tell(tmp_path) -> None:
-    (path,) = files.write_games(tmp_path, "train", 1, generate.Size(6, (6, 8)))
+    (path,) = write_games(tmp_path, "train", 1, generate.Size(6, (6, 8)))
     task = files._task_of(path)
     path.parent.parent.rename(tmp_path / "train" / "mine")
     (found,) = files.game_files(str(tmp_path), "train", (task,))

@@ -12,6 +12,7 @@ from collections import Counter
 from functools import partial
 
 import pytest
+from alfworld_games import write_games
 from alfworld_plays import commands, games
 
 from atod_sweep.envs.benchmarks.alfworld import AlfWorld, files, generate
@@ -55,7 +56,7 @@ def test_only_the_official_engine_asks_for_worker_processes() -> None:
 
 def test_a_written_game_is_solved_by_its_walkthrough_in_the_official_environment(tmp_path) -> None:
     size = generate.Size(8, (8, 10))
-    for path in files.write_games(tmp_path, "train", 3, size):
+    for path in write_games(tmp_path, "train", 3, size):
         data = load(path)
         official = Official(knowing=True)
         official._env.load(str(path))
@@ -68,7 +69,7 @@ def test_a_written_game_is_solved_by_its_walkthrough_in_the_official_environment
 
 
 def test_the_environment_plays_official_files_through_the_official_environment(tmp_path) -> None:
-    files.write_games(tmp_path, "train", 2, generate.Size(6, (6, 8)))
+    write_games(tmp_path, "train", 2, generate.Size(6, (6, 8)))
     fast, official = (AlfWorld(games=str(tmp_path), style="natural", engine=engine) for engine in ("fast", "official"))
     for seed in range(2):
         assert fast.reset(seed=seed) == official.reset(seed=seed)
@@ -84,7 +85,7 @@ def test_the_environment_plays_official_files_through_the_official_environment(t
 
 
 def test_games_by_other_rules_are_left_to_the_official_environment(tmp_path) -> None:
-    (path,) = files.write_games(tmp_path, "train", 1, generate.Size(6, (6, 8)))
+    (path,) = write_games(tmp_path, "train", 1, generate.Size(6, (6, 8)))
     data = json.loads(path.read_text())
     data["pddl_domain"] = data["pddl_domain"].replace("(:predicates", "(:predicates (new ?o - object)")
     path.write_text(json.dumps(data))

@@ -114,3 +114,6 @@ def test_the_report_shows_it_and_is_silent_where_nothing_was_asked(run: Path) ->
     assert "| b | 4 | 0.600 | 0.380 [0.354, 0.406] | −0.220 [−0.246, −0.194] | 0.100 |" in text
     assert f"{BITS}: less is better" in text
     assert (run / "figures" / "lost_and_gained.svg").is_file()
+    header, first, *_ = (run / "tables" / "lost.csv").read_text().splitlines()
+    assert header.startswith("arm,metric,start,end,teacher,")
+    assert first.startswith("a,retention/tool_use/success,0.6,0.5")

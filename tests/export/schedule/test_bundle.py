@@ -113,6 +113,16 @@ def test_provenance_names_the_models_of_the_exported_config_or_none(
     assert json.loads((written / "provenance.json").read_text("utf-8"))["models"] == want
 
 
+def test_a_teacher_behind_an_api_is_known_by_its_name(make_run: MakeRun, tmp_path: Path) -> None:
+    teacher = {"kind": "chat", "url": "http://127.0.0.1:9/v1", "model": "gpt"}
+    arm = {**COSINE, "teacher": teacher, "objective.distill": {"kind": "relabel"}}
+    written = bundle.write(make_run({"cosine": (arm, {0: 0.6, 1: 0.7})}), tmp_path / "bundle")
+    record = json.loads((written / "provenance.json").read_text(encoding="utf-8"))
+    assert record["models"]["teacher"] == {"api": "chat", "model": "gpt"}
+    assert "teacher `gpt` behind an API" in (written / "README.md").read_text(encoding="utf-8")
+    verify(written)
+
+
 def test_one_seed_has_no_interval(make_run: MakeRun, tmp_path: Path) -> None:
     written = bundle.write(make_run({"cosine": (COSINE, {0: 0.6})}), tmp_path / "bundle")
     text = (written / "provenance.json").read_text(encoding="utf-8")

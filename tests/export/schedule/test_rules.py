@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from atod_sweep.config.objective import TargetKL
+from atod_sweep.config.penalties import TargetKL
 from atod_sweep.config.schedules import Adaptive
 from atod_sweep.export.schedule.generate import rule_modules
 from atod_sweep.export.schedule.schedule_file import ScheduleFile

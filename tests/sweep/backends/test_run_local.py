@@ -13,6 +13,7 @@ import pytest
 import yaml
 from fake_training import ENDINGS, FAKE
 from no_mlflow import NoMlflow
+from stub_api import Stub
 
 from atod_sweep.config.base import load_yaml
 from atod_sweep.config.train import Train, model_key
@@ -147,6 +148,7 @@ sys.path[:0] = sys.argv[3:]
 from pathlib import Path
 from fake_training import FAKE
 from no_mlflow import NoMlflow
+from stub_api import Stub
 from atod_sweep.sweep import session
 from atod_sweep.sweep.studies.run_study import run_study
 session.Mirror = session.Background = NoMlflow
@@ -420,6 +422,34 @@ def test_a_dry_run_times_a_few_steps_and_multiplies(write_study, tmp_path, monke
     assert found.core_seconds == pytest.approx(6 * 27.0 * 2)
     assert (found.env_steps, found.tokens) == (6 * 40 * 100.0, 6 * 40 * 1000.0)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_tells_what_a_teacher_behind_an_api_will_cost(write_study, monkeypatch):
+    """Of the trials whose objective asks it, which `rl` does not."""
+    import fake_training
+
+    def train(config, directory, report, resume=False):
+        report([{"phase": "train", "step": s, "seconds/rollout": 0.5} for s in range(config.steps)])
+        report([{"phase": "eval", "step": config.steps, "seconds/eval": 1.0}])
+        asked = {"teacher_read": 1e3 * config.steps, "teacher_written": 10.0 * config.steps, "teacher_money": 0.004}
+        return fake_training.Result({}, asked if config.objective.taught else {})
+
+    server = Stub(say=lambda _: "")
+    monkeypatch.setattr(fake_training, "train", train)
+    monkeypatch.setattr(
+        fake_training, "ensure", lambda config, note: fake_training.Models(None, fake_training.Ref("s"))
+    )
+    teacher = {"kind": "chat", "url": server.url, "model": "stub", "price": {"input": 1.0, "output": 1.0}}
+    base = {"steps": 40, "teacher": teacher, "objective": {"distill": {"kind": "relabel"}}}
+    path = write_study(base=base, seeds=1, controls=["rl", "opd"])
+    found = run.dry_run(path, trainer=FAKE)
+    server.stop()
+    assert found.asked == pytest.approx(
+        {"teacher_read": 3 * 4e4, "teacher_written": 3 * 400, "teacher_money": 3 * 0.04}
+    )
+    assert found.lines()[-1].startswith("the teacher reads 1.2e+05 tokens and writes 1.2e+03, 0.12 by teacher.price")
+    with pytest.raises(UserError, match=r"^teacher.url: nobody answers at"):
+        run.dry_run(path, trainer=FAKE)
 
 
 def test_a_full_disk_ends_the_run_in_one_line_and_resume_finishes_it(write_study, go, monkeypatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from atod_sweep.config.study import Resources
@@ -81,3 +84,19 @@ def test_the_bar_shows_failures_without_reading_them_as_markup(capsys):
     printed = capsys.readouterr().out
     assert "failed   a-s0  KeyError: [red]oops" in printed
     assert "2/2  1 failed  best: b 0.50" in printed
+
+
+LOUD = """
+import os, sys
+from atod_sweep.sweep.record.progress import print_event, reserve_stdout
+print("before", flush=True)
+reserve_stdout(); reserve_stdout()
+print("printed"); os.write(1, b"written"); os.system("echo said")
+print_event({"event": "note", "text": "\u2026"})
+"""
+
+
+def test_what_user_code_prints_is_not_among_the_events():
+    done = subprocess.run([sys.executable, "-c", LOUD], capture_output=True, text=True, check=True, encoding="utf-8")
+    assert done.stdout == 'before\n{"event": "note", "text": "\u2026"}\n'
+    assert {"printed", "said"} <= set(done.stderr.replace("written", "").split())

@@ -15,6 +15,7 @@ from no_mlflow import NoMlflow
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.sweep import session
+from atod_sweep.sweep.record.rundir import run_folder
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.studies.run_study import run_study
 
@@ -28,6 +29,16 @@ def _no_mlflow(monkeypatch):
 @pytest.fixture
 def go(tmp_path):
     return lambda path, **options: run_study(path, out=tmp_path / "runs", backend="local", trainer=FAKE, **options)
+
+
+def test_out_may_be_the_folder_of_the_run_itself_and_of_no_other(tmp_path):
+    (tmp_path / "mine").mkdir()
+    assert run_folder(tmp_path, "mine") == tmp_path / "mine"
+    assert run_folder(tmp_path / "mine", "mine") == tmp_path / "mine" / "mine"  # as long as it holds no run
+    (tmp_path / "mine" / "ledger.jsonl").touch()
+    assert run_folder(tmp_path / "mine", "mine") == tmp_path / "mine"
+    with pytest.raises(UserError, match=r"mine: is the folder of a run, and runs lie .* its own, 'other'"):
+        run_folder(tmp_path / "mine", "other")
 
 
 class Killed(BaseException):

@@ -279,4 +279,4 @@ def test_a_dry_run_counts_the_most_seeds(study, monkeypatch):
 def fake_cost():
     from atod_sweep.sweep.estimate import _Trial
 
-    return _Trial(1.0, 1.0, 1.0)
+    return _Trial(1.0, 1.0, 1.0, {})

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from atod_sweep.errors import UserError
 from atod_sweep.sweep.trials.interrupts import asked, held, stoppable
 
 
@@ -14,18 +15,24 @@ def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def wraps(number: int) -> None:
+def wraps(number: int, error: Exception) -> None:
     try:
         send(number)
     except KeyboardInterrupt:
-        raise ValueError("error building the validator: KeyboardInterrupt") from None
+        raise error from None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_a_library_wraps_is_a_signal(number: int) -> None:
     with pytest.raises(KeyboardInterrupt), stoppable():
-        wraps(number)
+        wraps(number, ValueError("error building the validator: KeyboardInterrupt"))
     assert not asked()
+
+
+def test_our_own_words_on_a_signal_stay() -> None:
+    """As where the head of a Ray cluster is gone: a signal of ours wakes the main thread up to say it."""
+    with pytest.raises(UserError, match="is gone"), stoppable():
+        wraps(signal.SIGTERM, UserError("the Ray cluster is gone"))
 
 
 def test_an_error_that_nobody_asked_for_stays() -> None:

@@ -8,6 +8,9 @@ import json
 import pytest
 import torch
 from ddp_worker import first_gradient, launch
+from small import tiny
+
+from atod_sweep.training.loop import trainer
 
 SETTINGS = {
     "rollout__tasks": 3,  # two for one process, one for the other
@@ -81,5 +84,10 @@ def test_two_processes_stay_in_step(built, tmp_path):
     assert [row["rollout/turns"] * 16 for row in rows] == pytest.approx(
         [b - a for a, b in itertools.pairwise([0, *(row["cost/env_steps"] for row in rows)])]
     )
+    rows = []
+    trainer.train(tiny(**settings | {"steps": 1}), tmp_path / "alone", rows.extend)
+    for mine, theirs in zip(rows[0].items(), told[0]["told"][0].items(), strict=True):
+        if mine[0].startswith("eval/"):  # of the tasks that two processes share: as one played them all
+            assert mine == theirs
     assert not (tmp_path / "run" / "checkpoint").exists()
     assert (tmp_path / "run" / "student" / "model.safetensors").is_file()

@@ -8,6 +8,7 @@ from small import tiny
 
 from atod_sweep.training import NUMERICS
 from atod_sweep.training.loop.trainer import train
+from atod_sweep.training.models import llama_learning
 
 GAE = {
     "objective__advantage__kind": "gae",
@@ -30,12 +31,18 @@ EXPECTED = {
 }
 
 
+@pytest.mark.parametrize("by_hand", [True, False])
 @pytest.mark.parametrize("name", EXPECTED)
-def test_the_numbers_of_this_version(built, tmp_path, name):
+def test_the_numbers_of_this_version(built, tmp_path, monkeypatch, name, by_hand):
+    """Whether passes are ours or those of `transformers`."""
+    passes = []
+    original = llama_learning.hidden_at
+    monkeypatch.setattr(llama_learning, "hidden_at", lambda *a: passes.append(1) or original(*a))
     assert NUMERICS == 6, "write down the numbers of the new version, and what changed in CHANGELOG.md"
     overrides, trained, evaluated = EXPECTED[name]
     recorder = Recorder()
-    train(tiny(steps=2, **overrides), tmp_path, recorder)
+    train(tiny(steps=2, runtime__hand_written=by_hand, **overrides), tmp_path, recorder)
+    assert bool(passes) == by_hand
     rows = {(row["phase"], row["step"]): row for row in recorder.rows}
     for key, expected in (("train", 1), trained), (("eval", 2), evaluated):
         found = {name: rows[key][name] for name in expected}

@@ -43,7 +43,7 @@ def test_a_model_is_of_one_mind_with_itself(built, tmp_path, temperature):
         for turn in one["turns"]:
             assert turn["logp"] == pytest.approx(turn["teacher_logp"], abs=2e-4)
     run = assemble(config, tmp_path / "again", resume=False)
-    _, played = evaluated(run.stage.policy, run.stage.player, config.evaluation)
+    _, played, _ = evaluated(run.stage.policy, run.stage.player, config.evaluation)
     turn = read(tmp_path, 0)[0]["turns"][0]
     mine = played.logp_N[(played.sequence_N == 0) & (played.turn_N == 0)]
     assert turn["logp"] == pytest.approx(float(mine.mean()), abs=1e-4)

@@ -13,8 +13,8 @@ from atod_sweep.config.files import load_train
 from atod_sweep.training.loop.trainer import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-ALONE = {"objective.distill_weight": 1.0, "steps": 60, "evaluation.every": 60, "evaluation.tasks": 256}
-SMALL = {"rollout.tasks": 4, "rollout.group_size": 4, "optimiser.warmup_steps": 10}
+ALONE = {"objective.distill_weight": 1.0, "steps": 100, "evaluation.every": 100, "evaluation.tasks": 512}
+SMALL = {"rollout.tasks": 8, "rollout.group_size": 4, "optimiser.warmup_steps": 10}
 
 
 def success(folder: Path, **settings: Any) -> float:
@@ -28,5 +28,4 @@ def test_relabelling_by_the_demonstrator_teaches_as_far_as_distilling(tmp_path):
     chat = {"teacher__kind": "chat", "teacher__url": server.url, "teacher__model": "stub"}
     imitated = success(tmp_path / "chat", objective__distill__kind="relabel", **chat)
     server.stop()
-    print(distilled, imitated)
-    assert imitated >= distilled
+    assert imitated >= distilled  # 0.42 and 0.40 when this was written; 0.62 and 0.59 after 200 steps
