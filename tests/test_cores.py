@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from atod_sweep import cores
-from atod_sweep.cores import cpu_cores
+from atod_sweep.cores import cpu_cores, memory_bytes
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.record import provenance
 
@@ -65,3 +65,29 @@ def test_everybody_counts_alike(monkeypatch: pytest.MonkeyPatch) -> None:
         assert module.cpu_cores is cores.cpu_cores
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
     assert provenance.hardware()["cores"] == cpu_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "wanted"),
+    [
+        ("0::/\n", {}, 8000),
+        ("0::/\n", {"memory.max": "max\n"}, 8000),
+        ("0::/\n", {"memory.max": "3000\n"}, 3000),
+        ("0::/\n", {"memory.max": "9000\n"}, 8000),
+        ("0::/job/step\n", {"job/step/memory.max": "max", "job/memory.max": "2000"}, 2000),
+        (V1, {"memory/docker/ab/memory.limit_in_bytes": "1000\n"}, 1000),
+        (V1, {"memory/docker/ab/memory.limit_in_bytes": "9223372036854771712\n"}, 8000),
+        (V1, {"cpu,cpuacct/docker/ab/memory.limit_in_bytes": "1000\n"}, 8000),  # of another controller
+        (None, {}, 8000),
+    ],
+)
+def test_memory_is_the_machines_or_what_a_group_grants(tmp_path, monkeypatch, membership, files, wanted):
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4, "SC_PHYS_PAGES": 2000}.__getitem__)
+    groups = tmp_path / "cgroup"
+    for name, text in files.items():
+        (groups / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / name).write_text(text)
+    told = tmp_path / "membership"
+    if membership is not None:
+        told.write_text(membership)
+    assert memory_bytes(groups, told) == wanted

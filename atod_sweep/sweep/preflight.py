@@ -94,7 +94,7 @@ def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> l
         there = memory.there_is(runtime["device"], runtime["gpu_memory_fraction"])
         room = int(there * share(resources, side_by_side))
         if (need := memory.check(validate(Train, config, "config"), room)) is not None:
-            lines.append(f"memory: {need} of {room / 1e9:.1f} GB")
+            lines.append(f"memory: a trial needs about {need} of {memory.told(room)}")
     return list(dict.fromkeys(lines))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from atod_sweep.config.models import CompactTeacher, Pretrained
 from atod_sweep.config.train import Train
+from atod_sweep.cores import memory_bytes
 from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.contract import TRAIN_SEEDS, HasActions, HasDemonstrator, Split
 from atod_sweep.errors import UserError
@@ -65,10 +65,10 @@ class Need:
         return sum(self.parts.values())
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{name} {_gb(size)}" for name, size in self.parts.items() if size >= self.total / 100)
+        parts = ", ".join(f"{name} {told(size)}" for name, size in self.parts.items() if size >= self.total / 100)
         played = {"train": "training", "eval": "evaluation"}
         few = [f"{n} of {of} {played[split]} episodes" for split, (n, of) in self.at_once.items() if n < of]
-        return f"{_gb(self.total)} GB a trial ({parts})" + (f", {' and '.join(few)} played at once" if few else "")
+        return f"{told(self.total)} ({parts})" + (f", {' and '.join(few)} played at once" if few else "")
 
 
 def at_once(config: Train) -> dict[Split, int]:
@@ -119,7 +119,7 @@ def check(config: Train, limit: int) -> Need | None:
         return found
     largest = max(KEYS, key=lambda name: found.parts.get(name, 0))
     raise UserError(
-        f"a trial needs about {found}, but there are {_gb(limit)} GB; most is the {largest}: lower it by "
+        f"a trial needs about {found}, but there are {told(limit)}; most is the {largest}: lower it by "
         f"{KEYS[largest]}, or need less of one device: student.lora, teacher.kind: server, or TRL, which can shard "
         "(trainer.kind: trl)"
     )
@@ -130,7 +130,7 @@ def there_is(device: str, fraction: float | None) -> int:
     if device != "cpu" and torch.cuda.is_available():
         index = int(device.partition(":")[2] or 0)
         return int(torch.cuda.get_device_properties(index).total_memory * (fraction or 1.0))
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory_bytes()
 
 
 def longest_talk(config: Train, source: Pretrained) -> Talk:
@@ -187,5 +187,6 @@ def _limits(config: Train, fitting: int) -> dict[Split, int]:
     return {"train": rollout or fitting, "eval": evaluation or fitting}
 
 
-def _gb(size: float) -> str:
-    return f"{size / 1e9:.1f}"
+def told(size: float) -> str:
+    """Bytes in words."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,9 +1,9 @@
 """Python runs this file at its start in every process of a fault's command, workers included.
 
 FAULT_AT=N: at the Nth file-system operation below FAULT_UNDER, in processes of the role FAULT_WHO (driver or worker),
-the process is killed (FAULT_HOW=kill, its id is first appended to the file FAULT_KILLED), or the disk is full from then
-on (FAULT_HOW=full), or read-only (FAULT_HOW=readonly). FAULT_COUNT names a file to which the number of operations is
-appended, for planning.
+the process is killed (FAULT_HOW=kill, its id is first appended to the file FAULT_KILLED), or the driver is
+(FAULT_HOW=behead), or the disk is full from then on (FAULT_HOW=full), or read-only (FAULT_HOW=readonly). FAULT_COUNT
+names a file to which the number of operations is appended, for planning.
 """
 
 import atexit
@@ -33,7 +33,9 @@ def _count(path):
         with open(os.environ["FAULT_KILLED"], "a") as file:
             file.write(f"{os.getpid()}\n")
         os.kill(os.getpid(), signal.SIGKILL)
-    if hit:
+    if hit and _how == "behead":
+        os.kill(int(_driver), signal.SIGKILL)
+    elif hit:
         number = {"full": errno.ENOSPC, "readonly": errno.EROFS}[_how]
         raise OSError(number, os.strerror(number), str(path))
 
