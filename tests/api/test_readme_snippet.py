@@ -22,7 +22,7 @@ SMALL = {
 }
 
 
-def test_from_study_to_frame_to_export(tmp_path, monkeypatch, capsys):
+def test_from_study_to_frame_to_export(tmp_path, monkeypatch, capsys, blank_pictures):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path / "cache"))
     real = atod.run
