@@ -24,5 +24,8 @@ def test_an_attempt_waits_for_all_its_models(tmp_path):
     assert not waiting.is_alive()
 
 
-def test_models_that_are_there_are_not_waited_for(tmp_path):
+def test_models_that_are_there_are_not_waited_for(tmp_path, monkeypatch):
+    slept = []
+    monkeypatch.setattr(attempt.time, "sleep", slept.append)
     attempt._await_models(Job("a-s0", 1, {}, "/none", (), FAKE, awaits=(str(tmp_path),)))
+    assert slept == []

@@ -54,15 +54,17 @@ def weights(ref: models.ModelRef) -> dict[str, torch.Tensor]:
 def test_it_learns_from_what_lies_there_and_is_kept_whole(built, lora):
     if lora:
         pytest.importorskip("peft", reason="needs the lora extra")
-    ref = models.ensure(config_of(built.student.path, lora=lora)).student
+    recipe = RECIPE | {"steps": 60 if lora else 20}  # adapters of rank 2 learn more slowly
+    config = config_of(built.student.path, lora=lora, recipe=recipe)
+    ref = models.ensure(config).student
     assert ref.built
-    assert ref.success > built.student.success + 0.05  # 20 steps more; on 256 tasks, about one in ten at the least
+    assert ref.success > built.student.success + 0.2
     before, after = weights(built.student), weights(ref)
     assert before.keys() == after.keys()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     # `all-linear` leaves the head and the embeddings alone
     assert moved == {name for name in before if not lora or "_proj" in name}
-    again = models.ensure(config_of(built.student.path, lora=lora)).student
+    again = models.ensure(config).student
     assert (again.path, again.built) == (ref.path, False)
 
 
