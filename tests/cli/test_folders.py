@@ -61,7 +61,7 @@ def test_version(call):
 def test_what_ships_is_listed_with_its_question(call):
     code, out, _ = call("list")
     assert code == 0
-    assert "Does the shape of the teacher's decay matter on short support calls?  (2 minutes on two CPU cores)" in out
+    assert "Does the shape of the teacher's decay matter on short support calls?  (80 seconds on two CPU cores)" in out
     assert "presets/support_desk_compact" in out
 
 
