@@ -33,6 +33,11 @@ def memory_bytes(groups: Path = _GROUPS, membership: Path = _MEMBERSHIP) -> int:
     return min([there, *(size for size in granted if size is not None)])
 
 
+def in_words(size: float) -> str:
+    """Bytes of memory."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
 def _folders(controller: str, groups: Path, membership: Path) -> Iterator[tuple[Path, bool]]:
     """Of every control group that this process is in, outer ones too; whether it is one of version 2."""
     try:

@@ -94,6 +94,12 @@ class _Compact(Record):
             raise ValueError(f"heads: hidden / heads must be an even integer, got {self.hidden} / {self.heads}")
         return self
 
+    @property
+    def parameters(self) -> int:
+        """How many there are, those of its words aside: their number is known once it has been made."""
+        mlp = 3 * self.hidden * (self.intermediate or 3 * self.hidden)
+        return self.layers * (4 * self.hidden**2 + mlp + 2 * self.hidden) + self.hidden
+
 
 Dtype = Literal["float32", "bfloat16", "auto"]
 

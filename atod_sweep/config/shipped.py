@@ -74,7 +74,11 @@ def listing(kind: Kind) -> list[Shipped]:
         text = path.read_text(encoding="utf-8")
         data = parse_yaml(text, str(path))
         if "arms" in data or "parameters" in data:
-            said = re.search(r"^# (?:Measured|(Estimated)): (.*)\.$", text, re.MULTILINE)
-            time = f"{'estimated: ' if said[1] else ''}{said[2]}" if said else ""
-            found.append(Shipped(name, data.get("question", ""), time))
+            found.append(Shipped(name, data.get("question", ""), time_of(text)))
     return found
+
+
+def time_of(text: str) -> str:
+    """What the text of a study or a space says that it takes; "" if nothing."""
+    said = re.search(r"^# (?:Measured|(Estimated)): (.*)\.$", text, re.MULTILINE)
+    return f"{'estimated: ' if said[1] else ''}{said[2]}" if said else ""

@@ -84,7 +84,8 @@ class TrialRow(TypedDict):
     """A trial's state, written when an attempt begins and when it ends; the last row counts.
 
     Of an attempt that has ended: costs by name, seconds of wall time, and the metrics of its first evaluation; of one
-    that ended well: final metrics, and the score (with two goals of a search, the second too).
+    that ended well: final metrics, the score (with two goals of a search, the second too), and the most bytes that its
+    process has held.
     """
 
     event: Literal["trial"]
@@ -102,6 +103,7 @@ class TrialRow(TypedDict):
     start_metrics: NotRequired[dict[str, Any]]
     cost: NotRequired[dict[str, float]]
     seconds: NotRequired[float]
+    memory: NotRequired[int]
     worker: NotRequired[str]
     error: NotRequired[ErrorFields | None]
     metrics: NotRequired[dict[str, Any]]

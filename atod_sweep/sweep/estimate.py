@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config.base import content_hash, validate
+from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
 from atod_sweep.sweep.models import ensure_models
-from atod_sweep.sweep.preflight import check, fit
+from atod_sweep.sweep.preflight import check, fit, of_compact
 from atod_sweep.sweep.record import progress
 from atod_sweep.sweep.session import at_a_time
-from atod_sweep.sweep.trials.jobs import Row, load
+from atod_sweep.sweep.took import START_SECONDS, Took, before, in_words, keep, size_of, trial_seconds
+from atod_sweep.sweep.trials.jobs import Row, Trainer, load
 from atod_sweep.sweep.work import Options, Work
 
 STEPS = 4  # timed training steps; the first one is left out: it warms caches
 ASKED = ("teacher_read", "teacher_written", "teacher_money")  # of a trial's costs, what a teacher behind an API takes
-START_SECONDS = 2.0  # an attempt's imports and model loading on a warm worker
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ class Estimate:
         read, written = (self.asked[f"teacher_{done}"] for done in ("read", "written"))
         teacher = f"the teacher reads {read:.3g} tokens and writes {written:.3g}{paid}; what it has said is kept"
         return [
-            f"{self.trials} trials of about {progress.clock(self.trial_seconds)}, {self.at_a_time} at a time: "
-            f"about {progress.clock(self.seconds)} ({self.core_seconds / 3600:.1f} core-hours)",
+            f"{in_words(self.trials, self.trial_seconds, self.at_a_time)} ({self.core_seconds / 3600:.1f} core-hours)",
             f"{self.env_steps:.3g} environment steps, {self.tokens:.3g} tokens",
             *([teacher] if read else []),
         ]
@@ -79,17 +78,19 @@ def _estimate(work: Work, options: Options, show: progress.Progress) -> Estimate
         for line in fit(work.configs, work.resources, at_a_time(work, options.site)):
             show.note(line)
     show.doing("building the teacher and the base student")
-    ensure_models(work.configs, options.trainer, show)
+    models = ensure_models(work.configs, options.trainer, show)
+    if options.site.address is None and options.trainer == Trainer():
+        for line in of_compact(work.configs, work.resources, at_a_time(work, options.site), models):
+            show.note(line)
     show.doing("timing a few steps")
     timed: dict[str, _Trial] = {}
     costs = []
     for config in work.configs:
-        like = {key: value for key, value in config.items() if key not in ("objective", "optimiser", "seed")}
-        if "url" in config["teacher"]:  # whom not every objective asks
-            like["asks"] = validate(Train, config, "config").objective.taught
-        size = content_hash(like)
+        size = size_of(config)
         if size not in timed:
             timed[size] = _timed(config, options)
+            if options.trainer == Trainer() and before(size) is None:
+                keep(size, Took(timed[size].seconds))
         costs.append(timed[size])
     each = work.total / len(costs)  # a search knows its base config only
     width = at_a_time(work, options.site)
@@ -112,19 +113,10 @@ def _timed(config: dict[str, Any], options: Options) -> _Trial:
     short = validate(Train, {**config, "steps": STEPS, "evaluation": {**evaluation, "every": STEPS}}, "config")
     with tempfile.TemporaryDirectory() as folder:
         result = load(options.trainer.train)(short, Path(folder), rows.extend, resume=False)
-    steps, every = config["steps"], evaluation["every"]
-    final = config["evaluation"].get("final") or {"sets": 0, "tasks": 0}
-    evaluations = math.ceil(steps / every) + 1 + final["sets"] * final["tasks"] / evaluation["tasks"]
-    step_seconds = statistics.median(_seconds(row) for row in rows if row["phase"] == "train" and row["step"] > 0)
-    # of two evaluations, the first may be known from an earlier trial
-    eval_seconds = max(row.get("seconds/eval", 0.0) for row in rows if row["phase"] == "eval")
+    steps = config["steps"]
     return _Trial(
-        seconds=START_SECONDS + steps * step_seconds + evaluations * eval_seconds,
+        seconds=trial_seconds(config, rows) or START_SECONDS,
         env_steps=float(result.cost.get("env_steps", 0.0)) / STEPS * steps,
         tokens=float(result.cost.get("tokens", 0.0)) / STEPS * steps,
         asked={name: result.cost[name] / STEPS * steps for name in ASKED if name in result.cost},
     )
-
-
-def _seconds(row: Row) -> float:
-    return float(sum(value for key, value in row.items() if key.startswith("seconds/")))

@@ -6,22 +6,25 @@ Costs the import of torch only where a GPU is asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from atod_sweep.config.base import content_hash, validate
+from atod_sweep.config.models import CompactStudent
 from atod_sweep.config.retention import Retained
 from atod_sweep.config.study import Resources
 from atod_sweep.config.teachers import ServedTeacher
-from atod_sweep.config.train import Env, Train
+from atod_sweep.config.train import Env, Train, model_key
+from atod_sweep.cores import in_words, memory_bytes
 from atod_sweep.envs import registry
 from atod_sweep.envs.look import look as first_look
 from atod_sweep.errors import UserError
 from atod_sweep.paths import local_model
 from atod_sweep.records.metric_names import check_reported
 from atod_sweep.sweep.studies.plan import stood_in
+from atod_sweep.sweep.took import before, size_of
 from atod_sweep.training.loop import runners
 
 Config = dict[str, Any]
@@ -94,8 +97,38 @@ def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> l
         there = memory.there_is(runtime["device"], runtime["gpu_memory_fraction"])
         room = int(there * share(resources, side_by_side))
         if (need := memory.check(validate(Train, config, "config"), room)) is not None:
-            lines.append(f"memory: a trial needs about {need} of {memory.told(room)}")
+            lines.append(f"memory: a trial needs about {need} of {in_words(room)}")
     return list(dict.fromkeys(lines))
+
+
+def of_compact(
+    configs: Iterable[Config], resources: Resources, side_by_side: int, models: Mapping[str, Any] | None = None
+) -> list[str]:
+    """What trials hold of memory whose models are made here, in a line, of the largest; none where there are no such.
+
+    `models`: as of `sweep.models`, once they are there: then it costs torch to tell. Before, it is known from earlier
+    trials alone.
+    """
+    sizes = {size_of(config): config for config in configs if config["student"]["kind"] == "compact"}
+    if not sizes or resources.gpu > 0:
+        return []
+    trials = {size: validate(Train, config, "config") for size, config in sizes.items()}
+    room = in_words(int(memory_bytes() * share(resources, side_by_side)))
+    if models is not None:
+        from atod_sweep.training.loop import memory
+
+        made = (memory.as_made(trial, models[model_key(sizes[size])]) for size, trial in trials.items())
+        needs = [need for one in made if (need := memory.need(one)) is not None]
+        return [f"memory: a trial needs about {max(needs, key=lambda need: need.total)} of {room}"] if needs else []
+    took = [before(size) for size in sizes]
+    if held := [one.memory for one in took if one is not None and one.memory is not None]:
+        return [f"memory: a trial's process held up to {in_words(max(held))} when one ran here, of {room}"]
+    trained = max(trial.student.parameters for trial in trials.values() if isinstance(trial.student, CompactStudent))
+    size = in_words(16 * trained)
+    return [
+        f"memory: {trained / 1e6:.1f} M parameters are trained, {size} with gradients and optimiser, of {room}; "
+        "--dry-run tells the whole"
+    ]
 
 
 def _check_metrics(names: Iterable[str], own: Iterable[str], config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import uuid
@@ -12,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, assert_never, cast
 
 from atod_sweep.config.base import content_hash
+from atod_sweep.config.shipped import time_of
 from atod_sweep.config.train import model_key
 from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
@@ -38,9 +40,10 @@ from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.record.rundir import Intent, opened
 from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.studies.plan import Trial
-from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Redefined, Remarked
+from atod_sweep.sweep.took import Pace, Took, in_words, keep, size_of
+from atod_sweep.sweep.trials.desk import FINISHED, Decided, Desk, Event, Expected, Redefined, Remarked
 from atod_sweep.sweep.trials.interrupts import stoppable
-from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel
+from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel, Trainer
 from atod_sweep.sweep.trials.source import Source
 from atod_sweep.sweep.work import Options, RunOutcome, Site, Work
 from atod_sweep.training.pretraining.apart import Builders
@@ -59,6 +62,7 @@ class Session:
         self._models: dict[str, Any] = {}
         self._awaited: tuple[str, ...] = ()
         self._board: Scoreboard | None = None
+        self._pace = Pace(work.configs, is_here=options.site.address is None)
         self._started = time.monotonic()
 
     @property
@@ -243,6 +247,7 @@ class Session:
         self._board = Scoreboard(self.total, self.at_a_time, work.goal.metric.name, self.history.trials, work.goal.sign)
         show.begin(self._board)
         board = self._board
+        board.expected = self._pace.mean
         goal, listeners = work.goal, [self._note, *(logger.add for logger in tracking), board.add, show.trial]
         watchers = [self._reported(board, show)]
         return source, Recorder(self.run_dir, self._writer, goal.metric, goal.second, self.trials, listeners, watchers)
@@ -261,11 +266,42 @@ class Session:
 
     def _note(self, row: TrialRow) -> None:
         self.latest[row["trial"]] = row
+        if row["state"] == "COMPLETE" and row["attempt"] == 1 and row["role"] in ("arm", "control") and self._keeps:
+            with contextlib.suppress(OSError):  # a run's own files tell of a full disk
+                size = size_of(self.trials[row["trial"]].config)
+                keep(size, Took(row["seconds"], row.get("memory")))
 
-    @staticmethod
-    def _reported(board: Scoreboard, show: Progress) -> Callable[[Job, list[MetricRow]], None]:
+    @property
+    def _keeps(self) -> bool:
+        """Whether what trials take tells of this machine, and of our own trainer."""
+        return self.options.site.address is None and self.options.trainer == Trainer()
+
+    def tell_size(self, show: Progress) -> None:
+        """What trials of small models need of this machine, and how long the run will take."""
+        if self.options.site.address is None:
+            for line in preflight.of_compact(self.work.configs, self.work.resources, self.at_a_time):
+                show.note(line, event="memory", said=line)
+        self._tell_pace(show)
+
+    def _tell_pace(self, show: Progress) -> None:
+        """How long the run will take, where that is known; before its trials begin, where it is to be learned."""
+        mean, said = self._pace.mean, time_of(self.work.document.text)
+        if mean is not None:
+            left = self.total - sum(row["state"] in FINISHED for row in self.latest.values())
+            text = in_words(left, mean, self.at_a_time)
+        elif self._board is None:
+            text = f"its file says: {said}" if said else "told after the first steps; --dry-run times some before"
+        else:
+            return
+        show.note(f"time: {text}", event="time", said=text, seconds=mean)
+
+    def _reported(self, board: Scoreboard, show: Progress) -> Callable[[Job, list[MetricRow]], None]:
         def told(job: Job, rows: list[MetricRow]) -> None:
             steps = job.config["steps"]
+            if board.expected is None:
+                self._pace.hear(job.trial, job.config, rows)
+                board.expected = self._pace.mean
+                self._tell_pace(show)
             board.reported(job.trial, steps, rows)
             show.reported(job.trial, steps, rows)
 
@@ -300,6 +336,7 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
             session = Session(work, run_dir, writer, history, options)
             _announce(show, work, site)
+            session.tell_size(show)
             if lost := endings.lost(history):
                 show.note(lost)
             with stoppable(), builders(work.configs, options.trainer) as building:

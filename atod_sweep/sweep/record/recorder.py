@@ -74,6 +74,7 @@ class Recorder:
         }
         if not attempt.error:
             row["metrics"] = attempt.metrics
+            row |= {"memory": attempt.memory} if attempt.memory else {}
             row["score"] = _score(self._metric, job, attempt, reported)
             if self._second is not None:
                 row["second"] = _score(self._second, job, attempt, reported)

@@ -46,6 +46,7 @@ class Scoreboard:
         self._concurrency = concurrency
         self._rows = {trial: row for trial, row in before.items() if row["state"] in ("COMPLETE", "PRUNED")}
         self._seconds: list[float] = []
+        self.expected: float | None = None  # seconds of a trial, until one has ended
         self._began = time.monotonic()
         self.running: dict[str, Running] = {}
 
@@ -102,11 +103,9 @@ class Scoreboard:
 
     @property
     def seconds_left(self) -> float | None:
-        """From the mean time of a trial, what the running ones have done already taken off; None before one ended."""
-        if not self._seconds:
-            return None
-        left = (self.total - self.share) / self._concurrency
-        return max(0.0, left) * statistics.fmean(self._seconds)
+        """From the mean time of a trial, what the running ones have done already taken off; None if it is not known."""
+        each = statistics.fmean(self._seconds) if self._seconds else self.expected
+        return None if each is None else max(0.0, (self.total - self.share) / self._concurrency) * each
 
 
 def _half_width(values: list[float]) -> float | None:

@@ -21,7 +21,7 @@ from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
 from atod_sweep.sweep.trials import interrupts
 from atod_sweep.sweep.trials.jobs import Attempt, Bounds, Failure, Job, Row, SavedModel, Trainer, load
-from atod_sweep.sweep.trials.limits import OverMemory, OverTime, limited
+from atod_sweep.sweep.trials.limits import OverMemory, OverTime, limited, most_held
 from atod_sweep.training import share
 
 
@@ -50,7 +50,7 @@ def execute(job: Job, report: Callable[[list[Row]], None]) -> Attempt:
         if error is relay.error or interrupts.asked():
             raise
         return Attempt(time.monotonic() - started, worker, error=_failure(error, job))
-    return Attempt(time.monotonic() - started, worker, metrics, cost)
+    return Attempt(time.monotonic() - started, worker, metrics, cost, memory=most_held())
 
 
 def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:

@@ -91,7 +91,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Attempt:
-    """How an attempt ended: with final metrics, or with a failure. `cost`: totals, by names such as env_steps."""
+    """How an attempt ended: with final metrics, or with a failure. `cost`: totals, by names such as env_steps.
+
+    `memory`: the most bytes that its process has held, in earlier attempts perhaps (0: not known).
+    """
 
     seconds: float
     worker: str
@@ -99,6 +102,7 @@ class Attempt:
     cost: dict[str, float] = field(default_factory=dict)
     error: Failure | None = None
     pruned: bool = False
+    memory: int = 0
 
     @property
     def totals(self) -> dict[str, float]:

@@ -144,3 +144,10 @@ def resident_gb() -> float:
     if not statm.is_file():
         return 0.0
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e9
+
+
+def most_held() -> int:
+    """The most bytes of resident memory that this process has held so far; 0 where the system does not tell."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)

@@ -9,7 +9,7 @@ import torch
 
 from atod_sweep.config.models import CompactTeacher, Pretrained
 from atod_sweep.config.train import Train
-from atod_sweep.cores import memory_bytes
+from atod_sweep.cores import in_words, memory_bytes
 from atod_sweep.envs.checked import Checked
 from atod_sweep.envs.contract import TRAIN_SEEDS, HasActions, HasDemonstrator, Split
 from atod_sweep.errors import UserError
@@ -20,6 +20,7 @@ from atod_sweep.training.models import kept
 from atod_sweep.training.models.anatomy import anatomy
 from atod_sweep.training.play.context import Context
 from atod_sweep.training.play.conversation import conversation_for
+from atod_sweep.training.pretraining.cache import Models
 from atod_sweep.training.runtime import torch_dtype
 
 # Of a CPU process: code that is read from disk when it first runs, what tokenizers and environments remember. Measured
@@ -65,10 +66,10 @@ class Need:
         return sum(self.parts.values())
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{name} {told(size)}" for name, size in self.parts.items() if size >= self.total / 100)
+        parts = ", ".join(f"{name} {in_words(size)}" for name, size in self.parts.items() if size >= self.total / 100)
         played = {"train": "training", "eval": "evaluation"}
         few = [f"{n} of {of} {played[split]} episodes" for split, (n, of) in self.at_once.items() if n < of]
-        return f"{told(self.total)} ({parts})" + (f", {' and '.join(few)} played at once" if few else "")
+        return f"{in_words(self.total)} ({parts})" + (f", {' and '.join(few)} played at once" if few else "")
 
 
 def at_once(config: Train) -> dict[Split, int]:
@@ -112,6 +113,14 @@ def need(config: Train, limit: int | None = None) -> Need | None:
     return Need(stays | most | gaps, fitting, together)
 
 
+def as_made(config: Train, refs: Models) -> Train:
+    """A config with a compact student as `need` takes it: with models that are there."""
+    teacher: Any = config.teacher
+    if isinstance(teacher, CompactTeacher) and refs.teacher is not None:
+        teacher = Pretrained(path=refs.teacher.path, dtype=teacher.dtype)
+    return config.model_copy(update={"student": Pretrained(path=refs.student.path), "teacher": teacher})
+
+
 def check(config: Train, limit: int) -> Need | None:
     """`need`; UserError if it is more than `limit` bytes, with what to change."""
     found = need(config, limit)
@@ -119,7 +128,7 @@ def check(config: Train, limit: int) -> Need | None:
         return found
     largest = max(KEYS, key=lambda name: found.parts.get(name, 0))
     raise UserError(
-        f"a trial needs about {found}, but there are {told(limit)}; most is the {largest}: lower it by "
+        f"a trial needs about {found}, but there are {in_words(limit)}; most is the {largest}: lower it by "
         f"{KEYS[largest]}, or need less of one device: student.lora, teacher.kind: server, or TRL, which can shard "
         "(trainer.kind: trl)"
     )
@@ -185,8 +194,3 @@ def _limits(config: Train, fitting: int) -> dict[Split, int]:
     fitting = max(1, fitting)
     rollout, evaluation = config.rollout.episodes_at_once, config.evaluation.episodes_at_once
     return {"train": rollout or fitting, "eval": evaluation or fitting}
-
-
-def told(size: float) -> str:
-    """Bytes in words."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -315,7 +315,7 @@ def test_json_output_is_one_object_per_event(write_study, go, capsys):
     go(write_study(seeds=1), show=choose(json_output=True))
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     told = [e["event"] for e in events if e["event"] not in ("doing", "evaluation")]
-    assert told == ["begin", "models", *["trial"] * 4]
+    assert told == ["begin", "memory", "time", "models", *["trial"] * 4]
     assert [e["step"] for e in events if e["event"] == "evaluation" and e["trial"] == "slow-s0"][-1] == 40
     last = [e for e in events if e["event"] == "trial"][-1]
     assert (last["done"], last["failed"], last["total"], last["best"]) == (2, 0, 2, "fast 0.90")
