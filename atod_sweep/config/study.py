@@ -151,6 +151,12 @@ class Resources(Record):
     memory_gb: float | None = Field(
         None, gt=0, description="Resident memory (10^9 bytes) at which a trial's process is ended; null: no limit."
     )
+    share_teacher: bool | None = Field(
+        None,
+        description="On Ray, one local teacher for all trials of a machine that only ask it for probabilities; null: "
+        "where copies of it would cost more than 1 GB.",
+        json_schema_extra=LATER,
+    )
 
 
 # Nothing behind a name (`cosine:`) is the base as it is.

@@ -10,10 +10,12 @@ from atod_sweep.config import takeover, teachers
 from atod_sweep.config.base import LATER, Record, Seed, content_hash
 from atod_sweep.config.env import Env as Env
 from atod_sweep.config.models import CompactStudent, CompactTeacher, Dtype, NoTeacher, Pretrained, Student, Teacher
-from atod_sweep.config.objective import Interpolated, Objective
+from atod_sweep.config.objective import Interpolated, Mixture, Objective
 from atod_sweep.config.retention import Retained, check_names
 from atod_sweep.config.reward import EnvReward, Reward
 from atod_sweep.config.rollout import Rollout
+from atod_sweep.config.signals import Relabel
+from atod_sweep.config.stand_ins import RandomTeacher
 from atod_sweep.config.teachers import Served
 from atod_sweep.config.trainer import Atod, Trainer
 
@@ -183,6 +185,19 @@ class Train(Record):
         if not (isinstance(self.student, Pretrained) and isinstance(self.teacher, Pretrained | Served | NoTeacher)):
             self.rollout.check_for_compact()
         return self
+
+    @property
+    def only_scores(self) -> bool:
+        """Whether the teacher is a model of ours, as it is, that is asked for probabilities alone."""
+        objective = self.objective
+        return (
+            isinstance(self.teacher, CompactTeacher | Pretrained)
+            and isinstance(self.trainer, Atod)
+            and isinstance(objective, Mixture)
+            and not isinstance(objective.distill, Relabel)
+            and not isinstance(objective.stand_in, RandomTeacher)
+            and not self.rollout.teacher_plays
+        )
 
     @property
     def frozen_dtype(self) -> Dtype:

@@ -17,6 +17,7 @@ from atod_sweep.sweep.models import ensure_models
 from atod_sweep.sweep.preflight import check, fit, of_compact
 from atod_sweep.sweep.record import progress
 from atod_sweep.sweep.session import at_a_time
+from atod_sweep.sweep.sharing import holdings
 from atod_sweep.sweep.took import START_SECONDS, Took, before, in_words, keep, size_of, trial_seconds
 from atod_sweep.sweep.trials.jobs import Row, Trainer, load
 from atod_sweep.sweep.work import Options, Work
@@ -75,7 +76,9 @@ def estimate(work: Work, options: Options) -> Estimate:
 def _estimate(work: Work, options: Options, show: progress.Progress) -> Estimate:
     if options.site.address is None:
         check(work.configs, work.resources, is_cluster=False)
-        for line in fit(work.configs, work.resources, at_a_time(work, options.site)):
+        width = at_a_time(work, options.site)
+        held = holdings(work.configs, work.resources, width, options.site)
+        for line in fit(work.configs, work.resources, width, held):
             show.note(line)
     show.doing("building the teacher and the base student")
     models = ensure_models(work.configs, options.trainer, show)

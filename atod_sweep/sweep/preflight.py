@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -23,6 +24,7 @@ from atod_sweep.envs.look import look as first_look
 from atod_sweep.errors import UserError
 from atod_sweep.paths import local_model
 from atod_sweep.records.metric_names import check_reported
+from atod_sweep.sweep.sharing import Holding, key_of, left
 from atod_sweep.sweep.studies.plan import stood_in
 from atod_sweep.sweep.took import before, size_of
 from atod_sweep.training.loop import runners
@@ -75,12 +77,19 @@ def look(configs: Sequence[Config], metrics: Iterable[str], doing: Callable[[str
     return seen.notes
 
 
-def share(resources: Resources, side_by_side: int) -> float:
-    """Of the memory of the device that trials run on, what one of them may take."""
-    return min(1.0, resources.gpu) if resources.gpu > 0 else 1 / side_by_side
+def share(resources: Resources, side_by_side: int, held: Mapping[str, Holding]) -> float:
+    """Of the memory of the device that trials run on, what one of them may take beside the teachers that they share."""
+    if resources.gpu > 0:
+        return min(1.0, left(resources, held.values()).gpu)
+    return max(0.0, 1 - sum(one.size for one in held.values()) / memory_bytes()) / side_by_side
 
 
-def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> list[str]:
+def fit(
+    configs: Iterable[Config],
+    resources: Resources,
+    side_by_side: int,
+    held: Mapping[str, Holding] = MappingProxyType({}),
+) -> list[str]:
     """What a trial with pretrained models needs of memory, a line each. UserError for one that does not fit here."""
     lines, seen = [], set[str]()
     for config in configs:
@@ -95,9 +104,10 @@ def fit(configs: Iterable[Config], resources: Resources, side_by_side: int) -> l
 
         runtime = config["runtime"]
         there = memory.there_is(runtime["device"], runtime["gpu_memory_fraction"])
-        room = int(there * share(resources, side_by_side))
-        if (need := memory.check(validate(Train, config, "config"), room)) is not None:
+        room = int(there * share(resources, side_by_side, held))
+        if (need := memory.check(validate(Train, config, "config"), room, key_of(config) in held)) is not None:
             lines.append(f"memory: a trial needs about {need} of {in_words(room)}")
+    lines += [f"memory: {in_words(one.size)} more for a teacher that trials share" for one in held.values() if one.size]
     return list(dict.fromkeys(lines))
 
 
@@ -113,7 +123,7 @@ def of_compact(
     if not sizes or resources.gpu > 0:
         return []
     trials = {size: validate(Train, config, "config") for size, config in sizes.items()}
-    room = in_words(int(memory_bytes() * share(resources, side_by_side)))
+    room = in_words(int(memory_bytes() * share(resources, side_by_side, {})))
     if models is not None:
         from atod_sweep.training.loop import memory
 

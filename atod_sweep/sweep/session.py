@@ -25,7 +25,7 @@ from atod_sweep.records.ledger_rows import StudyRow, TrialRow
 from atod_sweep.records.metrics import MetricRow
 from atod_sweep.records.redaction import redacted
 from atod_sweep.records.rows import write_whole
-from atod_sweep.sweep import preflight
+from atod_sweep.sweep import preflight, sharing
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.loggers.background import Background
@@ -39,6 +39,7 @@ from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.record.rundir import Intent, opened
 from atod_sweep.sweep.record.scoreboard import Scoreboard
+from atod_sweep.sweep.sharing import Holding, key_of, left
 from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.took import Pace, Took, in_words, keep, size_of
 from atod_sweep.sweep.trials.desk import FINISHED, Decided, Desk, Event, Expected, Redefined, Remarked
@@ -52,12 +53,21 @@ from atod_sweep.training.pretraining.apart import Builders
 class Session:
     """A run in progress: its ledger, models, mirror and console. What decides what to try sees its `Desk` only."""
 
-    def __init__(self, work: Work, run_dir: Path, writer: Ledger, history: History, options: Options) -> None:
+    def __init__(
+        self,
+        work: Work,
+        run_dir: Path,
+        writer: Ledger,
+        history: History,
+        options: Options,
+        held: Mapping[str, Holding],
+    ) -> None:
         self.work, self.run_dir, self.history, self.options = work, run_dir, history, options
         self.row: dict[str, Any] = {}
         self.trials: dict[str, Trial] = {}
         self.latest: dict[str, TrialRow] = dict(history.trials)
         self.total = work.total
+        self._held = held  # teachers that trials share
         self._writer = writer
         self._models: dict[str, Any] = {}
         self._awaited: tuple[str, ...] = ()
@@ -80,7 +90,7 @@ class Session:
         """Of a machine's memory, for one trial; on a cluster, where nobody knows how many share a machine, all."""
         if self.options.site.address is not None:
             return 1.0
-        return preflight.share(self.work.resources, self.at_a_time)
+        return preflight.share(self.work.resources, self.at_a_time, self._held)
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Write a row of another kind than a trial's into the ledger."""
@@ -120,7 +130,8 @@ class Session:
     def job(self, trial: Trial) -> Job:
         """The next attempt at a trial, which is from now on known by its id. UserError if it ran as another config."""
         self.trials[trial.id] = trial
-        before, resources = self.latest.get(trial.id), self.work.resources
+        before, resources = self.latest.get(trial.id), left(self.work.resources, self._held.values())
+        shared = key_of(trial.config) if self._held else None
         itself = None
         if trial.role in ("teacher", "base"):
             # Models of other settings, which a search may try, are made by the first trial that needs them.
@@ -139,6 +150,7 @@ class Session:
             model=itself,
             bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process, self._share),
             awaits=self._awaited,
+            teacher=shared if shared in self._held and itself is None else None,
         )
 
     # -- the run
@@ -262,6 +274,7 @@ class Session:
             address=site.address,
             storage=site.storage and located(site.storage),
             say=show.note,
+            held=tuple(self._held.values()),
         )
 
     def _note(self, row: TrialRow) -> None:
@@ -325,16 +338,17 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
     runner.check(site.backend, site.concurrency, site.address, site.storage)
     options = settled(run_dir, options)
     preflight.check(work.configs, work.resources, is_cluster=site.address is not None)
+    held = sharing.holdings(work.configs, work.resources, at_a_time(work, site), site)
     show = options.hooks.show or progress.choose()
     is_new = intent.overwrite or not (run_dir / layout.LEDGER).exists()
     try:
         if is_new and site.address is None:  # the nodes of a cluster may hold what this machine does not
             for line in preflight.look(work.configs, work.goal.names, show.doing):
                 show.note(line)
-            for line in preflight.fit(work.configs, work.resources, at_a_time(work, site)):
+            for line in preflight.fit(work.configs, work.resources, at_a_time(work, site), held):
                 show.note(line)
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
-            session = Session(work, run_dir, writer, history, options)
+            session = Session(work, run_dir, writer, history, options, held)
             _announce(show, work, site)
             session.tell_size(show)
             if lost := endings.lost(history):

@@ -22,6 +22,13 @@ def admit(*sources: Any) -> None:
     sys.path.extend(folder for folder in dict.fromkeys(folders) if folder not in sys.path)
 
 
+def as_driver(cwd: str, sys_path: list[str]) -> None:
+    """Import and resolve paths as the driver does: Ray starts workers in a folder of its own."""
+    if Path(cwd).is_dir():
+        os.chdir(cwd)
+    sys.path[:] = [*sys_path, *(entry for entry in sys.path if entry not in sys_path)]
+
+
 def started_from(run_dir: Path) -> list[str]:
     """The files from which a run was started or extended, as its ledger tells."""
     words = [word for row in ledger.read(run_dir) if row["event"] == "study" for word in row["argv"]]

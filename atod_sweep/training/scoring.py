@@ -50,15 +50,21 @@ def needs_distribution(distill: Distill) -> FullDistribution | None:
 
 @torch.no_grad()
 def score(
-    model: Policy, batch: TokenBatch, name: str, temperature: float, full: FullDistribution | None, tokens: int
+    model: Policy,
+    batch: TokenBatch,
+    name: str,
+    temperature: float,
+    full: FullDistribution | None,
+    tokens: int,
+    late: bool = False,
 ) -> TokenBatch:
     """`batch` with the field `<name>_logp` (sampled tokens, at `temperature`) and, with `full`, `<name>_full`.
 
     With top-k, `<name>_full` holds k log-probs and that of the tail, and `<name>_index` the k ids. Whole distributions
-    that would be large are left for `whole` to make of `<name>_hidden`. `tokens` bounds the padded ids of one forward
-    pass. Raises the failure of that model on NaN or on a token of probability 0.
+    that would be large, with `late` all, are left for `whole` to make of `<name>_hidden`. `tokens` bounds the padded
+    ids of one forward pass. Raises the failure of that model on NaN or on a token of probability 0.
     """
-    late = batch.tokens > STORED_PORTIONS * model.at_once
+    late = late or batch.tokens > STORED_PORTIONS * model.at_once
     batch = batch.having(row=torch.arange(batch.tokens, device=batch.ids_ST.device))
     found: dict[str, Tensor] = {}
 
@@ -67,9 +73,7 @@ def score(
             found[key] = value.new_empty((batch.tokens, *value.shape[1:]))
         found[key][part["row"]] = value
 
-    if model.folded is not None and model.folded.dtype == torch.bfloat16:
-        tokens *= BF16_FACTOR
-    for output, part in (said for several in batch.parts(tokens) for said in portions(model, several)):
+    for output, part in (said for several in batch.parts(padded(model, tokens)) for said in portions(model, several)):
         logp_NV = tempered(output.logits_NV, temperature)
         put(f"{name}_logp", part, logp_NV.gather(1, part.target_N[:, None])[:, 0])
         if full is not None and full.top_k is None and late:
@@ -89,6 +93,11 @@ def score(
         failed, remedy = _FAILURES[name]
         raise failed(f"the {name} gives a sampled token the log-probability {value}; {remedy}")
     return batch.having(**found)
+
+
+def padded(model: Policy, tokens: int) -> int:
+    """Padded ids that a model sees at a time where others see `tokens`."""
+    return tokens * BF16_FACTOR if model.folded is not None and model.folded.dtype == torch.bfloat16 else tokens
 
 
 @torch.no_grad()

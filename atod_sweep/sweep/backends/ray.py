@@ -17,8 +17,9 @@ from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
 from atod_sweep.paths import located
 from atod_sweep.records.redaction import redacted
-from atod_sweep.sweep.backends import ray_cluster
+from atod_sweep.sweep.backends import ray_cluster, ray_teacher
 from atod_sweep.sweep.backends.ray_files import pack_models
+from atod_sweep.sweep.sharing import Holding, left
 from atod_sweep.sweep.trials.attempt import ray_trainable
 from atod_sweep.sweep.trials.interrupts import stoppable
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
@@ -45,13 +46,15 @@ class RayOptions:
     """Where Ray is and where it may write.
 
     `scratch`: folder for Tune's own state, removed in the end. `storage`: folder or URI through which nodes that do not
-    share the run's folder give back their files. `say`: gets a line about what is waited for.
+    share the run's folder give back their files. `say`: gets a line about what is waited for. `held`: teachers that the
+    trials of a node share.
     """
 
     scratch: str
     address: str | None = None
     storage: str | None = None
     say: Callable[[str], None] = print
+    held: tuple[Holding, ...] = ()
 
 
 def check(backend: str, concurrency: int | None, address: str | None, storage: str | None) -> None:
@@ -133,7 +136,10 @@ class OnRay:
         """
         if not source.finished:
             width = self.start()
-            _tune(source, sink, self._resources, self._concurrency, self._options, sorted(models), width, meanwhile)
+            keepers = ray_teacher.start(self._options.held)
+            resources = left(self._resources, self._options.held)
+            _tune(source, sink, resources, self._concurrency, self._options, sorted(models), width, meanwhile)
+            keepers.clear()
 
 
 def _tune(

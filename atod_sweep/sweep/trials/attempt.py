@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
@@ -22,7 +22,11 @@ from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unp
 from atod_sweep.sweep.trials import interrupts
 from atod_sweep.sweep.trials.jobs import Attempt, Bounds, Failure, Job, Row, SavedModel, Trainer, load
 from atod_sweep.sweep.trials.limits import OverMemory, OverTime, limited, most_held
+from atod_sweep.sweep.user_code import as_driver
 from atod_sweep.training import share
+
+if TYPE_CHECKING:
+    from atod_sweep.training.teachers.shared import Holder
 
 
 class _StoppedError(Exception):
@@ -57,7 +61,7 @@ def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
     """Final metrics and costs."""
     config = validate(Train, job.config, job.trial)
     os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))  # before anything imports numpy or torch
-    share.take(job.bounds.share)
+    share.take(job.bounds.share, _shared_teacher(job.teacher))
     if 0 < job.bounds.gpu < 1 and config.runtime.gpu_memory_fraction is None:
         _share_gpu(job.bounds.gpu)
     if job.model is not None:
@@ -69,6 +73,14 @@ def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
         result = load(job.trainer.train)(config, Path(job.directory), relay, resume=job.resume)
         metrics, cost = dict(result.final), dict(result.cost)
     return metrics, cost
+
+
+def _shared_teacher(key: str | None) -> Holder | None:
+    if key is None:
+        return None
+    from atod_sweep.sweep.backends.ray_teacher import reach
+
+    return reach(key)
 
 
 def _share_gpu(part: float) -> None:
@@ -161,7 +173,7 @@ def ray_trainable(config: dict[str, Any], cargo: Cargo, storage: str | None) -> 
     """Ray Tune's function trainable: rows as they come, then the attempt, in one message each."""
     from ray import tune
 
-    _prepare(config["cwd"], config["sys_path"])
+    as_driver(config["cwd"], config["sys_path"])
     job = unpack(config["job"])
     config.clear()  # Tune sends it back with every result
     _await_models(job)
@@ -198,12 +210,3 @@ def _execute_here(job: Job, storage: str | None, cargo: Cargo, report: Callable[
     finally:
         shutil.rmtree(placed.directory, ignore_errors=True)
     return attempt
-
-
-def _prepare(cwd: str, sys_path: list[str]) -> None:
-    """Import and resolve paths as the driver does: Ray starts workers in a folder of its own."""
-    import sys
-
-    if Path(cwd).is_dir():
-        os.chdir(cwd)
-    sys.path[:] = [*sys_path, *(entry for entry in sys.path if entry not in sys_path)]

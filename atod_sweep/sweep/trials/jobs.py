@@ -60,7 +60,7 @@ class Job:
 
     `metrics`: what evaluations must report: the metric that trials are judged by, then those of claims and of a second
     objective. `model`: set for trials of a teacher or a base student. `awaits`: folders of models that are being built;
-    the attempt begins once they are there.
+    the attempt begins once they are there. `teacher`: which of those that a node's trials share is this one's, if any.
     """
 
     trial: str
@@ -72,6 +72,7 @@ class Job:
     model: SavedModel | None = None
     bounds: Bounds = Bounds()
     awaits: tuple[str, ...] = ()
+    teacher: str | None = None
 
     @property
     def resume(self) -> bool:

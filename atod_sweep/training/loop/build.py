@@ -40,6 +40,7 @@ from atod_sweep.training.randomness import numpy_generator, torch_generator
 from atod_sweep.training.runtime import keep_freed_memory, torch_dtype, use_threads
 from atod_sweep.training.scoring import scoring_tokens
 from atod_sweep.training.teachers.local import LocalTeacher
+from atod_sweep.training.teachers.shared import Held, Shared
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,16 @@ def gather(
         world=world,
         stand_in=stand_in(config, device, voice.conversation.format.penalty),
     )
-    loaded = {"student": policy.model} | (
-        {"teacher": teacher.policy.model} if isinstance(teacher, LocalTeacher) else {}
-    )
-    return Company(stage, voice, before, found.Found(frozen_dtype, found.fingerprints(config, refs, loaded)))
+    loaded = {"student": policy.model}
+    loaded |= {"teacher": teacher.policy.model} if isinstance(teacher, LocalTeacher) else {}
+    prints = found.fingerprints(config, refs, loaded)
+    prints |= teacher.facts.fingerprints if isinstance(teacher, Shared) else {}
+    return Company(stage, voice, before, found.Found(frozen_dtype, prints))
+
+
+def hold(config: Train) -> Held:
+    """The teacher of trials like this one, loaded once for all of them. Raises UserError."""
+    return teaching.hold(config, models.ensure(config), accelerator_for(config).device)
 
 
 def _untrained(company: Company, directory: Path) -> tuple[object, ...] | None:

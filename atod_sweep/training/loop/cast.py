@@ -154,27 +154,39 @@ def teacher(
     needs: Needs,
 ) -> LocalTeacher:
     """The frozen teacher, and how objectives that let it play talk to it. Raises UserError on other vocabularies."""
+    voice, policy = scorer(config, source, pupil.tokenizer, dtype, device, needs)
+    if policy is None:
+        return LocalTeacher(
+            voice.policy(device).frozen(), voice.player(config, player.batch, player.at_once), player, False
+        )
+    # It scores what the student was shown, and is shown its own rendering only where it plays.
+    same = alike(pupil.conversation, voice.conversation)
+    shown = player if same else voice.player(config, player.batch, player.at_once)
+    return LocalTeacher(policy, shown, player, needs.shared_vocabulary or same)
+
+
+def scorer(
+    config: Train, source: Pretrained, pupil: Any, dtype: torch.dtype, device: torch.device, needs: Needs
+) -> tuple[Voice, Policy | None]:
+    """The teacher, and what scores the ids of `pupil`, a student's tokenizer; None if it can do without and must.
+
+    Raises UserError on other vocabularies.
+    """
     load = partial(kept.frozen, device)
     voice = Voice.load("teacher", source, config.rollout, dtype, config.runtime.hand_written, load)
     if isinstance(getattr(config.objective, "stand_in", None), RandomTeacher):
         voice = replace(voice, model=untrained(voice.model, dtype))
-    kinship = vocabulary.kinship(pupil.tokenizer, voice.tokenizer)
+    kinship = vocabulary.kinship(pupil, voice.tokenizer)
     if kinship == "other" and needs.shared_vocabulary:
         raise UserError(
             f"teacher.path: {source.path!r} has another vocabulary ({len(voice.tokenizer)} tokens, the student "
-            f"{len(pupil.tokenizer)}), so their token probabilities cannot be compared; use a teacher of the same "
+            f"{len(pupil)}), so their token probabilities cannot be compared; use a teacher of the same "
             "family, or objective.kind: sft or distill.kind: relabel, which learn from its text"
         )
     if kinship != "same" and not needs.shared_vocabulary:
-        return LocalTeacher(
-            voice.policy(device).frozen(), voice.player(config, player.batch, player.at_once), player, False
-        )
-    # Ids that the teacher alone knows are no part of what is compared. It scores what the student was shown, and is
-    # shown its own rendering only where it plays.
-    policy = voice.policy(device, words=vocabulary.words(pupil.tokenizer)).frozen()
-    same = alike(pupil.conversation, voice.conversation)
-    shown = player if same else voice.player(config, player.batch, player.at_once)
-    return LocalTeacher(policy, shown, player, needs.shared_vocabulary or same)
+        return voice, None
+    # Ids that the teacher alone knows are no part of what is compared.
+    return voice, voice.policy(device, words=vocabulary.words(pupil)).frozen()
 
 
 def untrained(model: Any, dtype: torch.dtype) -> Any:

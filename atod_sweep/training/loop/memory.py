@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,8 @@ from atod_sweep.training import share
 from atod_sweep.training.loop import cast
 from atod_sweep.training.loop.phases import UNBOUNDED, Parts, Phases, Talk, standing
 from atod_sweep.training.models import kept
-from atod_sweep.training.models.anatomy import anatomy
+from atod_sweep.training.models.anatomy import Anatomy, anatomy
+from atod_sweep.training.models.load import load_config
 from atod_sweep.training.play.context import Context
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.pretraining.cache import Models
@@ -82,21 +83,22 @@ def at_once(config: Train) -> dict[Split, int]:
     return _limits(config, found.fitting if found else UNBOUNDED)
 
 
-def need(config: Train, limit: int | None = None) -> Need | None:
+def need(config: Train, limit: int | None = None, shared: bool | None = None) -> Need | None:
     """The most that a trial needs at a time; None where it is small, or where a model's code does not tell.
 
-    With a `limit` in bytes, only so many episodes are played at a time as fit in. Raises UserError for a model or an
+    With a `limit` in bytes, only so many episodes are played at a time as fit in. `shared`: whether the teacher is with
+    somebody else, and only its head here; None: as `share` says. Raises UserError for a model or an
     environment that is not there.
     """
     if not isinstance(config.student, Pretrained) or isinstance(config.teacher, CompactTeacher):
         return None
-    device = torch.device("cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu")
+    device = _device(config)
     student = anatomy(config.student, torch_dtype(config.student.dtype, device), config.runtime.gradient_checkpointing)
-    teacher = None
-    if isinstance(config.teacher, Pretrained):
-        teacher = anatomy(config.teacher, torch_dtype(config.frozen_dtype, device))
+    teacher = _of_teacher(config, device)
     if student is None or (teacher is None and isinstance(config.teacher, Pretrained)):
         return None
+    if teacher is not None and (shared if shared is not None else share.teacher() is not None):
+        teacher = replace(teacher, weights=teacher.width * teacher.hidden * teacher.vocabulary, folds=False)
     held, libraries = (HELD_BY_HAND if student.folds else HELD), LIBRARIES
     if device.type != "cpu":
         held, libraries = HELD_ON_GPU, CONTEXT
@@ -113,6 +115,42 @@ def need(config: Train, limit: int | None = None) -> Need | None:
     return Need(stays | most | gaps, fitting, together)
 
 
+@dataclass(frozen=True)
+class TeachersNeed:
+    """Bytes of a pretrained teacher: its weights, and all that a process needs that holds it and scores with it.
+
+    `is_mapped`: whether its file has the precision that is asked for, so that a CPU's processes share its pages.
+    """
+
+    weights: int
+    held: int
+    is_mapped: bool
+
+
+def teacher(config: Train) -> TeachersNeed | None:
+    """None where a model's code does not tell. Raises UserError for a model or an environment that is not there."""
+    device = _device(config)
+    found = _of_teacher(config, device)
+    if found is None or not isinstance(config.student, Pretrained) or not isinstance(config.teacher, Pretrained):
+        return None
+    talk = longest_talk(config, config.student)
+    scoring = sum(Phases(config, found, found, talk, device).scoring().values())
+    held, libraries = (HELD, LIBRARIES) if device.type == "cpu" else (HELD_ON_GPU, CONTEXT)
+    dtype = torch_dtype(config.frozen_dtype, device)
+    file = config.teacher.gguf_file is None and load_config(config.teacher).dtype == dtype
+    return TeachersNeed(found.weights, int(found.weights * (1 + found.folds) + libraries + held * scoring), file)
+
+
+def _device(config: Train) -> torch.device:
+    return torch.device("cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _of_teacher(config: Train, device: torch.device) -> Anatomy | None:
+    if not isinstance(config.teacher, Pretrained):
+        return None
+    return anatomy(config.teacher, torch_dtype(config.frozen_dtype, device))
+
+
 def as_made(config: Train, refs: Models) -> Train:
     """A config with a compact student as `need` takes it: with models that are there."""
     teacher: Any = config.teacher
@@ -121,9 +159,9 @@ def as_made(config: Train, refs: Models) -> Train:
     return config.model_copy(update={"student": Pretrained(path=refs.student.path), "teacher": teacher})
 
 
-def check(config: Train, limit: int) -> Need | None:
+def check(config: Train, limit: int, shared: bool = False) -> Need | None:
     """`need`; UserError if it is more than `limit` bytes, with what to change."""
-    found = need(config, limit)
+    found = need(config, limit, shared)
     if found is None or found.total <= limit:
         return found
     largest = max(KEYS, key=lambda name: found.parts.get(name, 0))

@@ -72,7 +72,7 @@ class Phases:
                 {f"{PLAYS[split]} {part}": n * size for part, size in self.an_episode.items()} | self.to_play
                 for split, n in at_once.items()
             ),
-            scores | self._score(),
+            scores | self.scoring(),
             scores | self._update(played * (1 + self.config.env.horizon if self._relabels else 1)),
             {"gradients": (self._gradient + 5) * self.student.trained},  # with what lost updates are counted by
         ]
@@ -93,7 +93,7 @@ class Phases:
         """Of all of them together."""
         return {"weights to play by": self.student.weights} if self.student.folds else {}
 
-    def _score(self) -> Parts:
+    def scoring(self) -> Parts:
         """Frozen models see so many tokens at a time."""
         model = self.teacher or self.student
         rows = max(1, scoring_tokens(self.device) // self.talk.longest)

@@ -13,14 +13,19 @@ from atod_sweep.config.signals import Relabel
 from atod_sweep.config.teachers import ChatTeacher, ServerTeacher
 from atod_sweep.config.train import Train
 from atod_sweep.envs.contract import Split
+from atod_sweep.training import share
+from atod_sweep.training.algorithms import ALGORITHMS
 from atod_sweep.training.algorithms.stage import Needs
-from atod_sweep.training.loop import cast
+from atod_sweep.training.loop import cast, found
+from atod_sweep.training.models import kept
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Outcome
 from atod_sweep.training.pretraining.cache import Models
+from atod_sweep.training.runtime import torch_dtype
 from atod_sweep.training.scoring import needs_distribution
 from atod_sweep.training.teachers.chat import Chat
 from atod_sweep.training.teachers.server import Server
+from atod_sweep.training.teachers.shared import Held, Shared
 from atod_sweep.training.teachers.teacher import Teacher
 
 
@@ -39,6 +44,9 @@ def teacher(
             return None
         case CompactTeacher() | Pretrained() as model:
             assert refs.teacher is not None
+            if (holder := share.teacher()) is not None and (shared := Shared(holder, device)).fits(dtype):
+                kept.forget()
+                return shared
             return cast.teacher(config, cast.source_of(model, refs.teacher), pupil, player, dtype, device, needs)
         case ServerTeacher() | ChatTeacher() as served:
             if not (config.objective.taught or config.rollout.teacher_plays):
@@ -47,6 +55,19 @@ def teacher(
             return remote(served, config, player, device, scores)
         case _:
             assert_never(config.teacher)
+
+
+def hold(config: Train, refs: Models, device: torch.device) -> Held:
+    """The teacher of trials like this one, for all of them. Raises UserError."""
+    model = config.teacher
+    assert refs.teacher is not None
+    assert isinstance(model, CompactTeacher | Pretrained)
+    needs = ALGORITHMS[config.objective.kind].needs(config)
+    dtype = torch_dtype(found.precision(config, None, device), device)
+    pupil = kept.tokenizer(cast.source_of(config.student, refs.student))
+    _, policy = cast.scorer(config, cast.source_of(model, refs.teacher), pupil, dtype, device, needs)
+    assert policy is not None, "`only_scores` says so"
+    return Held(policy, found.fingerprints(config, refs, {"teacher": policy.model}))
 
 
 @dataclass(frozen=True)
