@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from accelerate.utils import gather_object
 from atod_sweep.records.metric_names import EVALUATED
 from atod_sweep.training.algorithms.stage import Stage
 from atod_sweep.training.loop import samples
+from atod_sweep.training.models import kept
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.evaluate import evaluate_final, evaluated
 from atod_sweep.training.play.outcomes import Outcome
@@ -33,13 +35,17 @@ class Result:
 
 @dataclass
 class Books:
-    """Of all processes together. `player` plays the evaluations, whose conversations go into `directory`."""
+    """Of all processes together. `player` plays the evaluations, whose conversations go into `directory`.
+
+    `untrained`: what the one at step 0 depends on, if trials may have it together.
+    """
 
     directory: Path
     stage: Stage
     player: Player
     accelerator: Accelerator
     retention: Retention | None = None
+    untrained: tuple[object, ...] | None = None
 
     def row(self, step: int, metrics: dict[str, Any], lr: float, seconds: float) -> Row:
         """One training row; moves what was counted into the trial's costs."""
@@ -51,14 +57,15 @@ class Books:
     def evaluation(self, step: int) -> Row:
         """The student as it is before optimiser step `step`, on the held-out tasks."""
         started, config = time.perf_counter(), self.stage.config.evaluation
-        found, played, outcomes = evaluated(self.stage.policy, self.player, config, self._share)
+        play = partial(evaluated, self.stage.policy, self.player, config, self._share)
+        found, played, outcomes = play() if step else kept.untrained(self.untrained, play)
         if self.accelerator.is_main_process:
             temperature = config.temperature or 1.0  # greedy log-probs are those at 1
             said = samples.of(played, self.stage.teacher, temperature, self.stage.score_tokens)
             samples.write(self.directory, step, said)
-        found |= proxy(self.stage.stand_in, outcomes)
+        found = found | proxy(self.stage.stand_in, outcomes)  # the trial after this one may get the same dictionary
         if self.retention is not None:
-            found |= self.retention.measure(self.stage.policy)
+            found = found | self.retention.measure(self.stage.policy)
         return {"phase": "eval", "step": step, **found, **self._bill(time.perf_counter() - started, "eval")}
 
     def final(self) -> Row:

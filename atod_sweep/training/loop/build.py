@@ -28,7 +28,7 @@ from atod_sweep.training.loop.optimiser import adamw
 from atod_sweep.training.loop.trial import TrialState
 from atod_sweep.training.loop.update import Updater
 from atod_sweep.training.models import adapters
-from atod_sweep.training.models.kept import forget
+from atod_sweep.training.models.kept import forget, key_of
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.evaluate import evaluate, evaluate_final, evaluated
@@ -93,7 +93,7 @@ def assemble(config: Train, directory: Path, resume: bool, mutable: bool = False
     wrapped, optimiser = accelerator.prepare(policy, adamw(config.optimiser, trained))
     updater = Updater(accelerator, wrapped, optimiser, config, numpy_generator(config.seed, f"minibatches {rank}"))
     retention = company.retention(reference if needs.reference == "frozen" else None)
-    books = Books(directory, stage, stage.player, accelerator, retention)
+    books = Books(directory, stage, stage.player, accelerator, retention, _untrained(company, directory))
     run = TrialState(config, directory, accelerator, stage, books, algorithm, updater, company.voice.tokenizer, mutable)
     if resume:
         run.restore()
@@ -143,6 +143,20 @@ def gather(
 def hold(config: Train) -> Held:
     """The teacher of trials like this one, loaded once for all of them. Raises UserError."""
     return teaching.hold(config, models.ensure(config), accelerator_for(config).device)
+
+
+def _untrained(company: Company, directory: Path) -> tuple[object, ...] | None:
+    """What the evaluation at step 0 depends on, in the trials of one run; None where it is better made anew.
+
+    The class of the environment stands for its code. Adapters are of each trial's own seed.
+    """
+    stage, source = company.stage, company.voice.source
+    if stage.world > 1 or source.lora is not None or not isinstance(stage.player.batch, Batch):
+        return None
+    sections = {"env", "rollout", "evaluation", "reward", "runtime"}
+    told = stage.config.model_dump_json(include=sections)
+    env = type(stage.player.batch.envs[0].unwrapped)
+    return directory.absolute().parent, env, *key_of(source), told, str(stage.policy.device)
 
 
 def evaluate_saved(config: Train, source: Pretrained, role: Literal["teacher", "base"] | None = None) -> dict[str, Any]:

@@ -1,18 +1,21 @@
-"""What one process loads once for all of its trials: tokenizers, and the last frozen model.
+"""What one process has once for all of its trials: tokenizers, the last frozen model, what a student did untrained.
 
 A student is loaded anew by every trial: its weights are mapped from their file, which costs less than a copy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from atod_sweep.config.models import Pretrained
 from atod_sweep.training.models import adapters, identity
 from atod_sweep.training.models.load import load_model, load_tokenizer
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -26,11 +29,12 @@ class _Frozen:
 
 _tokenizers: dict[tuple[str, ...], Any] = {}
 _frozen: _Frozen | None = None
+_untrained: tuple[tuple[object, ...], Any] | None = None
 
 
 def tokenizer(source: Pretrained) -> Any:
     """`load_tokenizer`, of which a trial needs three. Whoever changes it loads one of its own."""
-    key = _key(source)
+    key = key_of(source)
     if key not in _tokenizers:
         _tokenizers[key] = load_tokenizer(source)
     return _tokenizers[key]
@@ -39,7 +43,7 @@ def tokenizer(source: Pretrained) -> Any:
 def frozen(device: torch.device, source: Pretrained, dtype: torch.dtype | None) -> Any:
     """`load_model` for one that never learns: the model of the trial before, if that had the same and left it whole."""
     global _frozen
-    key = (*_key(source), str(dtype), str(device))
+    key = (*key_of(source), str(dtype), str(device))
     if _frozen is None or _frozen.key != key or not _frozen.is_idle:
         _frozen = None  # before another one is there
         _frozen = _Frozen(key, load_model(source, dtype))
@@ -59,8 +63,19 @@ def rest(is_idle: bool = True) -> None:
         _frozen.is_idle = is_idle
 
 
-def _key(source: Pretrained) -> tuple[str, ...]:
+def untrained(key: tuple[object, ...] | None, play: Callable[[], T]) -> T:
+    """What `play` finds, or found for the trial before, if that had the same `key`; None: of this trial alone."""
+    global _untrained
+    if key is None:
+        return play()
+    if _untrained is None or _untrained[0] != key:
+        _untrained = key, play()
+    found: T = _untrained[1]
+    return found
+
+
+def key_of(source: Pretrained) -> tuple[str, ...]:
     """Changes with the files that `source` names, and with how they are read."""
     base = adapters.base_of(source)
-    rest = () if base is None else _key(base)
+    rest = () if base is None else key_of(base)
     return (source.model_dump_json(), identity.stamp(source, None), *rest)

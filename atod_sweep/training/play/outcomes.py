@@ -224,12 +224,13 @@ class EpisodeBook:
 
         `learned`: (first, count) of those of the ids that carry loss; None: all of them. `taken`: see `Act`.
         """
-        sequence = self.current[episode]
+        sequence, outcome = self.current[episode], self.outcomes[episode]
         said, surprisal = 0, 0.0
         for first, count in learned or [(0, len(ids))]:
-            sequence.spans.append((len(sequence.ids) + first, count, self.outcomes[episode].turns))
-            sequence.logp.extend(logp[first : first + count])
-            said, surprisal = said + count, surprisal - sum(logp[first : first + count])
+            sequence.spans.append((len(sequence.ids) + first, count, outcome.turns))
+            part = logp[first : first + count]
+            sequence.logp += part
+            said, surprisal = said + count, surprisal - sum(part)
         self.fed[episode] += len(ids) - 1
         ended = ids[-1] in self.conversation.stop_ids
         cut = not ended and not self.conversation.is_stopped(tuple(ids[-self.limits.action_tokens :]))
@@ -238,7 +239,7 @@ class EpisodeBook:
         marked = None if marks is None else self.conversation.heard(whole) is not None
         closed = whole if ended else (*whole, *self.conversation.end_ids)
         act = Act(said, surprisal, cut, reply.thought, reply.action, marked, ids=closed, taken=taken)
-        self.outcomes[episode].acts.append(act)
+        outcome.acts.append(act)
         self.contexts[episode].answer(closed)
 
     def record(self, episode: int, step: Answer) -> bool:

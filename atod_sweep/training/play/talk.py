@@ -65,14 +65,24 @@ class Conversation(ABC):
     format: AgentFormat = WHOLE
     thinking: Thinking | None = None
     _said: dict[tuple[int, ...], Said] = field(init=False, default_factory=dict, repr=False)
+    _written: dict[str, tuple[int, ...]] = field(init=False, default_factory=dict, repr=False)
 
     @abstractmethod
     def prompt(self, past: Sequence[Exchange], observation: str) -> list[int]:
         """Ids of the whole conversation, up to the first token of the next action."""
 
-    @abstractmethod
     def encode_action(self, action: str) -> tuple[int, ...]:
-        """Ids of a demonstrated action, its end included."""
+        """Ids of a demonstrated action behind a prompt: what a template writes before it, and its end, included."""
+        ids = self._written.get(action)
+        if ids is None:
+            ids = self._write(self.escape(self.format.write(action)))
+            if len(self._written) < MAX_CACHED_TEXTS:
+                self._written[action] = ids
+        return ids
+
+    @abstractmethod
+    def _write(self, text: str) -> tuple[int, ...]:
+        """Ids of an action that is marked as one."""
 
     def decode_action(self, ids: tuple[int, ...]) -> str:
         """What the environment hears of the generated ids: neither stop token nor stop string nor thought."""
@@ -100,9 +110,6 @@ class Conversation(ABC):
         for token in {*self.tokenizer.all_special_tokens} - {self.marks.open, self.marks.close}:
             text = text.replace(token, "")
         return thoughts.split(text, self.marks, self.opened)
-
-    def _written(self, action: str) -> str:
-        return self.escape(self.format.write(action))
 
     def before_stop(self, text: str) -> str:
         for stop in self.stop_strings:
@@ -165,9 +172,8 @@ class Growing(Conversation):
         text = self.escape(observation)
         return text.strip() if self.strips else text
 
-    def encode_action(self, action: str) -> tuple[int, ...]:
-        """Ids of a demonstrated action, its end included."""
-        return (*self.tokenizer(self._written(action), add_special_tokens=False)["input_ids"], *self.end_ids)
+    def _write(self, text: str) -> tuple[int, ...]:
+        return (*self.tokenizer(text, add_special_tokens=False)["input_ids"], *self.end_ids)
 
 
 # ---- per turn ----------------------------------------------------------------------------------------------------
@@ -210,10 +216,8 @@ class PerTurn(Conversation):
         message = thoughts.message(said, self.apart)
         return {key: value if key == "role" else self.escape(value) for key, value in message.items()}
 
-    def encode_action(self, action: str) -> tuple[int, ...]:
-        """Ids of a demonstrated action behind a prompt: what the template writes before it, and its end, included."""
-        ids = self.tokenizer(self.lead + self._written(action), add_special_tokens=False)["input_ids"]
-        return (*ids, *self.close_ids)
+    def _write(self, text: str) -> tuple[int, ...]:
+        return (*self.tokenizer(self.lead + text, add_special_tokens=False)["input_ids"], *self.close_ids)
 
 
 # ---- ids ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from atod_sweep.envs.pool import Pool
 from atod_sweep.errors import UserError
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.play.context import Context, TooLong
-from atod_sweep.training.play.talk import Conversation
+from atod_sweep.training.play.talk import Conversation, Growing
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ def encode(
     rows: list[list[int]] = []
     tokens: list[tuple[int, int, int, int]] = []  # (sequence, column, turn, episode)
     dropped = 0
+    if isinstance(conversation, Growing):  # all at once is cheaper than each as it comes
+        conversation.encode_turns((turn.observation, k == 0) for episode in episodes for k, turn in enumerate(episode))
     for e, episode in enumerate(episodes):
         view = Context(conversation, context or sys.maxsize)
         for k, turn in enumerate(episode):
