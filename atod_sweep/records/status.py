@@ -29,7 +29,7 @@ class Status(StrEnum):
     # What surrounds the trainer. It may pass.
     TEACHER_UNREACHABLE = (
         "teacher_unreachable",
-        "a teacher behind an API was away for too long",
+        "a teacher behind an API, or one that trials share, was away for too long",
         True,
     )
     ENVIRONMENT_FAILED = "environment_failed", "an environment raised, or broke its contract", True

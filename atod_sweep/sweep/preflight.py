@@ -36,8 +36,10 @@ def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> 
     """UserError for the first thing that no trial could find here. On a cluster, only what its driver must have."""
     if resources.gpu > 1:
         raise UserError(
-            f"resources.gpu: {resources.gpu:g}, but a trial is one process, which trains on one GPU; use at most 1, or "
-            f"train it by itself: accelerate launch --num_processes {resources.gpu:.0f} -m atod_sweep train CONFIG"
+            f"resources.gpu: {resources.gpu:g}, but a trial is one process, which trains on one GPU: use at most 1; "
+            "what one cannot hold needs less with student.lora or teacher.kind: server, or is sharded by TRL "
+            "(trainer.kind: trl); one training on several is accelerate launch "
+            f"--num_processes {resources.gpu:.0f} -m atod_sweep train CONFIG"
         )
     seen: set[tuple[str, str]] = set()
     for config in configs:

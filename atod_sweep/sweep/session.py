@@ -300,8 +300,8 @@ class Session:
         """How long the run will take, where that is known; before its trials begin, where it is to be learned."""
         mean, said = self._pace.mean, time_of(self.work.document.text)
         if mean is not None:
-            left = self.total - sum(row["state"] in FINISHED for row in self.latest.values())
-            text = in_words(left, mean, self.at_a_time)
+            ahead = self.total - sum(row["state"] in FINISHED for row in self.latest.values())
+            text = in_words(ahead, mean, self.at_a_time)
         elif self._board is None:
             text = f"its file says: {said}" if said else "told after the first steps; --dry-run times some before"
         else:

@@ -25,7 +25,7 @@ class TeacherFailed(TrialError):
 
 
 class TeacherUnreachable(TrialError):
-    """A teacher behind an API has been away for longer than the config's patience."""
+    """A teacher behind an API was away for longer than the config has patience; one that trials share is gone."""
 
     status = Status.TEACHER_UNREACHABLE
 

@@ -29,7 +29,7 @@ CASES = {
     "gpus": (
         {},
         {"resources": {"gpu": 2}},
-        r"resources.gpu: 2, but .* accelerate launch --num_processes 2",
+        r"resources.gpu: 2, but .* student.lora .* \(trainer.kind: trl\); .* accelerate launch --num_processes 2",
     ),
     "gpu": ({}, {"resources": {"gpu": 1}}, "resources.gpu: a trial needs 1, but this machine has 0"),
 }
