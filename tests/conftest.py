@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what runs behind them ignore it
+# Every process that tests start would compile the package anew, and every test process the asserts of all tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 SUPPORT = str(Path(__file__).parent / "support")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SUPPORT, os.environ.get("PYTHONPATH")]))
 
@@ -28,6 +33,23 @@ def _one_empty_database(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "_make", make)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_are_built_here():
+    """A process that builds a model imports PyTorch first. Here it ends at once, so that this one builds.
+
+    `training/pretraining/test_apart.py` has them for real.
+    """
+    from atod_sweep.training.pretraining import apart
+
+    def started(role, config):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        return subprocess.Popen(["true"], **pipes, text=True, start_new_session=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apart, "_started", started)
         yield
 
 

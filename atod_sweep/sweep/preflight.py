@@ -107,7 +107,9 @@ def fit(
         runtime = config["runtime"]
         there = memory.there_is(runtime["device"], runtime["gpu_memory_fraction"])
         room = int(there * share(resources, side_by_side, held))
-        if (need := memory.check(validate(Train, config, "config"), room, key_of(config) in held)) is not None:
+        if (
+            need := memory.check(validate(Train, config, "config"), room, bool(held) and key_of(config) in held)
+        ) is not None:
             lines.append(f"memory: a trial needs about {need} of {in_words(room)}")
     lines += [f"memory: {in_words(one.size)} more for a teacher that trials share" for one in held.values() if one.size]
     return list(dict.fromkeys(lines))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 import uuid
@@ -12,10 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, assert_never, cast
 
-from atod_sweep.config.base import content_hash
-from atod_sweep.config.shipped import time_of
 from atod_sweep.config.train import model_key
-from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
 from atod_sweep.paths import located
 from atod_sweep.records import layout, ledger, study_file
@@ -23,9 +19,8 @@ from atod_sweep.records.answer import Answer
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.records.ledger_rows import StudyRow, TrialRow
 from atod_sweep.records.metrics import MetricRow
-from atod_sweep.records.redaction import redacted
 from atod_sweep.records.rows import write_whole
-from atod_sweep.sweep import preflight, sharing
+from atod_sweep.sweep import opening, preflight, sharing
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.loggers.background import Background
@@ -41,7 +36,7 @@ from atod_sweep.sweep.record.rundir import Intent, opened
 from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.sharing import Holding, key_of, left
 from atod_sweep.sweep.studies.plan import Trial
-from atod_sweep.sweep.took import Pace, Took, in_words, keep, size_of
+from atod_sweep.sweep.took import Pace
 from atod_sweep.sweep.trials.desk import FINISHED, Decided, Desk, Event, Expected, Redefined, Remarked
 from atod_sweep.sweep.trials.interrupts import stoppable
 from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel, Trainer
@@ -72,7 +67,7 @@ class Session:
         self._models: dict[str, Any] = {}
         self._awaited: tuple[str, ...] = ()
         self._board: Scoreboard | None = None
-        self._pace = Pace(work.configs, is_here=options.site.address is None)
+        self.pace = Pace(work.configs, options.site.address is None and options.trainer == Trainer())
         self._started = time.monotonic()
 
     @property
@@ -259,7 +254,7 @@ class Session:
         self._board = Scoreboard(self.total, self.at_a_time, work.goal.metric.name, self.history.trials, work.goal.sign)
         show.begin(self._board)
         board = self._board
-        board.expected = self._pace.mean
+        board.expected = self.pace.mean
         goal, listeners = work.goal, [self._note, *(logger.add for logger in tracking), board.add, show.trial]
         watchers = [self._reported(board, show)]
         return source, Recorder(self.run_dir, self._writer, goal.metric, goal.second, self.trials, listeners, watchers)
@@ -279,42 +274,20 @@ class Session:
 
     def _note(self, row: TrialRow) -> None:
         self.latest[row["trial"]] = row
-        if row["state"] == "COMPLETE" and row["attempt"] == 1 and row["role"] in ("arm", "control") and self._keeps:
-            with contextlib.suppress(OSError):  # a run's own files tell of a full disk
-                size = size_of(self.trials[row["trial"]].config)
-                keep(size, Took(row["seconds"], row.get("memory")))
+        self.pace.ended(row, self.trials[row["trial"]].config)
 
     @property
-    def _keeps(self) -> bool:
-        """Whether what trials take tells of this machine, and of our own trainer."""
-        return self.options.site.address is None and self.options.trainer == Trainer()
-
-    def tell_size(self, show: Progress) -> None:
-        """What trials of small models need of this machine, and how long the run will take."""
-        if self.options.site.address is None:
-            for line in preflight.of_compact(self.work.configs, self.work.resources, self.at_a_time):
-                show.note(line, event="memory", said=line)
-        self._tell_pace(show)
-
-    def _tell_pace(self, show: Progress) -> None:
-        """How long the run will take, where that is known; before its trials begin, where it is to be learned."""
-        mean, said = self._pace.mean, time_of(self.work.document.text)
-        if mean is not None:
-            ahead = self.total - sum(row["state"] in FINISHED for row in self.latest.values())
-            text = in_words(ahead, mean, self.at_a_time)
-        elif self._board is None:
-            text = f"its file says: {said}" if said else "told after the first steps; --dry-run times some before"
-        else:
-            return
-        show.note(f"time: {text}", event="time", said=text, seconds=mean)
+    def ahead(self) -> int:
+        """Trials that have not ended well."""
+        return self.total - sum(row["state"] in FINISHED for row in self.latest.values())
 
     def _reported(self, board: Scoreboard, show: Progress) -> Callable[[Job, list[MetricRow]], None]:
         def told(job: Job, rows: list[MetricRow]) -> None:
             steps = job.config["steps"]
             if board.expected is None:
-                self._pace.hear(job.trial, job.config, rows)
-                board.expected = self._pace.mean
-                self._tell_pace(show)
+                self.pace.hear(job.trial, job.config, rows)
+                board.expected = self.pace.mean
+                opening.tell_time(show, self.pace, self.ahead, self.at_a_time)
             board.reported(job.trial, steps, rows)
             show.reported(job.trial, steps, rows)
 
@@ -349,8 +322,8 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
                 show.note(line)
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
             session = Session(work, run_dir, writer, history, options, held)
-            _announce(show, work, site)
-            session.tell_size(show)
+            opening.announce(show, work, site, session.at_a_time, _local_workers(work, site))
+            opening.tell_time(show, session.pace, session.ahead, session.at_a_time, work)
             if lost := endings.lost(history):
                 show.note(lost)
             with stoppable(), builders(work.configs, options.trainer) as building:
@@ -403,23 +376,4 @@ def _outcome(session: Session, history: History, stopped: bool) -> RunOutcome:
         seconds=session.seconds,
         failures=tuple(row for row in history.trials.values() if row["state"] == "FAILED"),
         min_complete=session.work.goal.min_complete,
-    )
-
-
-def _announce(show: Progress, work: Work, site: Site) -> None:
-    width = at_a_time(work, site)
-    where = f"{width} at a time on {cpu_cores()} CPUs"
-    if site.backend == "local" and width == 1:
-        where = "one at a time in a worker process" if _local_workers(work, site) else "in this process"
-    elif site.address:
-        where = f"on the Ray cluster at {redacted(site.address)}"
-    envs = sorted({config["env"]["id"] for config in work.configs})
-    horizons = sorted({config["env"]["horizon"] for config in work.configs})
-    show.note(
-        f"{work.document.name} · {work.document.title} · {', '.join(envs)}, horizon {', '.join(map(str, horizons))} · "
-        f"{work.total} trials, {where}",
-        event="begin",
-        name=work.document.name,
-        trials=work.total,
-        definition_hash=content_hash(work.definition),
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.study import Resources
-from atod_sweep.config.train import Train
+from atod_sweep.config.train import Train, model_key
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.work import Site
 
@@ -40,8 +40,9 @@ def key_of(config: Config) -> str | None:
     trial = validate(Train, config, "config")
     if not trial.only_scores:
         return None
-    models = {role: config[role] for role in ("student", "teacher")}
-    return content_hash([models, config["env"]["id"], trial.frozen_dtype, config["runtime"], config["rollout"]["stop"]])
+    models = [config[role] for role in ("student", "teacher")]
+    given = all(model["kind"] == "pretrained" and model.get("recipe") is None for model in models)
+    return content_hash([models if given else model_key(config), trial.frozen_dtype, config["runtime"]])
 
 
 def holdings(configs: Iterable[Config], resources: Resources, side_by_side: int, site: Site) -> dict[str, Holding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import platform
@@ -16,6 +17,7 @@ from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.train import Train
 from atod_sweep.cores import cpu_cores
 from atod_sweep.paths import cache_dir
+from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.rows import write_whole
 from atod_sweep.sweep.record.scoreboard import clock
 from atod_sweep.sweep.trials.jobs import Row
@@ -85,12 +87,13 @@ def _seconds(row: Row) -> float:
 class Pace:
     """What trials of a run take, as soon as that is known of every size among `configs`.
 
-    `is_here`: whether they run on this machine, as earlier ones did.
+    `are_ours`: whether they tell of this machine and of our own trainer, as earlier ones did and later ones will.
     """
 
-    def __init__(self, configs: Iterable[Config], is_here: bool) -> None:
+    def __init__(self, configs: Iterable[Config], are_ours: bool) -> None:
+        self._are_ours = are_ours
         self._count = Counter(map(size_of, configs))
-        found = {size: before(size) for size in self._count if is_here}
+        found = {size: before(size) for size in self._count if are_ours}
         self._seconds = {size: took.seconds for size, took in found.items() if took is not None}
         self._rows: dict[str, list[Row]] = {}
 
@@ -107,3 +110,9 @@ class Pace:
             self._rows.setdefault(trial, []).extend(rows)
             if (seconds := trial_seconds(config, self._rows[trial])) is not None:
                 self._seconds[size] = seconds
+
+    def ended(self, row: TrialRow, config: Config) -> None:
+        """Keep for later runs what a trial took from its first step to its last."""
+        if self._are_ours and row["state"] == "COMPLETE" and row["attempt"] == 1 and row["role"] in ("arm", "control"):
+            with contextlib.suppress(OSError):  # a run's own files tell of a full disk
+                keep(size_of(config), Took(row["seconds"], row.get("memory")))

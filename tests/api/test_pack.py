@@ -89,6 +89,7 @@ def test_a_packed_study_tells_what_the_run_does_and_nothing_of_the_machine(tiny,
     assert text == (tiny.folder / "best_schedule.yaml").read_text()
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_its_schedule_is_exported_as_the_runs_own_also_where_every_step_counts(tiny, tmp_path):
     """T-DUR weights follow measurements: the bundle holds what was applied at every step."""
     run = write_trained(tmp_path / "runs" / "adaptive", {**_flat(BASE), "steps": 12}, "measured", [0, 1])
@@ -107,6 +108,7 @@ def _flat(base):
     return flatten({key: value for key, value in base.items() if key != "base"})
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_packed_run_is_not_one_to_go_on_with(tiny, tmp_path):
     out = atod.pack(tiny.folder, tmp_path / "tiny").folder
     for verb in (atod.resume, atod.export_model, atod.sync, lambda run: atod.pack(run, tmp_path / "again")):
@@ -175,6 +177,7 @@ def test_what_is_too_large_is_thinned_further_and_what_still_is_is_refused(tmp_p
 # ---- folders -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_an_earlier_pack_of_the_run_is_replaced_and_what_else_lies_there_stays(tmp_path):
     run = write_claims(tmp_path / "run", {"a": [0.5, 0.6], "b": [0.4, 0.3]})
     out = atod.pack(run, tmp_path / "out").folder
@@ -187,6 +190,7 @@ def test_an_earlier_pack_of_the_run_is_replaced_and_what_else_lies_there_stays(t
     assert not (out / "report.html").exists()
 
 
+@pytest.mark.usefixtures("blank_pictures")
 @pytest.mark.parametrize("what", ["file", "folder", "other run"])
 def test_nothing_else_is_written_over(tmp_path, what):
     run, out = write_claims(tmp_path / "run", {"a": [0.5], "b": [0.4]}), tmp_path / "out"
@@ -202,6 +206,7 @@ def test_nothing_else_is_written_over(tmp_path, what):
         atod.pack(run, out)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_trials_without_records_are_counted(tmp_path):
     run = write_claims(tmp_path / "run", {"a": [0.5, 0.6], "b": [0.4, 0.3]})
     trial = next(iter(ledger.fold(ledger.read(run)).trials))

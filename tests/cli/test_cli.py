@@ -6,7 +6,6 @@ import importlib
 import json
 import sys
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import yaml
@@ -20,8 +19,6 @@ from atod_sweep.errors import UserError
 from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep.trials.desk import RunLimits
 from atod_sweep.sweep.work import Site, Tracking
-
-QUICKSTART = str(Path(__file__).parents[2] / "studies" / "quickstart.yaml")
 
 
 @pytest.fixture(autouse=True)
@@ -56,81 +53,12 @@ def test_ctrl_c_is_ctrl_c_whatever_a_library_makes_of_it(call, monkeypatch):
     assert (code, out, err) == (130, "", "")
 
 
-BAD_STUDIES = {
-    "unknown key": ({"arm": {}}, "'arm'", "'arms'"),
-    "unknown kind": ({"arms": {"a": {"objective.distill_weight.kind": "cosin"}}}, "'cosin'", "'cosine'"),
-    "exponential decay to 0": (
-        {"arms": {"a": {"objective.distill_weight.kind": "exponential", "objective.distill_weight.end": 0}}},
-        "got 0.0",
-        "kind: linear",
-    ),
-    "threshold beyond the horizon": (
-        {"arms": {"a": {"objective.turns.kind": "thresholds", "objective.turns.early_turns": 12}}},
-        "12 turns lie beyond the horizon of 8",
-        "at most 8",
-    ),
-    "arm overriding a key that does not exist": (
-        {"arms": {"a": {"objective.distil_weight.kind": "cosine"}}},
-        "'objective.distil_weight.kind'",
-        "'objective.distill_weight.kind'",
-    ),
-    "zero seeds": ({"seeds": 0}, "got 0", "seeds: 3"),
-    "missing model directory": (
-        {"base": {**BASE, "student": {"kind": "pretrained", "path": "./no-such-model"}}},
-        "'./no-such-model'",
-        "give a directory or a hub id",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD_STUDIES)
-def test_bad_studies_are_one_line_that_quotes_the_value_and_names_the_fix(case, call, tmp_path):
-    changes, value, fix = BAD_STUDIES[case]
-    if "arms" in changes:
-        changes = {"reference": None, "hypotheses": [], **changes}
-    code, _, err = call(
-        "run", write(tmp_path / "s.yaml", **changes), "--out", str(tmp_path / "runs"), "--backend=local"
-    )
-    assert code == 2
-    assert len(err.strip().splitlines()) == 1, err
-    assert value in err
-    assert fix in err
-
-
 def test_an_output_directory_that_cannot_be_written(call, tmp_path):
     (tmp_path / "file").write_text("in the way")
     code, _, err = call("run", write(tmp_path / "s.yaml"), "--out", str(tmp_path / "file"), "--backend", "local")
     assert code == 2
     assert len(err.strip().splitlines()) == 1, err
     assert str(tmp_path / "file") in err
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("train", "presets/suport_desk_compact"), "'presets/support_desk_compact'"),
-        (("train", "presets/support_desk_compact", "steps"), "key=value"),
-        (("train", "presets/support_desk_compact", "optimiser.learning_rate=1"), "optimiser"),
-        (("train", "no-such-file.yaml"), "no-such-file.yaml"),
-        (("report", "no/such/run"), "no/such/run"),
-        (("export", "no/such/run"), "no/such/run"),
-        (("verify", "no/such/bundle"), "no/such/bundle"),
-        (("resume", "no/such/run"), "no/such/run"),
-        (("schema", "studdy"), "study"),
-        (("run", QUICKSTART, "--backend", "rya"), "'rya'"),
-        (("run", QUICKSTART, "--concurrency", "0"), "--concurrency 0"),
-        (("run", QUICKSTART, "--max-seeds", "9"), "add --until-decided"),
-        (("run", QUICKSTART, "--until-decided", "--max-seeds", "3"), "--max-seeds 3: the study begins with 3 seeds"),
-        (("run", QUICKSTART, "steps"), "key=value"),
-        (("run", QUICKSTART, "stepps=3"), "'stepps'"),
-        (("run", QUICKSTART, "objective.distill_weight.kind=cosine"), "arms.cosine sets"),
-    ],
-)
-def test_other_bad_input(words, said, call):
-    code, _, err = call(*words)
-    assert code == 2
-    assert len(err.strip().splitlines()) == 1, err
-    assert said in err
 
 
 def test_the_options_of_a_run_are_a_session_s_and_reach_it(call, monkeypatch, tmp_path):

@@ -93,6 +93,10 @@ MISTAKES = [
           "'cosine' is trained by atod and 'linear' by trl"),
     study("what TRL does not carry", {"arms": "{cosine: {trainer.kind: trl, objective.advantage.kind: gae}}",
           "reference": None, "hypotheses": None}, "GAE over turns", "trainer.kind: atod"),
+    study("an exponential decay to 0", {"arms": "{a: {objective.distill_weight: {kind: exponential, end: 0}}}",
+          "reference": None, "hypotheses": None}, "got 0.0", "kind: linear"),
+    study("thresholds beyond the horizon", {"arms": "{a: {objective.turns: {kind: thresholds, early_turns: 12}}}",
+          "reference": None, "hypotheses": None}, "12 turns lie beyond the horizon of 8", "at most 8"),
     study("no seeds", {"seeds": "0"}, "got 0", "seeds: 3"),
     study("a negative seed", {"seeds": "[0, -1]"}, "got [0, -1]"),
     study("a seed twice", {"seeds": "[1, 1]"}, "got [1, 1]", "counts once"),
@@ -231,6 +235,8 @@ MISTAKES = [
     typed("play support_desk --seed -1", "--seed '-1': must be at least 0"),
     typed("run s.yaml --sedes 3", "--sedes", "--seeds"),
     typed("train presets/support_desk_compact steps=", "steps"),
+    typed("train presets/support_desk_compact steps", "key=value"),
+    typed("train presets/support_desk_compact optimiser.learning_rate=1", "optimiser"),
 ]  # fmt: skip
 
 # Tries every mistake of a table in a folder of its own; what is answered goes to a file.

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,16 @@ def with_blocks(language: str) -> pytest.MarkDecorator:
 # ---- links -------------------------------------------------------------------------------------------------------
 
 
+@cache
+def whole(page: Path) -> str:
+    """The text of a page, with what is generated into it."""
+    return str(GENERATED.MARK.sub(lambda mark: GENERATED.GENERATORS[mark[1]](), page.read_text(encoding="utf-8")))
+
+
+@cache
 def anchors(page: Path) -> set[str]:
     """Ids of the headings of a page, the generated ones included."""
-    text = GENERATED.MARK.sub(lambda mark: GENERATED.GENERATORS[mark[1]](), page.read_text(encoding="utf-8"))
+    text = whole(page)
     found = set()
     for title in re.findall(r"^#+ (.+)$", GENERATED.FENCED.sub("", text), re.MULTILINE):
         given_id = re.search(r"\{ #(\S+) \}$", title)
@@ -50,8 +58,7 @@ def anchors(page: Path) -> set[str]:
 
 @each_page
 def test_links_lead_somewhere(page: Path) -> None:
-    text = GENERATED.MARK.sub(lambda mark: GENERATED.GENERATORS[mark[1]](), page.read_text(encoding="utf-8"))
-    for _, _, target in GENERATED.LINK.findall(GENERATED.FENCED.sub("", text)):
+    for _, _, target in GENERATED.LINK.findall(GENERATED.FENCED.sub("", whole(page))):
         path, _, anchor = target.partition("#")
         assert not re.match("https?:", target), f"{target}: pages link to what is here"
         there = (page.parent / path).resolve() if path else page

@@ -40,6 +40,7 @@ def sized(monkeypatch):
     [
         ({}, True),
         ({"seed": 3, "objective.distill_weight.kind": "cosine", "optimiser.lr": 1e-3}, True),
+        ({"env.horizon": 12, "env.id": "support_desk", "rollout.tasks": 4}, True),
         ({"objective.distill": {"kind": "relabel"}}, False),
         ({"objective": {"kind": "sft"}}, False),
         ({"rollout.takeover": {"probability": 0.5}}, False),

@@ -66,7 +66,7 @@ def test_what_was_kept_is_there_for_trials_of_the_same_size_and_damage_is_nothin
 
 def test_the_pace_is_known_once_every_size_is():
     short, long = config(), config(steps=80)
-    pace = Pace([short, short, long], is_here=True)
+    pace = Pace([short, short, long], are_ours=True)
     assert pace.mean is None
     pace.hear("a", short, rows(2))
     assert pace.mean is None
@@ -75,8 +75,8 @@ def test_the_pace_is_known_once_every_size_is():
     assert pace.mean == pytest.approx((2 * 27.0 + (2 + 80 * 0.5 + 9)) / 3)
     took.keep(took.size_of(short), Took(10.0))
     took.keep(took.size_of(long), Took(40.0))
-    assert Pace([short, short, long], is_here=True).mean == pytest.approx(20.0)
-    assert Pace([short, short, long], is_here=False).mean is None
+    assert Pace([short, short, long], are_ours=True).mean == pytest.approx(20.0)
+    assert Pace([short, short, long], are_ours=False).mean is None
 
 
 def _lines(capsys):

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from atod_sweep.training.teachers.shared import Facts, Head, Held, Holder
 
 RETRIES = 3  # of a question whose actor died: another one is started, and loads the model anew
+_START = 60.0  # seconds that they get to start: where others fill a node, trials wait for theirs
 _LOOK = 1.0  # seconds after which a trial that waits for an answer hears that it is to end
 
-Packed = dict[str, tuple[str, Any]]
+_Bytes = tuple[str, Any]  # a tensor's type, and its bytes
 
 
 class Keeper:
@@ -47,11 +48,12 @@ class Keeper:
         """As `Holder` has it."""
         return self._held.facts()
 
-    def head(self) -> Head:
-        """As `Holder` has it."""
-        return self._held.head()
+    def head(self) -> tuple[_Bytes, _Bytes | None, int, bool]:
+        """The fields of what `Holder` has."""
+        head = self._held.head()
+        return _packed(head.weight), None if head.bias is None else _packed(head.bias), head.words, head.folded
 
-    def score(self, *question: Any) -> Packed:
+    def score(self, *question: Any) -> dict[str, _Bytes]:
         """As `Holder` has it."""
         return {name: _packed(value) for name, value in self._held.score(*question).items()}
 
@@ -66,18 +68,20 @@ def start(held: Iterable[Holding]) -> list[Any]:
 
     path = [entry or os.getcwd() for entry in sys.path]
     keepers = []
-    for node in (node["NodeID"] for node in ray.nodes() if node["Alive"]):
-        for one in held:
+    for node in ray.nodes():
+        room = node["Resources"].get("GPU", 0.0) if node["Alive"] else -1.0
+        for one in (one for one in held if one.gpu <= room):
             keeper = ray.remote(Keeper).options(
-                name=_name(one.key, node),
+                name=_name(one.key, node["NodeID"]),
                 num_cpus=0,  # while it works, the trial that asked waits
                 num_gpus=one.gpu,
                 max_restarts=-1,
                 max_task_retries=RETRIES,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
             )
             keepers.append(keeper.remote(os.getcwd(), path, one.config))
-    ray.get([keeper.__ray_ready__.remote() for keeper in keepers])  # before trials take their place
+    ready = [keeper.__ray_ready__.remote() for keeper in keepers]
+    ray.wait(ready, num_returns=len(ready), timeout=_START)  # before trials take their place
     return keepers
 
 
@@ -102,8 +106,10 @@ class _Reached:
         return found
 
     def head(self) -> Head:
-        found: Head = self._answer("head")
-        return found
+        from atod_sweep.training.teachers.shared import Head
+
+        weight, bias, words, folded = self._answer("head")
+        return Head(_unpacked(*weight), None if bias is None else _unpacked(*bias), words, folded)
 
     def score(
         self, batch: TokenBatch, temperature: float, full: FullDistribution | None, tokens: int
@@ -131,8 +137,8 @@ class _Reached:
             ) from None
 
 
-def _packed(tensor: Tensor) -> tuple[str, Any]:
-    """As an array of bytes, which Ray does not copy."""
+def _packed(tensor: Tensor) -> _Bytes:
+    """Ray does not copy an array on its way."""
     import torch
 
     return str(tensor.dtype).removeprefix("torch."), tensor.contiguous().view(torch.uint8).numpy()

@@ -11,7 +11,6 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from atod_sweep.training.models.load import load_config
 from atod_sweep.training.models.policy import Policy, checkpoint_activations
 
 ROWS, TOKENS = 2, 64
+_KNOWN: dict[tuple[object, ...], Anatomy | None] = {}
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,19 @@ class Anatomy:
 def anatomy(source: Pretrained, dtype: torch.dtype, checkpointing: bool = False) -> Anatomy | None:
     """Of the model that `source` names, by its config alone; None for one whose code cannot be run so.
 
-    Raises UserError for a model that is not there.
+    Raises UserError for a model that is not there. Remembered by shape: all trials of a study ask, of a few models.
     """
-    return _of(source.model_dump_json(), dtype, checkpointing)
-
-
-@cache
-def _of(source_json: str, dtype: torch.dtype, checkpointing: bool) -> Anatomy | None:
-    """Remembered: all trials of a study ask."""
-    source = Pretrained.model_validate_json(source_json)
-    config = load_config(source)
-    try:
-        return _anatomy(config, source.lora or _adapters(source), dtype, checkpointing)
-    except Exception:  # kernels that want values, or real memory: each fails in its own way, and nothing hangs on it
-        return None
+    config, lora = load_config(source), source.lora or _adapters(source)
+    shape = {**config.to_dict(), "_name_or_path": None}  # wherever it lies
+    key = (type(config), repr(shape), repr(lora), dtype, checkpointing)
+    if key not in _KNOWN:
+        try:
+            _KNOWN[key] = _anatomy(config, lora, dtype, checkpointing)
+        except (
+            Exception
+        ):  # kernels that want values, or real memory: each fails in its own way, and nothing hangs on it
+            _KNOWN[key] = None
+    return _KNOWN[key]
 
 
 def _adapters(source: Pretrained) -> Lora | None:

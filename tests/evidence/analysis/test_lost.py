@@ -15,6 +15,8 @@ from atod_sweep.evidence.analysis.scores import outcomes, seed_score
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.report.write import write
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 KEPT, BITS = "retention/tool_use/success", "retention/said/bits_per_byte"
 DROPS = {"a": [0.05, 0.06, 0.04, 0.05], "b": [0.20, 0.24, 0.22, 0.22]}
 

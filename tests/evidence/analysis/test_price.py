@@ -16,6 +16,8 @@ from atod_sweep.evidence.analysis.price import worths
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.report.write import write
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 PRICE = {
     "student": {"input": 1.0, "output": 4.0},
     "teacher": {"input": 10.0, "output": 40.0, "cached": 1.0},

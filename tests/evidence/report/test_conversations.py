@@ -7,8 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from atod_sweep.evidence.report.write import write
 from atod_sweep.records import layout
+
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 MakeRun = Callable[..., Path]
 

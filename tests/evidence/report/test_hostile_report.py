@@ -14,6 +14,8 @@ from markdown_it.token import Token
 from atod_sweep.evidence.analysis.text import inert, markdown_cell
 from atod_sweep.evidence.report.write import write
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 FETCHED = "http://evil.example/x"
 HOSTILE = [
     f"![a]({FETCHED})",

@@ -51,6 +51,7 @@ def _rows(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_rows_are_those_of_private_teachers_and_a_death_costs_nothing(write_study, tmp_path, monkeypatch):
     monkeypatch.setattr(session, "Mirror", NoMlflow)
     monkeypatch.setattr(session, "Background", NoMlflow)
@@ -61,7 +62,7 @@ def test_rows_are_those_of_private_teachers_and_a_death_costs_nothing(write_stud
         "teacher": model,
         "rollout": {"tasks": 2, "group_size": 2, "max_action_tokens": 6},
         "evaluation": {"every": 2, "tasks": 4},
-        "steps": 8,
+        "steps": 6,
     }
     arms = {"slow": {}, "fast": {"optimiser.lr": 0.02}, "played": {"objective": {"kind": "sft"}}}
     found = {}

@@ -219,6 +219,7 @@ def test_no_seeds_are_added_that_could_not_run(study, go):
     assert load(outcome.run_dir).seeds == list(range(8))  # whole blocks
 
 
+@pytest.mark.slow  # that workers give what this process gives: backends/test_local_workers.py
 def test_worker_processes_look_at_the_same_seeds(study, go):
     path = study(hypotheses=["fine > slow"])
     alone, beside = go(path, name="alone"), go(path, name="beside", concurrency=2)
@@ -226,6 +227,7 @@ def test_worker_processes_look_at_the_same_seeds(study, go):
     assert looks(alone.run_dir)[-1]["verdicts"] == looks(beside.run_dir)[-1]["verdicts"]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_report_says_so_and_judges_by_the_rule(study, go):
     run_dir = go(study(hypotheses=["fine > slow"])).run_dir
     (verdict,) = judge(load(run_dir))

@@ -35,8 +35,15 @@ def all_kept(said) -> float:
     return said.kept_always + said.kept_per_token * ROWS * TOKENS
 
 
-@pytest.mark.parametrize("name", ["qwen3", "llama (tied head)", "gemma2", "gpt2", "opt"])
-@pytest.mark.parametrize("lora", [None, Lora(rank=4)])
+ADAPTED = [
+    pytest.param(name, Lora(rank=4), marks=() if name in ("qwen3", "gpt2") else pytest.mark.slow)
+    for name in ("qwen3", "llama (tied head)", "gemma2", "gpt2", "opt")
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "lora"), [*((name, None) for name in ("qwen3", "llama (tied head)", "gemma2", "gpt2", "opt")), *ADAPTED]
+)
 def test_it_is_that_of_the_model(name, lora, tmp_path):
     if lora is not None:
         pytest.importorskip("peft")
@@ -72,6 +79,22 @@ def test_a_pass_without_gradients_holds_less_than_one_with_them(tmp_path):
 
 def test_of_code_that_does_not_run_without_values_nothing_is_said(tmp_path):
     assert anatomy(Pretrained(path=str(tiny_models.save("llama (dynamic RoPE)", tmp_path))), torch.float32) is None
+
+
+def test_of_one_shape_it_is_found_once_wherever_the_models_lie(tmp_path, monkeypatch):
+    from atod_sweep.training.models import anatomy as module
+
+    asked, find = [], module._anatomy
+    monkeypatch.setattr(module, "_KNOWN", {})
+    monkeypatch.setattr(module, "_anatomy", lambda *how: asked.append(how) or find(*how))
+    here, there, other = (
+        Pretrained(path=str(tiny_models.save(name, tmp_path / folder)))
+        for folder, name in (("a", "qwen3"), ("b", "qwen3"), ("c", "gpt2"))
+    )
+    assert anatomy(here, torch.float32) == anatomy(there, torch.float32)
+    assert len(asked) == 1
+    assert anatomy(there, torch.bfloat16) != anatomy(here, torch.float32) != anatomy(other, torch.float32)
+    assert len(asked) == 3
 
 
 def test_a_model_that_is_not_there_is_one_line(tmp_path):

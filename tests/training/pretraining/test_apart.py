@@ -10,8 +10,15 @@ import pytest
 from small import tiny
 
 from atod_sweep.errors import UserError
-from atod_sweep.training.pretraining import cache
+from atod_sweep.training.pretraining import apart, cache
 from atod_sweep.training.pretraining.apart import Builders
+
+STARTED = apart._started  # as it is outside of tests
+
+
+@pytest.fixture(autouse=True)
+def _for_real(monkeypatch):
+    monkeypatch.setattr(apart, "_started", STARTED)
 
 
 @pytest.fixture

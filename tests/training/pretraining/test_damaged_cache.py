@@ -12,15 +12,24 @@ from small import tiny
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, manifest
+from atod_sweep.training.pretraining import build, model_folder
 from atod_sweep.training.pretraining import cache as models
-from atod_sweep.training.pretraining import model_folder
 
 WEIGHTS = "model.safetensors"
+MADE: dict[str, tuple] = {}
+
+
+def made(role, *how, _build=build.build):
+    """What is tested here is when a model is built again: the building itself is done once a role."""
+    if role not in MADE:
+        MADE[role] = _build(role, *how)
+    return MADE[role]
 
 
 @pytest.fixture
 def place(built, tmp_path, monkeypatch):
     """A cache of its own, with the models of `tiny()`, in a process that has not looked at them."""
+    monkeypatch.setattr(build, "build", made)
     shutil.copytree(Path(built.student.path).parent, tmp_path / "models")
     monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path))
     monkeypatch.setattr(model_folder, "_checked", set())
