@@ -15,8 +15,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what run
 # Every process that tests start would compile the package anew, and every test process the asserts of all tests.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-SUPPORT = str(Path(__file__).parent / "support")
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SUPPORT, os.environ.get("PYTHONPATH")]))
+HERE = Path(__file__).parent
+OURS = [str(HERE.parent), str(HERE / "support"), os.environ.get("PYTHONPATH")]
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, OURS))
 
 
 @pytest.fixture(scope="session", autouse=True)

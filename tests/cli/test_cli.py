@@ -84,6 +84,7 @@ def test_schemas_are_json(call):
         assert key in json.loads(out)["properties"]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_study_from_file_to_exported_schedule(call, tmp_path):
     study, out = write(tmp_path / "tiny.yaml"), str(tmp_path / "runs")
     code, shown, err = call("run", study, "--out", out, "--backend", "local")

@@ -59,9 +59,7 @@ def anatomy(source: Pretrained, dtype: torch.dtype, checkpointing: bool = False)
     if key not in _KNOWN:
         try:
             _KNOWN[key] = _anatomy(config, lora, dtype, checkpointing)
-        except (
-            Exception
-        ):  # kernels that want values, or real memory: each fails in its own way, and nothing hangs on it
+        except Exception:  # kernels that want values, or real memory: each fails in its own way; nothing hangs on it
             _KNOWN[key] = None
     return _KNOWN[key]
 

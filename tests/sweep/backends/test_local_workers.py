@@ -221,6 +221,7 @@ def slay(config, directory, report, resume=False):
     return fake_training.train(config, directory, report, resume=resume)
 
 
+@pytest.mark.slow  # quick: a worker that dies by itself
 def test_a_worker_killed_from_outside_is_replaced(write_study, go):
     outcome = go(write_study(seeds=1), trainer=replace(FAKE, train="test_local_workers:slay"))
     assert (outcome.complete, outcome.failed) == (2, 0)
