@@ -101,5 +101,5 @@ def test_a_plain_script_can_use_workers(tmp_path: Path) -> None:
             """
         )
     )
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "['guess', 'guess']\n", "")

@@ -192,6 +192,7 @@ def test_weights_of_tokens_run_in_the_exported_loss(study: Path, make_run: MakeR
     overrides = objective(turns={"kind": "custom", "path": "workshop.weights:surprise", "weighs": "tokens"})
     run = make_run({"best": (overrides, {0: 0.5})}, record=lambda seed, step: {"turn_weight": [0.5, 0.25, None]})
     out = bundle.write(run, tmp_path / "out", target="pytorch")
+    verify(out, trust=True)  # before use: Python lays compiled code beside what it imports
     mask = torch.tensor([[1, 1, 0, 1]])
     student, teacher = torch.tensor([[-1.0, -0.5, 0.0, -9.0]]), -torch.ones(1, 4)
     with modules_of(out, "token_weights") as (module,):
@@ -199,7 +200,6 @@ def test_weights_of_tokens_run_in_the_exported_loss(study: Path, make_run: MakeR
         replayed, _ = module.token_weights(0, mask, 8, 3)
     assert live.tolist() == [[1.0, 0.5, 0.0, 4.0]]
     assert replayed.tolist() == [[0.5, 0.5, 0.0, 0.25]]
-    verify(out, trust=True)
 
 
 def test_a_signal_of_ones_own_is_carried_where_the_loop_is_ones_own(

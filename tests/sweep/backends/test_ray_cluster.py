@@ -214,7 +214,7 @@ def test_the_size_is_looked_at_again(growing, monkeypatch):
     size = ray_cluster.Size(lambda there: int(there["CPU"]))
     assert size.fits == 2
     size.start()
-    size.join(10)
+    size.join()
     assert size.fits == 5
 
 
@@ -279,7 +279,7 @@ def test_a_main_thread_that_hears_nothing_is_ended_with_the_words(head, monkeypa
     monkeypatch.setattr(os, "_exit", lambda code: ended.set())
     with ray_cluster.watched(None, "resume it"):
         head.close()
-        assert ended.wait(30)
+        assert ended.wait()
     assert capsys.readouterr().err == (
         "the Ray cluster on this machine is gone: its head process answers no more; resume it\n"
     )

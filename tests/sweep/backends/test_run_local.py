@@ -159,7 +159,7 @@ run_study(Path(sys.argv[1]), out=Path(sys.argv[2]), trainer=FAKE, backend="local
 def test_a_resumed_run_names_the_trial_that_took_the_process_with_it(write_study, tmp_path, capsys):
     path = write_study(arms={"fine": {}, "die": {"env.kwargs": {"fault": "die"}}}, seeds=1)
     command = [sys.executable, "-c", IN_PROCESS, str(path), str(tmp_path), str(Path(fake.__file__).parent)]
-    assert subprocess.run(command, stdout=subprocess.DEVNULL, timeout=120, check=False).returncode == 9
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 9
     outcome = resume_run(tmp_path / "small", backend="local", trainer=FAKE)
     assert outcome.complete == 2
     assert "under way when the last process was gone, and now tried again: die-s0\n" in capsys.readouterr().out
@@ -196,7 +196,7 @@ def test_a_script_without_a_guard_is_told_of_it(write_study, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(IN_PROCESS)
     command = [sys.executable, str(script), str(path), str(tmp_path), str(Path(fake.__file__).parent)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no worker can start, the first one ended with exit code 1; a script that runs studies" in done.stderr
 
