@@ -209,6 +209,8 @@ class Verdict:
             return "what the other seeds show is undone by those that collapsed"
         if not math.isfinite(self.detectable):
             return "too few seeds to leave out any difference"
+        if self.detectable == 0:
+            return "the same on every seed: the metric may have reached its floor or its ceiling"
         seeds = f"{self.n} seeds like these"
         if self.hypothesis.relation == "=":
             return f"{seeds} show equality within {number(self.detectable, 3)} or more with 80 % power"

@@ -210,6 +210,13 @@ def test_every_metric_has_its_direction(
         assert (verdict.comparison.wins, verdict.comparison.losses) == (4, 0)
 
 
+def test_seeds_that_all_agree_on_a_metric_are_no_sharp_instrument(tmp_path: Path) -> None:
+    claim = {"arm": "a", "other": "b", "metric": "retention/tool_use/drop"}
+    verdict = one(tmp_path / "run", [0.58] * 5, [0.58] * 5, metric=claim["metric"], claims=[claim])
+    assert verdict.outcome == "undecided"
+    assert "the same on every seed: the metric may have reached its floor or its ceiling" in verdict.line()
+
+
 def test_a_metric_that_nobody_reports_is_named(tmp_path: Path) -> None:
     verdict = one(tmp_path / "run", SMALL, B, claims=[{"arm": "a", "other": "b", "metric": "eval/nosuch"}])
     assert verdict.sentence() == "No trial reports eval/nosuch; they report eval/success, so nothing can be said."

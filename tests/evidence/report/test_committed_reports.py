@@ -15,10 +15,11 @@ from atod_sweep.training import NUMERICS
 
 RESULTS = Path(__file__).parents[3] / "studies" / "results"
 STUDIES = sorted(path.parent.name for path in RESULTS.glob("*/ledger.jsonl"))
+BARE = [name for name in STUDIES if (RESULTS / name / "with_records").is_dir()]  # the trials' own records were lost
 
 
 def test_they_are_there() -> None:
-    assert len(STUDIES) > 5
+    assert len(STUDIES) - len(BARE) > 3
 
 
 @pytest.mark.slow
@@ -47,17 +48,18 @@ def test_a_committed_folder_is_a_packed_run_of_at_most_2_mb(name: str) -> None:
     assert all(b'"check": ' in line for line in (RESULTS / name / layout.LEDGER).read_bytes().splitlines())
     assert sum(path.stat().st_size for path in (RESULTS / name).rglob("*") if path.is_file()) <= LIMIT
     text = (RESULTS / name / "report.md").read_text(encoding="utf-8")
-    assert "- **Records**: packed: the ledger alone, without the trials' own" in text  # and not "evaluations in full"
+    kept = "the ledger alone, without the trials' own" if name in BARE else "evaluations in full"
+    assert f"- **Records**: packed: {kept}" in text
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", BARE)
 def test_no_verdict_has_another_word_than_in_the_report_that_had_the_records(name: str) -> None:
     before, now = (_words(RESULTS / name / part / "tables" / "verdicts.csv") for part in ("with_records", ""))
     assert before == now
     assert now or name == "schedule_search"  # it has no claims
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", BARE)
 def test_a_rebuilt_report_never_takes_the_place_of_the_richer_one(name: str, tmp_path: Path) -> None:
     richer = shutil.copytree(RESULTS / name / "with_records", tmp_path / "with_records")
     with pytest.raises(UserError, match="holds a report made with trials' records that are not here now"):
