@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of `compare`")
     parser.add_argument("--json", type=Path, help="write every measured step here")
     parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent / "results", help="folder for tables and plots"
+        "--out", type=Path, default=Path("runs/benchmark"), help="folder for tables and plots, which are replaced"
     )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
