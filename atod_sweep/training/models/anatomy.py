@@ -71,7 +71,6 @@ def _adapters(source: Pretrained) -> Lora | None:
 def _anatomy(config: Any, lora: Lora | None, dtype: torch.dtype, checkpointing: bool) -> Anatomy:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-        model.tie_weights()  # transformers 5.0 leaves it to whoever asks
         if lora is not None:
             model = adapters.fresh(model, lora, None)
     policy = Policy(model).eval()
