@@ -53,8 +53,9 @@ def test_it_is_that_of_the_model(name, lora, tmp_path):
     assert said is not None
     assert said.weights == sum(p.numel() * 4 for p in model.parameters())
     assert said.trained == sum(p.numel() for p in model.parameters() if p.requires_grad)
-    # 5 %: with PyTorch 2.11 a real Gemma keeps one tensor more than is counted
-    assert all_kept(said) == pytest.approx(kept(Policy(model).eval()), rel=0.05)
+    # with PyTorch 2.11 a real Gemma 2 keeps one tensor more than is counted
+    near = 0.05 if name == "gemma2" and torch.__version__.startswith("2.11.") else 0.02
+    assert all_kept(said) == pytest.approx(kept(Policy(model).eval()), rel=near)
     decoder = GeneralDecoder(Policy(model).eval(), 4, 8)
     with torch.inference_mode():
         decoder.feed(torch.ones((4, 5), dtype=torch.long), torch.full((4,), 5), (5, 5))
