@@ -44,9 +44,11 @@ class Hypothesis(Record):
         margin = f" {_WORD[self.relation]} {self.margin:g}" if self.margin else ""
         return f"{self.arm} {self.relation} {self.other} on {self.metric}{at}{margin}"
 
-    def concerns(self, levels: Mapping[str, str]) -> bool:
-        """Whether a trial at these levels bears on it; factors that `levels` lacks do not speak against it."""
-        return all(levels.get(factor, level) == level for factor, level in self.at.items())
+    def concerns(self, arm: str, levels: Mapping[str, str]) -> bool:
+        """Whether a trial of this arm at these levels bears on it; factors that it lacks do not speak against it."""
+        return arm in (self.arm, self.other) and all(
+            levels.get(factor, level) == level for factor, level in self.at.items()
+        )
 
     def check(self) -> None:
         """ValueError for what can be written down and never be decided as it is meant.

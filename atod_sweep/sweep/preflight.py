@@ -6,7 +6,7 @@ Costs the import of torch only where a GPU is asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -27,6 +27,7 @@ from atod_sweep.records.metric_names import check_reported
 from atod_sweep.sweep.sharing import Holding, key_of, left
 from atod_sweep.sweep.studies.plan import stood_in
 from atod_sweep.sweep.took import before, size_of
+from atod_sweep.sweep.work import Goal
 from atod_sweep.training.loop import runners
 
 Config = dict[str, Any]
@@ -66,16 +67,20 @@ def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> 
         )
 
 
-def look(configs: Sequence[Config], metrics: Iterable[str], doing: Callable[[str], None]) -> list[str]:
+def look(configs: Sequence[Config], goal: Goal, doing: Callable[[str], None]) -> list[str]:
     """What to know of the environments at the start; `doing` is told before it takes seconds.
 
-    UserError for one that does not keep the contract, or reports none of `metrics` by one of these names.
+    UserError for one that does not keep the contract, or does not report what all trials are judged by; and for a claim
+    about what none of them reports.
     """
     seen = first_look([validate(Env, env, "env") for config in configs for env in _environments(config)], doing)
-    for config in configs:
-        own = seen.metrics.get(validate(Env, config["env"], "env").model_dump_json())
+    found = [(config, seen.metrics.get(validate(Env, config["env"], "env").model_dump_json())) for config in configs]
+    for config, own in found:
         if own is not None:
-            _check_metrics(metrics, own, config)
+            _check_metrics(goal.names, own, config)
+    everything = [metric for config, own in found for metric in (*(own or ()), *stood_in(config))]
+    if all(own is not None for _, own in found):
+        _check_metrics([claim.metric for claim in goal.claims], everything, configs[0])
     return seen.notes
 
 
@@ -145,7 +150,7 @@ def of_compact(
     ]
 
 
-def _check_metrics(names: Iterable[str], own: Iterable[str], config: Config) -> None:
+def _check_metrics(names: Iterable[str], own: Collection[str], config: Config) -> None:
     for name in names:
         try:
             check_reported(name, [*own, *stood_in(config)], config["evaluation"]["attempts"])

@@ -140,7 +140,7 @@ class Session:
             attempt=before["attempt"] + 1 if before else 1,
             config=trial.config,
             directory=str(layout.trial_folder(self.run_dir, trial.id).resolve()),
-            metrics=goal.reported(trial.levels),
+            metrics=goal.reported(trial.arm, trial.levels),
             trainer=self.options.trainer,
             model=itself,
             bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process, self._share),
@@ -316,7 +316,7 @@ def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) ->
     is_new = intent.overwrite or not (run_dir / layout.LEDGER).exists()
     try:
         if is_new and site.address is None:  # the nodes of a cluster may hold what this machine does not
-            for line in preflight.look(work.configs, work.goal.names, show.doing):
+            for line in preflight.look(work.configs, work.goal, show.doing):
                 show.note(line)
             for line in preflight.fit(work.configs, work.resources, at_a_time(work, site), held):
                 show.note(line)

@@ -128,14 +128,13 @@ class Goal:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All metrics that every trial must report."""
+        """All metrics that every trial must report, whatever is claimed of its arm."""
         second = (self.second.name,) if self.second else ()
-        claimed = (claim.metric for claim in self.claims if not claim.at)
-        return tuple(dict.fromkeys((self.metric.name, *second, *self.also, *claimed)))
+        return tuple(dict.fromkeys((self.metric.name, *second, *self.also)))
 
-    def reported(self, levels: dict[str, str]) -> tuple[str, ...]:
-        """What a trial at these levels must report, what it is judged by first."""
-        claimed = (claim.metric for claim in self.claims if claim.concerns(levels))
+    def reported(self, arm: str, levels: dict[str, str]) -> tuple[str, ...]:
+        """What a trial of this arm at these levels must report, what it is judged by first."""
+        claimed = (claim.metric for claim in self.claims if claim.concerns(arm, levels))
         return tuple(dict.fromkeys((self.metric.name, *self.also, *claimed)))
 
 

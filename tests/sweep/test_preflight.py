@@ -83,6 +83,13 @@ def test_a_metric_that_no_trial_reports(env, metric, said, write_study, tmp_path
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_metric_of_one_own_environment_is_asked_of_its_own_arms(write_study, tmp_path):
+    arms = {"a": {"env": MEASURING}, "b": {"env": MEASURING}, "plain": {"env": {"id": "odd_env:Base", "horizon": 3}}}
+    study = write_study(arms=arms, reference="a", hypotheses=["a > b on eval/ok"])
+    run_study(study, out=tmp_path / "runs", backend="local", trainer=FAKE)
+    assert (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("where", ["metric", "bars", "second"])
 def test_wherever_it_is_named(where, tmp_path, write_study):
     if where == "second":

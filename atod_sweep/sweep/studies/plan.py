@@ -105,7 +105,7 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
             with mistakes.noted():
                 resolved = with_horizons(data, _horizons(played, data)) | {"seed": seed}
                 name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
-                config = _resolved(study, resolved, cell.levels, name, where)
+                config = _resolved(study, resolved, arm, cell.levels, name, where)
                 trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
                 trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
         mistakes.check()  # after the first seed, as a rule
@@ -140,8 +140,10 @@ def _overrides(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"factors.{factor}.{level}", flatten(own)
 
 
-def _resolved(study: Study, data: dict[str, Any], levels: Mapping[str, str], name: str, where: str) -> dict[str, Any]:
-    """The plain form of a trial's config. UserError unless it is valid, and reports what the study asks of `levels`."""
+def _resolved(
+    study: Study, data: dict[str, Any], arm: str, levels: Mapping[str, str], name: str, where: str
+) -> dict[str, Any]:
+    """The plain form of a trial's config. UserError unless it is valid, and reports what the study asks of the arm."""
     train = validate(Train, data, name)
     if train.seed == study.seed_list[0]:
         _check_own_code(train, name)
@@ -151,7 +153,7 @@ def _resolved(study: Study, data: dict[str, Any], levels: Mapping[str, str], nam
     asked += [
         (f"hypotheses.{i}", Metric(name=claim.metric))
         for i, claim in enumerate(study.hypotheses)
-        if claim.concerns(levels)
+        if claim.concerns(arm, levels)
     ]
     asked += [("bars.learning", Metric(name=metric)) for metric in study.bars.learning]
     for field, metric in asked:

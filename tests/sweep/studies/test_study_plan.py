@@ -12,6 +12,7 @@ from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.objective.schedules import weights
 from atod_sweep.sweep.studies.plan import resolve
+from atod_sweep.sweep.studies.run_study import study_work
 
 
 def plan_of(path):
@@ -150,6 +151,22 @@ def test_a_claim_may_name_a_metric_that_its_own_levels_report_alone(write_study)
     assert plan_of(write_study(factors={"task": kinds}, hypotheses=claims)).trials
     with pytest.raises(UserError, match=r"hypotheses.0: no trial reports 'eval/f1'"):
         plan_of(write_study(factors={"task": kinds}, hypotheses=["slow > fast on eval/f1 at task=tool_use"]))
+
+
+def test_a_claim_may_name_a_metric_that_its_own_arms_report_alone(write_study):
+    """A reward that stands in for the environment's is evaluated beside it, in the arms that have one."""
+    reward = {"kind": "function", "path": "atod_sweep.envs.families.flattery:flattery"}
+    arms = {name: {"reward": reward} for name in ("a", "b")} | {"honest": {}}
+    base = {"env.kwargs": {"courtesies": True}}
+    plan = plan_of(write_study(base=base, arms=arms, reference="a", hypotheses=["a > b on eval/proxy", "honest > a"]))
+    goal = study_work(plan, "").goal
+    assert {t.arm: "eval/proxy" in goal.reported(t.arm, t.levels) for t in plan.trials} == {
+        "a": True,
+        "b": True,
+        "honest": False,
+    }
+    with pytest.raises(UserError, match=r"hypotheses.0: no trial reports 'eval/proxy'"):
+        plan_of(write_study(base=base, arms=arms, reference="a", hypotheses=["honest > a on eval/proxy"]))
 
 
 SHORT = {"horizon": {"short": {"env.horizon": 6}}}
