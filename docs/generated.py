@@ -33,7 +33,6 @@ FENCED = re.compile(r"(^```.*?^```[^\n]*$)", re.MULTILINE | re.DOTALL)
 INCLUDED = (
     *("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/*.md", "benchmarks/trainer/results/*.*"),
     *("studies/results/*.md", "studies/results/*/*.md", "studies/results/*/figures/*.png"),
-    *("studies/results/*/with_records/*.md", "studies/results/*/with_records/figures/*.png"),
     "studies/results/*/export/*.md",
 )
 log = logging.getLogger("mkdocs.hooks.generated")

@@ -20,7 +20,7 @@ from atod_sweep.export.schedule import bundle
 from atod_sweep.export.student import model
 from atod_sweep.export.student.model_card import model_card
 
-OLD = Path(__file__).parents[2] / "studies" / "results" / "schedule_search" / "export"
+OLD = Path(__file__).parent / "old_bundle"
 COSINE = {"steps": 12, "env.horizon": 4, "objective.turns": {"kind": "thresholds", "early_turns": 1, "late_turns": 1}}
 
 
