@@ -24,6 +24,7 @@ from atod_sweep.evidence.stats.decision import decide, shown
 from atod_sweep.evidence.stats.procedures import SEQUENCE, STUDENT
 from atod_sweep.evidence.stats.significance import holm
 from atod_sweep.evidence.stats.skewness import beyond_doubt
+from atod_sweep.records.metric_names import is_settled
 
 __all__ = ["Verdict", "judge", "judge_claim"]
 
@@ -40,7 +41,7 @@ def judge(results: Results) -> list[Verdict]:
 def judge_claim(results: Results, claim: Claim) -> Verdict:
     """The verdict on one claim, by itself."""
     h = claim.hypothesis
-    metric = results.study.metric.model_copy(update={"name": h.metric})
+    metric = results.study.metric.model_copy(update={"name": h.metric} | ({"last": 1} if is_settled(h.metric) else {}))
     left_out = tuple(levels for levels in not_learning(results, h.metric) if matches(levels, h.at))
     comparison = compare(results, h.arm, h.other, h.at, metric, left_out)
     data = claim_data(results, comparison, metric, left_out)
