@@ -171,7 +171,6 @@ class Hybrid(Mixture):
 
     @property
     def advantage(self) -> GroupRelative:
-        """Its reward term's advantage."""
         return GroupRelative()
 
     @property
