@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from no_mlflow import NoMlflow
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what runs behind them ignore it
 # Every process that tests start would compile the package anew, and every test process the asserts of all tests.
@@ -52,6 +53,13 @@ def _models_are_built_here():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(apart, "_started", started)
         yield
+
+
+@pytest.fixture
+def no_mlflow(monkeypatch):
+    """Runs are recorded in their ledgers alone."""
+    for name in ("Mirror", "Background"):
+        monkeypatch.setattr(f"atod_sweep.sweep.session.{name}", NoMlflow)
 
 
 @pytest.fixture

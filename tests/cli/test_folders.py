@@ -8,12 +8,10 @@ import time
 import pytest
 from fake_training import FAKE
 from filelock import FileLock
-from no_mlflow import NoMlflow
 
 from atod_sweep import cli
 from atod_sweep.config.given import search, study
 from atod_sweep.envs.registry import make
-from atod_sweep.sweep import session
 from atod_sweep.sweep.studies.run_study import run_study
 
 
@@ -35,10 +33,8 @@ def call(monkeypatch, capsys):
 
 
 @pytest.fixture
-def finished(tmp_path, monkeypatch, capsys):
+def finished(tmp_path, no_mlflow, capsys):
     """A run of fake trials that is over, and one that was cut short."""
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
     data = {
         "name": "small",
         "question": "Which is better?",

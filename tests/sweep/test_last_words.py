@@ -8,20 +8,16 @@ import sys
 import pytest
 import typer
 from fake_training import FAKE
-from no_mlflow import NoMlflow
 
 from atod_sweep.api import Run
 from atod_sweep.cli import ending, reading
 from atod_sweep.errors import UserError
-from atod_sweep.sweep import session
 from atod_sweep.sweep.studies.run_study import run_study
 
 
 @pytest.fixture
-def close(write_study, tmp_path, monkeypatch, capsys):
+def close(write_study, tmp_path, monkeypatch, no_mlflow, capsys):
     """Run a study as `words` say, and return the `next` line at its end."""
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
 
     def close(hypotheses, words, seeds=2, extensible=True):
         monkeypatch.setattr(sys, "argv", ["/usr/bin/atod-sweep", *words])

@@ -72,7 +72,6 @@ class Comparison:
 
     @property
     def values(self) -> list[float]:
-        """The differences alone."""
         return list(self.differences.values())
 
     @property

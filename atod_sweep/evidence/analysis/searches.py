@@ -16,7 +16,7 @@ from atod_sweep.evidence.analysis.comparisons import compare, summarise
 from atod_sweep.evidence.analysis.front import Front, front
 from atod_sweep.evidence.analysis.importance import Importances, importances
 from atod_sweep.evidence.analysis.results import Results
-from atod_sweep.evidence.analysis.text import plural
+from atod_sweep.evidence.analysis.text import between
 from atod_sweep.evidence.analysis.trends import Trend, trends
 from atod_sweep.evidence.stats.decision import ALPHA
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
@@ -86,9 +86,7 @@ class Searched:
     def over_seeds(self) -> str:
         """Over how many seeds scores are means: "2 seeds", "1 to 6 seeds"."""
         scored = [c for c in self.configurations if c.scores is not None] or self.configurations
-        counts = [c.seeds for c in scored]
-        few, most = min(counts), max(counts)
-        return plural(most, "seed") if few == most else f"{few} to {plural(most, 'seed')}"
+        return between((c.seeds for c in scored), "seed")
 
     @property
     def ranked(self) -> list[Configuration]:

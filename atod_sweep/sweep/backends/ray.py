@@ -17,7 +17,7 @@ from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
 from atod_sweep.paths import located
 from atod_sweep.records.redaction import redacted
-from atod_sweep.sweep.backends import ray_cluster, ray_teacher
+from atod_sweep.sweep.backends import ray_cluster, ray_size, ray_teacher, ray_watch
 from atod_sweep.sweep.backends.ray_files import pack_models
 from atod_sweep.sweep.sharing import Holding, left
 from atod_sweep.sweep.trials.attempt import ray_trainable
@@ -121,8 +121,8 @@ class OnRay:
             enter(ray_cluster.own() if options.address is None else ray_cluster.joined(options.address))
             remedy = f"atod-sweep resume {Path(options.scratch).parent} continues"
             enter(stoppable())  # after Ray's start, which takes the signals for itself
-            is_heard = enter(ray_cluster.watched(options.address, remedy))
-            ray_cluster.wait_for_room(self._resources, options.address, options.say)
+            is_heard = enter(ray_watch.watched(options.address, remedy))
+            ray_size.wait_for_room(self._resources, options.address, options.say)
             width = _width(self._resources, self._concurrency, options.address is not None)
             self._width = lambda: width() if is_heard() else 0
         return self._width
@@ -199,7 +199,7 @@ def _width(resources: Resources, concurrency: int | None, may_grow: bool) -> Cal
     """How many attempts there may be at a time: as asked for, else what Ray holds, on a cluster also later."""
     if concurrency is not None:
         return lambda: concurrency
-    size = ray_cluster.Size(lambda there: capacity(resources, there.get("CPU", 0.0), there.get("GPU", 0.0)))
+    size = ray_size.Size(lambda there: capacity(resources, there.get("CPU", 0.0), there.get("GPU", 0.0)))
     if may_grow:
         size.start()
     return lambda: size.fits

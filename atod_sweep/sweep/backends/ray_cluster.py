@@ -11,18 +11,12 @@ import logging
 import os
 import secrets
 import shutil
-import signal
-import socket
-import sys
 import tempfile
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config.study import Resources
 from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
 from atod_sweep.records.redaction import redacted
@@ -47,11 +41,6 @@ _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 _MODE = "RAY_AUTH_MODE"
 _SOCKET_PATH = 107  # characters that a socket's path may have
 _SESSION = len("/atod-12345678/ray/session_2026-11-30_04-22-59_849056_4194304/sockets/plasma_store")
-_LOST = 40.0  # seconds of silence after which the head is gone; Ray gives one that is started again 60
-_DEAF = 12.0  # seconds that the main thread gets to end the run
-_WAIT = 600.0  # seconds that a cluster gets to grow until one trial fits
-_LOOK = 1.0  # seconds between looks at its size
-_GROWTH = 5.0  # … while trials run
 
 
 @contextlib.contextmanager
@@ -231,130 +220,3 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-# ---- whether it is there still --------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def watched(address: str | None, remedy: str) -> Iterator[Callable[[], bool]]:
-    """UserError, with the remedy, if the cluster's head goes away inside: Ray itself would end this process, a minute
-    later and without a word.
-
-    Yields a function that says whether the head was heard just now: while it is not, whoever asks Ray for something
-    may wait for ever. Needs `interrupts.stoppable` around it.
-    """
-    import ray
-
-    where = "on this machine" if address is None else f"at {redacted(address)}"
-    words = f"the Ray cluster {where} is gone: its head process answers no more; {remedy}"
-    watch = _Watch(ray.get_runtime_context().gcs_address, words)
-    watch.start()
-    try:
-        yield watch.is_heard
-    except (KeyboardInterrupt, Exception) as error:
-        if watch.lost or (isinstance(error, Exception) and not isinstance(error, UserError) and not watch.answers()):
-            raise UserError(words) from error
-        raise
-    finally:
-        watch.over.set()
-
-
-class _Watch(threading.Thread):
-    """Knocks at the head's port, and interrupts the main thread once it has been silent for long.
-
-    A main thread that waits for Ray in vain does not hear that: then the words are said here, and this is the end.
-    """
-
-    def __init__(self, head: str, words: str) -> None:
-        super().__init__(name="ray-head", daemon=True)
-        self._words, self._heard = words, time.monotonic()
-        host, _, port = head.rpartition(":")
-        self._head = host.strip("[]"), int(port)
-        self.lost, self.over = False, threading.Event()
-
-    def answers(self) -> bool:
-        """Whether somebody listens there."""
-        try:
-            socket.create_connection(self._head, timeout=5).close()
-        except OSError:
-            return False
-        return True
-
-    def is_heard(self) -> bool:
-        """Whether it answered when it was last asked."""
-        return time.monotonic() - self._heard < 2 * _LOOK
-
-    def run(self) -> None:
-        """Until `over`."""
-        while not self.over.wait(_LOOK / 2):
-            if self.answers():
-                self._heard = time.monotonic()
-            elif time.monotonic() - self._heard > _LOST and not self.over.is_set():
-                break
-        else:
-            return
-        self.lost = True
-        if callable(signal.getsignal(signal.SIGTERM)):  # `stoppable` has it: it raises, out of any sleep
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-        if not self.over.wait(_DEAF):
-            sys.stderr.write(f"{self._words}\n")
-            sys.stderr.flush()
-            os._exit(1)
-
-
-# ---- size -----------------------------------------------------------------------------------------------------------
-
-
-def wait_for_room(resources: Resources, address: str | None, say: Callable[[str], None]) -> None:
-    """Return once one trial fits. UserError if none ever will: at once here, later on a cluster that may grow."""
-    if (lack := _lack(resources)) is None:
-        return
-    if address is None:
-        raise UserError(f"{lack}; ask for less, or join a larger cluster with --address")
-    from ray.autoscaler.sdk import request_resources
-
-    say(f"{lack} so far; waiting up to {_WAIT / 60:.0f} minutes for the cluster to grow")
-    request_resources(bundles=[{"CPU": resources.cpu, **({"GPU": resources.gpu} if resources.gpu else {})}])
-    try:
-        began = time.monotonic()
-        while time.monotonic() - began < _WAIT:
-            time.sleep(_LOOK)
-            if (lack := _lack(resources)) is None:
-                return
-    finally:
-        request_resources(bundles=[])
-    raise UserError(f"{lack} after {_WAIT / 60:.0f} minutes; ask for less, or add nodes")
-
-
-class Size(threading.Thread):
-    """Counts now and then how much fits on the cluster: a thread, since Ray never answers once its head is gone."""
-
-    def __init__(self, count: Callable[[Mapping[str, float]], int]) -> None:
-        super().__init__(name="ray-size", daemon=True)
-        self._count = count
-        self._look()
-
-    def _look(self) -> None:
-        import ray
-
-        self.fits = self._count(ray.cluster_resources())
-
-    def run(self) -> None:
-        """Until Ray is shut down."""
-        import ray
-
-        with contextlib.suppress(Exception):  # what Ray raises while it is shut down
-            while ray.is_initialized():
-                self._look()
-                time.sleep(_GROWTH)
-
-
-def _lack(resources: Resources) -> str | None:
-    import ray
-
-    there = ray.cluster_resources()
-    for kind, need in (("CPU", resources.cpu), ("GPU", resources.gpu)):
-        if need > there.get(kind, 0):
-            return f"resources.{kind.lower()}: a trial needs {need:g} but Ray has {there.get(kind, 0):g}"
-    return None

@@ -15,13 +15,13 @@ from atod_sweep.records import layout, ledger, study_file
 from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.records.metric_names import watched
 from atod_sweep.sweep.estimate import Estimate, estimate
+from atod_sweep.sweep.execution import execute_work
 from atod_sweep.sweep.record.definition import differences
 from atod_sweep.sweep.record.rundir import Intent, run_folder
 from atod_sweep.sweep.searches.campaign import REFERENCE, Campaign
 from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Sample, Space, resolve_space
 from atod_sweep.sweep.searches.starting_points import starting_points
-from atod_sweep.sweep.session import execute_work
 from atod_sweep.sweep.studies.plan import check_metric
 from atod_sweep.sweep.work import Document, Goal, Options, RunOutcome, Work
 

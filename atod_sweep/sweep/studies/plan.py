@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from atod_sweep.config.retention import Retained
 from atod_sweep.config.study import Bars, Metric, Study
 from atod_sweep.config.train import Train
 from atod_sweep.envs import registry
-from atod_sweep.errors import Gathered, UserError
+from atod_sweep.errors import Gathered, UserError, meant
 from atod_sweep.objective import own_code, schedules
 from atod_sweep.records.metric_names import check_reported, check_retained, watched
 from atod_sweep.sweep.studies import like_with_like
@@ -337,8 +336,7 @@ def _variant(
     for key, other in matches.items():
         known = [*study.arms, *(name for name in study.controls if name in made)]
         if other not in known:
-            near = difflib.get_close_matches(str(other), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            hint = meant(other, known, f"known: {', '.join(known)}")
             raise UserError(f"{name}: {key}: match_mean_of {other!r} is not an arm; {hint}")
         if other in (arm, *pending):
             raise UserError(f"{name}: {key}: match_mean_of {other!r} leads back to itself; match an arm with numbers")

@@ -15,9 +15,9 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger, study_file
 from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.sweep.estimate import Estimate, estimate
+from atod_sweep.sweep.execution import execute_work
 from atod_sweep.sweep.record.definition import beyond_extension
 from atod_sweep.sweep.record.rundir import Intent, run_folder
-from atod_sweep.sweep.session import execute_work
 from atod_sweep.sweep.studies import tuned
 from atod_sweep.sweep.studies.plan import MATCH, Plan, resolve
 from atod_sweep.sweep.studies.until_decided import Blocks, Rule, in_blocks

@@ -118,7 +118,6 @@ class Tuned:
         return self._now.finished
 
     def next(self) -> Job | None:
-        """The next attempt."""
         job = self._now.next()
         if job is not None:
             self._started.add(job.trial)

@@ -166,12 +166,10 @@ def _writable(text: str) -> str:
 
 
 def pack(job: Job) -> dict[str, Any]:
-    """A job as plain data."""
     return asdict(job)
 
 
 def unpack(data: dict[str, Any]) -> Job:
-    """The job of `pack`."""
     model = SavedModel(**data["model"]) if data["model"] else None
     parts = {"trainer": Trainer(**data["trainer"]), "model": model, "bounds": Bounds(**data["bounds"])}
     return Job(**{**data, **parts, "metrics": tuple(data["metrics"]), "awaits": tuple(data["awaits"])})

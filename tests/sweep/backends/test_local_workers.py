@@ -16,11 +16,9 @@ import psutil
 import pytest
 import yaml
 from fake_training import FAKE
-from no_mlflow import NoMlflow
 
 from atod_sweep.records import ledger
 from atod_sweep.records.metrics import read_metrics
-from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.run_search import run_search
 from atod_sweep.sweep.studies.run_study import run_study
@@ -43,10 +41,7 @@ print(outcome.interrupted)
 """
 
 
-@pytest.fixture(autouse=True)
-def _no_mlflow(monkeypatch):
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
+pytestmark = pytest.mark.usefixtures("no_mlflow")
 
 
 @pytest.fixture

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 import tempfile
-import threading
-import time
 from pathlib import Path
 
 import pytest
 import ray
 from ray._private import ray_constants
 
-from atod_sweep.config.study import Resources
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.backends import ray_cluster
 from atod_sweep.sweep.backends.ray import check
-from atod_sweep.sweep.trials.interrupts import stoppable
 
 NAMES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
 
@@ -164,125 +159,6 @@ def test_a_long_folder_for_temporary_files_is_passed_over(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "access", lambda folder, mode: folder != "/tmp")
     with pytest.raises(UserError, match=rf"{long}: too long a path .* \({len(str(long))} characters.*RAY_TMPDIR"):
         ray_cluster._place()
-
-
-# ---- size -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def growing(monkeypatch):
-    """A cluster whose size is a list, the last one for ever; returns what was asked of the autoscaler."""
-    asked = []
-    monkeypatch.setattr(ray_cluster, "_LOOK", 0.001)
-    monkeypatch.setattr("ray.autoscaler.sdk.request_resources", lambda bundles: asked.append(bundles))
-
-    def grow(*sizes):
-        left = list(sizes)
-        monkeypatch.setattr(ray, "cluster_resources", lambda: left.pop(0) if len(left) > 1 else left[0])
-        return asked
-
-    return grow
-
-
-def test_a_cluster_that_grows_is_waited_for_with_a_line(growing):
-    said = []
-    asked = growing({}, {"CPU": 1.0}, {"CPU": 2.0}, {"CPU": 2.0, "GPU": 1.0})
-    ray_cluster.wait_for_room(Resources(cpu=2, gpu=0.5), "auto", said.append)
-    assert said == [
-        "resources.cpu: a trial needs 2 but Ray has 0 so far; waiting up to 10 minutes for the cluster to grow"
-    ]
-    assert asked == [[{"CPU": 2.0, "GPU": 0.5}], []]
-    ray_cluster.wait_for_room(Resources(cpu=2), "auto", pytest.fail)
-
-
-def test_one_that_does_not_grow_is_an_error(growing, monkeypatch):
-    asked = growing({"CPU": 1.0})
-    with pytest.raises(UserError, match="a trial needs 2 but Ray has 1; ask for less, or join a larger cluster with"):
-        ray_cluster.wait_for_room(Resources(cpu=2), None, pytest.fail)
-    assert asked == []
-    monkeypatch.setattr(ray_cluster, "_WAIT", 0.01)
-    with pytest.raises(UserError, match="a trial needs 2 but Ray has 1 after 0 minutes; ask for less, or add nodes"):
-        ray_cluster.wait_for_room(Resources(cpu=2), "auto", lambda line: None)
-    assert asked[-1] == []
-
-
-def test_the_size_is_looked_at_again(growing, monkeypatch):
-    growing({"CPU": 2.0}, {"CPU": 5.0})
-    monkeypatch.setattr(ray_cluster, "_GROWTH", 0.01)
-    left = [True, True]
-    monkeypatch.setattr(ray, "is_initialized", lambda: bool(left) and left.pop())
-    size = ray_cluster.Size(lambda there: int(there["CPU"]))
-    assert size.fits == 2
-    size.start()
-    size.join()
-    assert size.fits == 5
-
-
-# ---- a head that goes away ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def head(monkeypatch):
-    """The port of a head process; closing it is its end."""
-    monkeypatch.setattr(ray_cluster, "_LOOK", 0.02)
-    monkeypatch.setattr(ray_cluster, "_LOST", 0.2)
-    with socket.socket() as port:
-        port.bind(("127.0.0.1", 0))
-        port.listen()
-        context = type("Context", (), {"gcs_address": f"127.0.0.1:{port.getsockname()[1]}"})
-        monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
-        yield port
-
-
-def ends(address, what):
-    """Give `what` the head's function while it is watched."""
-    with stoppable(), ray_cluster.watched(address, "resume it") as is_heard:
-        what(is_heard)
-
-
-def test_a_lost_head_ends_the_run_in_one_line(head):
-    heard = []
-
-    def wait(is_heard):
-        heard.append(is_heard())
-        head.close()
-        time.sleep(0.1)
-        heard.append(is_heard())
-        time.sleep(30)
-
-    with pytest.raises(UserError, match="the Ray cluster at h:1 is gone: its head process answers no more; resume it"):
-        ends("h:1", wait)
-    assert heard == [True, False]
-
-
-def test_what_ray_raises_for_want_of_its_head_is_the_same_line(head):
-    def fail(is_heard):
-        head.close()
-        raise RuntimeError("rpc")
-
-    with pytest.raises(UserError, match="the Ray cluster on this machine is gone"):
-        ends(None, fail)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, UserError])
-def test_other_ends_stay_what_they_are(head, error):
-    def fail(is_heard):
-        raise error("mine")
-
-    with pytest.raises(error, match=r"^mine$"):
-        ends(None, fail)
-
-
-def test_a_main_thread_that_hears_nothing_is_ended_with_the_words(head, monkeypatch, capsys):
-    monkeypatch.setattr(ray_cluster, "_DEAF", 0.1)
-    ended = threading.Event()
-    monkeypatch.setattr(os, "_exit", lambda code: ended.set())
-    with ray_cluster.watched(None, "resume it"):
-        head.close()
-        assert ended.wait()
-    assert capsys.readouterr().err == (
-        "the Ray cluster on this machine is gone: its head process answers no more; resume it\n"
-    )
 
 
 # ---- options that do not go together --------------------------------------------------------------------------------

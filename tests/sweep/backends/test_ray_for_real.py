@@ -10,10 +10,8 @@ import psutil
 import pytest
 import ray
 from fake_training import FAKE
-from no_mlflow import NoMlflow
 
 from atod_sweep.records import ledger
-from atod_sweep.sweep import session
 from atod_sweep.sweep.record.progress import Quiet
 from atod_sweep.sweep.studies.run_study import run_study
 
@@ -48,11 +46,9 @@ class Visited(Quiet):
         self.heard, self.said = done.stdout, done.stderr
 
 
-def test_a_killed_worker_is_replaced_and_a_stranger_is_refused(write_study, tmp_path, monkeypatch, capfd):
+def test_a_killed_worker_is_replaced_and_a_stranger_is_refused(write_study, tmp_path, no_mlflow, capfd):
     if "RAY_AUTH_MODE" in os.environ:
         pytest.skip("RAY_AUTH_MODE is set, and what a user sets holds")
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
     arms = {"fine": {}, "die": {"env.kwargs": {"fault": "die"}}}
     show, before = Visited(), dict(os.environ)
     outcome = run_study(write_study(arms=arms, seeds=1), out=tmp_path, trainer=FAKE, concurrency=2, show=show)

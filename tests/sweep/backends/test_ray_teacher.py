@@ -8,11 +8,9 @@ import psutil
 import pytest
 import ray
 from broken_teacher import Broken
-from no_mlflow import NoMlflow
 
 from atod_sweep.records import ledger
 from atod_sweep.records.metrics import read_metrics
-from atod_sweep.sweep import session
 from atod_sweep.sweep.backends import ray_teacher
 from atod_sweep.sweep.record.progress import Quiet
 from atod_sweep.sweep.studies.run_study import run_study
@@ -52,9 +50,7 @@ def _rows(folder):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_rows_are_those_of_private_teachers_and_a_death_costs_nothing(write_study, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
+def test_rows_are_those_of_private_teachers_and_a_death_costs_nothing(write_study, tmp_path, no_mlflow):
     model = {"kind": "pretrained", "path": str(tiny_models.save("qwen3", tmp_path / "models")), "dtype": "float32"}
     base = {
         "env": {"id": "support_desk", "horizon": 4, "kwargs": {"style": "natural"}},

@@ -20,18 +20,13 @@ from atod_sweep.config.train import Train, model_key
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.metrics import read_metrics
-from atod_sweep.sweep import session
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.record.progress import choose
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.studies import run_study as run
 from atod_sweep.sweep.studies.run_study import run_study
 
-
-@pytest.fixture(autouse=True)
-def _no_mlflow(monkeypatch):
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
+pytestmark = pytest.mark.usefixtures("no_mlflow")
 
 
 @pytest.fixture

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 from fake_training import FAKE
-from no_mlflow import NoMlflow
 
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.report.write import write
 from atod_sweep.records import ledger
-from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run
 
 
@@ -33,9 +31,7 @@ def test_it_is_read_and_reported(folder):
     assert "cosine" in write(folder).markdown.read_text(encoding="utf-8")
 
 
-def test_it_goes_on_where_it_was_stopped(folder, monkeypatch):
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
+def test_it_goes_on_where_it_was_stopped(folder, no_mlflow):
     before = ledger.read(folder)
     outcome = resume_run(folder, backend="local", trainer=FAKE)
     assert (outcome.complete, outcome.failed) == (7, 0)

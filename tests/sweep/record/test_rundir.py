@@ -10,20 +10,14 @@ import fake_training
 import pytest
 from fake_training import FAKE
 from grown_records import grown
-from no_mlflow import NoMlflow
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
-from atod_sweep.sweep import session
 from atod_sweep.sweep.record.rundir import run_folder
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.studies.run_study import run_study
 
-
-@pytest.fixture(autouse=True)
-def _no_mlflow(monkeypatch):
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
+pytestmark = pytest.mark.usefixtures("no_mlflow")
 
 
 @pytest.fixture

@@ -11,13 +11,11 @@ import own_sampler
 import pytest
 import yaml
 from fake_training import FAKE
-from no_mlflow import NoMlflow
 from optuna.storages.journal import JournalFileBackend
 
 from atod_sweep.config.search import load_search
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
-from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.optuna_file import mean_curve
 from atod_sweep.sweep.searches.run_search import run_search, search_work
@@ -30,10 +28,7 @@ CONDITIONAL = {
 BUDGET = {"configurations": 5, "seeds": 2, "confirm": {"top": 1, "seeds": 2}}
 
 
-@pytest.fixture(autouse=True)
-def _no_mlflow(monkeypatch):
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
+pytestmark = pytest.mark.usefixtures("no_mlflow")
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import optuna
 import pytest
 import yaml
 from fake_training import FAKE
-from no_mlflow import NoMlflow
 from optuna.storages.journal import JournalFileBackend
 
 from atod_sweep.errors import UserError
@@ -17,16 +16,11 @@ from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.searches import searched
 from atod_sweep.evidence.tables.searches import configurations
 from atod_sweep.records import ledger
-from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.racing import earner, ranked
 from atod_sweep.sweep.searches.run_search import run_search
 
-
-@pytest.fixture(autouse=True)
-def _no_mlflow(monkeypatch):
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
+pytestmark = pytest.mark.usefixtures("no_mlflow")
 
 
 # ---- the rule --------------------------------------------------------------------------------------------------------

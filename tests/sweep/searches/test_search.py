@@ -9,7 +9,6 @@ import fake_training
 import pytest
 import yaml
 from fake_training import FAKE
-from no_mlflow import NoMlflow
 
 from atod_sweep.config.search import layers
 from atod_sweep.errors import UserError
@@ -21,11 +20,7 @@ from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.run_search import run_search
 from benchmarks.regret import RULES, recorded, regret
 
-
-@pytest.fixture(autouse=True)
-def _no_mlflow(monkeypatch):
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
+pytestmark = pytest.mark.usefixtures("no_mlflow")
 
 
 LR = {"optimiser.lr": {"float": [0.001, 0.02]}}

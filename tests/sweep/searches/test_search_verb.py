@@ -10,12 +10,10 @@ import pytest
 import yaml
 from fake_training import FAKE
 from ledger_files import read_ledger
-from no_mlflow import NoMlflow
 
 from atod_sweep import cli
 from atod_sweep.api import verbs
 from atod_sweep.records import ledger
-from atod_sweep.sweep import session
 from atod_sweep.sweep.searches import run_search as search
 
 TINY = {"hidden": 16, "layers": 1, "heads": 2}
@@ -131,11 +129,9 @@ def test_a_misspelt_second_objective_is_found_before_anything_runs(call, tmp_pat
 
 
 @pytest.fixture
-def call_fake(call, monkeypatch):
+def call_fake(call, monkeypatch, no_mlflow):
     """`call`, with trials that cost nothing and without MLflow and report."""
     monkeypatch.setattr(search, "run_search", functools.partial(search.run_search, trainer=FAKE))
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
     monkeypatch.setattr(verbs, "conclude", lambda run_dir, say: None)
     return functools.partial(call, "search", "tiny.yaml", "--backend", "local")
 

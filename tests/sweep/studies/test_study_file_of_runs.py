@@ -7,7 +7,6 @@ import os
 import pytest
 from fake_training import FAKE
 from ledger_files import read_ledger, write_ledger
-from no_mlflow import NoMlflow
 
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.report.write import write as report
@@ -16,10 +15,7 @@ from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.studies.run_study import run_study
 
-
-@pytest.fixture(autouse=True)
-def _no_mlflow(monkeypatch):
-    monkeypatch.setattr(session, "Background", NoMlflow)
+pytestmark = pytest.mark.usefixtures("no_mlflow")
 
 
 @pytest.fixture

@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 import yaml
 from fake_training import FAKE
-from no_mlflow import NoMlflow
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.files import load_study
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.metrics import read_metrics
-from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.searches.run_search import run_search
 from atod_sweep.sweep.studies.plan import resolve
@@ -25,12 +23,6 @@ HORIZONS = {"horizon": {"short": {"env.horizon": 6}, "long": {"env.horizon": 14}
 
 def plan_of(path):
     return resolve(load_study(path), path.parent, path.name)
-
-
-@pytest.fixture
-def _no_mlflow(monkeypatch):
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
 
 
 def test_metrics_that_are_not_named_are_those_of_the_final_sets(write_study):
@@ -83,7 +75,7 @@ def test_what_does_not_go_together_is_refused_in_one_line(write_study, changes, 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.usefixtures("_no_mlflow")
+@pytest.mark.usefixtures("no_mlflow")
 def test_a_finished_study(write_study, tmp_path):
     path = write_study(base=BASE, controls=["teacher"], hypotheses=CLAIMS[:1])
     options = {"backend": "local", "trainer": FAKE}
@@ -110,7 +102,7 @@ def test_a_finished_study(write_study, tmp_path):
     assert (len(again.studies), again.study["definition_hash"]) == (1, study["definition_hash"])
 
 
-@pytest.mark.usefixtures("_no_mlflow")
+@pytest.mark.usefixtures("no_mlflow")
 def test_a_search_never_sees_the_final_sets_by_which_its_choice_is_judged(tmp_path):
     search = {
         "base": BASE,

@@ -7,7 +7,6 @@ from dataclasses import replace
 import fake_training
 import pytest
 from fake_training import FAKE
-from no_mlflow import NoMlflow
 
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.look import look
@@ -15,7 +14,6 @@ from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.report.glossary import terms
 from atod_sweep.evidence.report.write import write
 from atod_sweep.records import ledger
-from atod_sweep.sweep import session
 from atod_sweep.sweep.resume import resume_run
 from atod_sweep.sweep.studies import tuned
 from atod_sweep.sweep.studies.run_study import Rule, dry_run, run_study
@@ -39,10 +37,7 @@ def failing(config, directory, report, resume=False):
     return peaked(config, directory, report, resume)
 
 
-@pytest.fixture(autouse=True)
-def _no_mlflow(monkeypatch):
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
+pytestmark = pytest.mark.usefixtures("no_mlflow")
 
 
 OPTIONS = {"backend": "local", "trainer": replace(FAKE, train="test_tuned:peaked")}

@@ -9,7 +9,6 @@ from pathlib import Path
 import fake_training
 import pytest
 from fake_training import FAKE
-from no_mlflow import NoMlflow
 
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.comparisons import summaries
@@ -36,10 +35,7 @@ def noisy(config, directory, report, resume=False):
     return fake_training.Result({"eval/success": last["eval/success"]}, {"env_steps": 1.0})
 
 
-@pytest.fixture(autouse=True)
-def _no_mlflow(monkeypatch):
-    monkeypatch.setattr(session, "Mirror", NoMlflow)
-    monkeypatch.setattr(session, "Background", NoMlflow)
+pytestmark = pytest.mark.usefixtures("no_mlflow")
 
 
 OPTIONS = {"backend": "local", "trainer": NOISY, "judge": look}
