@@ -104,12 +104,11 @@ def resolve(study: Study, folder: Path, where: str, made: Mapping[str, Make] = C
             with mistakes.noted():
                 resolved = with_horizons(data, _horizons(played, data)) | {"seed": seed}
                 name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
-                config = _resolved(study, resolved, arm, cell.levels, name, where)
+                config = _resolved(study, resolved, name, where)
                 trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
                 trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
         if seed == study.seed_list[0]:
-            with mistakes.noted():
-                _check_bars(study.bars, [trial.config for trial in trials], where)
+            _check_asked(study, trials, mistakes)
         mistakes.check()  # after the first seed, as a rule
     trained = [(trial.arm, trial.levels, trial.config) for trial in trials if trial.role in ("arm", "control")]
     like_with_like.check(study.hypotheses, trained, where)
@@ -142,40 +141,42 @@ def _overrides(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"factors.{factor}.{level}", flatten(own)
 
 
-def _resolved(
-    study: Study, data: dict[str, Any], arm: str, levels: Mapping[str, str], name: str, where: str
-) -> dict[str, Any]:
-    """The plain form of a trial's config. UserError unless it is valid, and reports what the study asks of the arm."""
+def _resolved(study: Study, data: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    """The plain form of a trial's config. UserError unless it is valid, and reports what the study is judged by."""
     train = validate(Train, data, name)
     if train.seed == study.seed_list[0]:
         _check_own_code(train, name)
     config = train.model_dump(mode="json")
-    mistakes = Gathered(where)
-    asked = [("metric", study.metric)]
-    asked += [
-        (f"hypotheses.{i}", Metric(name=claim.metric))
-        for i, claim in enumerate(study.hypotheses)
-        if claim.concerns(arm, levels)
-    ]
-    for field, metric in asked:
-        with mistakes.noted():
-            check_metric(metric, config, f"{where}: {field}")
-    mistakes.check()
+    check_metric(study.metric, config, f"{where}: metric")
     return config
 
 
-def _check_bars(bars: Bars, configs: list[dict[str, Any]], where: str) -> None:
-    """UserError for a bar on a metric that no arm reports; those that do are told by it."""
-    for metric in bars.learning:
-        refused = []
-        for config in configs:
-            try:
-                check_metric(Metric(name=metric), config, f"{where}: bars.learning")
-                break
-            except UserError as error:
-                refused.append(error)
-        if configs and len(refused) == len(configs):
-            raise refused[0]
+def _check_asked(study: Study, trials: list[Trial], mistakes: Gathered) -> None:
+    """Note claims on what one of their sides does not report, and bars on what no trial does."""
+    for i, claim in enumerate(study.hypotheses):
+        field = f"{mistakes.where}: hypotheses.{i}"
+        about = [trial for trial in trials if claim.concerns(trial.arm, trial.levels)]
+        mute = _mute(claim.metric, about, field)
+        for trial in mute[:1]:
+            with mistakes.noted():
+                only = f": arm {trial.arm!r}" if len(mute) < len(about) else ""
+                check_metric(Metric(name=claim.metric), trial.config, f"{field}{only}")
+    for metric in study.bars.learning:
+        field = f"{mistakes.where}: bars.learning"
+        if trials and len(_mute(metric, trials, field)) == len(trials):
+            with mistakes.noted():
+                check_metric(Metric(name=metric), trials[0].config, field)
+
+
+def _mute(metric: str, trials: list[Trial], where: str) -> list[Trial]:
+    """Those of the trials that do not report a metric."""
+    found = []
+    for trial in trials:
+        try:
+            check_metric(Metric(name=metric), trial.config, where)
+        except UserError:
+            found.append(trial)
+    return found
 
 
 def _check_own_code(train: Train, name: str) -> None:

@@ -165,7 +165,7 @@ def test_a_claim_may_name_a_metric_that_its_own_arms_report_alone(write_study):
         "b": True,
         "honest": False,
     }
-    with pytest.raises(UserError, match=r"hypotheses.0: no trial reports 'eval/proxy'"):
+    with pytest.raises(UserError, match=r"hypotheses.0: arm 'honest': no trial reports 'eval/proxy'"):
         plan_of(write_study(base=base, arms=arms, reference="a", hypotheses=["honest > a on eval/proxy"]))
 
 
