@@ -78,7 +78,7 @@ def worths(results: Results, price: Price) -> list[Worth]:
 
 def _at(results: Results, levels: Levels, price: Price) -> list[Worth]:
     costs = {arm: s for arm in results.arms if (s := summarise(results, arm, levels)).scores}
-    rates = {arm: [_by_turn(s, key) for key in ("tokens", "generated_tokens")] for arm, s in costs.items()}
+    rates = {arm: _by_turn(s) for arm, s in costs.items()}
     everyone = [mean([rate[i] for rate in rates.values() if not math.isnan(rate[i])]) for i in (0, 1)]
     success, turns = (teacher_level(results, levels, metric) for metric in (SUCCESS, TURNS))
     own = usage(turns, *everyone)
@@ -92,16 +92,23 @@ def _at(results: Results, levels: Levels, price: Price) -> list[Worth]:
         cost, seconds = costs[arm].cost, costs[arm].seconds
         written = cost.get("generated_tokens", math.nan)
         training = (cost.get("tokens", math.nan) - written) * price.student.input + written * price.student.output
-        training += cost.get("teacher_money", cost.get("teacher_tokens", 0.0) * price.teacher.input / 1e6) * 1e6
+        asked = cost.get("teacher_tokens", 0.0) * price.teacher.input
+        asked += cost.get("teacher_generated_tokens", 0.0) * price.teacher.output
+        training += cost["teacher_money"] * 1e6 if "teacher_money" in cost else asked
         hours = 0.0 if math.isnan(seconds) else seconds / 3600
         money = training / 1e6 + hours * price.hour
         found.append(Worth(arm, levels, reached, used, used.money(price.student), money, solved))
     return found
 
 
-def _by_turn(arm: ArmSummary, cost: str) -> float:
-    """NaN where one of the two was not counted."""
-    return arm.cost.get(cost, math.nan) / (arm.cost.get("env_steps") or math.nan)
+def _by_turn(arm: ArmSummary) -> list[float]:
+    """Tokens of a turn and those written in it, also by a teacher that played it: at work nobody takes over.
+
+    NaN where they were not counted.
+    """
+    written = arm.cost.get("generated_tokens", math.nan) + arm.cost.get("teacher_generated_tokens", 0.0)
+    turns = arm.cost.get("env_steps") or math.nan
+    return [arm.cost.get("tokens", math.nan) / turns, written / turns]
 
 
 def _front(found: list[Worth]) -> list[Worth]:

@@ -134,7 +134,7 @@ def searched(results: Results) -> Searched | None:
 
 def _configuration(row: ConfigurationRow, told: ToldRow | None, seeds: int, is_whole: bool) -> Configuration:
     scores = tuple(told["values"]) if told and told["values"] else None
-    state = told["state"] if told else "RUNNING"
+    state: str = told["state"] if told else "RUNNING"
     state = "SILENT" if state == "FAIL" and is_whole else state
     return Configuration(row["arm"], row["values"], state, scores, seeds)
 

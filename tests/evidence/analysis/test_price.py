@@ -111,3 +111,15 @@ def test_an_arm_without_counts_is_there_without_amounts(run: Path) -> None:
     last = api.cost(run).splitlines()[3].split()
     assert last[:5] == ["b", "0.000", "5.0", "–", "–"]
     assert last.count("–") == 4  # nor a share of the teacher's, nor what training cost
+
+
+def test_a_student_whose_turns_a_teacher_took_writes_them_itself_at_work(run: Path) -> None:
+    """Half of what was written in training was the teacher's: 0.8 + 0.1 read, 0.4 written, 5 scored, 4 written by it."""
+    rows = read_ledger(run)
+    for row in rows:
+        if row.get("arm") == "b":
+            row["cost"] = {**row["cost"], "generated_tokens": 1e5, "teacher_generated_tokens": 1e5}
+    write_ledger(run, rows)
+    _, a, b = worths(load(run), Price.model_validate(PRICE))
+    assert b.usage == a.usage
+    assert b.training == pytest.approx(0.9 + 0.4 + 5.0 + 4.0 + 1.0)
