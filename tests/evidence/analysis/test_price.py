@@ -114,7 +114,7 @@ def test_an_arm_without_counts_is_there_without_amounts(run: Path) -> None:
 
 
 def test_a_student_whose_turns_a_teacher_took_writes_them_itself_at_work(run: Path) -> None:
-    """Half of what was written in training was the teacher's: 0.8 + 0.1 read, 0.4 written, 5 scored, 4 written by it."""
+    """Half of it was the teacher's: 0.9 for reading, 0.4 for writing, 5 for its scores, 4 for its turns."""
     rows = read_ledger(run)
     for row in rows:
         if row.get("arm") == "b":
