@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class UserError(ValueError):
@@ -53,6 +54,12 @@ class Gathered:
         """Mistakes, if there were any."""
         if self._lines:
             raise Mistakes(self.where, self._lines)
+
+
+def meant(word: object, known: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
+    """`did you mean 'x'?` for the known word nearest to one that is not; `otherwise` where none is near."""
+    near = difflib.get_close_matches(str(word), known, n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 class Stopped(BaseException):

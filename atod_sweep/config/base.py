@@ -134,10 +134,9 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
+                self._refuse("a key must be a word", key_node)
             if key_node.value in seen:
-                problem = f"key {key_node.value!r} appears twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+                self._refuse(f"key {key_node.value!r} appears twice", key_node)
             seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 

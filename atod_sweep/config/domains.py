@@ -75,7 +75,6 @@ class Int(Record):
 
     @property
     def size(self) -> float:
-        """Number of different values."""
         return (self.high - self.low) // self.step + 1
 
 
@@ -97,7 +96,6 @@ class Choice(Record):
 
     @property
     def size(self) -> float:
-        """Number of different values."""
         return len(self.values)
 
 

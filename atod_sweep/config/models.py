@@ -20,18 +20,21 @@ class Lesson(Record):
     kwargs: Settings = Field(description="What is different here: laid over `env.kwargs`.")
 
 
+Perturb = Annotated[
+    float,
+    Field(
+        ge=0, lt=1, description="Chance per turn that a random action is played while the demonstrator's is the label."
+    ),
+]
+
+
 class TeacherRecipe(Record):
     """How a compact teacher is trained: on perturbed demonstrations, labelled with the demonstrator's choice."""
 
     steps: int = Field(250, ge=1, description="Optimiser steps of supervised training.")
     episodes: int = Field(64, ge=1, description="Episodes per optimiser step.")
     lr: float = Field(2e-3, gt=0, description="Peak AdamW learning rate (linear warm-up over 5 %, cosine to 0).")
-    perturb: float = Field(
-        0.3,
-        ge=0,
-        lt=1,
-        description="Chance per turn that a random action is played while the demonstrator's is the label.",
-    )
+    perturb: Perturb = 0.3
     horizons: list[Annotated[int, Field(ge=1)]] = Field(
         default_factory=list, description="Horizons in the training mix, in turns; empty: the environment's own."
     )
@@ -74,12 +77,7 @@ class PretrainedRecipe(TeacherRecipe):
     steps: int = Field(100, ge=1, description="Optimiser steps of supervised training; fewer for a student.")
     episodes: int = Field(16, ge=1, description="Episodes per optimiser step.")
     lr: float = Field(1e-4, gt=0, description="Peak AdamW learning rate (linear warm-up over 5 %, cosine to 0).")
-    perturb: float = Field(
-        0.1,
-        ge=0,
-        lt=1,
-        description="Chance per turn that a random action is played while the demonstrator's is the label.",
-    )
+    perturb: Perturb = 0.1
 
 
 class _Compact(Record):

@@ -136,10 +136,7 @@ class Interpolated(Mixture):
     distill: Distill = Field(default_factory=ForwardKL, description="The distillation term.")
     advantage: Advantage = Field(default_factory=GroupRelative, description="The reward term's advantage.")
 
-    @property
-    def reward_weight(self) -> None:
-        """None: it is 1 minus the teacher's."""
-        return None
+    reward_weight: ClassVar[None] = None  # it is 1 minus the teacher's
 
     @property
     def rewarded(self) -> bool:
@@ -174,7 +171,6 @@ class Hybrid(Mixture):
 
     @property
     def advantage(self) -> GroupRelative:
-        """Its reward term's advantage."""
         return GroupRelative()
 
     @property
@@ -199,11 +195,8 @@ class Hybrid(Mixture):
 class SFT(_Objective):
     """Baseline: cross-entropy on the teacher's own episodes, no reward."""
 
+    taught: ClassVar[bool] = True
     kind: Literal["sft"] = "sft"
-
-    @property
-    def taught(self) -> bool:
-        return True
 
     def check(self, train: Train) -> None:
         _check_teacher_plays(self.kind, train)
@@ -213,12 +206,9 @@ class SFT(_Objective):
 class DPO(_Objective):
     """Baseline: direct preference optimisation on the student's own better and worse episode of one task."""
 
+    taught: ClassVar[bool] = False
     kind: Literal["dpo"] = "dpo"
     beta: float = Field(0.1, gt=0, description="Inverse temperature of the implicit reward.")
-
-    @property
-    def taught(self) -> bool:
-        return False
 
     def check(self, train: Train) -> None:
         if train.rollout.group_size < 2:
@@ -232,13 +222,10 @@ class DPO(_Objective):
 class SPIN(_Objective):
     """Baseline: teacher episodes preferred to the student's own on the same task, reference renewed at intervals."""
 
+    taught: ClassVar[bool] = True
     kind: Literal["spin"] = "spin"
     beta: float = Field(0.1, gt=0, description="Inverse temperature of the implicit reward.")
     refresh_steps: int = Field(50, ge=1, description="Optimiser steps between renewals of the opponent (an iteration).")
-
-    @property
-    def taught(self) -> bool:
-        return True
 
     def check(self, train: Train) -> None:
         _check_teacher_plays(self.kind, train)

@@ -46,7 +46,7 @@ class NoKL(Record):
 class WithReference(Record):
     """A penalty on the distance from the initial student. `in_reward`: taken off each step's reward; or in the loss."""
 
-    in_reward: ClassVar[bool]
+    in_reward: ClassVar[bool] = False
     coef: Coefficient = Field(
         default_factory=lambda: Constant(start=0.01), description="Coefficient beta_kl: a number or a schedule."
     )
@@ -67,21 +67,18 @@ class K1(WithReference):
 class K2(WithReference):
     """(log p_theta - log p_ref)^2 / 2 on sampled tokens, in the loss: the gradient of the reverse KL."""
 
-    in_reward: ClassVar[bool] = False
     kind: Literal["k2"] = "k2"
 
 
 class K3(WithReference):
     """exp(d) - 1 - d with d = log p_ref - log p_theta on sampled tokens, in the loss."""
 
-    in_reward: ClassVar[bool] = False
     kind: Literal["k3"] = "k3"
 
 
 class FullKL(WithReference):
     """KL(p_theta || p_ref) over the whole vocabulary, in the loss."""
 
-    in_reward: ClassVar[bool] = False
     kind: Literal["full"] = "full"
 
 

@@ -6,7 +6,7 @@ The environment's own reward and success are evaluated whatever is trained on; t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,16 +24,13 @@ class EnvReward(Record):
 class FunctionReward(Custom):
     """A function of yours over the whole conversation: a list of {"role": …, "content": …} -> a number."""
 
+    on_tensors: ClassVar[bool] = False
     kind: Literal["function"] = "function"
     timeout: float = Field(60.0, gt=0, description="Seconds that one call may take.")
 
     @classmethod
     def called_with(cls, data: Mapping[str, Any]) -> tuple[str, ...]:
         return ("conversation",)
-
-    @property
-    def on_tensors(self) -> bool:
-        return False
 
 
 class ModelReward(Record):

@@ -147,15 +147,12 @@ class Exponential(Annealed):
 class CustomDecay(Custom, Annealed):
     """Your own: f(p), the share of the way from start to end that is gone at progress p, both in [0, 1]."""
 
+    on_tensors: ClassVar[bool] = False
     kind: Literal["custom"] = "custom"
 
     @classmethod
     def called_with(cls, data: Mapping[str, Any]) -> tuple[str, ...]:
         return ("progress",)
-
-    @property
-    def on_tensors(self) -> bool:
-        return False
 
 
 class _Table(OfProgress):

@@ -6,15 +6,13 @@ them inside the package; a clone and an editable install read the folders themse
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from atod_sweep.config.base import parse_yaml
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, meant
 from atod_sweep.paths import expanded
 
 Kind = Literal["studies", "search_spaces"]
@@ -50,12 +48,8 @@ def find(given: str | Path, kind: Kind) -> Path:
     other: Kind = "search_spaces" if kind == "studies" else "studies"
     if name in files(other):
         raise UserError(f"{given}: is one of the shipped {other}; atod-sweep {_VERBS[other]} {name}")
-    raise UserError(f"{given}: no such file; {_hint(name, known)}")
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"shipped: {', '.join(known)}"
+    hint = meant(name, known, f"shipped: {', '.join(known)}", cutoff=0.5)
+    raise UserError(f"{given}: no such file; {hint}")
 
 
 @dataclass(frozen=True)

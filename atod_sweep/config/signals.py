@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -55,15 +55,12 @@ class JSD(OverVocabulary):
 class CustomSignal(Custom, OverVocabulary):
     """Your own: f(student_logp_NV, teacher_logp_NV), loss_N with a gradient by the student's log-probs."""
 
+    on_tensors: ClassVar[bool] = True
     kind: Literal["custom"] = "custom"
 
     @classmethod
     def called_with(cls, data: Mapping[str, Any]) -> tuple[str, ...]:
         return ("student_logp_NV", "teacher_logp_NV")
-
-    @property
-    def on_tensors(self) -> bool:
-        return True
 
 
 class Relabel(Record):

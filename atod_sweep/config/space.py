@@ -14,7 +14,6 @@ Keys may be nested or dotted. A name in `when` or `plus` is that of a neighbour,
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -38,7 +37,7 @@ from atod_sweep.config.domains import (
 )
 from atod_sweep.config.schema import check_key
 from atod_sweep.config.train import Train
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, meant
 
 _WORLDS = 10_000  # combinations of conditions that are looked at
 
@@ -175,8 +174,7 @@ def _full_key(name: str, key: str, leaves: Mapping[str, Any], place: str) -> str
     for candidate in (neighbour, str(name)):
         if candidate in leaves:
             return candidate
-    near = difflib.get_close_matches(str(name), [*leaves, *(k.rpartition(".")[2] for k in leaves)], n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(leaves)}"
+    hint = meant(name, [*leaves, *(k.rpartition(".")[2] for k in leaves)], f"known: {', '.join(leaves)}")
     raise UserError(f"{place}: {name!r} is not a parameter of this space; {hint}")
 
 

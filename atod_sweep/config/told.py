@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from atod_sweep.config.schema import check_key, records_at
-from atod_sweep.errors import Mistakes, UserError
+from atod_sweep.errors import Mistakes, UserError, meant
 
 _QUOTED = 80  # characters of a value that a message shows
 
@@ -172,8 +171,7 @@ def _quotes(text: str) -> list[str]:
 
 def nearest(value: Any, known: Sequence[str]) -> str:
     """What may have been meant, and all that is known."""
-    near = difflib.get_close_matches(str(value).lower(), known, n=1)
-    return (f"did you mean {near[0]!r}? " if near else "") + f"known: {', '.join(known)}"
+    return f"{meant(str(value).lower(), known)} known: {', '.join(known)}".lstrip()
 
 
 def _or(words: Sequence[str]) -> str:

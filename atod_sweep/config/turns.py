@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -48,16 +48,10 @@ class OverTurns(Record):
 class Uniform(OverTurns):
     """Every turn has the same weight."""
 
+    by_turn: ClassVar[bool] = False
+    measured: ClassVar[bool] = False
     kind: Literal["uniform"] = "uniform"
     value: float = Field(1.0, ge=0, le=1, description="Weight of every turn, in [0, 1].")
-
-    @property
-    def by_turn(self) -> bool:
-        return False
-
-    @property
-    def measured(self) -> bool:
-        return False
 
     def is_one(self) -> bool:
         return self.value == 1.0
@@ -81,6 +75,7 @@ def bounds(
 
 
 class _Thresholds(OverTurns):
+    by_turn: ClassVar[bool] = True
     early: float = Field(0.9, ge=0, le=1, description="Weight of the early turns, in [0, 1].")
     late: float = Field(0.1, ge=0, le=1, description="Weight of the late turns, in [0, 1].")
     early_turns: int | None = Field(
@@ -100,10 +95,6 @@ class _Thresholds(OverTurns):
         "linear",
         description="Decay from `early` to `late` between the two thresholds (step: early up to late's start).",
     )
-
-    @property
-    def by_turn(self) -> bool:
-        return True
 
     def is_one(self) -> bool:
         return self.early == self.late == 1.0
@@ -154,21 +145,13 @@ class _Thresholds(OverTurns):
 class Thresholds(_Thresholds):
     """`early` on the first turns, `late` on the last ones, a decay between them."""
 
+    measured: ClassVar[bool] = False
     kind: Literal["thresholds"] = "thresholds"
-
-    @property
-    def measured(self) -> bool:
-        return False
 
 
 class _Measured(OverTurns):
-    @property
-    def by_turn(self) -> bool:
-        return False
-
-    @property
-    def measured(self) -> bool:
-        return True
+    by_turn: ClassVar[bool] = False
+    measured: ClassVar[bool] = True
 
     def is_one(self) -> bool:
         return True
@@ -183,11 +166,8 @@ class TDur(_Measured):
 class Product(_Thresholds):
     """thresholds x t_dur."""
 
+    measured: ClassVar[bool] = True
     kind: Literal["product"] = "product"
-
-    @property
-    def measured(self) -> bool:
-        return True
 
 
 class TokenLevel(_Measured):

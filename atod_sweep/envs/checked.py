@@ -129,7 +129,6 @@ class Checked:
     # ---- the optional methods ------------------------------------------------------------------------------------
 
     def demonstrator_action(self) -> str:
-        """What the demonstrator does now."""
         try:
             action = self.unwrapped.demonstrator_action()
         except _PASSING:
@@ -146,15 +145,12 @@ class Checked:
         return found
 
     def vocabulary(self) -> list[str]:
-        """The words of the environment."""
         return self._texts("vocabulary()", self.unwrapped.vocabulary)
 
     def remarks(self) -> list[str]:
-        """What to tell its users at the start."""
         return self._texts("remarks()", self.unwrapped.remarks)
 
     def metric_names(self) -> list[str]:
-        """What its episodes may report beside success."""
         return self._texts("metric_names", lambda: self.unwrapped.metric_names)
 
     def _texts(self, where: str, method: Callable[[], Any]) -> list[str]:

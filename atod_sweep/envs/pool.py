@@ -103,7 +103,6 @@ class Pool:
         self._episodes: dict[int, _Episode] = {}
 
     def reset(self, seeds: list[int], split: Split) -> list[str]:
-        """First observations of the tasks of `seeds`: slot i plays seeds[i]; there may be fewer seeds than slots."""
         check_fit(len(seeds), self.size)
         answers = self._run(Errand(slot, (seed, split)) for slot, seed in enumerate(seeds))
         for slot, seed in enumerate(seeds):
@@ -113,7 +112,6 @@ class Pool:
         return [answers[slot] for slot in range(len(seeds))]
 
     def step(self, actions: list[str | None]) -> list[Answer | None]:
-        """One step of every slot that has an action; None marks a slot whose episode is over."""
         check_fit(len(actions), self.size)
         played = {slot: action for slot, action in enumerate(actions) if action is not None}
         answers = self._run(self._job(slot, action) for slot, action in played.items())
@@ -123,11 +121,9 @@ class Pool:
         return [steps.get(slot) for slot in range(len(actions))]
 
     def demonstrator_actions(self, slots: list[int]) -> list[str]:
-        """What the demonstrator would do in these slots; only for environments that have one."""
         return self._ask("demonstrator_action", slots)
 
     def actions(self, slots: list[int]) -> list[list[str]]:
-        """Actions that are legal now in these slots; only for environments that can tell."""
         return self._ask("actions", slots)
 
     def close(self) -> None:

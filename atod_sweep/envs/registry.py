@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from atod_sweep.envs.contract import HasCard
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, meant
 
 if TYPE_CHECKING:
     import gymnasium
@@ -29,7 +28,6 @@ FAMILIES = {
 
 
 def names() -> list[str]:
-    """Ids of the shipped families."""
     return sorted(FAMILIES)
 
 
@@ -133,8 +131,7 @@ def _check_arguments(config: Env, parameters: Mapping[str, inspect.Parameter]) -
         return
     for key in config.kwargs:
         if key not in parameters:
-            near = difflib.get_close_matches(key, parameters, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes: {', '.join(parameters) or 'nothing'}"
+            hint = meant(key, parameters, f"it takes: {', '.join(parameters) or 'nothing'}")
             raise UserError(f"env.kwargs: {config.id} takes no argument {key!r}; {hint}")
 
 
@@ -148,8 +145,7 @@ def _entry_point(env_id: str) -> Any:
     try:
         entry_point = gymnasium.spec(name).entry_point
     except gymnasium.error.Error:
-        near = difflib.get_close_matches(env_id, names(), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"shipped: {', '.join(names())}"
+        hint = meant(env_id, names(), f"shipped: {', '.join(names())}", cutoff=0.5)
         raise UserError(
             f"env.id: unknown environment {env_id!r}; {hint} (or package.module:Class, or a registered Gymnasium id)"
         ) from None
@@ -159,10 +155,8 @@ def _entry_point(env_id: str) -> Any:
 def _attribute(env_id: str, module_name: str, name: str) -> Any:
     module = _module(env_id, module_name)
     if not hasattr(module, name):
-        near = difflib.get_close_matches(name, vars(module), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        place = getattr(module, "__file__", None) or "built in"
-        raise UserError(f"env.id: {env_id!r}: module {module_name!r} has no {name!r} ({place}){hint}")
+        hint, place = meant(name, vars(module)), getattr(module, "__file__", None) or "built in"
+        raise UserError(f"env.id: {env_id!r}: module {module_name!r} has no {name!r} ({place}){hint and f'; {hint}'}")
     return getattr(module, name)
 
 

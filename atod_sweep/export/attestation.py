@@ -67,7 +67,11 @@ def write(folder: Path, record: Mapping[str, Any], names: list[str]) -> None:
 
 
 def check(folder: Path, record: Mapping[str, Any], names: list[str]) -> None:
-    """UserError unless the statement is what the record and these files give."""
+    """UserError for other files than these, and unless the statement is what the record and these files give."""
+    attests = [FILE_NAME] if attested(record) else []
+    manifest.refuse_strangers(folder, [*names, *attests, manifest.FILE_NAME])
+    if not attests:
+        return
     with complete(folder):
         expected = statement(record, {name: manifest.sha256(folder / name) for name in names})
     if read_text(folder / FILE_NAME) != expected:

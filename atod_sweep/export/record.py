@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,8 +69,3 @@ def vouched(folder: Path, digest: str | None) -> str:
     if digest.removeprefix("sha256:").strip().lower() != found:
         raise UserError(f"{folder}: --digest {digest!r}: its manifest's SHA-256 is {found}; this is another export")
     return f"sha256 {found}, as given"
-
-
-def sha256(text: str) -> str:
-    """Of a file's text."""
-    return hashlib.sha256(text.encode()).hexdigest()

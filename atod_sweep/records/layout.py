@@ -61,7 +61,6 @@ MLFLOW_ARTIFACTS = "mlartifacts"
 
 
 def trial_folder(run_dir: Path, trial: str) -> Path:
-    """The folder of a trial."""
     return run_dir / TRIALS / trial
 
 

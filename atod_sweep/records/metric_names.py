@@ -6,16 +6,19 @@ So a misspelt name is found before anything has run, and no reader has to guess.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Literal
+
+from atod_sweep.errors import meant
 
 Direction = Literal["max", "min"]
 
 OPEN = ("eval/", "final/", "rollout/", "retention/")
 # What evaluations report, step by step.
 EVALUATED = ("eval/", "retention/")
+# What a trial amounts to at its end; any other number, such as a loss, is in its training rows alone.
+TOTALS = (*EVALUATED, "final/", "cost/")
 COSTS = {
     "cost/env_steps": "environment steps",
     "cost/tokens": "tokens",
@@ -65,19 +68,11 @@ TRAINING = tuple(_DIAGNOSTICS)
 HABITS = ("action_cut", "action_empty", "action_unmarked", "action_inadmissible", "token_entropy", "group_flat")
 _FINAL_SET = re.compile(r"final/.+/set[0-9]+")
 # Words in the names of an environment's own metrics that say that less is better, and units of the usual names.
+_UNWANTED = ("cut", "empty", "unmarked", "inadmissible", "flat")
 _LESS = {"turns", "steps", "kl", "cost", "costs", "loss", "seconds", "error", "errors", "regret", "penalty", "invalid"}
-_LESS |= {"drop", "bits", "violations"}
-_LESS |= {"cut", "empty", "unmarked", "inadmissible", "flat"}
-_UNITS = {"success": "share", "turns": "turns", "steps": "steps", "seconds": "s", "f1": "share", "pass": "share"}
-_UNITS |= {
-    "cut": "share",
-    "empty": "share",
-    "unmarked": "share",
-    "inadmissible": "share",
-    "flat": "share",
-    "entropy": "nats",
-    "bits": "bits per byte",
-}
+_LESS |= {"drop", "bits", "violations", *_UNWANTED}
+_UNITS = dict.fromkeys(("success", "f1", "pass", *_UNWANTED), "share")
+_UNITS |= {"turns": "turns", "steps": "steps", "seconds": "s", "entropy": "nats", "bits": "bits per byte"}
 
 _SHARE = re.compile(r"([a-z]+|retention/[^/]+)/(success|restraint|f1|pass@[0-9]+)")
 
@@ -93,9 +88,8 @@ def check_name(name: str) -> str:
     """The name. ValueError if no trainer reports a number under it."""
     if name.startswith(OPEN) or name in COSTS or name in _DIAGNOSTICS:
         return name
-    near = difflib.get_close_matches(name, [*COSTS, *TRAINING, "eval/success", "eval/turns"], n=1, cutoff=0.5)
     known = ", ".join([*(f"{start}..." for start in OPEN), *COSTS, *TRAINING])
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {known}"
+    hint = meant(name, [*COSTS, *TRAINING, "eval/success", "eval/turns"], f"known: {known}", cutoff=0.5)
     raise ValueError(f"no trial reports {name!r}; {hint}")
 
 
@@ -104,10 +98,9 @@ def check_retained(name: str, retained: Iterable[str]) -> None:
     known = list(retained)
     if not name.startswith("retention/") or name in known:
         return
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    where = hint if known else "name what it is about in evaluation.retention, as [{env: {id: tool_use}}]"
-    raise ValueError(f"no trial reports {name!r}; {where}")
+    nothing = "name what it is about in evaluation.retention, as [{env: {id: tool_use}}]"
+    otherwise = f"known: {', '.join(known)}" if known else nothing
+    raise ValueError(f"no trial reports {name!r}; {meant(name, known, otherwise, cutoff=0.5)}")
 
 
 def check_reported(name: str, own: Iterable[str], attempts: int) -> None:
@@ -126,9 +119,8 @@ def check_reported(name: str, own: Iterable[str], attempts: int) -> None:
     if wanted and start != "rollout/" and int(wanted[1]) > 1:
         raise ValueError(f"no trial reports {name!r} with evaluation.attempts: {attempts}; set it to {wanted[1]}")
     names = [start + one for one in known]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"no trial reports {name!r}; {hint}known: {', '.join(names)}")
+    said = f"{meant(name, names, cutoff=0.5)} known: {', '.join(names)}".lstrip()
+    raise ValueError(f"no trial reports {name!r}; {said}")
 
 
 def direction(name: str) -> Direction | None:
@@ -163,6 +155,15 @@ def final_set(name: str, index: int) -> str:
 def is_final_set(name: str) -> bool:
     """Whether a name is that of a value on one task set, which its metric sums up."""
     return _FINAL_SET.fullmatch(name) is not None
+
+
+def is_settled(name: str) -> bool:
+    """Whether a metric has one value at the end, and no evaluations to take the mean over: costs, final sets.
+
+    >>> [is_settled(name) for name in ("final/success", "cost/tokens", "eval/success")]
+    [True, True, False]
+    """
+    return name.startswith(("final/", "cost/"))
 
 
 def watched(name: str) -> str:

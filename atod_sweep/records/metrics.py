@@ -36,7 +36,6 @@ def read_metrics(path: Path) -> list[MetricRow]:
 
 
 def append_metrics(path: Path, rows: Sequence[MetricRow]) -> None:
-    """Add rows to the file of a trial."""
     with path.open("ab") as file:
         file.write(b"".join(seal(row, FORMAT) for row in rows))
 

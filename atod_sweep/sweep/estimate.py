@@ -41,7 +41,6 @@ class Estimate:
     """What a teacher behind an API reads, writes, and is paid."""
 
     def lines(self) -> list[str]:
-        """For the console."""
         paid = f", {self.asked['teacher_money']:.3g} by teacher.price" if "teacher_money" in self.asked else ""
         read, written = (self.asked[f"teacher_{done}"] for done in ("read", "written"))
         teacher = f"the teacher reads {read:.3g} tokens and writes {written:.3g}{paid}; what it has said is kept"

@@ -105,7 +105,6 @@ class Pace:
         return sum(n * self._seconds[size] for size, n in self._count.items()) / self._count.total()
 
     def hear(self, trial: str, config: Config, rows: list[Row]) -> None:
-        """Take in what a trial reported."""
         if (size := size_of(config)) not in self._seconds:
             self._rows.setdefault(trial, []).extend(rows)
             if (seconds := trial_seconds(config, self._rows[trial])) is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +12,7 @@ from trl import GRPOConfig
 
 from atod_sweep.config.train import Train
 from atod_sweep.config.trainer import Trl
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, meant
 from atod_sweep.records import layout
 from atod_sweep.training.loop.checkpoint import KEEP
 from atod_sweep.trl import shim
@@ -28,8 +27,7 @@ def settings(config: Train, directory: Path, answer_tokens: int, stop_ids: list[
     given = config.trainer.args
     known = [field.name for field in fields(GRPOConfig) if field.init]
     if unknown := [name for name in given if name not in known]:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "see `trl.GRPOConfig`"
+        hint = meant(unknown[0], known, "see `trl.GRPOConfig`")
         raise UserError(f"trainer.args: TRL's GRPOConfig has no {unknown[0]!r}; {hint}")
     optimiser, runtime, on_cpu = config.optimiser, config.runtime, config.runtime.device == "cpu"
     ours = {

@@ -26,11 +26,9 @@ class Account:
         self._changed: list[str] = []
 
     def count(self) -> None:
-        """One more record."""
         self._total += 1
 
     def leave_out(self, record: str, why: object) -> None:
-        """This one is not used."""
         self._left_out.append(f"{record}: {why}")
 
     def change(self, record: str, how: str) -> None:

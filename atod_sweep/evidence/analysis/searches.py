@@ -16,7 +16,7 @@ from atod_sweep.evidence.analysis.comparisons import compare, summarise
 from atod_sweep.evidence.analysis.front import Front, front
 from atod_sweep.evidence.analysis.importance import Importances, importances
 from atod_sweep.evidence.analysis.results import Results
-from atod_sweep.evidence.analysis.text import plural
+from atod_sweep.evidence.analysis.text import between
 from atod_sweep.evidence.analysis.trends import Trend, trends
 from atod_sweep.evidence.stats.decision import ALPHA
 from atod_sweep.evidence.stats.intervals import Interval, t_interval
@@ -27,7 +27,8 @@ from atod_sweep.records.ledger_rows import ConfigurationRow, ToldRow
 class Configuration:
     """A point that was tried. `scores`: mean per objective over its `seeds`; None if it failed or is under way.
 
-    `state` is COMPLETE, PRUNED (scores are what it had reached) or FAIL.
+    `state` is COMPLETE, PRUNED (scores are what it had reached), FAIL, or SILENT: its trials completed, and lack a
+    number of an objective.
     """
 
     arm: str
@@ -86,9 +87,7 @@ class Searched:
     def over_seeds(self) -> str:
         """Over how many seeds scores are means: "2 seeds", "1 to 6 seeds"."""
         scored = [c for c in self.configurations if c.scores is not None] or self.configurations
-        counts = [c.seeds for c in scored]
-        few, most = min(counts), max(counts)
-        return plural(most, "seed") if few == most else f"{few} to {plural(most, 'seed')}"
+        return between((c.seeds for c in scored), "seed")
 
     @property
     def ranked(self) -> list[Configuration]:
@@ -111,8 +110,10 @@ def searched(results: Results) -> Searched | None:
     budget = search["budget"]
     racing = budget.get("racing") is not None
     ran = Counter(trial.arm for trial in results.explored if trial.state == "COMPLETE")
+    whole = set(ran) - {trial.arm for trial in results.explored if trial.state != "COMPLETE"}
     configurations = tuple(
-        _configuration(row, told.get(row["arm"]), ran[row["arm"]] if racing else budget["seeds"]) for row in proposed
+        _configuration(row, told.get(row["arm"]), ran[row["arm"]] if racing else budget["seeds"], row["arm"] in whole)
+        for row in proposed
     )
     by_arm = {c.arm: c for c in configurations}
     parameters = [p for p in parse_parameters(search["parameters"], "parameters") if not _is_fixed(p)]
@@ -131,9 +132,11 @@ def searched(results: Results) -> Searched | None:
     )
 
 
-def _configuration(row: ConfigurationRow, told: ToldRow | None, seeds: int) -> Configuration:
+def _configuration(row: ConfigurationRow, told: ToldRow | None, seeds: int, is_whole: bool) -> Configuration:
     scores = tuple(told["values"]) if told and told["values"] else None
-    return Configuration(row["arm"], row["values"], told["state"] if told else "RUNNING", scores, seeds)
+    state: str = told["state"] if told else "RUNNING"
+    state = "SILENT" if state == "FAIL" and is_whole else state
+    return Configuration(row["arm"], row["values"], state, scores, seeds)
 
 
 def _chosen(results: Results, c: Configuration, objective: Objective) -> Chosen:

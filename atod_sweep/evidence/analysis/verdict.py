@@ -48,12 +48,10 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """One word."""
         return "not learning" if self.is_left_out else self.decision.outcome or "undecided"
 
     @property
     def test(self) -> str:
-        """The procedure's name."""
         return self.procedure.name
 
     @property

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from atod_sweep.evidence.analysis.claim_groups import Group, beside, groups, is_firm, short_claim
 from atod_sweep.evidence.analysis.results import Results
@@ -52,7 +51,6 @@ def forest(results: Results, verdicts: Sequence[Verdict], folder: Path) -> Figur
     rows = {metric: _rows(found) for metric, found in panels.items()}
     heights = [sum(0.7 if row.title else 1.0 for row in found) for found in rows.values()]
     canvas = Canvas(figsize=(WIDTH, ROW * sum(heights) + 0.55 * len(rows)), layout="constrained")
-    FigureCanvasAgg(canvas)
     grid = canvas.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     looks = {arm: look.color for arm, look in styles(results).items()}
     is_cut = [

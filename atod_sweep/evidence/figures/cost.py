@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from atod_sweep.config.search import layers
@@ -34,7 +33,6 @@ def scatter(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | 
     if not counters or not conditions:
         return None
     canvas = Canvas(figsize=(WIDTH, 2.6 * len(conditions) + 0.6), layout="constrained")
-    FigureCanvasAgg(canvas)
     grid = canvas.subplots(len(conditions), len(counters), sharex="col", sharey="row", squeeze=False)
     looks = styles(results)
     for row, levels in zip(grid, conditions, strict=True):

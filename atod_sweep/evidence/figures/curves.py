@@ -38,11 +38,11 @@ class Chart:
     name: str
     title: str
     key: str
-    phase: str
-    x: str
-    x_label: str
     y_label: str
     caption: str
+    phase: str = "train"
+    x: str = "step"
+    x_label: str = "optimiser step"
 
 
 def learning_charts(metric: str) -> list[Chart]:
@@ -54,31 +54,29 @@ def learning_charts(metric: str) -> list[Chart]:
             "learning_curves",
             "Learning curves",
             metric,
-            "eval",
-            "step",
-            "optimiser step",
             name,
             f"How {name} on held-out tasks grows with training.",
+            "eval",
         ),
         Chart(
             "learning_by_env_steps",
             "Learning by environment steps",
             metric,
+            name,
+            "The same against what was played: arms whose episodes are longer pay more per optimiser step.",
             "eval",
             "cost/env_steps",
             "environment steps",
-            name,
-            "The same against what was played: arms whose episodes are longer pay more per optimiser step.",
         ),
         Chart(
             "learning_by_teacher_tokens",
             "Learning by teacher tokens",
             metric,
+            name,
+            "The same against what the teacher was asked for; an arm that never asks it stands at 0.",
             "eval",
             "cost/teacher_tokens",
             "tokens scored or written by the teacher",
-            name,
-            "The same against what the teacher was asked for; an arm that never asks it stands at 0.",
         ),
     ]
 
@@ -87,9 +85,6 @@ SCHEDULE = Chart(
     "schedules",
     "Schedules as applied",
     "weight/distill",
-    "train",
-    "step",
-    "optimiser step",
     "teacher's weight λ or κ",
     "Weight of the distillation term as applied, from the trials' records and not from the study file: arms should "
     "differ here as the study means them to, and nowhere else.",
@@ -98,9 +93,6 @@ TAKEN = Chart(
     "teacher_turns",
     "Turns that the teacher played",
     "teacher_turns",
-    "train",
-    "step",
-    "optimiser step",
     "share of turns",
     "In rollouts, as drawn; evaluations are the student's alone.",
 )
@@ -108,9 +100,6 @@ DEPTH = Chart(
     "depth",
     "Depth of rollouts",
     "depth",
-    "train",
-    "step",
-    "optimiser step",
     "turns",
     "Turns of a rollout that the student may play; evaluations go to the horizon.",
 )
@@ -118,9 +107,6 @@ APPLIED = Chart(
     "applied_teacher_weight",
     "Teacher weight per generated token",
     "weight/applied_teacher",
-    "train",
-    "step",
-    "optimiser step",
     "mean weight",
     "What is left of that weight once turn weights are applied; arms may differ in area as well as in shape.",
 )
@@ -128,9 +114,6 @@ GAP = Chart(
     "teacher_kl",
     "Distance from the teacher",
     "kl/teacher",
-    "train",
-    "step",
-    "optimiser step",
     "KL to the teacher (nats / token)",
     "log p(student) - log p(teacher) of the sampled tokens: 0 means that the student has become the teacher; a line "
     "that turns up again leaves it.",
@@ -139,9 +122,6 @@ PULL = Chart(
     "gradient_distill",
     "Strength of the distillation signal",
     "grad_norm/distill",
-    "train",
-    "step",
-    "optimiser step",
     "gradient norm",
     "Norm of the distillation term's own gradient, weight included: how hard the teacher pulls.",
 )
@@ -149,9 +129,6 @@ PUSH = Chart(
     "gradient_reward",
     "Strength of the reward signal",
     "grad_norm/reward",
-    "train",
-    "step",
-    "optimiser step",
     "gradient norm",
     "Norm of the reward term's own gradient, weight included; where it passes the figure above, reward leads.",
 )

@@ -42,10 +42,9 @@ def differences(results: Results, comparisons: list[Comparison], folder: Path) -
             reach.bar(axis, where, c.interval, row, color, "D" if c.missing else "o")
             reach.dots(axis, where, c.values, row + 0.26, color)
         _names(axis, arms)
-    canvas.supxlabel(
-        f"difference in {_metric(results)} to {short(results.study.reference)} ({_better(results)} is better)",
-        fontsize=10,
-    )
+    better = "right" if results.study.sign > 0 else "left"
+    what = f"difference in {results.study.measure} to {short(results.study.reference)}"
+    canvas.supxlabel(f"{what} ({better} is better)", fontsize=10)
     caption = (
         f"Each arm against {results.study.reference} on the same seeds. Small dots: single seeds; {_bars(results)}. A "
         "bar that crosses the line at 0 leaves open which one is better."
@@ -86,7 +85,7 @@ def scores(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | N
     looks = styles(results)
     for axis, levels in axes:
         _scores(axis, [s for s in found if s.levels == levels], names, {n: looks[n].color for n in names})
-    canvas.supxlabel(_metric(results), fontsize=10)
+    canvas.supxlabel(results.study.measure, fontsize=10)
     caption = f"Every arm. Small dots: single seeds; {_bars(results)}."
     return save(canvas, folder, "scores", "Results", caption)
 
@@ -104,11 +103,3 @@ def _names(axis: Axes, names: list[str]) -> None:
     axis.set_yticks(range(len(names)), [short(name) for name in names])
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
-
-
-def _better(results: Results) -> str:
-    return "right" if results.study.sign > 0 else "left"
-
-
-def _metric(results: Results) -> str:
-    return results.study.measure

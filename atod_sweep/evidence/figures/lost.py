@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from atod_sweep.evidence.analysis.lost import Change, changes, watched
 from atod_sweep.evidence.analysis.results import Results, label
-from atod_sweep.evidence.figures.style import WIDTH, Canvas, Figure, Style, hidden, legend_below, save, short, styles
+from atod_sweep.evidence.figures.style import Figure, Style, hidden, legend_below, panels, save, short, styles
 from atod_sweep.records import metric_names
 
 MOST = 6  # panels in one figure
@@ -24,14 +24,9 @@ def scatter(results: Results, folder: Path) -> Figure | None:
     wanted = [(name, levels) for name, several in found.items() if several for levels in results.conditions][:MOST]
     if not wanted:
         return None
-    columns = min(2, len(wanted))
-    rows = -(-len(wanted) // columns)
-    canvas = Canvas(figsize=(WIDTH, 2.9 * rows + 0.6), layout="constrained")
-    axes = list(canvas.subplots(rows, columns, squeeze=False).flat)
-    for spare in axes[len(wanted) :]:
-        spare.set_visible(False)
+    canvas, axes = panels([""] * len(wanted), height=2.9, sharex=False, sharey=False)
     looks = styles(results)
-    for axis, (name, levels) in zip(axes, wanted, strict=False):
+    for axis, (name, levels) in zip(axes, wanted, strict=True):
         axis.set_title(short(", ".join(filter(None, [name, label(levels)])), 44))
         axis.axhline(0, color="black", lw=1)
         axis.axvline(0, color="black", lw=1)
@@ -42,7 +37,7 @@ def scatter(results: Results, folder: Path) -> Figure | None:
         axis.set_ylabel("change")
         if found[name][0].sign < 0:
             axis.invert_yaxis()
-    legend_below(canvas, axes[: len(wanted)])
+    legend_below(canvas, axes)
     caption = "From step 0 to the end, means and 95 % intervals over seeds; further up is less lost, right more gained."
     return save(canvas, folder, "lost_and_gained", "What was lost, what was gained", caption + hidden(results))
 

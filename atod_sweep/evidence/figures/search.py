@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
@@ -77,7 +76,6 @@ def importance(found: Importances, folder: Path, name: str) -> Figure | None:
         return None
     names = short_names(tuple(record.parameter for record in found.records))
     canvas = Canvas(figsize=(WIDTH, 0.9 + 0.3 * len(found.records)), layout="constrained")
-    FigureCanvasAgg(canvas)
     axis = canvas.subplots()
     for row, record in enumerate(found.records):
         axis.barh(row, record.estimate, height=0.55, color=BLUE, alpha=0.55)

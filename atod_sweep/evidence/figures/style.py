@@ -96,10 +96,10 @@ def short(name: str, most: int = 26) -> str:
     return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
-def rc() -> dict[str, Any]:
-    """matplotlib settings of every figure; SVG text stays text, so that a reader can select and search it."""
+def context() -> Any:
+    """The settings of every figure, in force inside; SVG text stays text, which a reader can select and search."""
     known = {font.name for font in font_manager.fontManager.ttflist}
-    return {
+    settings = {
         "font.family": ["DejaVu Sans", *(name for name in CJK if name in known)],
         "font.size": 10,
         "axes.titlesize": 10,
@@ -116,16 +116,17 @@ def rc() -> dict[str, Any]:
         "svg.fonttype": "none",
         "svg.hashsalt": "atod-sweep",
     }
+    return matplotlib.rc_context(settings)
 
 
 def panels(
-    titles: list[str], height: float = 2.7, width: float = WIDTH, sharex: bool = True
+    titles: list[str], height: float = 2.7, sharex: bool = True, sharey: bool = True
 ) -> tuple[Canvas, list[Axes]]:
-    """One panel per title, two in a row, with shared axes (or only a shared y)."""
+    """One panel per title, two in a row, with shared axes, or some of them."""
     columns = min(2, len(titles))
     rows = -(-len(titles) // columns)
-    canvas = Canvas(figsize=(width, height * rows + 0.6), layout="constrained")
-    grid = canvas.subplots(rows, columns, sharex=sharex, sharey=True, squeeze=False)
+    canvas = Canvas(figsize=(WIDTH, height * rows + 0.6), layout="constrained")
+    grid = canvas.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
     axes = list(grid.flat)
     for spare in axes[len(titles) :]:
         spare.set_visible(False)
@@ -181,8 +182,3 @@ def save(canvas: Canvas, folder: Path, name: str, title: str, caption: str) -> F
         canvas.set_layout_engine("none")  # keeps the layout found for the SVG, which takes longer than drawing
         canvas.savefig(png, dpi=160)
     return Figure(name, title, caption, svg, png, canvas)
-
-
-def context() -> Any:
-    """The context in which figures are drawn and saved."""
-    return matplotlib.rc_context(rc())

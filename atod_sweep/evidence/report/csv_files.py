@@ -43,14 +43,8 @@ def content(results: Results, search: Searched | None = None) -> dict[str, list[
         "main_effects": [{"factor": e.name, "level": e.value} | _interval(e.interval) for e in main_effects(results)],
         "breadth": _breadth(results),
         "lost": [
-            {
-                "arm": c.arm,
-                **c.levels,
-                "metric": c.metric,
-                "start": c.start,
-                "end": c.end.estimate,
-                "teacher": c.teacher,
-            }
+            {"arm": c.arm, **c.levels, "metric": c.metric}
+            | {"start": c.start, "end": c.end.estimate, "teacher": c.teacher}
             | _interval(c.change)
             for metric in [*lost.watched(results), lost.PROXY]
             for c in lost.changes(results, metric)
@@ -73,15 +67,8 @@ def write_rows(path: Path, rows: list[Record]) -> Path:
 
 def _trials(results: Results) -> list[Record]:
     return [
-        {
-            "trial": t.id,
-            "arm": t.arm,
-            "role": t.role,
-            **t.levels,
-            "seed": t.seed,
-            "state": t.state,
-            "attempt": t.attempt,
-        }
+        {"trial": t.id, "arm": t.arm, "role": t.role, **t.levels}
+        | {"seed": t.seed, "state": t.state, "attempt": t.attempt}
         | {"config_hash": t.config_hash, "seconds": t.seconds, "applied_teacher": applied_teacher(t)}
         | {f"start/{k}": v for k, v in t.start_metrics.items()}
         | t.metrics
@@ -176,15 +163,8 @@ def _search(found: Searched) -> dict[str, list[Record]]:
 
 def _reaching(results: Results) -> list[Record]:
     return [
-        {
-            "arm": r.arm,
-            **r.levels,
-            "teacher": r.level,
-            "seeds": r.seeds,
-            "unknown": r.unknown,
-            "reached": r.reached,
-            **r.median,
-        }
+        {"arm": r.arm, **r.levels, "teacher": r.level}
+        | {"seeds": r.seeds, "unknown": r.unknown, "reached": r.reached, **r.median}
         for r in reach_teacher(results)
     ]
 

@@ -121,7 +121,6 @@ def _trials(results: Results) -> tuple[Trial, ...]:
 
 
 def _write_records(results: Results, folder: Path, every: int, whole: Mapping[str, Sequence[str]]) -> None:
-    """The ledger, the study file, and the trials."""
     rows = [anonymous_row(row) for row in results.ledger]
     if path := layout.definition_file(results.folder):
         text = anonymous_yaml(study_file.read(path, results.ledger)).encode()

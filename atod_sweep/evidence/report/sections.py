@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from atod_sweep.config.price import Price
@@ -32,9 +32,9 @@ class Section:
     """A part of the report below the fold."""
 
     title: str
-    text: str
-    tables: list[Table]
-    figures: list[Figure]
+    tables: list[Table] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    text: str = ""
 
     @property
     def anchor(self) -> str:
@@ -55,47 +55,38 @@ def sections(
         return _some(*(curves.draw(results, chart, folder) for chart in wanted))
 
     learning = curves.learning_charts(results.study.metric.name)
+    applied = charts(curves.SCHEDULE, *([] if curves.is_plain(results) else [curves.APPLIED]))
+    applied += charts(curves.TAKEN, curves.DEPTH)
+    applied += _some(turns.schedule_map(results, folder), turns.turn_weight_map(results, folder))
     parts = [
-        Section("Arms", "", [arms.scores(results, table, versus), _changes(results)], _some(opening and differences)),
-        Section("The claims in numbers", "", [claims.in_numbers(list(verdicts))], []),
+        Section("Arms", [arms.scores(results, table, versus), _changes(results)], _some(opening and differences)),
+        Section("The claims in numbers", [claims.in_numbers(list(verdicts))]),
         *(_search(results, found, folder) if found else []),
-        Section("What was lost", "", lost_tables.tables(results), _some(lost.scatter(results, folder))),
-        Section("Across settings", "", [conditions.breadth(methods(results), results)], []),
-        Section("Learning", "", [], charts(learning[0])),
-        Section(
-            "What was applied",
-            "",
-            [],
-            _some(
-                *charts(curves.SCHEDULE, *([] if curves.is_plain(results) else [curves.APPLIED])),
-                *charts(curves.TAKEN, curves.DEPTH),
-                turns.schedule_map(results, folder),
-                turns.turn_weight_map(results, folder),
-            ),
-        ),
-        Section("Teacher and reward", "", [], charts(curves.GAP, curves.PULL, curves.PUSH)),
-        Section("Turns", "", [], _some(turns.endings(results, folder))),
+        Section("What was lost", lost_tables.tables(results), _some(lost.scatter(results, folder))),
+        Section("Across settings", [conditions.breadth(methods(results), results)]),
+        Section("Learning", figures=charts(learning[0])),
+        Section("What was applied", figures=applied),
+        Section("Teacher and reward", figures=charts(curves.GAP, curves.PULL, curves.PUSH)),
+        Section("Turns", figures=_some(turns.endings(results, folder))),
         Section(
             "Factors",
-            "",
             [conditions.interactions(interactions(results), results), conditions.main_effects(main_effects(results))],
             _some(factors.interaction(results, folder)),
         ),
         Section(
             "Other summaries",
-            "",
             [conditions.summary(aggregate(results), results)],
             _some(factors.profile(results, folder)),
         ),
         Section(
             "Cost",
-            _spent([t for t in (*results.trials, *results.explored) if t.is_trained]),
             [arms.costs(results, table), *_priced(results), arms.reaching(reach_teacher(results), results)],
             _some(cost.scatter(results, table, folder), *charts(*learning[1:])),
+            _spent([t for t in (*results.trials, *results.explored) if t.is_trained]),
         ),
         _gaps(results),
-        Section("The best arm", _selection(best), [], []),
-        Section("Conversations", "", conversations.of_arm(results, best.arm if best else None), []),
+        Section("The best arm", text=_selection(best)),
+        Section("Conversations", conversations.of_arm(results, best.arm if best else None)),
     ]
     filled = [replace(s, tables=[t for t in s.tables if t.rows]) for s in parts]
     return [s for s in filled if s.text or s.tables or s.figures], hero
@@ -112,20 +103,19 @@ def _search(results: Results, found: Searched, folder: Path) -> list[Section]:
     return [
         Section(
             "The search",
-            f"{_tried(found)} {searches.quote(found)}".strip(),
             [searches.optimism(found), searches.configurations(found)],
-            [],
+            text=f"{_tried(found)} {searches.quote(found)}".strip(),
         ),
         Section(
             "Sensitivity",
-            " ".join(dict.fromkeys(f"{f.warning}." for f in found.importances if f.warning)),
             searches.trends(found),
             _some(
                 *(search.importance(f, folder, f"importance_{i}") for i, f in enumerate(found.importances, start=1)),
                 search.slices(found, folder),
             ),
+            " ".join(dict.fromkeys(f"{f.warning}." for f in found.importances if f.warning)),
         ),
-        Section("Pareto front", "", [], _some(search.front(found.front, folder) if found.front else None)),
+        Section("Pareto front", figures=_some(search.front(found.front, folder) if found.front else None)),
     ]
 
 
@@ -170,7 +160,7 @@ def _priced(results: Results) -> list[Table]:
 def _gaps(results: Results) -> Section:
     table, failed = arms.missing(results), searches.failures(results.explored)
     text = "" if table.rows or failed.rows else "Every cell of the design has a result."
-    return Section("Failures and gaps", text, [table, failed], [])
+    return Section("Failures and gaps", [table, failed], text=text)
 
 
 def _some(*figures: Figure | None) -> list[Figure]:

@@ -93,7 +93,6 @@ def figures(results: Results, folder: Path) -> list[Figure]:
 
 
 def _document(name: str, context: dict[str, Any], folder: Path) -> Path:
-    """Write report.NAME."""
     path = folder / f"report.{name}"
     if name == "pdf":
         with tempfile.TemporaryDirectory() as scratch:

@@ -16,28 +16,21 @@ from atod_sweep.evidence.stats.intervals import Array, Interval, t_interval
 
 @dataclass(frozen=True)
 class Effects:
-    """Deviations from the grand mean; main effects sum to 0, interactions to 0 along rows and columns."""
+    """Deviations from the grand mean, which sum to 0 over the arms and over the levels."""
 
-    grand: Interval
     arms: list[Interval]
     levels: list[Interval]
-    interaction: list[list[Interval]]
 
 
 def effects(scores_SAB: ArrayLike, level: float = 0.95) -> Effects:
-    """Main effects and interaction of two crossed factors, with intervals over seeds."""
+    """Main effects of two crossed factors, with intervals over seeds."""
     x_SAB = _cells(scores_SAB)
     grand_S = x_SAB.mean(axis=(1, 2))
     arm_SA = x_SAB.mean(axis=2) - grand_S[:, None]
     level_SB = x_SAB.mean(axis=1) - grand_S[:, None]
-    rest_SAB = x_SAB - grand_S[:, None, None] - arm_SA[:, :, None] - level_SB[:, None, :]
     return Effects(
-        grand=t_interval(grand_S, level),
         arms=[t_interval(x_S, level) for x_S in arm_SA.T],
         levels=[t_interval(x_S, level) for x_S in level_SB.T],
-        interaction=[
-            [t_interval(rest_SAB[:, a, b], level) for b in range(x_SAB.shape[2])] for a in range(x_SAB.shape[1])
-        ],
     )
 
 

@@ -27,17 +27,8 @@ def scores(results: Results, summaries: list[ArmSummary], comparisons: list[Comp
     """n, result, difference to the reference with interval, wins and losses, p; arms with gaps say `2 of 3`."""
     by_cell = {(c.arm, label(c.levels)): c for c in comparisons}
     metric = results.study.measure
-    header = [
-        "arm",
-        *results.study.factors,
-        "seeds",
-        "at step 0",
-        metric,
-        f"minus {results.study.reference}",
-        "wins : losses",
-        "p",
-        "p (Holm)",
-    ]
+    header = ["arm", *results.study.factors, "seeds", "at step 0", metric]
+    header += [f"minus {results.study.reference}", "wins : losses", "p", "p (Holm)"]
     rows = [
         [
             *arm_cells(s),
@@ -123,15 +114,8 @@ def missing(results: Results) -> Table:
     for gap in results.missing():
         trial = results.find(gap.arm, gap.levels, gap.seed)
         levels = [Cell(level) for level in gap.levels.values()]
-        rows.append(
-            [
-                Cell(gap.arm),
-                *levels,
-                Cell(str(gap.seed), gap.seed),
-                Cell(gap.reason),
-                Cell(error_text(trial.error if trial else None)),
-            ]
-        )
+        error = Cell(error_text(trial.error if trial else None))
+        rows.append([Cell(gap.arm), *levels, Cell(str(gap.seed), gap.seed), Cell(gap.reason), error])
     header = ["arm", *results.study.factors, "seed", "state", "error"]
     return Table("Cells without a result; no average above includes them.", header, rows)
 

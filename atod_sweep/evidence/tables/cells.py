@@ -44,5 +44,4 @@ def arm_cells(s: ArmSummary) -> list[Cell]:
 
 
 def error_text(error: dict[str, str] | None) -> str:
-    """What a trial's error says."""
     return f"{error['type']}: {error['message']}" if error else NOTHING

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from atod_sweep.config.custom import digest
 from atod_sweep.config.objective import Hybrid
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.export import attestation, manifest
-from atod_sweep.export.record import PROVENANCE, dump, read, sha256
+from atod_sweep.export.record import PROVENANCE, dump, read
 from atod_sweep.export.schedule import generate, own_code, schedule_file, table, trace
 from atod_sweep.export.schedule.best import BestSchedule, choose
 from atod_sweep.export.schedule.card import card
@@ -42,7 +43,7 @@ def write(
     recorded = recorded_trace(best)
     own = own_code.texts(schedule)
     record = provenance(results, best, schedule) | {"target": target, "targets": targets}
-    record["inputs"] = {name: sha256(text) for name, text in _inputs(schedule, recorded, own).items()}
+    record["inputs"] = {name: digest(text) for name, text in _inputs(schedule, recorded, own).items()}
     written = files(schedule, recorded, record, own)
     out.mkdir(parents=True, exist_ok=True)
     for name in {*_optional(record), *(p.name for p in out.glob(own_code.FILES))} - written.keys():

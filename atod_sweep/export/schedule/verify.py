@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep import __version__
+from atod_sweep.config import custom
 from atod_sweep.errors import UserError
 from atod_sweep.export import attestation, manifest
-from atod_sweep.export.record import PROVENANCE, complete, read, read_text, sha256, vouched
+from atod_sweep.export.record import PROVENANCE, complete, read, read_text, vouched
 from atod_sweep.export.schedule import own_code, schedule_file, table, trace
 from atod_sweep.export.schedule.bundle import files
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
@@ -44,18 +45,15 @@ def verify(bundle: Path, trust: bool = False, digest: str | None = None) -> list
     with complete(bundle):
         expected = files(schedule, recorded, record, own)
     for name, text in expected.items():
-        if name not in _TABLES and read_text(bundle / name) != text:
-            raise UserError(_difference(bundle / name, text, record))
+        if name not in _TABLES:
+            _check_text(bundle / name, text, record)
     rows = table.rows(schedule, recorded)
     _check_numbers(bundle / "schedule.json", found_json, rows)
     _check_numbers(bundle / "schedule.csv", found_csv, rows)
     _check_numbers(bundle / "schedule.py", module_rows(expected["schedule.py"], schedule, own), rows)
-    _check_layout(bundle / "schedule.json", table.to_json(schedule, found_json), record)
-    _check_layout(bundle / "schedule.csv", table.to_csv(found_csv), record)
-    attests = [attestation.FILE_NAME] if attestation.attested(record) else []
-    manifest.refuse_strangers(bundle, [*expected, *attests, manifest.FILE_NAME])
-    if attests:
-        attestation.check(bundle, record, list(expected))
+    _check_text(bundle / "schedule.json", table.to_json(schedule, found_json), record)
+    _check_text(bundle / "schedule.csv", table.to_csv(found_csv), record)
+    attestation.check(bundle, record, list(expected))
     return [
         f"{len(expected)} files are what {schedule_file.FILE_NAME} and {PROVENANCE} give",
         f"schedule.json, schedule.csv and schedule.py agree with the trainer at {schedule.steps} steps x "
@@ -122,22 +120,20 @@ def _provenance(bundle: Path) -> dict[str, Any]:
     for name, wanted in record["inputs"].items():
         if not (bundle / name).is_file():
             continue  # said where it is needed
-        if sha256(read_text(bundle / name)) != wanted:
+        if custom.digest(read_text(bundle / name)) != wanted:
             ends = manifest.line_ends(bundle / name, str(wanted))
             raise UserError(f"{bundle / name}: is not the file that {PROVENANCE} vouches for{ends}; export again")
     return record
 
 
-def _difference(path: Path, expected: str, record: dict[str, Any]) -> str:
+def _check_text(path: Path, expected: str, record: dict[str, Any]) -> None:
+    if read_text(path) == expected:
+        return
     this, other = f"atod-sweep {__version__}", record.get("exported_by")
     hint = f" (made by {other}, this is {this})" if other != this else ""
-    hint += manifest.line_ends(path, sha256(expected))
-    return f"{path}: differs from what {schedule_file.FILE_NAME} and {PROVENANCE} give{hint}; export the bundle again"
-
-
-def _check_layout(path: Path, expected: str, record: dict[str, Any]) -> None:
-    if read_text(path) != expected:
-        raise UserError(_difference(path, expected, record))
+    hint += manifest.line_ends(path, custom.digest(expected))
+    gives = f"what {schedule_file.FILE_NAME} and {PROVENANCE} give"
+    raise UserError(f"{path}: differs from {gives}{hint}; export the bundle again")
 
 
 def _json_table(bundle: Path, schedule: ScheduleFile) -> list[StepWeights]:

@@ -53,7 +53,7 @@ def write(run_dir: Path, out: Path, save: Save, at: Mapping[str, str] | None = N
     _make_room(out)
     save(config, student, out)
     generation = json.loads((out / "generation_config.json").read_text(encoding="utf-8"))
-    record = provenance(results, best, best.schedule)
+    record = provenance(results, best)
     record["model"] = {
         "trial": trial.id,
         "seed": trial.seed,
@@ -109,10 +109,7 @@ def verify(folder: Path, evaluate: Evaluate, trust: bool = False, digest: str | 
         then, expected = float(model[SUCCESS]), model_card(record)
     if read_text(folder / CARD) != expected:
         raise UserError(f"{folder / CARD}: differs from what {PROVENANCE} gives; export the model again")
-    attests = [attestation.FILE_NAME] if attestation.attested(record) else []
-    manifest.refuse_strangers(folder, [*found, PROVENANCE, CARD, *attests, manifest.FILE_NAME])
-    if attests:
-        attestation.check(folder, record, [*found, PROVENANCE, CARD])
+    attestation.check(folder, record, [*found, PROVENANCE, CARD])
     said = vouched(folder, digest)
     check_sources(model.get("config"), str(folder / PROVENANCE))
     config = validate(Train, model.get("config"), str(folder / PROVENANCE))

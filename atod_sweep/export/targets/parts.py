@@ -102,7 +102,6 @@ class Target:
     files: Callable[[ScheduleFile, dict[str, Any]], dict[str, str]]
 
     def serves(self, part: str) -> Carried:
-        """How it serves a part."""
         return self.carries.get(part, UNKNOWN)
 
 

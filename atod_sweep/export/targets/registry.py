@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, meant
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets import areal, documented, openrlhf, pytorch, tinker_cookbook, trl, trl_distillation, verl
 from atod_sweep.export.targets.parts import PARTS, Target, needed
@@ -41,8 +40,7 @@ def find(name: str) -> Target:
         return TARGETS[name]
     if name in {mapping.name for mapping in documented.DOCUMENTED}:
         raise UserError(f"{name!r}: only a documented mapping exists, which --to all writes into {MAPPINGS}")
-    near = difflib.get_close_matches(name.lower(), TARGETS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {NONE}, {EVERY}, {', '.join(TARGETS)}"
+    hint = meant(name.lower(), TARGETS, f"known: {NONE}, {EVERY}, {', '.join(TARGETS)}")
     raise UserError(f"unknown target {name!r}; {hint}")
 
 

@@ -10,9 +10,6 @@ from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first, largest
 from atod_sweep.export.targets.parts import OPEN_LOOP, STUDENT_ALONE, YES, Carried, Target
 
-_ONLY_K3 = Carried("no", "its own k3 in the loss takes its place")
-_ONLY_GROUPS = Carried("no", "the group-relative advantage takes its place")
-
 
 def config(schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, Any]:
     """Arguments of GRPOConfig that belong to the method; model, data, batch per device and learning rate are yours."""
@@ -69,20 +66,12 @@ trainer.train()
     carries={
         **STUDENT_ALONE,
         **dict.fromkeys(("teacher", "turns", "mix", "t_dur", "t_dur_full", "sampled_reverse_kl"), YES),
-        "gap": OPEN_LOOP,
-        "forward_kl": Carried("yes", "one more forward pass of the student"),
-        "reverse_kl": Carried("yes", "one more forward pass of the student"),
-        "jsd": Carried("yes", "one more forward pass of the student"),
+        **dict.fromkeys(("group_relative", "k3", "entropy"), YES),
+        **dict.fromkeys(("gap", "target_kl"), OPEN_LOOP),
+        **dict.fromkeys(("forward_kl", "reverse_kl", "jsd"), Carried("yes", "one more forward pass of the student")),
         "top_k": Carried("no", "the whole vocabulary takes its place"),
-        "group_relative": YES,
-        "gae_turn": _ONLY_GROUPS,
-        "gae_token": _ONLY_GROUPS,
-        "k1": _ONLY_K3,
-        "k2": _ONLY_K3,
-        "k3": YES,
-        "full": _ONLY_K3,
-        "target_kl": OPEN_LOOP,
-        "entropy": YES,
+        **dict.fromkeys(("gae_turn", "gae_token"), Carried("no", "the group-relative advantage takes its place")),
+        **dict.fromkeys(("k1", "k2", "full"), Carried("no", "its own k3 in the loss takes its place")),
         "temperature": Carried("no", "its first value throughout"),
     },
     remarks=(

@@ -11,7 +11,6 @@ from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.export.targets.numbers import first, largest
 from atod_sweep.export.targets.parts import OPEN_LOOP, STUDENT_ALONE, YES, Carried, Target
 
-_SAMPLED = Carried("no", "the sampled reverse KL takes its place")
 _TOP_TOKENS = 128
 
 
@@ -97,16 +96,14 @@ python -m verl.trainer.main_ppo $(cat verl_overrides.txt) \\
             ("teacher", "turns", "mix", "t_dur", "sampled_reverse_kl", "group_relative", "k2", "k3", "entropy"), YES
         ),
         "t_dur_full": Carried("table", "replayed open loop beside forward KL"),
-        "gap": OPEN_LOOP,
+        **dict.fromkeys(("gap", "target_kl"), OPEN_LOOP),
         "forward_kl": Carried("no", f"the teacher's {_TOP_TOKENS} likeliest tokens, without the tail, take its place"),
-        "reverse_kl": _SAMPLED,
-        "jsd": _SAMPLED,
+        **dict.fromkeys(("reverse_kl", "jsd"), Carried("no", "the sampled reverse KL takes its place")),
         "top_k": Carried("no", "the top-k tokens without the tail mass"),
         "gae_turn": Carried("no", "GAE over tokens takes its place"),
         "gae_token": YES,
         "k1": Carried("no", "left out: its coefficient in the reward is fixed"),
         "full": Carried("no", "its k3 in the loss takes its place"),
-        "target_kl": OPEN_LOOP,
         "temperature": Carried("no", "its first value throughout"),
     },
     remarks=(

@@ -43,7 +43,6 @@ class TensorBoard:
 
     @property
     def place(self) -> str:
-        """The folder, as a command."""
         return f"TensorBoard: tensorboard --logdir {self._folder}"
 
     def begin(self) -> None:
@@ -75,7 +74,6 @@ class TensorBoard:
         return file
 
     def end(self, status: str, answer: Answer | None) -> None:
-        """The study's answer as text, and its numbers."""
         for file in self._files.values():
             file.close()
         self._files = {}
@@ -87,7 +85,6 @@ class TensorBoard:
             file.close()
 
     def explain(self, error: Exception) -> str:
-        """What the file system, or TensorBoard, says."""
         return f"TensorBoard in {self._folder}: {' '.join(str(error).split())[:200] or type(error).__name__}"
 
 
@@ -102,7 +99,6 @@ class _EventFile:
         self.flush, self.close = self._writer.flush, self._writer.close
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """One number per name."""
         event = self._event(step=step)
         for name, value in values.items():
             event.summary.value.add(tag=name, simple_value=value)

@@ -47,7 +47,6 @@ class WandB:
 
     @property
     def place(self) -> str:
-        """The project's page, or the folder to upload."""
         run = self._parent
         if run.offline:
             folder = self._home / "wandb"
@@ -55,7 +54,6 @@ class WandB:
         return f"W&B: {run.url or 'disabled'}"
 
     def begin(self) -> None:
-        """Take up the study's own run."""
         self._runs, self._logged = {}, {}
         base = self._study.get("base", self._study["definition"].get("base", {}))
         self._parent = self._open(self._study["id"], self._study["name"], "study", base)
@@ -125,5 +123,4 @@ class WandB:
         run.finish(exit_code=0 if status == "FINISHED" else 1)
 
     def explain(self, error: Exception) -> str:
-        """What W&B says."""
         return f"W&B says: {redacted(' '.join(str(error).split()))[:200] or type(error).__name__}"

@@ -62,7 +62,6 @@ class Mirror:
         return f"MLflow: {uri}, experiment {self._where.experiment!r}; see {look}"
 
     def explain(self, error: Exception) -> str:
-        """What is wrong with the store, and the remedy."""
         return explain(error, self.uri)
 
     # -- what the store has

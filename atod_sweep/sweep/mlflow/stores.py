@@ -95,7 +95,6 @@ def file_of(uri: str) -> Path | None:
 
 
 def is_installed() -> bool:
-    """Whether MLflow is on this machine."""
     return find_spec("mlflow") is not None
 
 

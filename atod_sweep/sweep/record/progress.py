@@ -62,11 +62,9 @@ class Quiet(Progress):
             print(shown(text), flush=True)
 
     def begin(self, board: Scoreboard) -> None:
-        """Where things stand."""
         self._board = board
 
     def trial(self, row: TrialRow) -> None:
-        """Print a failure."""
         if row["state"] == "FAILED":
             print(shown(_ended(self._board, row)), flush=True)
 
@@ -86,36 +84,29 @@ class Plain(Progress):
         threading.Thread(target=self._beat, name="progress", daemon=True).start()
 
     def doing(self, what: str) -> None:
-        """Said at once, and again in every silence."""
         self._what = what
         self._say(f"{what} …")
 
     def note(self, text: str, **data: Any) -> None:
-        """Print the line."""
         self._say(text)
 
     def begin(self, board: Scoreboard) -> None:
-        """Where things stand."""
         self._board = board
 
     def trial(self, row: TrialRow) -> None:
-        """Print a finished trial."""
         assert self._board is not None
         if row["state"] in ENDED:
             self._say(_ended(self._board, row))
 
     def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
-        """Printed if verbose."""
         assert self._board is not None
         if self._verbose and trial in self._board.running:
             self._say(str(self._board.running[trial]))
 
     def end(self) -> None:
-        """Silences are no longer about trials."""
         self._board = None
 
     def close(self) -> None:
-        """Fall silent."""
         self._over.set()
 
     def _say(self, line: str) -> None:
@@ -143,25 +134,20 @@ class Events(Progress):
         self._emit = emit
 
     def doing(self, what: str) -> None:
-        """An event of its own."""
         self._emit({"event": "doing", "text": what})
 
     def note(self, text: str, **data: Any) -> None:
-        """The data, or the line where there is none."""
         self._emit(data or {"event": "note", "text": text})
 
     def begin(self, board: Scoreboard) -> None:
-        """Where things stand."""
         self._board = board
 
     def trial(self, row: TrialRow) -> None:
-        """The ledger row with the state of the whole."""
         board = self._board
         counts = {"done": board.done, "failed": board.count("FAILED"), "total": board.total}
         self._emit({**row, **counts, "best": board.best, "seconds_left": board.seconds_left})
 
     def reported(self, trial: str, steps: int, rows: list[MetricRow]) -> None:
-        """Every evaluation of a running trial."""
         for row in rows:
             if row["phase"] == "eval":
                 self._emit({"event": "evaluation", "trial": trial, "steps": steps, **row})
@@ -201,31 +187,25 @@ class Bar(Progress):
         self._live.start()
 
     def doing(self, what: str) -> None:
-        """Shown beside a spinner."""
         self._what, self._began = what, time.monotonic()
 
     def note(self, text: str, **data: Any) -> None:
-        """A line above the display."""
         self._console.print(shown(text), highlight=False, markup=False)
 
     def begin(self, board: Scoreboard) -> None:
-        """Show the bar."""
         self._board = board
 
     def trial(self, row: TrialRow) -> None:
-        """A failure leaves a line."""
         assert self._board is not None
         if row["state"] == "FAILED" or (self._verbose and row["state"] in ENDED):
             self.note(_ended(self._board, row))
 
     def end(self) -> None:
-        """Leave the bar in its last state."""
         if self._board is not None:
             self._console.print(_whole(self._board))
         self._board = None
 
     def close(self) -> None:
-        """Take the display away."""
         self._live.stop()
 
     def _picture(self) -> Any:

@@ -43,7 +43,6 @@ class Recorder:
         self._silent: set[tuple[str, int]] = set()  # attempts that have not reported yet
 
     def started(self, job: Job) -> None:
-        """An attempt has begun."""
         folder = Path(job.directory)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / layout.CONFIG).write_text(dump_yaml(job.config), encoding="utf-8")
@@ -61,7 +60,6 @@ class Recorder:
             watcher(job, rows)
 
     def ended(self, job: Job, attempt: Attempt) -> None:
-        """An attempt is over."""
         reported = read_metrics(Path(job.directory) / layout.METRICS)
         evaluations = [row for row in reported if row["phase"] == "eval"]
         row: Row = {

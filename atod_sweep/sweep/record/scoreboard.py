@@ -51,7 +51,6 @@ class Scoreboard:
         self.running: dict[str, Running] = {}
 
     def add(self, row: TrialRow) -> None:
-        """Take in a trial's row."""
         self._rows[row["trial"]] = row
         if row["state"] in ENDED:
             self._seconds.append(row["seconds"])
@@ -67,7 +66,6 @@ class Scoreboard:
             self.running[trial] = Running(trial, rows[-1]["step"], steps, values[-1] if values else before.value)
 
     def count(self, *states: str) -> int:
-        """Trials in these states."""
         return sum(row["state"] in states for row in self._rows.values())
 
     @property

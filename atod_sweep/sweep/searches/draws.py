@@ -67,16 +67,13 @@ class GridDraw:
         return index
 
     def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
-        """A step from low."""
         assert step is not None, name
         return on_grid(low, step, self._pick(steps_between(low, high, step) + 1))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        """A step from low."""
         return low + step * self._pick((high - low) // step + 1)
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        """A choice."""
         return choices[self._pick(len(choices))]
 
     def next(self) -> GridDraw | None:
@@ -96,14 +93,11 @@ class GivenDraw:
         self._params = params
 
     def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
-        """The given value."""
         return float(self._params[name])
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        """The given value."""
         return int(self._params[name])
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        """The given value."""
         value: Scalar = self._params[name]
         return value

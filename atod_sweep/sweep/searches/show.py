@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 from atod_sweep.config import given
 from atod_sweep.config.domains import Branch, Choice, Fixed, Int, Parameter
-from atod_sweep.sweep.searches.draws import CubeDraw, random_units
+from atod_sweep.sweep.searches.draws import random_units
 from atod_sweep.sweep.searches.samplers.grid import every_point
-from atod_sweep.sweep.searches.space import Infeasible, Sample, Space, resolve_space
+from atod_sweep.sweep.searches.samplers.listed import feasible
+from atod_sweep.sweep.searches.space import Space, resolve_space
 
 
 def space_lines(path: Path, samples: int = 5) -> list[str]:
@@ -20,21 +22,10 @@ def space_lines(path: Path, samples: int = 5) -> list[str]:
     lines = [f"{search.name}: {_size(space)}", ""]
     lines += list(_tree(space.parameters))
     lines += [f"  constraint: {constraint}" for constraint in space.constraints]
-    for i, sample in enumerate(_draws(space, samples)):
+    for i, sample in enumerate(itertools.islice(feasible(space, random_units(0)), samples)):
         lines += ["", f"sample {i + 1}  ({sample.hash})"]
         lines += [f"  {key}: {_value(value)}" for key, value in sample.values.items()]
     return lines
-
-
-def _draws(space: Space, number: int) -> Iterator[Sample]:
-    for units in random_units(0):
-        if number == 0:
-            return
-        try:
-            yield space.sample(CubeDraw(units))
-        except Infeasible:
-            continue
-        number -= 1
 
 
 def _size(space: Space) -> str:

@@ -152,17 +152,16 @@ def _drawn(branch: Branch, draw: Draw) -> Any:
 
 
 def not_arrived(values: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
-    """Keys whose value is not what the resolved config holds there; a number may have become a constant schedule."""
-    missing = []
-    for key, value in values.items():
-        node: Any = config
-        for part in key.split("."):
-            node = node.get(part) if isinstance(node, Mapping) else None
-        if isinstance(node, Mapping) and node.get("kind") == "constant":
-            node = node["start"]
-        if node != value:
-            missing.append(key)
-    return missing
+    """Keys whose value is not what the resolved config holds there."""
+    return [key for key, value in values.items() if value_at(config, key) != value]
+
+
+def value_at(config: Mapping[str, Any], key: str) -> Any:
+    """What a resolved config holds at a dotted key: of a constant schedule the number; None where there is nothing."""
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node["start"] if isinstance(node, Mapping) and node.get("kind") == "constant" else node
 
 
 # ---- from a file ----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from atod_sweep.config.search import Search
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.searches.draws import GivenDraw
-from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
+from atod_sweep.sweep.searches.space import Infeasible, Sample, Space, value_at
 
 
 def starting_points(space: Space, search: Search, folder: Path, where: str) -> list[Sample]:
@@ -28,7 +28,7 @@ def _starting_point(space: Space, source: str | dict[str, Any], folder: Path, wh
     keys = {parameter.key for parameter in space.parameters}
     if isinstance(source, str):
         config = validate(Train, train_data(source, folder, where), where).model_dump(mode="json")
-        given = {key: found for key in keys if (found := _value_at(config, key)) is not None}
+        given = {key: found for key in keys if (found := value_at(config, key)) is not None}
         strict = False
     else:
         given, strict = flatten(source), True
@@ -48,13 +48,6 @@ def _starting_point(space: Space, source: str | dict[str, Any], folder: Path, wh
         return space.sample(GivenDraw(params))
     except Infeasible as error:
         raise UserError(f"{where}: lies outside the space: {error}") from None
-
-
-def _value_at(config: Mapping[str, Any], key: str) -> Any:
-    node: Any = config
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node["start"] if isinstance(node, Mapping) and node.get("kind") == "constant" else node
 
 
 def _inverted(space: Space, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,12 +11,12 @@ from typing import Any
 from atod_sweep.config.base import validate, with_overrides
 from atod_sweep.config.kinds import kinds, one_each
 from atod_sweep.config.objective import Hybrid, Mixed, Mixture, Objective
-from atod_sweep.config.study import Control
 from atod_sweep.config.train import Train
 from atod_sweep.errors import Gathered, UserError
 from atod_sweep.objective import schedules
 
 Data = dict[str, Any]
+Make = Callable[[Data, str], Data]
 
 
 def override(data: Data, overrides: Mapping[str, Any], name: str, mistakes: Gathered | None = None) -> Data:
@@ -136,7 +136,7 @@ def _base(data: Data, name: str) -> Data:
     return data
 
 
-CONTROLS: dict[Control, Callable[[Data, str], Data]] = {
+CONTROLS: dict[str, Make] = {
     "teacher": _teacher,
     "base": _base,
     "opd": _opd,

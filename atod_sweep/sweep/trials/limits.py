@@ -67,7 +67,6 @@ class _Watch(threading.Thread):
         self._began, self._stopping = time.monotonic(), threading.Event()
 
     def run(self) -> None:
-        """Until `stop`."""
         since, struck = math.inf, False
         while not self._stopping.wait(INTERVAL):
             reason = self._exceeded()
@@ -86,7 +85,6 @@ class _Watch(threading.Thread):
         return None
 
     def stop(self) -> None:
-        """Stop looking."""
         self._stopping.set()
         self.join()
 

@@ -63,7 +63,6 @@ class Queue:
         return full or time.monotonic() > self._deadline
 
     def next(self) -> Job | None:
-        """The next attempt, in the order of the list."""
         if not self._waiting or self.closed:
             return None
         self._under_way += 1
@@ -72,7 +71,6 @@ class Queue:
         return job
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Append jobs."""
         self._waiting.extend(jobs)
 
     def drop(self, trials: Container[str]) -> None:

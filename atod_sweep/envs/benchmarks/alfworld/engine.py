@@ -110,7 +110,6 @@ class Engine:
 
     @property
     def held(self) -> int | None:
-        """The object in the agent's hand."""
         holds = self.facts["holds"]
         return holds[0][1] if holds else None
 

@@ -31,7 +31,7 @@ def game_files(folder: str, split: Split, tasks: tuple[str, ...]) -> tuple[Path,
     if found.paths:
         return found.paths
     why = f" ({found.remarks[0]})" if found.remarks else ""
-    place = str(_root(folder) / FOLDERS[split])
+    place = str(expanded(folder) / FOLDERS[split])
     raise UserError(
         f"env.kwargs.games: no game.tw-pddl of the tasks {', '.join(tasks)} below {place!r}"
         f"{why}; give a folder with train/ and valid_unseen/ (alfworld-download makes one), or leave games out to "
@@ -46,7 +46,7 @@ def library(folder: str, split: Split, tasks: tuple[str, ...]) -> Library:
     Like the official loader it leaves out games with movable receptacles and slices, and games that are not marked as
     solvable.
     """
-    for base in (_root(folder), _root(folder) / "json_2.1.1"):
+    for base in (expanded(folder), expanded(folder) / "json_2.1.1"):
         found = sorted((base / FOLDERS[split]).glob("**/game.tw-pddl"))
         wanted = [path for path in found if _task_of(path) in tasks and "Sliced" not in path.parent.parent.name]
         if wanted:
@@ -76,10 +76,6 @@ def _is_playable(path: Path, account: Account) -> bool:
         account.leave_out("/".join(path.parts[-3:-1]), str(why).removeprefix(f"{path}: "))
         return False
     return True
-
-
-def _root(folder: str) -> Path:
-    return expanded(folder)
 
 
 def _task_of(path: Path) -> str:

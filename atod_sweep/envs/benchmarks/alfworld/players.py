@@ -73,14 +73,12 @@ class Official:
         return str(self._state.feedback)
 
     def step(self, command: str) -> tuple[str, bool]:
-        """(observation, won)"""
         if self._shadow:
             self._shadow.step(command)
         self._state, _, won = self._env.step(command)
         return str(self._state.feedback), bool(won)
 
     def commands(self) -> list[str]:
-        """Admissible commands, sorted."""
         return list(self._state["admissible_commands"])
 
     def expert_command(self) -> str:

@@ -45,7 +45,7 @@ def _on_results(session: Session) -> str:
 
 def _on_item(session: Session, product: Product) -> str:
     target = _target(session)
-    if target is not None and _worth(session, product) < _worth(session, target):
+    if target is not None and _worth(product, session.goal) < _worth(target, session.goal):
         return PREVIOUS
     for name, value in best_options(product, session.goal).items():
         if session.options.get(name) != value:
@@ -54,14 +54,10 @@ def _on_item(session: Session, product: Product) -> str:
 
 
 def _target(session: Session) -> Product | None:
-    return max(session.results, key=lambda product: _worth(session, product), default=None)
-
-
-def _worth(session: Session, product: Product) -> float:
-    """The most that buying a product can earn."""
-    return _most(product, session.goal)
+    return max(session.results, key=lambda product: _worth(product, session.goal), default=None)
 
 
 @lru_cache(maxsize=65536)
-def _most(product: Product, goal: Goal) -> float:
+def _worth(product: Product, goal: Goal) -> float:
+    """The most that buying a product can earn."""
     return score(product, goal, best_options(product, goal).values()).total

@@ -74,19 +74,14 @@ class Catalogue:
         self._index = library.BM25(k1=0.9, b=0.4)  # pyserini's defaults, which WebShop uses
         self._index.index([tokens(_document(p)) for p in self.products.values()], show_progress=False)
 
+    @lru_cache(maxsize=4096)  # noqa: B019  (a process has few catalogues, and keeps them)
     def search(self, words: str) -> tuple[Product, ...]:
         """The best matches, best first; none if no word is in the catalogue."""
-        return _search(self, words)
-
-    def _rank(self, words: list[str]) -> tuple[Product, ...]:
-        scores = self._index.get_scores(words)
+        if not (asked := tokens(words)):
+            return ()
+        scores = self._index.get_scores(asked)
         best = np.argsort(-scores, kind="stable")[:HITS]
         return tuple(self.products[self._asins[i]] for i in best if scores[i] > 0)
-
-
-@lru_cache(maxsize=4096)
-def _search(catalogue: Catalogue, words: str) -> tuple[Product, ...]:
-    return catalogue._rank(tokens(words)) if tokens(words) else ()
 
 
 def tokens(text: str) -> list[str]:

@@ -21,7 +21,6 @@ class Listed:
         return self._count() if self._count else None
 
     def ask(self) -> Sample | Infeasible | None:
-        """The next point of the list."""
         return next(self._points, None)
 
     def recall(self, number: int, params: Mapping[str, Any]) -> None:

@@ -40,7 +40,6 @@ class Estimator:
         return None
 
     def ask(self) -> Sample | Infeasible | None:
-        """The next point, given everything told so far."""
         trial = self._study.ask()
         self._trials[trial.number] = trial
         try:
@@ -53,7 +52,6 @@ class Estimator:
         return None
 
     def tell(self, number: int, state: str, values: Sequence[float] | None) -> None:
-        """Learn from one result."""
         from optuna.trial import TrialState
 
         trial = self._trials.pop(number)
