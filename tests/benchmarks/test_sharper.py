@@ -45,7 +45,7 @@ def test_intervals_hold_the_ratio():
 
 def test_arms_of_decided_claims_cost_nothing_more():
     found = open_claims.replay("teacher_ceiling", 5, Rule(20, 5))
-    assert 60 <= found.open < found.everything <= 120
+    assert 170 < found.open < found.everything <= 340  # of 17 arms x 10 to 20 seeds
 
 
 def test_what_was_recorded_is_whole():

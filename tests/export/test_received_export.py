@@ -213,6 +213,7 @@ def received(written: Path, tmp_path: Path) -> Path:
     record = json.loads((written / "provenance.json").read_text(encoding="utf-8"))
     student = {"kind": "compact"}
     config = {"student": student, "evaluation": {"temperature": 0.4, "tasks": 8}, "env": {"id": "support_desk"}}
+    config["objective"] = {"kind": "interpolated"}
     record["model"] = {
         **{"trial": "cosine-s0", "seed": 0, "chosen": "the only one", "score": 0.5, "eval/success": 0.5},
         **{"config": config, "stop_strings": [], "files": {"config.json": manifest.sha256(folder / "config.json")}},
