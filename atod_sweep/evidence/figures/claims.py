@@ -103,11 +103,8 @@ def _panel(axis: Axes, metric: str, rows: list[Row], height: float, looks: dict[
     name = watched(metric).removeprefix("eval/") + (" on fresh tasks" if metric.startswith("final/") else "")
     what = f"{name} ({unit(metric)})" if unit(metric) not in ("", "share", name) else name
     axis.set_xlabel(f"difference in {what}, in the claim's direction")
-    return not all(where.holds(x) for v in judged for x in _drawn(v))
-
-
-def _drawn(v: Verdict) -> list[float]:
-    return [x for x in (*v.data.all.tolist(), v.interval.low, v.interval.high) if not math.isnan(x)]
+    drawn = [x for v in judged for x in (*v.data.all.tolist(), v.interval.low, v.interval.high)]
+    return not all(math.isnan(x) or where.holds(x) for x in drawn)
 
 
 def _claim(axis: Axes, where: reach.Span, y: float, v: Verdict, color: str) -> None:
