@@ -145,7 +145,7 @@ def _resolved(
     """The plain form of a trial's config. UserError unless it is valid, and reports what the study asks of the arm."""
     train = validate(Train, data, name)
     if train.seed == study.seed_list[0]:
-        _check_own_code(train, name)
+        own_code.check(train, f"{name}: ")
     config = train.model_dump(mode="json")
     mistakes = Gathered(where)
     asked = [("metric", study.metric)]
@@ -160,13 +160,6 @@ def _resolved(
             check_metric(metric, config, f"{where}: {field}")
     mistakes.check()
     return config
-
-
-def _check_own_code(train: Train, name: str) -> None:
-    try:
-        own_code.check(train)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
 
 
 def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
