@@ -79,17 +79,9 @@ def _data(config: Train) -> dict[str, str]:
 
 
 def _interval(interval: Interval) -> dict[str, float | int | None]:
-    return {
-        "mean": _number(interval.estimate),
-        "low": _number(interval.low),
-        "high": _number(interval.high),
-        "level": interval.level,
-        "n": interval.n,
-    }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    ends = {"mean": interval.estimate, "low": interval.low, "high": interval.high}
+    found = {name: value if math.isfinite(value) else None for name, value in ends.items()}
+    return found | {"level": interval.level, "n": interval.n}
 
 
 def portable(value: Any) -> Any:
