@@ -17,6 +17,8 @@ Direction = Literal["max", "min"]
 OPEN = ("eval/", "final/", "rollout/", "retention/")
 # What evaluations report, step by step.
 EVALUATED = ("eval/", "retention/")
+# What a trial amounts to at its end; any other number, such as a loss, is in its training rows alone.
+TOTALS = (*EVALUATED, "final/", "cost/")
 COSTS = {
     "cost/env_steps": "environment steps",
     "cost/tokens": "tokens",
@@ -153,6 +155,15 @@ def final_set(name: str, index: int) -> str:
 def is_final_set(name: str) -> bool:
     """Whether a name is that of a value on one task set, which its metric sums up."""
     return _FINAL_SET.fullmatch(name) is not None
+
+
+def is_settled(name: str) -> bool:
+    """Whether a metric has one value at the end, and no evaluations to take the mean over: costs, final sets.
+
+    >>> [is_settled(name) for name in ("final/success", "cost/tokens", "eval/success")]
+    [True, True, False]
+    """
+    return name.startswith(("final/", "cost/"))
 
 
 def watched(name: str) -> str:

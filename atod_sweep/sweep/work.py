@@ -115,13 +115,11 @@ class Document:
 
 @dataclass(frozen=True)
 class Goal:
-    """What trials are judged by. `also`: metrics beside the first that they must report, and so must those that claims
-    are about; `sign`: -1 if small values of the metric are good; `min_complete`: share of trials that must complete for
-    the run to count as successful."""
+    """What trials are judged by. `sign`: -1 if small values of the metric are good; `min_complete`: share of trials
+    that must complete for the run to count as successful."""
 
     metric: Metric
     second: Metric | None = None
-    also: tuple[str, ...] = ()
     claims: tuple[Hypothesis, ...] = ()
     sign: float = 1.0
     min_complete: float = 1.0
@@ -129,13 +127,12 @@ class Goal:
     @property
     def names(self) -> tuple[str, ...]:
         """All metrics that every trial must report, whatever is claimed of its arm."""
-        second = (self.second.name,) if self.second else ()
-        return tuple(dict.fromkeys((self.metric.name, *second, *self.also)))
+        return tuple(dict.fromkeys(metric.name for metric in (self.metric, self.second) if metric))
 
     def reported(self, arm: str, levels: dict[str, str]) -> tuple[str, ...]:
         """What a trial of this arm at these levels must report, what it is judged by first."""
         claimed = (claim.metric for claim in self.claims if claim.concerns(arm, levels))
-        return tuple(dict.fromkeys((self.metric.name, *self.also, *claimed)))
+        return tuple(dict.fromkeys((*self.names, *claimed)))
 
 
 @dataclass(frozen=True)

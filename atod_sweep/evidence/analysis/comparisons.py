@@ -92,8 +92,8 @@ class Comparison:
 
 
 def summarise(results: Results, arm: str, levels: Levels) -> ArmSummary:
-    """The arm's results at one condition (levels of all factors)."""
-    trials = results.of(arm, levels)
+    """The arm's results at one condition (levels of all factors); none at a condition of another study."""
+    trials = results.of(arm, levels) if levels in results.conditions else []
     scores = {t.seed: score for t in trials if (score := t.score(results.study.metric)) is not None}
     done = [t for t in trials if t.seed in scores]
     return ArmSummary(
@@ -118,7 +118,7 @@ def applied_teacher(trial: Trial) -> float | None:
         return trial.means[APPLIED]
     weight = trial.curve(APPLIED)
     tokens = trial.curve("cost/generated_tokens")
-    if not len(weight.x) or not np.array_equal(weight.x, tokens.x):
+    if not len(weight.x) or not np.array_equal(weight.x, tokens.x) or not tokens.y[-1]:  # the teacher played it all
         return float(weight.y.mean()) if len(weight.x) else None
     return float(np.average(weight.y, weights=np.diff(tokens.y, prepend=0.0)))
 

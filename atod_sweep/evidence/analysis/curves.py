@@ -84,17 +84,18 @@ def reach_teacher(results: Results) -> list[Reached]:
             trials = complete(results, arm, levels)
             if math.isnan(level) or not done:
                 continue
-            firsts = [_first(trial, metric.name, level) for trial in trials]
+            firsts = [_first(trial, metric.name, level, results.study.sign) for trial in trials]
             reached = sum(math.isfinite(first["step"]) for first in firsts)
             median = {x: median_reached([first[x] for first in firsts]) for x in COUNTERS}
             found.append(Reached(arm, levels, level, len(trials), len(done) - len(trials), reached, median))
     return found if any(r.seeds for r in found) else []
 
 
-def _first(trial: Trial, key: str, level: float) -> dict[str, float]:
-    """What every counter stands at where the level is reached first; NaN for one that was not kept."""
+def _first(trial: Trial, key: str, level: float, sign: float) -> dict[str, float]:
+    """What every counter stands at where the level is reached first (from above, where less is better: `sign` -1);
+    NaN for one that was not kept."""
     curve = trial.curve(key, "eval")
-    step = first_reached(curve.x, curve.y, level)
+    step = first_reached(curve.x, sign * curve.y, sign * level)
     if math.isinf(step):
         return dict.fromkeys(COUNTERS, math.inf)
     return {x: trial.points(key, "eval", x).get(int(step), (math.nan, math.nan))[0] for x in COUNTERS}

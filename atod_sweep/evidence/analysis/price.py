@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from atod_sweep.config.price import Price, TokenPrice
 from atod_sweep.config.search import layers
 from atod_sweep.config.study import Metric
-from atod_sweep.evidence.analysis.comparisons import summarise
+from atod_sweep.evidence.analysis.comparisons import ArmSummary, summarise
 from atod_sweep.evidence.analysis.results import Levels, Results
 from atod_sweep.evidence.analysis.scores import mean, teacher_level
 
@@ -77,13 +77,9 @@ def worths(results: Results, price: Price) -> list[Worth]:
 
 
 def _at(results: Results, levels: Levels, price: Price) -> list[Worth]:
-    costs = {arm: summarise(results, arm, levels) for arm in results.arms}
-    rates = {
-        arm: (s.cost["tokens"] / s.cost["env_steps"], s.cost["generated_tokens"] / s.cost["env_steps"])
-        for arm, s in costs.items()
-        if s.scores and s.cost.get("env_steps")
-    }
-    everyone = tuple(mean([rate[i] for rate in rates.values()]) for i in (0, 1))
+    costs = {arm: s for arm in results.arms if (s := summarise(results, arm, levels)).scores}
+    rates = {arm: _by_turn(s) for arm, s in costs.items()}
+    everyone = [mean([rate[i] for rate in rates.values() if not math.isnan(rate[i])]) for i in (0, 1)]
     success, turns = (teacher_level(results, levels, metric) for metric in (SUCCESS, TURNS))
     own = usage(turns, *everyone)
     task = own.money(price.teacher)
@@ -94,15 +90,27 @@ def _at(results: Results, levels: Levels, price: Price) -> list[Worth]:
         reached, taken = (mean([x for t in done if (x := t.score(m)) is not None]) for m in (SUCCESS, TURNS))
         used = usage(taken, *rate)
         cost, seconds = costs[arm].cost, costs[arm].seconds
-        written = cost["generated_tokens"]
-        training = (cost["tokens"] - written) * price.student.input + written * price.student.output
-        training += cost.get("teacher_money", cost.get("teacher_tokens", 0.0) * price.teacher.input / 1e6) * 1e6
+        written = cost.get("generated_tokens", math.nan)
+        training = (cost.get("tokens", math.nan) - written) * price.student.input + written * price.student.output
+        asked = cost.get("teacher_tokens", 0.0) * price.teacher.input
+        asked += cost.get("teacher_generated_tokens", 0.0) * price.teacher.output
+        training += cost["teacher_money"] * 1e6 if "teacher_money" in cost else asked
         hours = 0.0 if math.isnan(seconds) else seconds / 3600
         money = training / 1e6 + hours * price.hour
         found.append(Worth(arm, levels, reached, used, used.money(price.student), money, solved))
     return found
 
 
+def _by_turn(arm: ArmSummary) -> list[float]:
+    """Tokens of a turn and those written in it, also by a teacher that played it: at work nobody takes over.
+
+    NaN where they were not counted.
+    """
+    written = arm.cost.get("generated_tokens", math.nan) + arm.cost.get("teacher_generated_tokens", 0.0)
+    turns = arm.cost.get("env_steps") or math.nan
+    return [arm.cost.get("tokens", math.nan) / turns, written / turns]
+
+
 def _front(found: list[Worth]) -> list[Worth]:
-    rank = layers(dict(enumerate((w.success, -w.task) for w in found)))
-    return [replace(w, on_front=rank[i] == 0) for i, w in enumerate(found)]
+    rank = layers({i: (w.success, -w.task) for i, w in enumerate(found) if not math.isnan(w.task + w.success)})
+    return [replace(w, on_front=rank.get(i) == 0) for i, w in enumerate(found)]

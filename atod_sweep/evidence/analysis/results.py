@@ -20,11 +20,14 @@ from atod_sweep.evidence.stats.intervals import Array
 from atod_sweep.records import layout
 from atod_sweep.records.ledger_rows import Row, StudyRow
 from atod_sweep.records.looks import Block, blocks, rests
-from atod_sweep.records.metric_names import EVALUATED, direction, final_set
+from atod_sweep.records.metric_names import TOTALS, direction, final_set
 from atod_sweep.records.metrics import MetricRow
 from atod_sweep.records.score import score
 
 Levels = dict[str, str]
+# What the base student's result on final sets depends on, and what in that it does not.
+_START = ("env", "student", "evaluation")
+_NO_START = ("evaluation.every", "evaluation.tasks", "evaluation.retention")
 
 
 @dataclass(frozen=True)
@@ -195,11 +198,18 @@ class Results:
         """
         name = self.study.metric.name
         if name.startswith("final/"):
-            found = [t.metrics for t in self.trials if t.role == "base" and matches(t.levels, levels)]
+            starts = [] if self._starts_elsewhere(arm) else self.trials
+            found = [t.metrics for t in starts if t.role == "base" and matches(t.levels, levels)]
         else:
             found = [t.start_metrics for t in self.of(arm, levels)]
         values = [metrics[name] for metrics in found if name in metrics]
         return float(np.mean(values)) if values else math.nan
+
+    def _starts_elsewhere(self, arm: str) -> bool:
+        """Whether an arm has a student or final sets of its own, which the base student's result says nothing of."""
+        arms = self.study.latest["definition"].get("arms", {})
+        own = arms.get(arm, {}) if isinstance(arms, dict) else {}
+        return any(key.startswith(_START) and key not in _NO_START for key in own)
 
     def fixed(self, arm: str) -> list[Trial]:
         """Evaluations of a model that the study does not train: of the teacher, or of the student before training."""
@@ -268,7 +278,7 @@ class Results:
 
 def in_ledger(metric: Metric) -> bool:
     """Whether a trial's result for this metric stands in the ledger, if anywhere; others need the trial's record."""
-    return metric.last == 1 and metric.name.startswith((*EVALUATED, "final/", "cost/"))
+    return metric.last == 1 and metric.name.startswith(TOTALS)
 
 
 def trainers(results: Results) -> dict[str, list[str]]:

@@ -27,7 +27,8 @@ from atod_sweep.records.ledger_rows import ConfigurationRow, ToldRow
 class Configuration:
     """A point that was tried. `scores`: mean per objective over its `seeds`; None if it failed or is under way.
 
-    `state` is COMPLETE, PRUNED (scores are what it had reached) or FAIL.
+    `state` is COMPLETE, PRUNED (scores are what it had reached), FAIL, or SILENT: its trials completed, and lack a
+    number of an objective.
     """
 
     arm: str
@@ -109,8 +110,10 @@ def searched(results: Results) -> Searched | None:
     budget = search["budget"]
     racing = budget.get("racing") is not None
     ran = Counter(trial.arm for trial in results.explored if trial.state == "COMPLETE")
+    whole = set(ran) - {trial.arm for trial in results.explored if trial.state != "COMPLETE"}
     configurations = tuple(
-        _configuration(row, told.get(row["arm"]), ran[row["arm"]] if racing else budget["seeds"]) for row in proposed
+        _configuration(row, told.get(row["arm"]), ran[row["arm"]] if racing else budget["seeds"], row["arm"] in whole)
+        for row in proposed
     )
     by_arm = {c.arm: c for c in configurations}
     parameters = [p for p in parse_parameters(search["parameters"], "parameters") if not _is_fixed(p)]
@@ -129,9 +132,11 @@ def searched(results: Results) -> Searched | None:
     )
 
 
-def _configuration(row: ConfigurationRow, told: ToldRow | None, seeds: int) -> Configuration:
+def _configuration(row: ConfigurationRow, told: ToldRow | None, seeds: int, is_whole: bool) -> Configuration:
     scores = tuple(told["values"]) if told and told["values"] else None
-    return Configuration(row["arm"], row["values"], told["state"] if told else "RUNNING", scores, seeds)
+    state: str = told["state"] if told else "RUNNING"
+    state = "SILENT" if state == "FAIL" and is_whole else state
+    return Configuration(row["arm"], row["values"], state, scores, seeds)
 
 
 def _chosen(results: Results, c: Configuration, objective: Objective) -> Chosen:

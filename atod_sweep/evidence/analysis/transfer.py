@@ -169,11 +169,14 @@ def _parameters(student: Mapping[str, Any], results: Results) -> float:
 
 
 def _common(parts: Sequence[_Part]) -> tuple[str, ...]:
-    """Arms that have a result at every size. UserError below two."""
+    """Arms that have a result at every size, of the size's own students. UserError below two."""
     common = [
         arm
         for arm in parts[0][1].study.arms
-        if all(arm in results.study.arms and _scores(results, arm, conditions) for _, results, conditions in parts)
+        if all(
+            arm in results.study.arms and _scores(results, arm, conditions) and not _has_own_student(results, arm)
+            for _, results, conditions in parts
+        )
     ]
     if len(common) < 2:
         folders = listing(list(dict.fromkeys(str(results.folder) for _, results, _ in parts)))
@@ -212,13 +215,16 @@ def _limits(sizes: Sequence[Size], chosen: str) -> Iterator[str]:
             yield f"The choice itself: at {first.name} {chosen} is not told apart from {listing(rivals)}."
     for size in sizes:
         yield from _limits_of(size)
-    left_out = {arm for size in sizes for arm in size.results.study.arms} - set(first.arms)
-    if left_out:
+    others = [(size.results, arm) for size in sizes for arm in size.results.study.arms if arm not in first.arms]
+    own = {arm for results, arm in others if _has_own_student(results, arm)}
+    if own:
+        yield f"{listing(sorted(own))}: with a student of another size than the run's, and left out."
+    if left_out := {arm for _, arm in others} - own:
         yield f"{listing(sorted(left_out))}: not at every size, and left out."
     for what, of in _MADE.items():
         if len({repr(of(size.results.study.latest)) for size in sizes}) > 1:
             yield f"Size alone: the runs also differ in {what}."
-    redefined = [arm for arm in first.arms if len({repr(_overrides(size, arm)) for size in sizes}) > 1]
+    redefined = [arm for arm in first.arms if len({repr(_overrides(size.results, arm)) for size in sizes}) > 1]
     if redefined:
         yield f"{listing(redefined)}: not defined alike in all runs."
     yield f"Sizes above {last.name}, other tasks, and schedules that were not run."
@@ -243,6 +249,10 @@ _MADE: dict[str, Callable[[StudyRow], object]] = {
 }
 
 
-def _overrides(size: Size, arm: str) -> object:
-    arms = size.results.study.latest["definition"].get("arms", {})
+def _overrides(results: Results, arm: str) -> dict[str, Any] | None:
+    arms = results.study.latest["definition"].get("arms", {})
     return arms.get(arm) if isinstance(arms, dict) else None
+
+
+def _has_own_student(results: Results, arm: str) -> bool:
+    return any(key.startswith("student.") for key in _overrides(results, arm) or ())

@@ -12,17 +12,18 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from atod_sweep.config.study import Hypothesis
+from atod_sweep.config.study import Hypothesis, Metric
 from atod_sweep.evidence.analysis.claim_data import claim_data, collapses, has_collapsed, task_error
 from atod_sweep.evidence.analysis.comparisons import compare
 from atod_sweep.evidence.analysis.learning import bar, not_learning
-from atod_sweep.evidence.analysis.results import Claim, Results, matches
+from atod_sweep.evidence.analysis.results import Claim, Results, in_ledger, matches
 from atod_sweep.evidence.analysis.text import listing
 from atod_sweep.evidence.analysis.verdict import Verdict
 from atod_sweep.evidence.stats.decision import decide, shown
 from atod_sweep.evidence.stats.procedures import SEQUENCE, STUDENT
 from atod_sweep.evidence.stats.significance import holm
 from atod_sweep.evidence.stats.skewness import beyond_doubt
+from atod_sweep.records.metric_names import is_settled
 
 __all__ = ["Verdict", "judge", "judge_claim"]
 
@@ -39,7 +40,7 @@ def judge(results: Results) -> list[Verdict]:
 def judge_claim(results: Results, claim: Claim) -> Verdict:
     """The verdict on one claim, by itself."""
     h = claim.hypothesis
-    metric = results.study.metric.model_copy(update={"name": h.metric})
+    metric = results.study.metric.model_copy(update={"name": h.metric} | ({"last": 1} if is_settled(h.metric) else {}))
     left_out = tuple(levels for levels in not_learning(results, h.metric) if matches(levels, h.at))
     comparison = compare(results, h.arm, h.other, h.at, metric, left_out)
     data = claim_data(results, comparison, metric, left_out)
@@ -57,17 +58,21 @@ def judge_claim(results: Results, claim: Claim) -> Verdict:
         left_out=left_out,
         bar=bar(results, h.metric),
         is_left_out=all(levels in left_out for levels in results.conditions if matches(levels, h.at)),
-        silent="" if data.seeds else _silent(results, h),
+        silent="" if data.seeds else _silent(results, h, metric),
         usual=results.study.metric.name,
     )
 
 
-def _silent(results: Results, h: Hypothesis) -> str:
-    """Why there is nothing to compare, where it is that no trial reports the metric."""
-    done = [trial for trial in results.trials if trial.state == "COMPLETE"]
-    if not done or any(h.metric in trial.metrics for trial in done):
-        return ""
-    known = sorted({name for trial in done for name in trial.metrics})
+def _silent(results: Results, h: Hypothesis, metric: Metric) -> str:
+    """Why there is nothing to compare, where it is that a side, or no trial at all, reports the metric."""
+    told: dict[str, list[bool]] = {}
+    for trial in results.trials:
+        if trial.state == "COMPLETE" and (in_ledger(metric) or trial.has_record or not trial.is_trained):
+            told.setdefault(trial.arm, []).append(trial.score(metric) is not None)
+    mute = [arm for arm in (h.arm, h.other) if arm in told and not any(told[arm])]
+    if not mute or any(map(any, told.values())):
+        return f"{listing(mute)} {'reports' if len(mute) == 1 else 'report'} no {h.metric}" if mute else ""
+    known = sorted({name for trial in results.trials for name in trial.metrics})
     return f"no trial reports {h.metric}; they report {listing(known)}"
 
 

@@ -102,14 +102,15 @@ def _short(value: object) -> str:
 
 
 def _arms(a: Results, b: Results, names: tuple[str, str]) -> Table:
-    metric = a.study.metric.name.removeprefix("eval/")
+    metrics = [r.study.metric.name.removeprefix("eval/") for r in (a, b)]
     cells = dict.fromkeys((arm, label(levels)) for r in (a, b) for levels in r.conditions for arm in r.arms)
     levels_of: dict[str, Levels] = {label(levels): levels for r in (a, b) for levels in r.conditions}
     rows = [_arm(a, b, arm, levels_of[where]) for arm, where in cells]
-    caption = f"Mean {metric} with its 95 % interval over seeds, and the second minus the first on common seeds."
+    what = " and ".join(dict.fromkeys(metrics))
+    caption = f"Mean {what} with its 95 % interval over seeds, and the second minus the first on common seeds."
     header = [
         "arm",
-        *(f"{name}: {what}" for name in names for what in ("seeds", metric)),
+        *(f"{name}: {kind}" for name, metric in zip(names, metrics, strict=True) for kind in ("seeds", metric)),
         "difference",
         "time per trial",
     ]

@@ -7,7 +7,7 @@ import math
 from atod_sweep.config.price import Price
 from atod_sweep.evidence.analysis.price import TEACHER, Worth, worths
 from atod_sweep.evidence.analysis.results import Results
-from atod_sweep.evidence.analysis.text import NOTHING, count
+from atod_sweep.evidence.analysis.text import NOTHING, count, number
 from atod_sweep.evidence.tables.cells import Cell, Table, number_cell, percent_cell
 
 # Milliseconds per turn: the median, and what 95 of 100 turns stay below.
@@ -25,12 +25,12 @@ def table(results: Results, price: Price, latency: Latency | None = None) -> Tab
             Cell("teacher (itself)" if w.arm == TEACHER else w.arm),
             *(Cell(level) for level in w.levels.values()),
             number_cell(w.success),
-            Cell(f"{w.usage.turns:.1f}", w.usage.turns),
+            Cell(number(w.usage.turns, 1), w.usage.turns),
             Cell(count(w.usage.fresh + w.usage.written), w.usage.fresh + w.usage.written),
             *([_ms(latency.get(w.arm))] if latency else []),
             _money(w.task, price),
             _money(w.solved, price),
-            percent_cell(w.solved / w.teacher if math.isfinite(w.solved) else math.nan),
+            percent_cell(w.solved / w.teacher if math.isfinite(w.solved) and 0 < w.teacher < math.inf else math.nan),
             _money(w.training, price) if w.arm != TEACHER else Cell(NOTHING),
             _tasks(w),
             Cell("yes" if w.on_front else ""),

@@ -12,7 +12,13 @@ from atod_sweep.evidence.analysis.text import MINUS, NOTHING, estimate, number, 
 from atod_sweep.evidence.tables.cells import Cell, Table, error_text, interval_cell, number_cell
 
 SHOWN = 12  # configurations of a search in the report; all of them are in tables/configurations.csv
-ENDS = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "under way"}
+ENDS = {
+    "COMPLETE": "complete",
+    "PRUNED": "stopped early",
+    "FAIL": "failed",
+    "SILENT": "without a result",
+    "RUNNING": "under way",
+}
 
 
 def configurations(found: Searched) -> Table:

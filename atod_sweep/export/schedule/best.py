@@ -36,8 +36,13 @@ class BestSchedule:
     tied: tuple[str, ...]
     left_out: tuple[Missing, ...]
     config: Train
-    schedule: ScheduleFile
+    study: str
     trials: tuple[Trial, ...]
+
+    @property
+    def schedule(self) -> ScheduleFile:
+        """The schedule that it ran. UserError for an objective that has none, such as sft."""
+        return schedule_file.from_train(self.config, self.study, self.arm)
 
     def notes(self) -> list[str]:
         """What a reader must know about the choice, one sentence each."""
@@ -103,7 +108,7 @@ def choose(results: Results, at: Mapping[str, str] | None = None) -> BestSchedul
         tied=tuple(arm for arm in order[1:] if means[arm] == means[best]),
         left_out=tuple(left_out),
         config=config,
-        schedule=schedule_file.from_train(config, results.study.name, best),
+        study=results.study.name,
         trials=trials,
     )
 

@@ -25,10 +25,13 @@ from atod_sweep.records.rows import whole
 LICENCE = "MIT (schedule and generated code)"
 
 
-def provenance(results: Results, best: BestSchedule, exported: ScheduleFile) -> dict[str, Any]:
-    """Plain JSON data without local paths; numbers that do not exist (an interval from one seed) are null."""
+def provenance(results: Results, best: BestSchedule, exported: ScheduleFile | None = None) -> dict[str, Any]:
+    """Plain JSON data without local paths; numbers that do not exist (an interval from one seed) are null.
+
+    `exported`: the schedule, where it is one that is exported.
+    """
     study, rival = results.study, best.runner_up
-    latest = study.latest
+    latest, run = study.latest, {"steps": best.config.steps, "horizon": best.config.env.horizon}
     return {
         "format": FORMAT,
         "study": study.name,
@@ -45,9 +48,9 @@ def provenance(results: Results, best: BestSchedule, exported: ScheduleFile) -> 
         "notes": best.notes(),
         "trials": [{"id": t.id, "seed": t.seed, "config_hash": t.config_hash} for t in best.trials],
         "env": portable(best.config.env.model_dump(mode="json")),
-        "run": {"steps": best.schedule.steps, "horizon": best.schedule.horizon},
+        "run": run,
         "rollout": {"tasks": best.config.rollout.tasks, "group_size": best.config.rollout.group_size},
-        "exported": {"steps": exported.steps, "horizon": exported.horizon},
+        "exported": {"steps": exported.steps, "horizon": exported.horizon} if exported else run,
         "models": _models(latest, best),
         "versions": latest["versions"],
         "numerics": latest["numerics"],

@@ -98,10 +98,8 @@ class ScheduleFile(Record):
 def from_train(config: Train, study: str = "", arm: str = "") -> ScheduleFile:
     """The schedule of a trial's config; UserError for an objective that has none."""
     if not isinstance(config.objective, Mixture):
-        raise UserError(
-            f"objective.kind: {config.objective.kind!r} has no schedule to export; "
-            "pick an arm whose objective is interpolated or hybrid"
-        )
+        remedy = f"what {arm} learned is exported with --model" if arm else "use interpolated or hybrid"
+        raise UserError(f"objective.kind: {config.objective.kind!r} has no schedule to export; {remedy}")
     return ScheduleFile(
         study=study,
         arm=arm,

@@ -60,9 +60,10 @@ def needed(results: Results) -> dict[str, list[str]]:
         at = {factor: level for factor, level in zip(factors, levels, strict=True) if level is not None}
         try:
             best = choose(results, at)
+            names = [_ROW_KEYS[part] for part in best.schedule.measured]
         except UserError:  # nothing can be exported there
             continue
-        found |= {trial.id: [_ROW_KEYS[part] for part in best.schedule.measured] for trial in best.trials}
+        found |= {trial.id: names for trial in best.trials}
     return found
 
 

@@ -53,7 +53,7 @@ def write(run_dir: Path, out: Path, save: Save, at: Mapping[str, str] | None = N
     _make_room(out)
     save(config, student, out)
     generation = json.loads((out / "generation_config.json").read_text(encoding="utf-8"))
-    record = provenance(results, best, best.schedule)
+    record = provenance(results, best)
     record["model"] = {
         "trial": trial.id,
         "seed": trial.seed,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from atod_sweep.config.kinds import kinds
+from atod_sweep.config.objective import Mixture, Objective
 from atod_sweep.export.attestation import attested
 from atod_sweep.export.schedule.card import evidence, models, said
 
@@ -72,10 +74,15 @@ def _title(p: dict[str, Any]) -> str:
     what = f"`{student['path']}`, trained further" if student["kind"] == "pretrained" else "A compact Llama"
     return (
         f"# Student of arm {said(p, p['arm'])} of {said(p, p['study'])}\n\n"
-        f"{what} by annealed on-policy distillation mixed with reward on `{env['id']}` at a horizon of "
+        f"{what} by {_method(p['model']['config']['objective']['kind'])} on `{env['id']}` at a horizon of "
         f"{p['run']['horizon']} turns, over {p['run']['steps']} optimiser steps.\n\n"
         f"Question of the study: {said(p, p['question'])}"
     )
+
+
+def _method(kind: str) -> str:
+    is_mixed = issubclass(kinds(Objective)[kind], Mixture)
+    return "annealed on-policy distillation mixed with reward" if is_mixed else f"the objective `{kind}`"
 
 
 def _use(p: dict[str, Any]) -> str:

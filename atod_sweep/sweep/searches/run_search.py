@@ -13,7 +13,7 @@ from atod_sweep.config.search import Search
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger, study_file
 from atod_sweep.records.ledger_rows import StudyRow
-from atod_sweep.records.metric_names import EVALUATED, watched
+from atod_sweep.records.metric_names import watched
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.execution import execute_work
 from atod_sweep.sweep.record.definition import differences
@@ -129,8 +129,6 @@ def search_work(search: Search, folder: Path, where: str, text: str = "") -> Wor
         goal=Goal(
             search.metric,
             second=search.second,
-            # Other values, such as a KL's, depend on the config.
-            also=tuple(o.name for o in search.objectives[1:] if o.name.startswith((*EVALUATED, "cost/"))),
             sign=search.metric.sign,
             min_complete=budget.min_complete,
         ),

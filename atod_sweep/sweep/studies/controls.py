@@ -11,12 +11,12 @@ from typing import Any
 from atod_sweep.config.base import validate, with_overrides
 from atod_sweep.config.kinds import kinds, one_each
 from atod_sweep.config.objective import Hybrid, Mixed, Mixture, Objective
-from atod_sweep.config.study import Control
 from atod_sweep.config.train import Train
 from atod_sweep.errors import Gathered, UserError
 from atod_sweep.objective import schedules
 
 Data = dict[str, Any]
+Make = Callable[[Data, str], Data]
 
 
 def override(data: Data, overrides: Mapping[str, Any], name: str, mistakes: Gathered | None = None) -> Data:
@@ -131,7 +131,7 @@ def _constant_push(data: Data, name: str) -> Data:
     return _null("constant_push", kept, name)
 
 
-CONTROLS: dict[Control, Callable[[Data, str], Data]] = {
+CONTROLS: dict[str, Make] = {
     "teacher": _teacher,
     "base": lambda data, _: data,  # the student before training, evaluated as the teacher is
     "opd": _opd,

@@ -19,7 +19,7 @@ from atod_sweep.errors import Gathered, UserError, meant
 from atod_sweep.objective import own_code, schedules
 from atod_sweep.records.metric_names import check_reported, check_retained, watched
 from atod_sweep.sweep.studies import like_with_like
-from atod_sweep.sweep.studies.controls import CONTROLS, mean_weight, override
+from atod_sweep.sweep.studies.controls import CONTROLS, Make, mean_weight, override
 
 MATCH = ".match_mean_of"
 Role = Literal["arm", "control", "teacher", "base"]
@@ -69,14 +69,14 @@ class _Cell:
 _Variant = tuple[_Cell, str, Role, dict[str, Any]]
 
 
-def resolve(study: Study, folder: Path, where: str) -> Plan:
+def resolve(study: Study, folder: Path, where: str, made: Mapping[str, Make] = CONTROLS) -> Plan:
     """Every trial of a study. `folder` is where relative base configs are looked up; `where` names the file in errors.
 
     The seed is the outermost loop, so that a study that stops early holds whole rounds of paired trials. All horizons
     at which the study plays an environment enter the training mix of compact models, so that one teacher and one base
     student serve it.
 
-    A control that is chosen by trials of its own (`tuned.py`) is not among them.
+    `made`: how controls are. One that is chosen by trials of its own (`tuned.py`) is not among them.
 
     Where final sets are played, the study's metric and its claims are about them unless they name another metric, and
     every base student plays them once.
@@ -85,13 +85,13 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
     base = _base(study, folder, mistakes)
     cells = _cells(study, base, mistakes)
     variants: list[_Variant] = []
-    controls = [name for name in study.controls if name in CONTROLS]
+    controls = [name for name in study.controls if name in made]
     for cell, arm in itertools.product(cells, [*controls, *study.arms]):
         role: Role = "teacher" if arm == "teacher" else "control" if arm in study.controls else "arm"
         if role == "control" and arm == "base":
             role = "base"
         with mistakes.noted():
-            variants.append((cell, arm, role, _variant(study, cell, arm, mistakes)))
+            variants.append((cell, arm, role, _variant(study, cell, arm, mistakes, made)))
     with mistakes.noted():
         if _plays_final(variants, where):
             study, variants = _on_final_sets(study), [*_base_students(study, cells, where), *variants]
@@ -104,9 +104,11 @@ def resolve(study: Study, folder: Path, where: str) -> Plan:
             with mistakes.noted():
                 resolved = with_horizons(data, _horizons(played, data)) | {"seed": seed}
                 name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
-                config = _resolved(study, resolved, arm, cell.levels, name, where)
+                config = _resolved(study, resolved, name, where)
                 trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
                 trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
+        if seed == study.seed_list[0]:
+            _check_asked(study, trials, mistakes)
         mistakes.check()  # after the first seed, as a rule
     trained = [(trial.arm, trial.levels, trial.config) for trial in trials if trial.role in ("arm", "control")]
     like_with_like.check(study.hypotheses, trained, where)
@@ -139,27 +141,42 @@ def _overrides(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"factors.{factor}.{level}", flatten(own)
 
 
-def _resolved(
-    study: Study, data: dict[str, Any], arm: str, levels: Mapping[str, str], name: str, where: str
-) -> dict[str, Any]:
-    """The plain form of a trial's config. UserError unless it is valid, and reports what the study asks of the arm."""
+def _resolved(study: Study, data: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    """The plain form of a trial's config. UserError unless it is valid, and reports what the study is judged by."""
     train = validate(Train, data, name)
     if train.seed == study.seed_list[0]:
         own_code.check(train, f"{name}: ")
     config = train.model_dump(mode="json")
-    mistakes = Gathered(where)
-    asked = [("metric", study.metric)]
-    asked += [
-        (f"hypotheses.{i}", Metric(name=claim.metric))
-        for i, claim in enumerate(study.hypotheses)
-        if claim.concerns(arm, levels)
-    ]
-    asked += [("bars.learning", Metric(name=metric)) for metric in study.bars.learning]
-    for field, metric in asked:
-        with mistakes.noted():
-            check_metric(metric, config, f"{where}: {field}")
-    mistakes.check()
+    check_metric(study.metric, config, f"{where}: metric")
     return config
+
+
+def _check_asked(study: Study, trials: list[Trial], mistakes: Gathered) -> None:
+    """Note claims on what one of their sides does not report, and bars on what no trial does."""
+    for i, claim in enumerate(study.hypotheses):
+        field = f"{mistakes.where}: hypotheses.{i}"
+        about = [trial for trial in trials if claim.concerns(trial.arm, trial.levels)]
+        mute = _mute(claim.metric, about, field)
+        for trial in mute[:1]:
+            with mistakes.noted():
+                only = f": arm {trial.arm!r}" if len(mute) < len(about) else ""
+                check_metric(Metric(name=claim.metric), trial.config, f"{field}{only}")
+    for metric in study.bars.learning:
+        field = f"{mistakes.where}: bars.learning"
+        if trials and len(_mute(metric, trials, field)) == len(trials):
+            with mistakes.noted():
+                check_metric(Metric(name=metric), trials[0].config, field)
+
+
+def _mute(metric: str, trials: list[Trial], where: str) -> list[Trial]:
+    """Those of the trials that do not report a metric."""
+    found = []
+    for trial in trials:
+        try:
+            check_metric(Metric(name=metric), trial.config, where)
+        except UserError:
+            found.append(trial)
+    return found
 
 
 def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
@@ -298,10 +315,12 @@ def with_horizons(data: dict[str, Any], horizons: list[int]) -> dict[str, Any]:
 # ---- arms and controls ----------------------------------------------------------------------------------------------
 
 
-def _variant(study: Study, cell: _Cell, arm: str, mistakes: Gathered, pending: tuple[str, ...] = ()) -> dict[str, Any]:
+def _variant(
+    study: Study, cell: _Cell, arm: str, mistakes: Gathered, made: Mapping[str, Make], pending: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """The config data of an arm or control in one cell, `{match_mean_of: ARM}` values solved."""
     if arm in study.controls:
-        return CONTROLS[arm](cell.data, f"{mistakes.where}: controls.{arm}")
+        return made[arm](cell.data, f"{mistakes.where}: controls.{arm}")
     name = f"{mistakes.where}: arms.{arm}"
     overrides = flatten(study.arms[arm])
     matches = {key.removesuffix(MATCH): other for key, other in overrides.items() if key.endswith(MATCH)}
@@ -309,13 +328,13 @@ def _variant(study: Study, cell: _Cell, arm: str, mistakes: Gathered, pending: t
     _refuse_twice(name, plain | matches, cell.keys)
     data = override(cell.data, plain, name, mistakes)
     for key, other in matches.items():
-        known = [*study.arms, *(name for name in study.controls if name in CONTROLS)]
+        known = [*study.arms, *(name for name in study.controls if name in made)]
         if other not in known:
             hint = meant(other, known, f"known: {', '.join(known)}")
             raise UserError(f"{name}: {key}: match_mean_of {other!r} is not an arm; {hint}")
         if other in (arm, *pending):
             raise UserError(f"{name}: {key}: match_mean_of {other!r} leads back to itself; match an arm with numbers")
-        target = _variant(study, cell, other, mistakes, (*pending, arm))
+        target = _variant(study, cell, other, mistakes, made, (*pending, arm))
         data = _matched(data, key, target, name)
     return data
 

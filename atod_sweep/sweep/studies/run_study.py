@@ -90,7 +90,7 @@ def _work(study: Study, folder: Path, where: str, text: str, rule: Rule | None) 
     if rule is not None:
         work = in_blocks(work, plan, first, rule)
     if tuned.NAME in study.controls:
-        found = tuned.candidates(study, plan, folder, where)
+        found = tuned.candidates(study, folder, where)
         work = tuned.chosen_first(work, plan, found, partial(_source, first, rule))
     return work
 

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.metric_names import direction, watched
-from atod_sweep.sweep.studies.controls import constant_weight
+from atod_sweep.sweep.studies.controls import CONTROLS, constant_weight
 from atod_sweep.sweep.studies.plan import Plan, Trial, resolve
 from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Remarked
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
@@ -43,28 +44,23 @@ class Candidate:
     trials: tuple[Trial, ...]
 
 
-def candidates(study: Study, plan: Plan, folder: Path, where: str) -> dict[str, list[Candidate]]:
-    """The weights to choose from, by combination of levels. UserError if the base has no such weight.
-
-    `plan`: the study's, without this control.
-    """
+def candidates(study: Study, folder: Path, where: str) -> dict[str, list[Candidate]]:
+    """The weights to choose from, by combination of levels. UserError if the base has no such weight."""
     if both := sorted({*SEEDS} & {*study.seed_list}):
         raise UserError(f"{where}: seeds: {both[0]} is one that {NAME} is chosen on; use others")
     found: dict[str, list[Candidate]] = {}
     for weight in WEIGHTS:
-        constant_weight(plan.base, f"{where}: controls.{NAME}", weight)
-        arms = {**study.arms, NAME: {f"{KEY}.kind": "constant", f"{KEY}.start": weight}}
-        bare = study.model_copy(update={"arms": arms, "controls": []})
+        made = CONTROLS | {NAME: partial(constant_weight, weight=weight)}
         own, tried = (
-            [t for t in resolve(one, folder, where).trials if t.arm == NAME]
-            for one in (bare, bare.model_copy(update={"seeds": SEEDS}))
+            [t for t in resolve(one, folder, where, made).trials if t.arm == NAME]
+            for one in (study, study.model_copy(update={"seeds": SEEDS}))
         )
         for levels in dict.fromkeys(_levels(trial) for trial in own):
             found.setdefault(levels, []).append(
                 Candidate(
                     weight,
                     tuple(_tried(trial, weight) for trial in tried if _levels(trial) == levels),
-                    tuple(replace(trial, role="control") for trial in own if _levels(trial) == levels),
+                    tuple(trial for trial in own if _levels(trial) == levels),
                 )
             )
     return found
@@ -78,7 +74,7 @@ def _tried(trial: Trial, weight: float) -> Trial:
     arm = f"{NAME}_at_{weight:g}"
     name = trial.id.replace(NAME, arm, 1)
     same = content_hash({key: value for key, value in trial.config.items() if key != "seed"})
-    return replace(trial, id=name, arm=arm, role="control", configuration=same, phase="search")
+    return replace(trial, id=name, arm=arm, configuration=same, phase="search")
 
 
 def chosen_first(work: Work, plan: Plan, found: dict[str, list[Candidate]], then: Then) -> Work:

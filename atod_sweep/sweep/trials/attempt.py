@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
-from atod_sweep.records.metric_names import EVALUATED, watched
+from atod_sweep.records.metric_names import EVALUATED, TOTALS, watched
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
 from atod_sweep.sweep.trials import interrupts
@@ -49,7 +49,7 @@ def execute(job: Job, report: Callable[[list[Row]], None]) -> Attempt:
     try:
         with limited(job.bounds.seconds, job.bounds.memory_gb, job.bounds.may_exit) as relay.calm:
             metrics, cost = _run(job, relay)
-            _check_metric(job.metrics[0], Attempt(0.0, worker, metrics, cost).totals)
+            _check_metric(job, Attempt(0.0, worker, metrics, cost).totals)
     except BaseException as error:
         if error is relay.error or interrupts.asked():
             raise
@@ -115,7 +115,7 @@ class _Relay:
 
 def _check_names(job: Job, row: Row) -> None:
     """Before the first training step: a misspelt name must not cost a study."""
-    for name in job.metrics:
+    for name in filter(_is_total, job.metrics):
         if watched(name) not in row and not (
             name.startswith("cost/") and row["step"] == 0
         ):  # some costs begin with training
@@ -127,7 +127,15 @@ def _missing(name: str, metrics: Row, where: str) -> _StoppedError:
     return _StoppedError(Status.MISSING_METRIC, f"{where}: the trial reports no {name!r}; it reports {known}")
 
 
-def _check_metric(name: str, metrics: Row) -> None:
+def _is_total(name: str) -> bool:
+    """Other numbers, such as a KL's, are in training rows, and whether they are there depends on the config."""
+    return name.startswith(TOTALS)
+
+
+def _check_metric(job: Job, metrics: Row) -> None:
+    name = job.metrics[0]
+    if not _is_total(name) or (job.model is not None and name.startswith("cost/")):  # a model that is not trained
+        return
     if name not in metrics:
         raise _missing(name, metrics, "metric.name")
     if not math.isfinite(metrics[name]):

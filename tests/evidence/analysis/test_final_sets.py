@@ -30,7 +30,13 @@ def metrics(level: float, shift: Sequence[float] = SHIFT) -> dict[str, float]:
     return {"eval/success": level + 0.03, FINAL: float(np.mean(list(by_set.values()))), **by_set}
 
 
-def run(folder: Path, final: bool = True, claims: Sequence[dict[str, Any]] = CLAIMS, **study: Any) -> Results:
+def run(
+    folder: Path,
+    final: bool = True,
+    claims: Sequence[dict[str, Any]] = CLAIMS,
+    own: dict[str, Any] | None = None,
+    **study: Any,
+) -> Results:
     """Arms a and b, a teacher whose sets are the other way round, and a base student, with six final sets or none."""
     evaluation: dict[str, Any] = {"tasks": 512} | ({"final": {"sets": 6, "tasks": 256}} if final else {})
     metric = FINAL if final else "eval/success"
@@ -41,7 +47,7 @@ def run(folder: Path, final: bool = True, claims: Sequence[dict[str, Any]] = CLA
         hypotheses=[{"relation": ">", "metric": metric, **claim} for claim in claims],
         controls=["teacher"],
         seeds=[0, 1, 2, 3, 4],
-        definition={"base": {"evaluation": evaluation}},
+        definition={"base": {"evaluation": evaluation}, "arms": {"b": own or {}}},
         **study,
     )
     rows = [begun]
@@ -113,6 +119,35 @@ def test_the_base_student_is_where_final_metrics_start(tmp_path: Path) -> None:
     assert results.arms == ["a", "b"]
     assert summarise(results, "a", {}).start == pytest.approx(0.2)
     assert summarise(run(tmp_path / "plain", final=False), "a", {}).start == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("own", "is_known"),
+    [
+        ({"optimiser.lr": 0.1, "evaluation.every": 5}, True),
+        ({"student.layers": 4}, False),
+        ({"env.horizon": 4}, False),
+        ({"evaluation.final.tasks": 64}, False),
+    ],
+)
+def test_an_arm_that_starts_elsewhere_has_no_known_start(tmp_path: Path, own: dict[str, Any], is_known: bool) -> None:
+    """The base student was played on the base's final sets: it says nothing of another student, or of other tasks."""
+    results = run(tmp_path / "run", own=own)
+    assert summarise(results, "a", {}).start == pytest.approx(0.2)
+    assert summarise(results, "b", {}).start == pytest.approx(0.2 if is_known else math.nan, nan_ok=True)
+
+
+@pytest.mark.parametrize("metric", [FINAL, "cost/tokens"])
+def test_claims_on_what_has_one_value_take_no_mean_of_the_last(tmp_path: Path, metric: str) -> None:
+    """`metric.last` is about evaluations; final sets are played once, and costs are a sum."""
+    claim = {"arm": "a", "other": "b", "relation": ">", "metric": metric}
+    run(tmp_path / "run")
+    first, *rows = read_ledger(tmp_path / "run")
+    rows = [{**row, "cost": {"tokens": (100.0 + row["seed"]) * (1 + (row["arm"] == "b"))}} for row in rows]
+    study = {**first, "metric": {"name": "eval/success", "last": 3}, "hypotheses": [claim]}
+    write_ledger(tmp_path / "run", [study, *rows])
+    (verdict,) = judge(load(tmp_path / "run"))
+    assert (verdict.n, verdict.outcome) == (5, "supported")
 
 
 @pytest.mark.usefixtures("blank_pictures")

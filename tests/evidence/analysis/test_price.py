@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ledger_files import study_row, trial_row, write_ledger
+from ledger_files import read_ledger, study_row, trial_row, write_ledger
 
 from atod_sweep import api
 from atod_sweep.config.price import Price
@@ -80,3 +80,46 @@ def test_what_is_missing_is_named(run: Path, tmp_path: Path) -> None:
     short.write_text(yaml.safe_dump(PRICE))
     with pytest.raises(UserError, match="no arm has a result yet"):
         api.cost(run, price=short)
+
+
+def test_what_costs_nothing_divides_nothing(run: Path) -> None:
+    """A teacher of one's own may be free, and a teacher may solve nothing: then there is no share of its price."""
+    free = {**PRICE, "teacher": {"input": 0.0, "output": 0.0}}
+    rows = [{**row, "price": free} if row["event"] == "study" else row for row in read_ledger(run)]
+    write_ledger(run, rows)
+    _, teacher, a, *_ = api.cost(run).splitlines()
+    assert teacher.split()[5:7] == ["$0", "$0"]
+    assert a.split()[5:7] == ["$0.0001", "–"]
+    for row in rows:
+        if row.get("role") == "teacher":
+            row["metrics"] = {"eval/success": 0.0, "eval/turns": 4.0}
+    write_ledger(run, rows)
+    assert "0 %" not in api.cost(run)
+
+
+def test_an_arm_without_counts_is_there_without_amounts(run: Path) -> None:
+    rows = read_ledger(run)
+    for row in rows:
+        if row.get("arm") == "b":
+            row["cost"] = {"seconds": 1000.0}
+    write_ledger(run, rows)
+    teacher, a, b = worths(load(run), Price.model_validate(PRICE))
+    assert (b.arm, b.success, b.usage.turns) == ("b", 0.0, 5.0)
+    assert math.isnan(b.task)
+    assert [w.on_front for w in (teacher, a, b)] == [False, True, False]
+    assert teacher.task == pytest.approx((32 * 10 + 8 * 40 + 60 * 1) / 1e6)  # by the tokens of those that counted
+    last = api.cost(run).splitlines()[3].split()
+    assert last[:5] == ["b", "0.000", "5.0", "–", "–"]
+    assert last.count("–") == 4  # nor a share of the teacher's, nor what training cost
+
+
+def test_a_student_whose_turns_a_teacher_took_writes_them_itself_at_work(run: Path) -> None:
+    """Half of it was the teacher's: 0.9 for reading, 0.4 for writing, 5 for its scores, 4 for its turns."""
+    rows = read_ledger(run)
+    for row in rows:
+        if row.get("arm") == "b":
+            row["cost"] = {**row["cost"], "generated_tokens": 1e5, "teacher_generated_tokens": 1e5}
+    write_ledger(run, rows)
+    _, a, b = worths(load(run), Price.model_validate(PRICE))
+    assert b.usage == a.usage
+    assert b.training == pytest.approx(0.9 + 0.4 + 5.0 + 4.0 + 1.0)

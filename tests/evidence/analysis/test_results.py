@@ -10,7 +10,9 @@ from ledger_files import read_ledger, study_row, trial_row, write_ledger, write_
 from atod_sweep.config.study import Metric
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.comparisons import applied_teacher, best_arm, compare, summarise
+from atod_sweep.evidence.analysis.curves import reach_teacher
 from atod_sweep.evidence.analysis.reading import load
+from atod_sweep.records.metrics import read_metrics
 
 MakeRun = Callable[..., Path]
 
@@ -123,6 +125,30 @@ def test_applied_teacher_weight_counts_tokens_not_steps(make_run: MakeRun) -> No
     trial = load(run).find("a", {}, 0)
     assert trial is not None
     assert applied_teacher(trial) == 0.75
+
+
+def test_applied_teacher_weight_where_the_teacher_plays_every_turn(make_run: MakeRun) -> None:
+    """Then students generate no token by which steps could count; they count alike."""
+    run = make_run("x", {"a": 0.6}, seeds=1, steps=20)
+    path = run / "trials" / "a-s0" / "metrics.jsonl"
+    rows = [{**row, "cost/generated_tokens": 0} for row in read_metrics(path)]
+    write_metrics(path, rows)
+    weights = [row["weight/applied_teacher"] for row in rows if row["phase"] == "train"]
+    assert applied_teacher(load(run).trials[-1]) == pytest.approx(np.mean(weights))
+
+
+@pytest.mark.parametrize(("metric", "level"), [("eval/success", 0.5), ("eval/turns", 5.5)])
+def test_the_teacher_is_reached_from_its_bad_side(make_run: MakeRun, metric: str, level: float) -> None:
+    """Turns are 6 minus success, and less of them is better: both metrics tell the same of the same trials."""
+    run = make_run("x", {"a": 0.6, "b": 0.4}, metric={"name": metric, "last": 1}, noise=0.0)
+    rows = read_ledger(run)
+    for row in rows:
+        if row.get("role") == "teacher":
+            row["metrics"] = {metric: level}
+    write_ledger(run, rows)
+    a, b = reach_teacher(load(run))
+    assert (a.reached, b.reached) == (3, 0)
+    assert 0 < a.median["step"] < 60
 
 
 def test_a_seed_of_a_factorial_study_needs_every_level(make_run: MakeRun) -> None:

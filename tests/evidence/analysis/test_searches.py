@@ -12,7 +12,7 @@ from atod_sweep.evidence.analysis.comparisons import against_reference, best_arm
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.searches import searched, short_names
 from atod_sweep.evidence.report.write import write
-from atod_sweep.evidence.tables.searches import quote
+from atod_sweep.evidence.tables.searches import ENDS, quote
 
 Make = Callable[..., Path]
 
@@ -151,3 +151,19 @@ def test_a_search_that_minimises_is_quoted_in_its_good_direction(tmp_path: Path)
     assert found is not None
     assert found.quote is not None
     assert (found.quote.first, found.quote.first_gain.estimate) == ("c001", pytest.approx(2.0))
+
+
+def test_a_configuration_without_the_second_number_has_not_failed(make_search: Make) -> None:
+    """As in a space in which only some configurations have a teacher: all of their trials completed."""
+    run = make_search("x", 10, second=True)
+    rows = read_ledger(run)
+    for row in rows:
+        if row["event"] == "told" and row["arm"] == "c003":
+            row |= {"state": "FAIL", "values": None}
+    write_ledger(run, rows)
+    found = searched(load(run))
+    assert found is not None
+    assert {c.arm: ENDS[c.state] for c in found.configurations if c.state in ("FAIL", "SILENT")} == {
+        "c003": "without a result",
+        "c007": "failed",
+    }

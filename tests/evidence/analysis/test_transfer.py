@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from claim_ledgers import write_claims
+from ledger_files import read_ledger, write_ledger
 
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.reading import load
@@ -118,6 +119,19 @@ def test_what_limits_the_answer_is_said(tmp_path: Path) -> None:
         "Size alone: the runs also differ in the environment.",
         "Sizes above 2.4 M, other tasks, and schedules that were not run.",
     ]
+
+
+def test_an_arm_with_a_student_of_its_own_is_no_schedule_of_that_size(tmp_path: Path) -> None:
+    """What is wider than its run's students would be best at every size, and tells nothing of schedules."""
+    means = {"linear": 0.5, "cosine": 0.6, "wide": 0.9}
+    runs = [rung(tmp_path, size, means, noise=0.005) for size in ("0.11 M", "0.43 M")]
+    for run in runs:
+        study, *rows = read_ledger(run)
+        definition = {**study["definition"], "arms": {"linear": {}, "cosine": {}, "wide": {"student.hidden": 256}}}
+        write_ledger(run, [{**study, "definition": definition}, *rows])
+    got = found(runs)
+    assert got.chosen == "cosine"
+    assert "wide: with a student of another size than the run's, and left out." in got.limits
 
 
 def test_what_cannot_be_asked_is_refused(

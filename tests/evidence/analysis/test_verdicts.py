@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from claim_ledgers import End, write_claims
+from ledger_files import read_ledger, write_ledger
 
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.verdicts import Verdict, judge
@@ -219,6 +220,22 @@ def test_a_metric_that_nobody_reports_is_named(tmp_path: Path) -> None:
     verdict = one(tmp_path / "run", SMALL, B, claims=[{"arm": "a", "other": "b", "metric": "eval/nosuch"}])
     assert verdict.sentence() == "No trial reports eval/nosuch; they report eval/success, so nothing can be said."
     assert "no trial reports eval/nosuch" in verdict.line()
+
+
+@pytest.mark.parametrize(
+    ("metric", "says"),
+    [("eval/proxy", "B reports no eval/proxy"), ("cost/teacher_tokens", "B reports no cost/teacher_to")],
+)
+def test_a_side_that_reports_no_such_number_is_named(tmp_path: Path, metric: str, says: str) -> None:
+    write_claims(tmp_path / "run", {"a": SMALL, "b": B}, [{"arm": "a", "other": "b", "metric": metric}])
+    rows = read_ledger(tmp_path / "run")
+    for row in rows:
+        if row.get("arm") == "a":
+            row["metrics"] = {**row["metrics"], "eval/proxy": 0.5}
+            row["cost"] = {"teacher_tokens": 10.0}
+    write_ledger(tmp_path / "run", rows)
+    (verdict,) = judge(load(tmp_path / "run"))
+    assert verdict.sentence().startswith(says)
 
 
 def test_a_teacher_is_one_evaluation(tmp_path: Path) -> None:

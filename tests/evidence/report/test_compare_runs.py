@@ -62,3 +62,16 @@ def test_all_claims_of_many_runs_in_one_table(make_run: MakeRun, tmp_path: Path)
     assert text([first, flat], True)[0] == head
     sequential = make_run("sequential", {"a": 0.7, "b": 0.5}, seeds=10, hypotheses=[claim], sequential=True)
     assert "anytime-valid | 10 | supported" in claims([sequential])[2]
+
+
+def test_runs_of_other_metrics_and_settings_share_no_row(make_run: MakeRun) -> None:
+    """Each column bears its own metric, and a setting that one of the runs does not have has no result there."""
+    first = make_run("first", {"a": 0.7, "b": 0.5}, factors={"task": {"easy": 0.1, "hard": -0.1}})
+    second = make_run("second", {"a": 0.7, "b": 0.5}, metric={"name": "eval/turns", "last": 1})
+    arms = tables(load(first), load(second))[1]
+    assert arms.header[1:5] == ["first: seeds", "first: success", "second: seeds", "second: turns"]
+    rows = {row[0].text: [cell.text for cell in row] for row in arms.rows}
+    assert list(rows) == ["a (task=easy)", "b (task=easy)", "a (task=hard)", "b (task=hard)", "a", "b"]
+    assert rows["a (task=easy)"][3:6] == ["0", "–", "–"]
+    assert rows["a"][1:3] == ["0", "–"]
+    assert rows["a"][4].startswith("5.")

@@ -11,6 +11,8 @@ from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.export.schedule import schedule_file
 from atod_sweep.export.schedule.best import choose, write_best
+from atod_sweep.export.schedule.provenance import provenance
+from atod_sweep.export.schedule.trace import needed
 
 COSINE = {"objective.distill_weight.kind": "cosine"}
 LINEAR = {"objective.distill_weight.kind": "linear"}
@@ -100,12 +102,6 @@ def test_lost_config(make_run: MakeRun) -> None:
         choose(load(run))
 
 
-def test_objective_without_schedule(make_run: MakeRun) -> None:
-    run = make_run({"pairs": ({"objective": {"kind": "dpo"}}, {0: 0.5})})
-    with pytest.raises(UserError, match="'dpo' has no schedule"):
-        choose(load(run))
-
-
 def test_best_schedule_yaml(make_run: MakeRun) -> None:
     run = make_run({"linear": (LINEAR, {0: 0.5, 1: 0.6}), "cosine": (COSINE, {0: 0.7, 1: 0.8})}, name="quick")
     path = write_best(run)
@@ -113,3 +109,16 @@ def test_best_schedule_yaml(make_run: MakeRun) -> None:
     assert path == run / "best_schedule.yaml"
     assert text.startswith("# Best arm of quick by mean eval/success: cosine, 0.750 [0.115, 1.385] over 2 seeds.\n")
     assert schedule_file.load(path) == choose(load(run)).schedule
+
+
+def test_an_arm_without_a_schedule_may_be_best(make_run: MakeRun) -> None:
+    """Its student can be exported; its schedule, which it has not, cannot."""
+    run = make_run({"linear": (LINEAR, {0: 0.5, 1: 0.6}), "imitated": ({"objective.kind": "sft"}, {0: 0.7, 1: 0.8})})
+    best = choose(load(run))
+    assert (best.arm, best.runner_up.other if best.runner_up else "") == ("imitated", "linear")
+    record = provenance(load(run), best)
+    assert (record["arm"], record["run"], record["exported"]) == ("imitated", *[{"steps": 400, "horizon": 8}] * 2)
+    with pytest.raises(UserError, match="'sft' has no schedule to export; what imitated learned is exported with --mo"):
+        write_best(run)
+    assert not (run / "best_schedule.yaml").exists()
+    assert needed(load(run)) == {}

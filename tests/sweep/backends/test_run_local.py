@@ -197,13 +197,24 @@ def test_a_script_without_a_guard_is_told_of_it(write_study, tmp_path):
 
 
 def test_a_metric_that_this_config_lacks_fails_at_step_0_and_says_what_there_is(write_study, go):
-    outcome = go(write_study(metric={"name": "kl/reference"}, seeds=1))
+    outcome = go(write_study(metric={"name": "eval/f1"}, seeds=1))
     assert outcome.failed == 2
     error = outcome.failures[0]["error"]
     assert error["status"] == "missing_metric"
-    assert "'kl/reference'" in error["message"]
+    assert "'eval/f1'" in error["message"]
     assert "reports eval/success" in error["message"]
     assert outcome.failures[0]["start_metrics"] == {}
+
+
+@pytest.mark.parametrize("metric", ["loss", "cost/env_steps"])
+def test_numbers_of_training_are_no_metrics_of_evaluations(metric, write_study, go):
+    """They are in training rows, which begin later, and a model that is not trained has none."""
+    outcome = go(write_study(metric={"name": metric}, controls=["teacher"], hypotheses=[f"fast > slow on {metric}"]))
+    assert (outcome.failed, outcome.complete) == (0, 5)
+    rows = ledger.fold(ledger.read(outcome.run_dir)).trials
+    assert rows["fast-s0"]["score"] == {"loss": 1 / 40, "cost/env_steps": 64.0 * 40}[metric]
+    assert rows["teacher-s0"]["score"] is None
+    assert outcome.ok
 
 
 def test_a_passing_failure_is_tried_again_from_its_checkpoint(write_study, go):
@@ -351,7 +362,7 @@ def test_every_pair_of_models_is_on_record(write_study, go):
 
 def test_a_metric_of_a_claim_is_asked_of_trials_at_its_own_levels_alone(write_study, go):
     factors = {"horizon": {"short": {"env.horizon": 6}, "long": {"env.horizon": 8}}}
-    claims = ["fast > slow on kl/reference at horizon=short"]
+    claims = ["fast > slow on eval/f1 at horizon=short"]
     folder = go(write_study(hypotheses=claims, factors=factors, seeds=1)).run_dir
     ended = {trial: row["state"] for trial, row in ledger.fold(ledger.read(folder)).trials.items()}
     assert {state for trial, state in ended.items() if "short" in trial} == {"FAILED"}
@@ -359,7 +370,7 @@ def test_a_metric_of_a_claim_is_asked_of_trials_at_its_own_levels_alone(write_st
 
 
 def test_a_metric_of_a_claim_that_trials_lack_ends_them_at_their_first_evaluation(write_study, go):
-    metric = "kl/reference"
+    metric = "eval/f1"
     folder = go(write_study(hypotheses=[f"fast > slow on {metric}"], seeds=1)).run_dir
     for trial, row in ledger.fold(ledger.read(folder)).trials.items():
         assert (row["state"], row["error"]["status"]) == ("FAILED", "missing_metric")

@@ -165,8 +165,16 @@ def test_a_claim_may_name_a_metric_that_its_own_arms_report_alone(write_study):
         "b": True,
         "honest": False,
     }
-    with pytest.raises(UserError, match=r"hypotheses.0: no trial reports 'eval/proxy'"):
+    with pytest.raises(UserError, match=r"hypotheses.0: arm 'honest': no trial reports 'eval/proxy'"):
         plan_of(write_study(base=base, arms=arms, reference="a", hypotheses=["honest > a on eval/proxy"]))
+
+
+def test_a_bar_may_be_on_a_metric_that_some_arms_report_alone(write_study):
+    reward = {"kind": "function", "path": "atod_sweep.envs.families.flattery:flattery"}
+    study = {"base": {"env.kwargs": {"courtesies": True}}, "bars": {"learning": {"eval/proxy": 0.1}}}
+    assert plan_of(write_study(arms={"a": {"reward": reward}, "honest": {}}, **study)).trials
+    with pytest.raises(UserError, match=r"bars.learning: no trial reports 'eval/proxy'"):
+        plan_of(write_study(arms={"a": {}, "honest": {}}, **study))
 
 
 SHORT = {"horizon": {"short": {"env.horizon": 6}}}

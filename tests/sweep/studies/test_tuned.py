@@ -99,6 +99,19 @@ def test_every_combination_of_levels_has_its_own(write_study, go):
     assert (trial.config["steps"], trial.config["objective"]["distill_weight"]["start"]) == (40, 0.2)
 
 
+def test_it_stands_beside_factors_and_arms_of_the_same_weight(write_study, go):
+    """Like other controls it has its own weight whatever the level says, and arms may be matched to those."""
+    levels = {kind: {"objective.distill_weight.kind": kind} for kind in ("cosine", "linear")}
+    outcome = go(write_study(factors={"decay": levels}, controls=["opd", "tuned_constant"], seeds=1))
+    assert outcome.complete == outcome.total == 2 * 6 + 2 * 4
+    for trial in load(outcome.run_dir).of("tuned_constant", {}):
+        assert trial.config["objective"]["distill_weight"]["kind"] == "constant"
+    mean = {"kind": "constant", "start": {"match_mean_of": "fixed_mix"}}
+    arms = {"slow": {}, "matched": {"objective.distill_weight": mean}}
+    matched = go(write_study(arms=arms, controls=["fixed_mix", "tuned_constant"], seeds=1), overwrite=True)
+    assert matched.complete == matched.total == 6 + 4
+
+
 def test_a_weight_that_fails_is_not_chosen(write_study, go):
     trainer = replace(FAKE, train="test_tuned:failing")
     outcome = go(write_study(controls=["tuned_constant"], seeds=1), trainer=trainer)
