@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -13,7 +14,7 @@ from atod_sweep.config.price import Price
 from atod_sweep.config.told import nearest
 from atod_sweep.config.whole import File
 from atod_sweep.errors import Mistakes
-from atod_sweep.records.metric_names import bounds, check_name, direction
+from atod_sweep.records.metric_names import EVALUATED, bounds, check_name, direction, watched
 
 Control = Literal[
     "teacher", "base", "opd", "rl", "fixed_mix", "shuffled_teacher", "random_teacher", "constant_push", "tuned_constant"
@@ -60,9 +61,7 @@ class Hypothesis(Record):
 
         Apart from the record's own checks: ledgers hold claims of the time before these.
         """
-        check_name(self.metric)
-        if direction(self.metric) is None:
-            raise ValueError(f"of {self.metric} neither large nor small values are better; compare by another metric")
+        _better(self.metric)
         if self.relation != ">" and self.margin == 0:
             raise ValueError(
                 f"'{self.arm} {self.relation} {self.other}' needs a margin: no number of seeds shows two arms equal to "
@@ -74,6 +73,19 @@ class Hypothesis(Record):
                 f"a margin of {self.margin:g} is as much as {self.metric} can differ by at all, from {limits[0]:g} to "
                 f"{limits[1]:g}; use less"
             )
+
+
+def _better(metric: str) -> None:
+    """ValueError for a name that nobody reports, and for one of which neither large nor small values are better."""
+    if direction(check_name(metric)) is None:
+        raise ValueError(f"of {metric} neither large nor small values are better; compare by another metric")
+
+
+def _has_start(metric: str) -> None:
+    """ValueError for a metric without a value at step 0, over which nothing can be gained."""
+    if not metric.startswith(EVALUATED):
+        instead = watched(metric) if watched(metric) != metric else "a metric of evaluations, such as eval/success"
+        raise ValueError(f"{metric} has no value at step 0 that a gain could be told from; use {instead}")
 
 
 def _parts(text: str) -> dict[str, str] | None:
@@ -232,8 +244,9 @@ class Study(File):
         return self
 
     def _undecidable(self) -> Iterator[str]:
-        checks: list[tuple[str, Callable[[], object]]] = [("metric.name", lambda: check_name(self.metric.name))]
+        checks: list[tuple[str, Callable[[], object]]] = [("metric.name", partial(_better, self.metric.name))]
         checks += [(f"hypotheses.{i}", claim.check) for i, claim in enumerate(self.hypotheses)]
+        checks += [("bars.learning", partial(_has_start, name)) for name in self.bars.learning]
         for where, check in checks:
             try:
                 check()

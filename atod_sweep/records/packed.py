@@ -51,12 +51,15 @@ class Packed:
 
 
 def thinned(rows: Sequence[MetricRow], every: int, last: int, whole: Collection[str] = ()) -> list[MetricRow]:
-    """All evaluations, and training rows of every `every`-th step and the `last` ones.
+    """All evaluations, and training rows of every `every`-th step and of every number's `last` ones.
 
     `whole`: names whose values are kept at the other steps, too.
     """
-    training = [row["step"] for row in rows if row["phase"] == "train"]
-    ends = set(training[-last:])
+    steps: dict[str, list[int]] = {}
+    for row in rows:
+        for key in row if row["phase"] == "train" else ():
+            steps.setdefault(key, []).append(row["step"])
+    ends = {step for told in steps.values() for step in told[-last:]}
     found = []
     for row in rows:
         if row["phase"] != "train" or row["step"] % every == 0 or row["step"] in ends:

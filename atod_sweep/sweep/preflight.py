@@ -25,7 +25,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.paths import local_model
 from atod_sweep.records.metric_names import check_reported
 from atod_sweep.sweep.sharing import Holding, key_of, left
-from atod_sweep.sweep.studies.plan import stood_in
+from atod_sweep.sweep.studies.asked import stood_in
 from atod_sweep.sweep.took import before, size_of
 from atod_sweep.sweep.work import Goal
 from atod_sweep.training.loop import runners

@@ -150,6 +150,18 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "bars.learning: eval/success: 1.0 is no bar; use a number above 0, b",
     ),
     ({"bars": {"learning": {"eval/turns": 0}}}, "bars.learning: eval/turns: 0.0 is no bar; use a number above 0"),
+    (
+        {"metric": {"name": "eval/token_entropy"}},
+        "metric.name: of eval/token_entropy neither large nor small values are",
+    ),
+    (
+        {"bars": {"learning": {"cost/tokens": 5}}},
+        "bars.learning: cost/tokens has no value at step 0 that a gain could be told from; use a metric of",
+    ),
+    (
+        {"bars": {"learning": {"final/success": 0.2}}},
+        "bars.learning: final/success has no value at step 0 that a gain could be told from; use eval/suc",
+    ),
     ({"bars": {"learning": {"lr": 1}}}, "bars.learning: of lr neither large nor small values are better"),
     ({"bars": {"collapse": 1}}, "bars.collapse: must be below 1, got 1"),
     ({"hypotheses": [3]}, "hypotheses.0: expected a mapping, got 3"),

@@ -34,6 +34,12 @@ def test_training_rows_are_thinned_by_step_and_evaluations_never(every, last, st
     assert all(row in rows for row in kept)
 
 
+def test_the_last_values_of_a_number_that_ends_early_stay():
+    """A teacher whose weight has fallen to 0 is asked no more: results are read from what it said last."""
+    rows = [row | ({"kl/teacher": 0.1} if row["step"] < 13 else {}) for row in ROWS]
+    assert [row["step"] for row in thinned(rows, 10, 2)] == [0, 10, 11, 12, 20, 23, 24]
+
+
 def test_numbers_that_an_export_needs_stay_at_every_step():
     kept = thinned(ROWS, 10, 1, ["lr"])
     assert [row["step"] for row in kept] == list(range(25))

@@ -22,7 +22,7 @@ from atod_sweep.sweep.searches.campaign import REFERENCE, Campaign
 from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Sample, Space, resolve_space
 from atod_sweep.sweep.searches.starting_points import starting_points
-from atod_sweep.sweep.studies.plan import check_metric
+from atod_sweep.sweep.studies.asked import check_metric
 from atod_sweep.sweep.work import Document, Goal, Options, RunOutcome, Work
 
 Source = str | Path | Mapping[str, Any] | Search

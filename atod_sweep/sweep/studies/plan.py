@@ -11,14 +11,11 @@ from typing import Any, Literal
 
 from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.files import flatten, train_data
-from atod_sweep.config.retention import Retained
-from atod_sweep.config.study import Bars, Metric, Study
+from atod_sweep.config.study import Bars, Study
 from atod_sweep.config.train import Train
-from atod_sweep.envs import registry
 from atod_sweep.errors import Gathered, UserError, meant
 from atod_sweep.objective import own_code, schedules
-from atod_sweep.records.metric_names import check_reported, check_retained, watched
-from atod_sweep.sweep.studies import like_with_like
+from atod_sweep.sweep.studies import asked, like_with_like
 from atod_sweep.sweep.studies.controls import CONTROLS, Make, mean_weight, override
 
 MATCH = ".match_mean_of"
@@ -104,11 +101,11 @@ def resolve(study: Study, folder: Path, where: str, made: Mapping[str, Make] = C
             with mistakes.noted():
                 resolved = with_horizons(data, _horizons(played, data)) | {"seed": seed}
                 name = f"{where}: {'controls' if role != 'arm' else 'arms'}.{arm}"
-                config = _resolved(study, resolved, name, where)
+                config = _resolved(study, resolved, name)
                 trial_id = "~".join([arm, *cell.levels.values()]) + f"-s{seed}"
                 trials.append(Trial(trial_id, arm, role, cell.levels, seed, config, content_hash(config)))
         if seed == study.seed_list[0]:
-            _check_asked(study, trials, mistakes)
+            asked.check(study, trials, mistakes)
         mistakes.check()  # after the first seed, as a rule
     trained = [(trial.arm, trial.levels, trial.config) for trial in trials if trial.role in ("arm", "control")]
     like_with_like.check(study.hypotheses, trained, where)
@@ -141,87 +138,12 @@ def _overrides(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"factors.{factor}.{level}", flatten(own)
 
 
-def _resolved(study: Study, data: dict[str, Any], name: str, where: str) -> dict[str, Any]:
-    """The plain form of a trial's config. UserError unless it is valid, and reports what the study is judged by."""
+def _resolved(study: Study, data: dict[str, Any], name: str) -> dict[str, Any]:
+    """The plain form of a trial's config. UserError unless it is valid."""
     train = validate(Train, data, name)
     if train.seed == study.seed_list[0]:
         own_code.check(train, f"{name}: ")
-    config = train.model_dump(mode="json")
-    check_metric(study.metric, config, f"{where}: metric")
-    return config
-
-
-def _check_asked(study: Study, trials: list[Trial], mistakes: Gathered) -> None:
-    """Note claims on what one of their sides does not report, and bars on what no trial does."""
-    for i, claim in enumerate(study.hypotheses):
-        field = f"{mistakes.where}: hypotheses.{i}"
-        about = [trial for trial in trials if claim.concerns(trial.arm, trial.levels)]
-        mute = _mute(claim.metric, about, field)
-        for trial in mute[:1]:
-            with mistakes.noted():
-                only = f": arm {trial.arm!r}" if len(mute) < len(about) else ""
-                check_metric(Metric(name=claim.metric), trial.config, f"{field}{only}")
-    for metric in study.bars.learning:
-        field = f"{mistakes.where}: bars.learning"
-        if trials and len(_mute(metric, trials, field)) == len(trials):
-            with mistakes.noted():
-                check_metric(Metric(name=metric), trials[0].config, field)
-
-
-def _mute(metric: str, trials: list[Trial], where: str) -> list[Trial]:
-    """Those of the trials that do not report a metric."""
-    found = []
-    for trial in trials:
-        try:
-            check_metric(Metric(name=metric), trial.config, where)
-        except UserError:
-            found.append(trial)
-    return found
-
-
-def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
-    """UserError if trials of this config do not report the metric, or have fewer evaluations than it averages over.
-
-    What an environment of the user's reports beside success shows when it is looked at.
-    """
-    try:
-        check_retained(metric.name, retained_metrics(config))
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from None
-    if registry.is_shipped(config["env"]["id"]):
-        try:
-            own = [*registry.metric_names(config["env"]["id"], config["env"]["kwargs"]), *stood_in(config)]
-            check_reported(metric.name, own, config["evaluation"]["attempts"])
-        except ValueError as error:
-            raise UserError(f"{where}: {error}") from None
-    if metric.name.startswith("final/"):
-        if "final" not in config["evaluation"]:
-            raise UserError(
-                f"{where}: {metric.name!r}: no final sets are played; set evaluation.final: {{}} in base, "
-                f"or use {watched(metric.name)}"
-            )
-        if metric.last > 1:
-            raise UserError(
-                f"{where}.last: {metric.last}: final sets are played once; drop it, or use {watched(metric.name)}"
-            )
-        return
-    evaluations = -(-config["steps"] // config["evaluation"]["every"]) + 1
-    if metric.last > evaluations:
-        raise UserError(
-            f"{where}.last: {metric.last} is more than the {evaluations} evaluations of a trial; "
-            f"use at most {evaluations}, or a smaller evaluation.every"
-        )
-
-
-def stood_in(config: dict[str, Any]) -> list[str]:
-    """What evaluations report beside the environment's metrics if its reward is not what is trained on."""
-    return ["proxy"] if "reward" in config else []
-
-
-def retained_metrics(config: dict[str, Any]) -> list[str]:
-    """What trials of this config report of what they were not trained on."""
-    kept = [Retained.model_validate(one) for one in config["evaluation"].get("retention", [])]
-    return [name for one in kept for name in one.metrics]
+    return train.model_dump(mode="json")
 
 
 def _definition(study: Study, base: dict[str, Any]) -> dict[str, Any]:

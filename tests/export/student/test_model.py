@@ -26,6 +26,7 @@ from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.export import attestation, manifest
 from atod_sweep.export.record import dump
 from atod_sweep.export.student import model
+from atod_sweep.export.student.model_card import model_card
 from atod_sweep.sweep.mlflow.model_registry import register
 from atod_sweep.sweep.mlflow.stores import EXPERIMENT, Place
 from atod_sweep.training.loop.standalone import save_standalone
@@ -133,6 +134,13 @@ def test_median_seed_with_its_origin(run: Path, exported: Path) -> None:
         "README.md", "manifest.sha256", "provenance.json", "attestation.intoto.json", "chat_template.jinja",
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
+
+
+def test_the_card_names_the_method_that_trained_it(exported: Path) -> None:
+    record = json.loads((exported / "provenance.json").read_text(encoding="utf-8"))
+    assert "by annealed on-policy distillation mixed with reward on" in model_card(record)
+    record["model"]["config"]["objective"] = {"kind": "sft"}
+    assert "by the objective `sft` on" in model_card(record)
 
 
 def test_of_an_even_number_the_lower(run: Path) -> None:

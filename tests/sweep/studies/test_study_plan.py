@@ -165,8 +165,13 @@ def test_a_claim_may_name_a_metric_that_its_own_arms_report_alone(write_study):
         "b": True,
         "honest": False,
     }
-    with pytest.raises(UserError, match=r"hypotheses.0: arm 'honest': no trial reports 'eval/proxy'"):
+    with pytest.raises(UserError, match=r"hypotheses.0: 'honest': no trial reports 'eval/proxy'"):
         plan_of(write_study(base=base, arms=arms, reference="a", hypotheses=["honest > a on eval/proxy"]))
+    with pytest.raises(UserError, match=r"metric: 'honest': no trial reports 'eval/proxy'"):
+        plan_of(write_study(base=base, arms=arms, reference="a", metric={"name": "eval/proxy"}))
+    levels = {"r": {"own": {}, "proxy": {"reward": reward}}}
+    with pytest.raises(UserError, match=r"hypotheses.0: 'slow' at r=own: no trial reports 'eval/proxy'"):
+        plan_of(write_study(base=base, factors=levels, hypotheses=["fast > slow on eval/proxy"]))
 
 
 def test_a_bar_may_be_on_a_metric_that_some_arms_report_alone(write_study):
