@@ -186,7 +186,7 @@ class Run:
         def row(cells: list[str], tag: str) -> str:
             return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
-        body = "".join(row(arm.cells(), "td") for arm in arm_table(self.results))
+        body = "".join(row(cells, "td") for cells in arm_table(self.results))
         claims = "".join(f"<li>{html.escape(line)}</li>" for line in verdict_lines(self.results))
         return (
             f"<p><b>{html.escape(self.question)}</b></p><table>{row(header(self.results), 'th')}{body}</table>"

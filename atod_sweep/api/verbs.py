@@ -251,7 +251,7 @@ def report(
     neither Ray nor a trainer. Raises UserError if the folder holds no run.
     """
     from atod_sweep.evidence.analysis.reading import load
-    from atod_sweep.evidence.report.formats import check_formats
+    from atod_sweep.evidence.report.pdf import check_formats
     from atod_sweep.training import NUMERICS
 
     check_formats(formats)

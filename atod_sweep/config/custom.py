@@ -207,9 +207,6 @@ def _is_installed(name: str) -> bool:
     if spec is None:
         return False
     places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
-    roots = [Path(root).resolve() for root in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *_sites()}]
+    sites = [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
+    roots = [Path(root).resolve() for root in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *sites}]
     return any(Path(place).resolve().is_relative_to(root) for place in places for root in roots)
-
-
-def _sites() -> list[str]:
-    return [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]

@@ -11,7 +11,6 @@ from pydantic import Field, field_validator, model_validator
 from atod_sweep.config.base import LARGEST_SEED, LATER, MOST_SEEDS, Record, Seed, load_yaml
 from atod_sweep.config.domains import Constraint, Parameter
 from atod_sweep.config.files import check_sort
-from atod_sweep.config.names import check_plain
 from atod_sweep.config.price import Price
 from atod_sweep.config.space import parse_constraint, parse_parameters
 from atod_sweep.config.study import Metric, Resources
@@ -210,11 +209,6 @@ class Search(File):
     resources: Resources = Field(default_factory=Resources, description="Needs of one trial.")
     concurrency: int | None = Field(None, ge=1, description="Trials at a time; null: as many as the resources hold.")
     price: Price | None = Field(None, description="What tokens cost, for `atod-sweep cost`.", json_schema_extra=LATER)
-
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, name: str) -> str:
-        return check_plain(name, "cannot name a folder")
 
     @property
     def objectives(self) -> list[Objective]:

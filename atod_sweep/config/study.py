@@ -41,9 +41,14 @@ class Hypothesis(Record):
     margin: float = Field(0.0, ge=0, description="Margin, in units of the metric.")
 
     def __str__(self) -> str:
-        at = f" at {', '.join(f'{k}={v}' for k, v in self.at.items())}" if self.at else ""
+        return self.told()
+
+    def told(self, metric: bool = True, at: bool = True) -> str:
+        """The sentence; on demand without the metric, or without the levels."""
+        on = f" on {self.metric}" if metric else ""
+        where = f" at {', '.join(f'{k}={v}' for k, v in self.at.items())}" if self.at and at else ""
         margin = f" {_WORD[self.relation]} {self.margin:g}" if self.margin else ""
-        return f"{self.arm} {self.relation} {self.other} on {self.metric}{at}{margin}"
+        return f"{self.arm} {self.relation} {self.other}{on}{where}{margin}"
 
     def concerns(self, arm: str, levels: Mapping[str, str]) -> bool:
         """Whether a trial of this arm at these levels bears on it; factors that it lacks do not speak against it."""
@@ -209,11 +214,6 @@ class Study(File):
     def reference_arm(self) -> str:
         """The arm that the others are compared with."""
         return self.reference or next(iter(self.arms))
-
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, name: str) -> str:
-        return check_plain(name, "cannot name a folder")
 
     @field_validator("seeds")
     @classmethod

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, field_validator
 
 from atod_sweep.config.base import Record, validate
+from atod_sweep.config.names import check_plain
 from atod_sweep.errors import Gathered
 
 
@@ -17,6 +18,11 @@ class File(Record):
     """A record that a whole file holds. `spine`: its fields that others refer to."""
 
     spine: ClassVar[tuple[str, ...]]
+
+    @field_validator("name", check_fields=False)
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        return check_plain(name, "cannot name a folder")
 
 
 M = TypeVar("M", bound=File)

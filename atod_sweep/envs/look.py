@@ -39,10 +39,6 @@ SECONDS = 60.0
 _TEXTS = ("look", "", "¿\N{SLIGHTLY SMILING FACE}?\n[x]")
 
 
-def _silent(_: str) -> None:
-    """Told to nobody."""
-
-
 @dataclass(frozen=True)
 class Seen:
     """What a look found. `notes`: what to know at the start, a line each. `metrics`: what environments reported beside
@@ -60,7 +56,7 @@ class _Met:
     metrics: list[str]
 
 
-def look(configs: Iterable[Env], doing: Callable[[str], None] = _silent, seconds: float = SECONDS) -> Seen:
+def look(configs: Iterable[Env], doing: Callable[[str], None] = lambda _: None, seconds: float = SECONDS) -> Seen:
     """Play these environments. UserError for one that does not keep the contract.
 
     `doing` is told what is being done, if anything is.

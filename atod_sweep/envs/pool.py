@@ -225,10 +225,8 @@ class _Worker:
             message = self.pipe.recv()
         except (EOFError, OSError):
             return "crash"
-        if isinstance(message, UserError):
+        if isinstance(message, UserError | WorkerError):
             raise message
-        if isinstance(message, _Raised):
-            raise WorkerError(message.traceback)
         if message is _PROGRESS:
             self.deadline = _deadline(timeout)
             return None
@@ -263,10 +261,6 @@ _CARRIED = ("success", "metrics", *ADMISSIBLE)
 _PROGRESS = None  # a part of a job is done, another one follows
 
 
-class _Raised(NamedTuple):
-    traceback: str
-
-
 def _serve(pipe: Connection, config: Env) -> None:
     """Answer jobs until the pipe is closed."""
     settle()
@@ -291,7 +285,7 @@ def _serve(pipe: Connection, config: Env) -> None:
                     error.add_note(traceback.format_exc())
                 pipe.send(error)
             except Exception:
-                pipe.send(_Raised(traceback.format_exc()))
+                pipe.send(WorkerError(traceback.format_exc()))
 
 
 def _parts(env: Checked, job: Errand) -> list[Callable[[], Any]]:

@@ -19,11 +19,12 @@ from atod_sweep.objective import schedules
 from atod_sweep.objective.profiles import profile
 
 
-def check(train: Train) -> None:
+def check(train: Train, where: str = "") -> None:
     """Call every function of the user's own in a trainer config as training would: decays at every step, profiles on
     every turn, what works on tensors on a small batch, with its gradient.
 
-    UserError, which starts with the key, for a value out of bounds, one that is not finite, or whatever it raises.
+    UserError, which starts with `where` and the key, for a value out of bounds, one that is not finite, or whatever it
+    raises.
 
     >>> check(Train())  # has none
     """
@@ -31,9 +32,9 @@ def check(train: Train) -> None:
         try:
             _CHECKS[type(record)](record, train)
         except UserError as error:
-            raise UserError(f"{key}.{error}") from None
+            raise UserError(f"{where}{key}.{error}") from None
         except Exception as error:  # whatever a user's function may do: it is said in one line, before anything runs
-            raise UserError(f"{key}.path: {record.path!r} fails: {type(error).__name__}: {error}") from error
+            raise UserError(f"{where}{key}.path: {record.path!r} fails: {type(error).__name__}: {error}") from error
 
 
 def _decay(record: CustomDecay, train: Train) -> None:

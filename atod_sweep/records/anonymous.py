@@ -55,7 +55,7 @@ def anonymous_text(text: str) -> str:
     """
     text = re.sub(rf"(?<![\w./-]){re.escape(str(Path.home()))}(?![\w.-])", "~", redacted(text))
     text = _HOME.sub("", _PATH.sub(lambda found: name_of(found[0]), text))
-    return re.sub(rf"(?<=/){re.escape(_user())}(?=[/'\"\s]|$)", "USER", text) if _user() else text
+    return re.sub(rf"(?<=/){re.escape(user())}(?=[/'\"\s]|$)", "USER", text) if user() else text
 
 
 def anonymous_yaml(text: str) -> str:
@@ -98,13 +98,14 @@ def _command(argv: Sequence[str]) -> list[str]:
 
 def _nobody(text: str) -> str:
     """What a machine said, without the names of the machine and of its user."""
-    for name, instead in ((_user(), "USER"), (platform.node(), "HOST")):
+    for name, instead in ((user(), "USER"), (platform.node(), "HOST")):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", instead, text) if name else text
     return text
 
 
 @cache
-def _user() -> str:
+def user() -> str:
+    """Who runs this; "" where the system does not know."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container may know no name for its user

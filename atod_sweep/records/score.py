@@ -29,9 +29,5 @@ def score(
     else:
         evaluation = name.startswith(EVALUATED)
         found = [row[name] for row in rows if name in row and (row["phase"] == "eval" or not evaluation)][-last:]
-    mean = math.fsum(found) / last if len(found) == last and all(map(_is_number, found)) else None
+    mean = math.fsum(found) / last if len(found) == last and all(isinstance(x, int | float) for x in found) else None
     return mean if mean is not None and math.isfinite(mean) else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)

@@ -51,16 +51,6 @@ class Estimate:
         ]
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """Expected cost of one trial."""
-
-    seconds: float
-    env_steps: float
-    tokens: float
-    asked: dict[str, float]
-
-
 def estimate(work: Work, options: Options) -> Estimate:
     """Time a few steps of each environment and size in the work (models are built if they are not cached).
 
@@ -85,40 +75,37 @@ def _estimate(work: Work, options: Options, show: progress.Progress) -> Estimate
         for line in of_compact(work.configs, work.resources, at_a_time(work, options.site), models):
             show.note(line)
     show.doing("timing a few steps")
-    timed: dict[str, _Trial] = {}
-    costs = []
-    for config in work.configs:
-        size = size_of(config)
+    timed: dict[str, tuple[float, dict[str, float]]] = {}
+    sizes = [size_of(config) for config in work.configs]
+    for size, config in zip(sizes, work.configs, strict=True):
         if size not in timed:
             timed[size] = _timed(config, options)
             if options.trainer == Trainer() and before(size) is None:
-                keep(size, Took(timed[size].seconds))
-        costs.append(timed[size])
+                keep(size, Took(timed[size][0]))
+    costs = [timed[size][1] for size in sizes]
     each = work.total / len(costs)  # a search knows its base config only
     width = at_a_time(work, options.site)
-    trial_seconds = statistics.mean(cost.seconds for cost in costs)
+    trial_seconds = statistics.mean(timed[size][0] for size in sizes)
     return Estimate(
         trials=work.total,
         at_a_time=width,
         trial_seconds=trial_seconds,
         seconds=math.ceil(work.total / width) * trial_seconds,
         core_seconds=work.total * trial_seconds * work.resources.cpu,
-        env_steps=each * sum(cost.env_steps for cost in costs),
-        tokens=each * sum(cost.tokens for cost in costs),
-        asked=Counter({name: each * sum(c.asked.get(name, 0.0) for c in costs) for c in costs for name in c.asked}),
+        env_steps=each * sum(cost.get("env_steps", 0.0) for cost in costs),
+        tokens=each * sum(cost.get("tokens", 0.0) for cost in costs),
+        asked=Counter(
+            {name: each * sum(c.get(name, 0.0) for c in costs) for name in ASKED if any(name in c for c in costs)}
+        ),
     )
 
 
-def _timed(config: dict[str, Any], options: Options) -> _Trial:
+def _timed(config: dict[str, Any], options: Options) -> tuple[float, dict[str, float]]:
+    """Expected seconds of one trial, and its costs by name."""
     rows: list[Row] = []
     evaluation = {key: value for key, value in config["evaluation"].items() if key != "final"}
     short = validate(Train, {**config, "steps": STEPS, "evaluation": {**evaluation, "every": STEPS}}, "config")
     with tempfile.TemporaryDirectory() as folder:
         result = load(options.trainer.train)(short, Path(folder), rows.extend, resume=False)
-    steps = config["steps"]
-    return _Trial(
-        seconds=trial_seconds(config, rows) or START_SECONDS,
-        env_steps=float(result.cost.get("env_steps", 0.0)) / STEPS * steps,
-        tokens=float(result.cost.get("tokens", 0.0)) / STEPS * steps,
-        asked={name: result.cost[name] / STEPS * steps for name in ASKED if name in result.cost},
-    )
+    costs = {name: value / STEPS * config["steps"] for name, value in result.cost.items()}
+    return trial_seconds(config, rows) or START_SECONDS, costs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import tempfile
@@ -16,7 +15,7 @@ from atod_sweep.envs.benchmarks.optional import optional
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.families.game import STYLES, read_action
 from atod_sweep.errors import UserError
-from atod_sweep.paths import expanded
+from atod_sweep.paths import cache_dir, expanded
 
 # Suite -> its settings, as the challenge of that name takes them.
 SUITES: dict[str, dict[str, int]] = {
@@ -185,8 +184,7 @@ def generated(suite: str, settings: tuple[tuple[str, int], ...], split: Split, i
     """The file of a generated game: made in some seconds the first time, in the user's cache from then on."""
     version = _textworld("textworld").__version__
     words = "-".join(f"{key}{value}" for key, value in settings)
-    base = Path(os.environ.get("ATOD_SWEEP_CACHE") or Path.home() / ".cache" / "atod-sweep").expanduser()
-    path = base / "textworld" / version / f"{suite}-{words}" / f"{split}{index}.z8"
+    path = cache_dir() / "textworld" / version / f"{suite}-{words}" / f"{split}{index}.z8"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:

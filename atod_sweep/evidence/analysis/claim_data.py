@@ -11,8 +11,8 @@ import numpy as np
 from atod_sweep.config.study import Metric
 from atod_sweep.evidence.analysis.comparisons import Comparison
 from atod_sweep.evidence.analysis.learning import SUCCESS
-from atod_sweep.evidence.analysis.results import Levels, Results, Trial, matches
-from atod_sweep.evidence.analysis.scores import outcomes, rests, seed_score, teacher_level
+from atod_sweep.evidence.analysis.results import Levels, Results, Trial
+from atod_sweep.evidence.analysis.scores import outcomes, rests, seed_score, teacher_level, within
 from atod_sweep.evidence.stats import collapse
 from atod_sweep.evidence.stats.decision import Data, Seed
 from atod_sweep.evidence.stats.intervals import Interval
@@ -55,12 +55,14 @@ def claim_data(results: Results, c: Comparison, metric: Metric, without: Sequenc
     """What bears on a claim about `c`, in the claim's own direction: above 0, its arm is the better one."""
     bad_arm, bad_other = (set(collapses(results, arm, c.levels, without).seeds) for arm in (c.arm, c.other))
     seeds = [Seed(c.sign * d, seed in bad_arm, seed in bad_other) for seed, d in c.differences.items()]
+    # A seed that neither side has started is not missing: the study is only that much smaller so far.
+    begun = {t.seed for arm in (c.arm, c.other) for t in _cells(results, arm, c.levels, without)}
     missing = [
         _range(results, c, metric, seed, without)
         for seed in results.seeds
         if seed not in c.pairs
         and c.pairs
-        and _has_begun(results, c, seed, without)
+        and seed in begun
         and not any(rests(results, arm, c.levels, seed, without) for arm in (c.arm, c.other))
     ]
     return Data(seeds, missing, outcomes(results, metric, c.levels, without))
@@ -75,11 +77,6 @@ def task_error(c: Comparison, data: Data) -> TaskError | None:
 
 def _cells(results: Results, arm: str, at: Levels, without: Sequence[Levels]) -> list[Trial]:
     return [trial for trial in results.of(arm, at) if trial.is_trained and trial.levels not in without]
-
-
-def _has_begun(results: Results, c: Comparison, seed: int, without: Sequence[Levels]) -> bool:
-    """A seed that neither side has started is not missing: the study is only that much smaller so far."""
-    return any(t.seed == seed for arm in (c.arm, c.other) for t in _cells(results, arm, c.levels, without))
 
 
 def _range(
@@ -97,7 +94,7 @@ def _side(
     results: Results, arm: str, at: Levels, metric: Metric, seed: int, without: Sequence[Levels]
 ) -> tuple[float, float]:
     """What the arm's mean over the conditions could be at least and at most."""
-    conditions = [levels for levels in results.conditions if matches(levels, at) and levels not in without]
+    conditions = within(results, at, without)
     if arm not in results.arms:
         level = float(np.mean([teacher_level(results, levels, metric, arm) for levels in conditions]))
         return level, level

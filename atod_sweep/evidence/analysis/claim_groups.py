@@ -37,9 +37,7 @@ def groups(verdicts: Sequence[Verdict]) -> list[Group]:
 
 def short_claim(v: Verdict) -> str:
     """The claim without what its group says already: `cosine > linear by 0.01`."""
-    h = v.hypothesis
-    margin = f" {'by' if h.relation == '>' else 'within'} {h.margin:g}" if h.margin else ""
-    return f"{h.arm} {h.relation} {h.other}{margin}"
+    return v.hypothesis.told(metric=False, at=False)
 
 
 def beside(v: Verdict) -> list[str]:

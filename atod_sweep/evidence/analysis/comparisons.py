@@ -12,6 +12,7 @@ from atod_sweep.evidence.analysis.results import Levels, Missing, Results, Trial
 from atod_sweep.evidence.analysis.scores import (
     by_task_set,
     difference_error,
+    known_scores,
     level_error,
     mean,
     outcomes,
@@ -203,10 +204,7 @@ def best_arm(results: Results) -> Best | None:
     """
     metric = results.study.metric
     seeds = seeds_of_all(results)
-    scores = {
-        arm: {seed: x for seed in seeds if isinstance(x := seed_score(results, arm, {}, seed, metric), float)}
-        for arm in results.study.arms
-    }
+    scores = {arm: known_scores(results, arm, {}, seeds, metric) for arm in results.study.arms}
     scored = {arm: by_seed for arm, by_seed in scores.items() if by_seed}
     complete = {arm: by_seed for arm, by_seed in scored.items() if len(by_seed) == len(seeds)}
     candidates = complete or scored

@@ -13,7 +13,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.results import Claim, Results, Study, Trial, is_finite, sign_of
 from atod_sweep.evidence.analysis.trial_files import TrialFiles
 from atod_sweep.records import layout, ledger
-from atod_sweep.records.ledger_rows import ErrorFields, Row, StudyRow, TrialRow
+from atod_sweep.records.ledger_rows import Row, StudyRow, TrialRow
 
 
 def load(run_dir: Path) -> Results:
@@ -114,7 +114,7 @@ def _trial(row: TrialRow, files: TrialFiles, study: StudyRow, spent: float) -> T
         cost=cost,
         seconds=seconds,
         spent=max(seconds, spent) if spent else seconds,
-        error=_texts(row.get("error")),
+        error={key: str(value) for key, value in error.items()} if (error := row.get("error")) else None,
         files=files,
         recorded={
             Metric(name=metric["name"], last=metric["last"]): score
@@ -122,7 +122,3 @@ def _trial(row: TrialRow, files: TrialFiles, study: StudyRow, spent: float) -> T
             if metric and is_finite(score)
         },
     )
-
-
-def _texts(error: ErrorFields | None) -> dict[str, str] | None:
-    return {key: str(value) for key, value in error.items()} if error else None

@@ -26,13 +26,14 @@ def teacher_level(results: Results, levels: Levels, metric: Metric, arm: str = "
     return mean([score for score in found if score is not None])
 
 
+def within(results: Results, at: Levels, without: Sequence[Levels] = ()) -> list[Levels]:
+    """The conditions at the levels `at`, those in `without` left out."""
+    return [levels for levels in results.conditions if matches(levels, at) and levels not in without]
+
+
 def rests(results: Results, arm: str, at: Levels, seed: int, without: Sequence[Levels] = ()) -> bool:
     """Whether the arm was left out of the seed at any of the conditions inside `at`. The teacher never is."""
-    return arm in results.arms and any(
-        results.rests(arm, levels, seed)
-        for levels in results.conditions
-        if matches(levels, at) and levels not in without
-    )
+    return arm in results.arms and any(results.rests(arm, levels, seed) for levels in within(results, at, without))
 
 
 def seeds_of_all(results: Results, at: Levels | None = None) -> list[int]:
@@ -50,7 +51,7 @@ def seed_score(
     Conditions in `without` do not count. The teacher is one fixed model: a seed it was not evaluated with gets its
     mean.
     """
-    conditions = [levels for levels in results.conditions if matches(levels, at) and levels not in without]
+    conditions = within(results, at, without)
     if not conditions:
         return []
     if arm not in results.arms:
@@ -64,6 +65,14 @@ def seed_score(
         return gaps
     scores = [t.score(metric) for levels in conditions if (t := results.find(arm, levels, seed)) is not None]
     return mean([score for score in scores if score is not None])
+
+
+def known_scores(
+    results: Results, arm: str, at: Levels, seeds: Sequence[int], metric: Metric, without: Sequence[Levels] = ()
+) -> dict[int, float]:
+    """`seed_score` of the seeds without a gap."""
+    found = {seed: seed_score(results, arm, at, seed, metric, without) for seed in seeds}
+    return {seed: score for seed, score in found.items() if isinstance(score, float)}
 
 
 def _teacher_score(
@@ -81,9 +90,8 @@ def outcomes(results: Results, metric: Metric, at: Levels, without: Sequence[Lev
     tasks = tasks_of(results, metric)
     if tasks is None or not metric.name.endswith("/success"):
         return None
-    conditions = sum(matches(c, at) and c not in without for c in results.conditions)
     attempts = 1 if metric.name.startswith("retention/") else _fewest(results, "attempts") or 1
-    return tasks * attempts * metric.last * conditions
+    return tasks * attempts * metric.last * len(within(results, at, without))
 
 
 def tasks_of(results: Results, metric: Metric) -> int | None:
@@ -135,8 +143,7 @@ def level_error(results: Results, arm: str, at: Levels, seeds: Sequence[int]) ->
     table = by_task_set(results, arm, seeds, at, metric)
     if table:
         return task_sets.measured(list(table.values()))
-    scores = [x for seed in seeds if isinstance(x := seed_score(results, arm, at, seed, metric), float)]
-    return _bounded(results, [scores], at, metric)
+    return _bounded(results, [list(known_scores(results, arm, at, seeds, metric).values())], at, metric)
 
 
 def fixed_level(results: Results, arm: str, at: Levels) -> Interval:
@@ -177,5 +184,4 @@ def _bounded(
     tasks = tasks_of(results, metric)
     if tasks is None or bounds(metric.name) is None or not all(sides):
         return None
-    conditions = sum(matches(c, at) and c not in without for c in results.conditions)
-    return task_sets.bounded([float(np.mean(scores)) for scores in sides], tasks * conditions)
+    return task_sets.bounded([float(np.mean(scores)) for scores in sides], tasks * len(within(results, at, without)))

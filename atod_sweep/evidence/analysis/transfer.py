@@ -20,7 +20,7 @@ from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.learning import not_learning
 from atod_sweep.evidence.analysis.results import Levels, Results
-from atod_sweep.evidence.analysis.scores import outcomes, seed_score
+from atod_sweep.evidence.analysis.scores import known_scores, outcomes
 from atod_sweep.evidence.analysis.text import listing, plural
 from atod_sweep.evidence.stats.intervals import Array, Interval
 from atod_sweep.evidence.stats.procedures import FEWEST
@@ -188,9 +188,7 @@ def _common(parts: Sequence[_Part]) -> tuple[str, ...]:
 
 def _scores(results: Results, arm: str, conditions: list[Levels]) -> dict[int, float]:
     """Seed -> the arm's mean over the conditions; seeds without all of them are left out."""
-    without = _without(results, conditions)
-    found = {seed: seed_score(results, arm, {}, seed, results.study.metric, without) for seed in results.seeds}
-    return {seed: score for seed, score in found.items() if isinstance(score, float)}
+    return known_scores(results, arm, {}, results.seeds, results.study.metric, _without(results, conditions))
 
 
 def _without(results: Results, conditions: list[Levels]) -> list[Levels]:

@@ -120,11 +120,7 @@ class Verdict:
     @property
     def claim(self) -> str:
         """The claim, without what goes without saying."""
-        h = self.hypothesis
-        at = f" at {', '.join(f'{k}={v}' for k, v in h.at.items())}" if h.at else ""
-        margin = f" {'by' if h.relation == '>' else 'within'} {h.margin:g}" if h.margin else ""
-        metric = f" on {h.metric}" if h.metric != self.usual else ""
-        return f"{h.arm} {h.relation} {h.other}{metric}{at}{margin}"
+        return self.hypothesis.told(metric=self.hypothesis.metric != self.usual)
 
     @property
     def marks(self) -> list[str]:

@@ -10,14 +10,13 @@ Settings in which no arm learns (see `learning`) are left out; a claim about not
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 from atod_sweep.config.study import Hypothesis, Metric
 from atod_sweep.evidence.analysis.claim_data import claim_data, collapses, has_collapsed, task_error
 from atod_sweep.evidence.analysis.comparisons import compare
 from atod_sweep.evidence.analysis.learning import bar, not_learning
-from atod_sweep.evidence.analysis.results import Claim, Levels, Results, in_ledger, matches
+from atod_sweep.evidence.analysis.results import Claim, Results, in_ledger, matches
 from atod_sweep.evidence.analysis.text import listing
 from atod_sweep.evidence.analysis.verdict import Verdict
 from atod_sweep.evidence.stats.decision import decide, shown
@@ -58,14 +57,10 @@ def judge_claim(results: Results, claim: Claim) -> Verdict:
         collapses=tuple(collapses(results, arm, h.at, left_out) for arm in trained),
         left_out=left_out,
         bar=bar(results, h.metric),
-        is_left_out=_is_all(results, h, left_out),
+        is_left_out=all(levels in left_out for levels in results.conditions if matches(levels, h.at)),
         silent="" if data.seeds else _silent(results, h, metric),
         usual=results.study.metric.name,
     )
-
-
-def _is_all(results: Results, h: Hypothesis, left_out: Sequence[Levels]) -> bool:
-    return all(levels in left_out for levels in results.conditions if matches(levels, h.at))
 
 
 def _silent(results: Results, h: Hypothesis, metric: Metric) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -31,13 +30,8 @@ INK: dict[Outcome, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of the picture: the title of a group, or a claim; `y` counts claims from the top."""
-
-    y: float
-    title: str = ""
-    verdict: Verdict | None = None
+# A line of the picture: the title of a group, or a claim, behind where it is, counted in claims from the top.
+Row = tuple[float, str | Verdict]
 
 
 def forest(results: Results, verdicts: Sequence[Verdict], folder: Path) -> Figure | None:
@@ -49,7 +43,7 @@ def forest(results: Results, verdicts: Sequence[Verdict], folder: Path) -> Figur
     for group in groups(shown):
         panels.setdefault(group.metric, []).append(group)
     rows = {metric: _rows(found) for metric, found in panels.items()}
-    heights = [sum(0.7 if row.title else 1.0 for row in found) for found in rows.values()]
+    heights = [sum(0.7 if isinstance(what, str) else 1.0 for _, what in found) for found in rows.values()]
     canvas = Canvas(figsize=(WIDTH, ROW * sum(heights) + 0.55 * len(rows)), layout="constrained")
     grid = canvas.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     looks = {arm: look.color for arm, look in styles(results).items()}
@@ -70,20 +64,21 @@ def _chosen(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def _rows(found: list[Group]) -> list[Row]:
-    rows, y = [], 0.0
+    rows: list[Row] = []
+    y = 0.0
     for group in found:
         if group.title:
-            rows.append(Row(y, title=group.title))
+            rows.append((y, group.title))
             y += 0.7
         for v in group.verdicts:
-            rows.append(Row(y, verdict=v))
+            rows.append((y, v))
             y += 1
     return rows
 
 
 def _panel(axis: Axes, metric: str, rows: list[Row], height: float, looks: dict[str, str]) -> bool:
     """Draw the claims about one metric; True if some value lies beyond the axis."""
-    judged = [row.verdict for row in rows if row.verdict]
+    judged = [what for _, what in rows if not isinstance(what, str)]
     where = reach.span(
         [(v.interval, v.data.main.tolist()) for v in judged],
         [sign * v.hypothesis.margin for v in judged for sign in (-1, 1)],
@@ -93,21 +88,16 @@ def _panel(axis: Axes, metric: str, rows: list[Row], height: float, looks: dict[
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     axis.axvline(0, color="black", lw=1)
-    for row in rows:
-        if row.verdict is None:
-            axis.text(
-                0, row.y + 0.42, short(row.title, 60), transform=axis.get_yaxis_transform(), weight="bold", va="center"
-            )
+    for y, what in rows:
+        if isinstance(what, str):
+            axis.text(0, y + 0.42, short(what, 60), transform=axis.get_yaxis_transform(), weight="bold", va="center")
         else:
-            _claim(axis, where, row.y, row.verdict, looks.get(row.verdict.hypothesis.arm, "black"))
+            _claim(axis, where, y, what, looks.get(what.hypothesis.arm, "black"))
     name = watched(metric).removeprefix("eval/") + (" on fresh tasks" if metric.startswith("final/") else "")
-    what = f"{name} ({unit(metric)})" if unit(metric) not in ("", "share", name) else name
-    axis.set_xlabel(f"difference in {what}, in the claim's direction")
-    return not all(where.holds(x) for v in judged for x in _drawn(v))
-
-
-def _drawn(v: Verdict) -> list[float]:
-    return [x for x in (*v.data.all.tolist(), v.interval.low, v.interval.high) if not math.isnan(x)]
+    measure = f"{name} ({unit(metric)})" if unit(metric) not in ("", "share", name) else name
+    axis.set_xlabel(f"difference in {measure}, in the claim's direction")
+    drawn = [x for v in judged for x in (*v.data.all.tolist(), v.interval.low, v.interval.high)]
+    return not all(math.isnan(x) or where.holds(x) for x in drawn)
 
 
 def _claim(axis: Axes, where: reach.Span, y: float, v: Verdict, color: str) -> None:

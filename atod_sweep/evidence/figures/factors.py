@@ -8,7 +8,7 @@ import numpy as np
 
 from atod_sweep.evidence.analysis.aggregates import complete_table
 from atod_sweep.evidence.analysis.results import Results
-from atod_sweep.evidence.analysis.scores import seed_score
+from atod_sweep.evidence.analysis.scores import known_scores
 from atod_sweep.evidence.analysis.text import between, plural
 from atod_sweep.evidence.figures.style import Figure, hidden, label_axes, legend_below, panels, save, short, styles
 from atod_sweep.evidence.stats.aggregate import performance_profile
@@ -26,12 +26,9 @@ def interaction(results: Results, folder: Path) -> Figure | None:
     for axis, (factor, levels) in zip(axes, factors.items(), strict=True):
         axis.set_xticks(range(len(levels)), [short(level, 14) for level in levels])
         for i, (arm, look) in enumerate(looks.items()):
-            cells = [
-                t_interval(
-                    [x for seed in results.seeds if isinstance(x := _score(results, arm, factor, level, seed), float)]
-                )
-                for level in levels
-            ]
+            ats = [{factor: level} for level in levels]
+            found = [known_scores(results, arm, at, results.seeds, results.study.metric) for at in ats]
+            cells = [t_interval(list(scores.values())) for scores in found]
             seeds += [c.n for c in cells]
             dodge = (i - (len(looks) - 1) / 2) * 0.025
             axis.errorbar(
@@ -60,10 +57,6 @@ def interaction(results: Results, folder: Path) -> Figure | None:
         "Arms across levels",
         caption + hidden(results).replace("are grey", "are left out"),
     )
-
-
-def _score(results: Results, arm: str, factor: str, level: str, seed: int) -> object:
-    return seed_score(results, arm, {factor: level}, seed, results.study.metric)
 
 
 def profile(results: Results, folder: Path) -> Figure | None:

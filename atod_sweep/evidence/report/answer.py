@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atod_sweep.evidence.analysis.comparisons import best_arm
+from atod_sweep.evidence.analysis.comparisons import best_arm, summaries
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.results import Results, label
 from atod_sweep.evidence.analysis.searches import searched
@@ -30,9 +30,9 @@ def _numbers(results: Results) -> dict[str, float]:
     if best := best_arm(results):
         bounds = {"mean": best.interval.estimate, "low": best.interval.low, "high": best.interval.high}
         found |= {f"best/{name}": value for name, value in bounds.items()} | {"best/n": float(best.interval.n)}
-    for row in arm_table(results):
-        if row.n:
-            found["/".join(filter(None, ["arm", row.arm, label(row.levels)]))] = row.score.estimate
+    for s in summaries(results):
+        if s.scores:
+            found["/".join(filter(None, ["arm", s.arm, label(s.levels)]))] = s.interval.estimate
     return found
 
 
@@ -48,7 +48,7 @@ def _words(results: Results, verdicts: list[Verdict]) -> dict[str, str]:
 def _note(results: Results, verdicts: list[Verdict]) -> str:
     """The question, the answer, the table of arms and a line for every claim, as Markdown."""
     found = headline(results, verdicts, searched(results))
-    cells = [header(results), *(row.cells() for row in arm_table(results))]
+    cells = [header(results), *arm_table(results)]
     table = ["| " + " | ".join(map(markdown_cell, row)) + " |" for row in cells]
     table.insert(1, "|" + "---|" * len(cells[0]))
     claims = [f"- {verdict.line()}" for verdict in verdicts]

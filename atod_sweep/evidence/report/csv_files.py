@@ -113,13 +113,8 @@ def _aggregates(results: Results) -> list[Record]:
         {"arm": a.arm, "seeds": a.seeds}
         | {name: each for name, each in a.summaries.items() if isinstance(each, float)}
         | {"beats_reference": a.improvement}
-        | {
-            f"{n}_{k}": v
-            for n, each in a.summaries.items()
-            if isinstance(each, Interval)
-            for k, v in _interval(each).items()
-        }
-        | {f"area_{k}": v for k, v in _interval(a.area).items()}
+        | {k: v for n, x in a.summaries.items() if isinstance(x, Interval) for k, v in _interval(x, f"{n}_").items()}
+        | _interval(a.area, "area_")
         for a in aggregate(results)
     ]
 
@@ -128,7 +123,7 @@ def _breadth(results: Results) -> list[Record]:
     rows: list[Record] = []
     for m in methods(results):
         for i, levels in enumerate(results.conditions):
-            gain = {f"gain_{k}": v for k, v in _interval(m.gains[i].interval).items()} if m.gains else {}
+            gain = _interval(m.gains[i].interval, "gain_") if m.gains else {}
             rows.append({"method": m.name, "role": m.role, **levels} | _interval(m.scores[i]) | gain)
     return rows
 
@@ -154,7 +149,7 @@ def _search(found: Searched) -> dict[str, list[Record]]:
     ]
     moved = [
         {"objective": name, "parameter": t.parameter, "all_correlation": t.all.estimate, "all_n": t.all.n}
-        | {f"unseen_{key}": value for key, value in _interval(t.unseen).items()}
+        | _interval(t.unseen, "unseen_")
         for name, records in zip(names, found.trends, strict=True)
         for t in records
     ]
@@ -180,6 +175,6 @@ def curves(results: Results) -> list[Record]:
     return rows
 
 
-def _interval(interval: Interval) -> Record:
-    limits = {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
-    return limits | {"confidence": interval.level, "n": interval.n}
+def _interval(i: Interval, prefix: str = "") -> Record:
+    found = {"estimate": i.estimate, "low": i.low, "high": i.high, "confidence": i.level, "n": i.n}
+    return {f"{prefix}{key}": value for key, value in found.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,7 @@ from atod_sweep.records.redaction import redacted
 from atod_sweep.records.study_file import read
 
 
-@dataclass(frozen=True)
-class Fact:
-    """One line of the appendix."""
-
-    name: str
-    value: str
-
-
-def facts(results: Results) -> list[Fact]:
+def facts(results: Results) -> dict[str, str]:
     """Seeds, command, machine, versions, code, models."""
     row = results.study.latest
     hardware = row["hardware"]
@@ -31,23 +22,23 @@ def facts(results: Results) -> list[Fact]:
     machine = [hardware["cpu"], plural(hardware["cores"], "core"), memory, f"GPU: {hardware['gpu'] or 'none'}"]
     commands = dict.fromkeys(redacted(" ".join([Path(r["argv"][0]).name, *r["argv"][1:]])) for r in results.study.rows)
     started = datetime.fromtimestamp(results.study.rows[0]["time"], UTC)
-    found = [
-        Fact("Seeds", ", ".join(map(str, results.seeds))),
-        Fact("Started", f"{started:%Y-%m-%d %H:%M} UTC"),
-        Fact("Command", "; ".join(commands)),
-        Fact("Hardware", ", ".join(machine)),
-        Fact("Versions", ", ".join(f"{name} {version}" for name, version in row["versions"].items())),
-        Fact("Numerics version", str(row["numerics"])),
-        Fact("Code", f"git {row['git']}" if row["git"] else "not from a git checkout"),
-        Fact("Definition", row["definition_hash"]),
-    ]
+    found = {
+        "Seeds": ", ".join(map(str, results.seeds)),
+        "Started": f"{started:%Y-%m-%d %H:%M} UTC",
+        "Command": "; ".join(commands),
+        "Hardware": ", ".join(machine),
+        "Versions": ", ".join(f"{name} {version}" for name, version in row["versions"].items()),
+        "Numerics version": str(row["numerics"]),
+        "Code": f"git {row['git']}" if row["git"] else "not from a git checkout",
+        "Definition": row["definition_hash"],
+    }
     if {*(kinds := trainers(results))} - {"atod"}:
-        found.append(Fact("Trainer", "; ".join(f"{kind}: {', '.join(arms)}" for kind, arms in kinds.items())))
+        found["Trainer"] = "; ".join(f"{kind}: {', '.join(arms)}" for kind, arms in kinds.items())
     if results.files.packed:
-        found.append(Fact("Records", f"packed: {_kept(results, results.files.packed.every)}"))
+        found["Records"] = f"packed: {_kept(results, results.files.packed.every)}"
     pairs = list(row.get("pairs", {}).values()) or [row["models"]]
     told = {role: list(dict.fromkeys(_model(pair[role]) for pair in pairs if pair[role])) for role in row["models"]}
-    return found + [Fact(f"{role.capitalize()} model", "; ".join(refs)) for role, refs in told.items() if refs]
+    return found | {f"{role.capitalize()} model": "; ".join(refs) for role, refs in told.items() if refs}
 
 
 def _kept(results: Results, every: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from atod_sweep.config.files import flatten
@@ -40,24 +39,16 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Term:
-    """A word and what it means here."""
-
-    word: str
-    meaning: str
-
-
-def terms(results: Results) -> list[Term]:
-    """The words of this study that are not its own, in the order: metric, controls, kinds."""
+def terms(results: Results) -> dict[str, str]:
+    """The words of this study that are not its own with their meaning, in the order: metric, controls, kinds."""
     study = results.study
     names = [name for name in CONTROLS if name in study.controls]
-    found = [Term(study.metric.name, _measure(results))]
-    found += [Term(name, CONTROLS[name] + _chosen(results, name)) for name in names]
+    found = {study.metric.name: _measure(results)} | {name: CONTROLS[name] + _chosen(results, name) for name in names}
     arms = study.latest.get("definition", {}).get("arms", {})
     own = arms if isinstance(arms, dict) else {}
     kinds = {str(v) for o in own.values() for k, v in flatten(o).items() if k.endswith("kind")}
-    return [t for t in found if t.meaning] + [Term(kind, KINDS[kind]) for kind in KINDS if kind in kinds]
+    found |= {kind: meaning for kind, meaning in KINDS.items() if kind in kinds}
+    return {word: meaning for word, meaning in found.items() if meaning}
 
 
 def _chosen(results: Results, control: str) -> str:

@@ -1,16 +1,26 @@
-"""report.html as a PDF, printed by a Chromium that is already here."""
+"""The formats of a report; report.html as a PDF, printed by a Chromium that is already here."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from atod_sweep.errors import UserError
 
+FORMATS = ("html", "md", "pdf")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 SECONDS = 120.0
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """UserError for a format that there is not, or not here: a PDF needs Chromium."""
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise UserError(f"--format {unknown[0]!r}: unknown; use {', '.join(FORMATS)}")
+    if "pdf" in formats:
+        browser()
 
 
 def browser() -> str:

@@ -21,7 +21,6 @@ from atod_sweep.evidence.figures.style import Figure
 from atod_sweep.evidence.report import csv_files, pdf
 from atod_sweep.evidence.report.cautions import warnings
 from atod_sweep.evidence.report.facts import facts, study_file
-from atod_sweep.evidence.report.formats import check_formats
 from atod_sweep.evidence.report.glossary import terms
 from atod_sweep.evidence.report.headline import headline
 from atod_sweep.evidence.report.richer import refuse_poorer
@@ -57,9 +56,9 @@ def write(
     UserError if the folder holds no run, or a report that is richer than what its files still tell.
 
     `numerics` is the version of today's trainer, where one is installed: a run made with another is marked stale.
-    `formats` are some of `FORMATS`; a PDF needs Chromium.
+    `formats` are some of `pdf.FORMATS`; a PDF needs Chromium.
     """
-    check_formats(formats)
+    pdf.check_formats(formats)
     results, folder = load(run_dir), out or run_dir
     refuse_poorer(results, folder)
     found, verdicts = searched(results), judge(results)

@@ -10,7 +10,7 @@ from atod_sweep.evidence.analysis.curves import COUNTERS, Reached
 from atod_sweep.evidence.analysis.results import Levels, Results, label
 from atod_sweep.evidence.analysis.scores import fixed_level, teacher_level
 from atod_sweep.evidence.analysis.text import NOTHING, count, duration, estimate, p_value
-from atod_sweep.evidence.tables.cells import Cell, Table, arm_cells, error_text, number_cell
+from atod_sweep.evidence.tables.cells import Cell, Table, arm_cells, error_text, interval_cell, number_cell
 
 COSTS = {
     "updates": "updates",
@@ -31,10 +31,7 @@ def scores(results: Results, summaries: list[ArmSummary], comparisons: list[Comp
     header += [f"minus {results.study.reference}", "wins : losses", "p", "p (Holm)"]
     rows = [
         [
-            *arm_cells(s),
-            _seeds(s),
-            number_cell(s.start),
-            Cell(estimate(s.interval, 3), s.interval.estimate),
+            *(*arm_cells(s), _seeds(s), number_cell(s.start), interval_cell(s.interval)),
             *_versus(s, results.study.reference, by_cell.get((s.arm, label(s.levels)))),
         ]
         for s in summaries
@@ -66,7 +63,7 @@ def _teacher(results: Results, levels: Levels) -> list[Cell] | None:
     score = Cell(estimate(fixed_level(results, "teacher", levels), 3), level)
     if not c.values:
         return [*cells, score, *[Cell(NOTHING)] * 4]
-    versus = [Cell(estimate(c.interval, 3, signed=True), c.interval.estimate), Cell(f"{c.wins} : {c.losses}")]
+    versus = [interval_cell(c.interval, signed=True), Cell(f"{c.wins} : {c.losses}")]
     return [*cells, score, *versus, Cell(p_value(c.p), c.p), Cell(NOTHING)]
 
 

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from atod_sweep.evidence.analysis.comparisons import ArmSummary
-from atod_sweep.evidence.analysis.text import MINUS, NOTHING, number
+from atod_sweep.evidence.analysis.text import MINUS, NOTHING, estimate, number
+from atod_sweep.evidence.stats.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Table:
 def number_cell(value: float) -> Cell:
     """Three decimals."""
     return Cell(number(value, 3), value)
+
+
+def interval_cell(interval: Interval, signed: bool = False) -> Cell:
+    """Three decimals, with the interval's limits; sorted by the estimate."""
+    return Cell(estimate(interval, 3, signed=signed), interval.estimate)
 
 
 def percent_cell(value: float) -> Cell:

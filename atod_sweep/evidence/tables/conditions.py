@@ -8,10 +8,10 @@ from atod_sweep.evidence.analysis.aggregates import Aggregate, Interaction, Main
 from atod_sweep.evidence.analysis.breadth import Method
 from atod_sweep.evidence.analysis.learning import not_learning
 from atod_sweep.evidence.analysis.results import Results
-from atod_sweep.evidence.analysis.text import NOTHING, between, estimate, number, plural
+from atod_sweep.evidence.analysis.text import NOTHING, between, number, plural
 from atod_sweep.evidence.stats.aggregate import SUMMARIES
 from atod_sweep.evidence.stats.intervals import Interval
-from atod_sweep.evidence.tables.cells import Cell, Table, number_cell, percent_cell
+from atod_sweep.evidence.tables.cells import Cell, Table, interval_cell, number_cell, percent_cell
 
 
 def breadth(found: list[Method], results: Results) -> Table:
@@ -24,9 +24,9 @@ def breadth(found: list[Method], results: Results) -> Table:
     for m in found:
         gains = [f" ({number(g.interval.estimate, 3, True)})" for g in m.gains or []] or [""] * len(m.scores)
         cells = [Cell(f"{number(s.estimate, 3)}{gain}", s.estimate) for s, gain in zip(m.scores, gains, strict=True)]
-        lead = Cell(NOTHING) if m.gain is None else Cell(estimate(m.gain.interval, 3, True), m.gain.interval.estimate)
+        lead = Cell(NOTHING) if m.gain is None else interval_cell(m.gain.interval, signed=True)
         name = f"{m.name} (control)" if m.role == "control" else m.name
-        rows.append([Cell(name), *cells, number_cell(m.mean), Cell(estimate(m.iqm, 3), m.iqm.estimate), lead])
+        rows.append([Cell(name), *cells, number_cell(m.mean), interval_cell(m.iqm), lead])
     metric = results.study.measure
     seeds = between((s.n for m in found if m.role in ("arm", "control") for s in m.scores), "seed")
     caption = (
@@ -48,12 +48,9 @@ def summary(found: list[Aggregate], results: Results) -> Table:
         [
             Cell(a.arm),
             Cell(str(a.seeds), a.seeds),
-            *(
-                Cell(estimate(each, 3), each.estimate) if isinstance(each, Interval) else number_cell(each)
-                for each in a.summaries.values()
-            ),
+            *(interval_cell(x) if isinstance(x, Interval) else number_cell(x) for x in a.summaries.values()),
             percent_cell(a.improvement),
-            *([Cell(estimate(a.area, 3), a.area.estimate)] if curved else []),
+            *([interval_cell(a.area)] if curved else []),
         ]
         for a in found
     ]
@@ -73,12 +70,7 @@ def interactions(found: list[Interaction], results: Results) -> Table:
     """Differences of differences, one row per arm and level."""
     header = ["arm", "factor", "levels", "change of its lead"]
     rows = [
-        [
-            Cell(i.arm),
-            Cell(i.factor),
-            Cell(f"{i.level} against {i.base}"),
-            Cell(estimate(i.interval, 3, signed=True), i.interval.estimate),
-        ]
+        [Cell(i.arm), Cell(i.factor), Cell(f"{i.level} against {i.base}"), interval_cell(i.interval, signed=True)]
         for i in found
     ]
     caption = (
@@ -90,8 +82,6 @@ def interactions(found: list[Interaction], results: Results) -> Table:
 
 def main_effects(found: list[MainEffect]) -> Table:
     """Deviations from the grand mean."""
-    rows = [
-        [Cell(e.name), Cell(e.value), Cell(estimate(e.interval, 3, signed=True), e.interval.estimate)] for e in found
-    ]
+    rows = [[Cell(e.name), Cell(e.value), interval_cell(e.interval, signed=True)] for e in found]
     caption = "Mean over everything else minus the grand mean, with its 95 % interval over seeds that have every cell."
     return Table(caption, ["factor", "level", "main effect"], rows)

@@ -6,8 +6,8 @@ import math
 
 from atod_sweep.evidence.analysis.lost import RESTRAINT, Change, Gaming, changes, gaming, watched
 from atod_sweep.evidence.analysis.results import Results
-from atod_sweep.evidence.analysis.text import between, estimate
-from atod_sweep.evidence.tables.cells import Cell, Table, number_cell, percent_cell
+from atod_sweep.evidence.analysis.text import between
+from atod_sweep.evidence.tables.cells import Cell, Table, interval_cell, number_cell, percent_cell
 
 
 def tables(results: Results) -> list[Table]:
@@ -24,9 +24,9 @@ def _gaming(results: Results, found: list[Gaming]) -> Table:
             Cell(g.proxy.arm),
             *(Cell(level) for level in g.proxy.levels.values()),
             number_cell(g.proxy.start),
-            Cell(estimate(g.proxy.change, 3, signed=True), g.proxy.change.estimate),
+            interval_cell(g.proxy.change, signed=True),
             number_cell(g.truth.start),
-            Cell(estimate(g.truth.change, 3, signed=True), g.truth.change.estimate),
+            interval_cell(g.truth.change, signed=True),
             Cell(f"{g.seeds} of {g.truth.change.n}", g.seeds),
             Cell(g.verdict),
         ]
@@ -48,8 +48,8 @@ def _table(results: Results, metric: str, found: list[Change]) -> Table:
             *(Cell(level) for level in c.levels.values()),
             Cell(str(c.end.n), c.end.n),
             number_cell(c.start),
-            Cell(estimate(c.end, 3), c.end.estimate),
-            Cell(estimate(c.change, 3, signed=True), c.change.estimate),
+            interval_cell(c.end),
+            interval_cell(c.change, signed=True),
             number_cell(c.teacher),
             *([percent_cell(c.end.estimate / c.teacher if c.teacher else math.nan)] if shared else []),
         ]

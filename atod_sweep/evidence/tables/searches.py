@@ -9,7 +9,7 @@ from typing import Any
 from atod_sweep.evidence.analysis.results import Trial
 from atod_sweep.evidence.analysis.searches import Searched, short_names
 from atod_sweep.evidence.analysis.text import MINUS, NOTHING, estimate, number, plural
-from atod_sweep.evidence.tables.cells import Cell, Table, error_text, number_cell
+from atod_sweep.evidence.tables.cells import Cell, Table, error_text, interval_cell, number_cell
 
 SHOWN = 12  # configurations of a search in the report; all of them are in tables/configurations.csv
 ENDS = {
@@ -63,7 +63,7 @@ def optimism(found: Searched) -> Table:
         [
             Cell(c.arm),
             number_cell(c.searched),
-            Cell(estimate(c.confirmed, 3), c.confirmed.estimate),
+            interval_cell(c.confirmed),
             Cell(number(c.optimism, 3, signed=True), c.optimism),
         ]
         for c in found.chosen

@@ -82,17 +82,9 @@ def _data(config: Train) -> dict[str, str]:
 
 
 def _interval(interval: Interval) -> dict[str, float | int | None]:
-    return {
-        "mean": _number(interval.estimate),
-        "low": _number(interval.low),
-        "high": _number(interval.high),
-        "level": interval.level,
-        "n": interval.n,
-    }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    ends = {"mean": interval.estimate, "low": interval.low, "high": interval.high}
+    found = {name: value if math.isfinite(value) else None for name, value in ends.items()}
+    return found | {"level": interval.level, "n": interval.n}
 
 
 def portable(value: Any) -> Any:
@@ -111,15 +103,14 @@ def _models(latest: StudyRow, best: BestSchedule) -> dict[str, Any]:
     """
     key = model_key(best.config.model_dump(mode="json"))
     pair = latest["pairs"].get(key, {}) if "pairs" in latest else latest["models"]
-    found = {name: _identity(model) for name, model in pair.items() if model}
+    found = {  # without their places on the machine that built them
+        name: {key: model[key] for key in ("digest", "success") if key in model}
+        for name, model in pair.items()
+        if model
+    }
     if isinstance(teacher := best.config.teacher, Served):  # of which nobody knows more than its name
         found["teacher"] = {"api": teacher.kind, "model": teacher.model}
     return found
-
-
-def _identity(model: dict[str, Any]) -> dict[str, Any]:
-    """A model's identity without its place on the machine that built it."""
-    return {key: model[key] for key in ("digest", "success") if key in model}
 
 
 def _start(results: Results, best: BestSchedule) -> float | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +12,7 @@ from atod_sweep.config.objective import Mixed
 from atod_sweep.config.penalties import Controlled
 from atod_sweep.config.schedules import ClosedForm, OfMeasurement
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
-from atod_sweep.export.schedule.trace import Trace
+from atod_sweep.export.schedule.trace import Trace, csv_text
 from atod_sweep.objective import schedules
 from atod_sweep.objective.profiles import profile
 
@@ -101,9 +99,6 @@ def to_json(schedule: ScheduleFile, table: Sequence[StepWeights]) -> str:
 def to_csv(table: Sequence[StepWeights]) -> str:
     """One line per step: step, progress (step / steps), temperature, beta_kl, distill and reward turn by turn."""
     turns = range(len(table[0].distill))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     per_turn = [f"{name}_turn_{k}" for name in ("distill", "reward") for k in turns]
-    writer.writerow(["step", "progress", "temperature", "beta_kl", *per_turn])
-    writer.writerows([r.step, r.progress, r.temperature, r.beta_kl, *r.distill, *r.reward] for r in table)
-    return text.getvalue()
+    header = ["step", "progress", "temperature", "beta_kl", *per_turn]
+    return csv_text(header, ([r.step, r.progress, r.temperature, r.beta_kl, *r.distill, *r.reward] for r in table))

@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,13 @@ def to_csv(trace: Trace) -> str:
         columns["beta_kl"] = trace.beta_kl
     if trace.turns is not None:
         columns.update({f"turn_{k}": column for k, column in enumerate(zip(*trace.turns, strict=True))})
+    return csv_text(columns, zip(*columns.values(), strict=True))
+
+
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table as CSV."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()
 
 

@@ -118,22 +118,15 @@ def _which(p: dict[str, Any]) -> str:
 
 
 def _untested(p: dict[str, Any]) -> str:
-    lines = [
-        f"- Any environment other than `{p['env']['id']}`, and horizons other than {p['run']['horizon']} turns.",
-        "- Any use with people, or with anything at stake.",
-    ]
+    versions = ", ".join(f"{name} {version}" for name, version in p["versions"].items())
     return (
-        "## Not tested on\n\n"
-        + "\n".join(lines)
-        + f"\n\nTrained with: {models(p['models'])} ({_versions(p)}, git {p['git'] or 'unknown'}, {p['run_date']}). "
-        + f"Licence: {_licence(p)}."
+        f"## Not tested on\n\n- Any environment other than `{p['env']['id']}`, and horizons other than "
+        f"{p['run']['horizon']} turns.\n- Any use with people, or with anything at stake.\n\n"
+        f"Trained with: {models(p['models'])} ({versions}, git {p['git'] or 'unknown'}, {p['run_date']}). "
+        f"Licence: {_licence(p)}."
     )
 
 
 def _licence(p: dict[str, Any]) -> str:
     student = p["model"]["config"]["student"]
     return f"that of `{student['path']}`" if student["kind"] == "pretrained" else "MIT"
-
-
-def _versions(p: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in p["versions"].items())

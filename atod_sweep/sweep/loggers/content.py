@@ -5,7 +5,6 @@ Pure functions; names and lengths are those that MLflow takes.
 
 from __future__ import annotations
 
-import getpass
 import json
 import math
 import re
@@ -17,6 +16,7 @@ from typing import Any
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.files import flatten
+from atod_sweep.records.anonymous import user
 from atod_sweep.records.ledger_rows import StudyRow, TrialRow
 from atod_sweep.records.metric_names import is_final_set
 from atod_sweep.records.metrics import MetricRow
@@ -131,14 +131,6 @@ def origin(study: StudyRow) -> dict[str, str]:
     words = [Path(program).name.replace("__main__.py", "atod-sweep"), *words]
     found = {"mlflow.source.type": "LOCAL", "mlflow.source.name": shlex.join(words), "mlflow.user": user()}
     return found | ({"mlflow.source.git.commit": study["git"]} if study["git"] else {})
-
-
-def user() -> str:
-    """Who runs this; "" where the system does not know."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, in a container
-        return ""
 
 
 def tags(found: Mapping[str, Any]) -> dict[str, str]:

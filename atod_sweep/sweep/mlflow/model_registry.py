@@ -53,7 +53,7 @@ class _Registry(Mirror):
                 source,
                 run_id,
                 tags=_tags(folder, record),
-                description=_description(record),
+                description=f"{record['question']} Seed {record['model']['seed']}: {record['model']['chosen']}.",
                 await_creation_for=None,
             )
         except MlflowException as error:
@@ -94,7 +94,3 @@ def _tags(folder: Path, record: dict[str, Any]) -> dict[str, str]:
     found |= {"metric": record["metric"]["name"], **{key: model[key] for key in ("seed", "score", "trial")}}
     found["sha256"] = hashlib.sha256((folder / "manifest.sha256").read_bytes()).hexdigest()  # as the export printed it
     return {key: str(value) for key, value in found.items()}
-
-
-def _description(record: dict[str, Any]) -> str:
-    return f"{record['question']} Seed {record['model']['seed']}: {record['model']['chosen']}."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from atod_sweep.errors import UserError
 from atod_sweep.records.redaction import redacted
 
@@ -18,30 +16,22 @@ class Gone(Exception):
     """The file of the database is not there any more."""
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """`signs`: what one of them says in lower case, a store said. `remedy`: may name the store as {uri}."""
-
-    signs: tuple[str, ...]
-    what: str
-    remedy: str
-
-
+# What one of these signs says in lower case, a store said: what that is, and the remedy, which may name it as {uri}.
 _KINDS = (
-    _Kind(
+    (
         ("is locked", "could not be acquired"),
         "is locked",
         "close what holds it (MLflow's UI, a database browser, a copy that is still running)",
     ),
-    _Kind(("not a database", "malformed"), "is damaged", "move the file away, or restore it from a backup"),
-    _Kind(("disk is full", "no space left"), "does not fit on the disk", "make room"),
-    _Kind(
+    (("not a database", "malformed"), "is damaged", "move the file away, or restore it from a backup"),
+    (("disk is full", "no space left"), "does not fit on the disk", "make room"),
+    (
         ("error code 401", "error code 403", "unauthenticated", "permission_denied"),
         "refuses us",
         "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of one who may write",
     ),
-    _Kind(("error code 404",), "is not an MLflow server", "check the address"),
-    _Kind(
+    (("error code 404",), "is not an MLflow server", "check the address"),
+    (
         (
             *("readonly", "read-only", "unable to open", "permission denied", "not permitted"),
             *("a directory", "no such file", "file exists"),
@@ -49,12 +39,12 @@ _KINDS = (
         "cannot be written",
         "make it writable, or name another store with --tracking-uri",
     ),
-    _Kind(
+    (
         ("out-of-date database schema", "can't locate revision"),
         "was made by another version of MLflow",
         "back it up, then: mlflow db upgrade {uri}",
     ),
-    _Kind(
+    (
         ("max retries", "connection", "timed out", "could not translate host", "error code 5"),
         "does not answer",
         "start it, or check the address",
@@ -70,7 +60,7 @@ def explain(error: Exception, uri: str) -> str:
         case UserError() | Deleted() | Gone():
             return redacted(said)
         case _:
-            for kind in _KINDS:
-                if any(sign in said.lower() for sign in kind.signs):
-                    return f"{store} {kind.what}; {kind.remedy.format(uri=redacted(uri))}"
+            for signs, what, remedy in _KINDS:
+                if any(sign in said.lower() for sign in signs):
+                    return f"{store} {what}; {remedy.format(uri=redacted(uri))}"
             return f"{store} says: {redacted(said)[:_LENGTH] or type(error).__name__}"

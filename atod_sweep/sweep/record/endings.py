@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from atod_sweep.records.ledger import History, fold
 from atod_sweep.records.ledger_rows import Row, TrialRow
 
-_NAMED = 4  # trials that a reason names before it only counts
+_NAMED = 4  # trials or changes that a message names before it only counts
 
 
 def lines(rows: Sequence[Row]) -> list[str]:
@@ -49,9 +49,10 @@ def _grouped(rows: Sequence[TrialRow]) -> list[str]:
             message = " ".join(error["message"].split())
             groups.setdefault(f"{error['status']}: {message[:120]}", []).append(row["trial"])
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-    return [f"{reason} ({_some(trials)})" for reason, trials in ordered]
+    return [f"{reason} ({some(trials)})" for reason, trials in ordered]
 
 
-def _some(trials: Sequence[str]) -> str:
-    named = ", ".join(trials[:_NAMED])
-    return named if len(trials) <= _NAMED else f"{named} and {len(trials) - _NAMED} more"
+def some(words: Sequence[str]) -> str:
+    """The first ones by name, and how many more there are."""
+    named = ", ".join(words[:_NAMED])
+    return named if len(words) <= _NAMED else f"{named} and {len(words) - _NAMED} more"

@@ -31,6 +31,8 @@ Event = dict[str, Any]
 class Progress:
     """A way of showing a run; what it does not override it does not show."""
 
+    _board: Scoreboard | None = None  # while trials run
+
     def doing(self, what: str) -> None:
         """What is being done from now on: building models, starting Ray, writing the report."""
 
@@ -39,6 +41,7 @@ class Progress:
 
     def begin(self, board: Scoreboard) -> None:
         """Trials are about to run; the board is kept up to date before each call that follows."""
+        self._board = board
 
     def trial(self, row: TrialRow) -> None:
         """A trial changed its state."""
@@ -61,10 +64,8 @@ class Quiet(Progress):
         if not data:
             print(shown(text), flush=True)
 
-    def begin(self, board: Scoreboard) -> None:
-        self._board = board
-
     def trial(self, row: TrialRow) -> None:
+        assert self._board is not None
         if row["state"] == "FAILED":
             print(shown(_ended(self._board, row)), flush=True)
 
@@ -77,7 +78,6 @@ class Plain(Progress):
 
     def __init__(self, verbose: bool = False) -> None:
         self._verbose = verbose
-        self._board: Scoreboard | None = None
         self._what = ""
         self._began = self._spoke = time.monotonic()
         self._over = threading.Event()
@@ -89,9 +89,6 @@ class Plain(Progress):
 
     def note(self, text: str, **data: Any) -> None:
         self._say(text)
-
-    def begin(self, board: Scoreboard) -> None:
-        self._board = board
 
     def trial(self, row: TrialRow) -> None:
         assert self._board is not None
@@ -139,11 +136,9 @@ class Events(Progress):
     def note(self, text: str, **data: Any) -> None:
         self._emit(data or {"event": "note", "text": text})
 
-    def begin(self, board: Scoreboard) -> None:
-        self._board = board
-
     def trial(self, row: TrialRow) -> None:
         board = self._board
+        assert board is not None
         counts = {"done": board.done, "failed": board.count("FAILED"), "total": board.total}
         self._emit({**row, **counts, "best": board.best, "seconds_left": board.seconds_left})
 
@@ -180,7 +175,6 @@ class Bar(Progress):
 
         self._console = Console()
         self._verbose = verbose
-        self._board: Scoreboard | None = None
         self._what = ""
         self._began = time.monotonic()
         self._live = Live(console=self._console, get_renderable=self._picture, refresh_per_second=4, transient=True)
@@ -191,9 +185,6 @@ class Bar(Progress):
 
     def note(self, text: str, **data: Any) -> None:
         self._console.print(shown(text), highlight=False, markup=False)
-
-    def begin(self, board: Scoreboard) -> None:
-        self._board = board
 
     def trial(self, row: TrialRow) -> None:
         assert self._board is not None

@@ -61,10 +61,10 @@ class Recorder:
 
     def ended(self, job: Job, attempt: Attempt) -> None:
         reported = read_metrics(Path(job.directory) / layout.METRICS)
-        evaluations = [row for row in reported if row["phase"] == "eval"]
+        first: Row = next((row for row in reported if row["phase"] == "eval"), {})
         row: Row = {
             "state": "FAILED" if attempt.error else "PRUNED" if attempt.pruned else "COMPLETE",
-            "start_metrics": _metrics(evaluations[0]) if evaluations else {},
+            "start_metrics": {key: value for key, value in first.items() if key.startswith(EVALUATED)},
             "cost": attempt.cost,
             "seconds": attempt.seconds,
             "worker": attempt.worker,
@@ -97,10 +97,6 @@ class Recorder:
         self._ledger.append(row)
         for listener in self._listeners:
             listener(cast(TrialRow, row))
-
-
-def _metrics(row: Row) -> dict[str, float]:
-    return {key: value for key, value in row.items() if key.startswith(EVALUATED)}
 
 
 def _score(metric: Metric, job: Job, attempt: Attempt, rows: list[Row]) -> float | None:

@@ -13,6 +13,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger, packed
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.sweep.record.definition import differences
+from atod_sweep.sweep.record.endings import some
 
 Definition = dict[str, Any]
 # The differences of an old and a new definition that --extend does not cover.
@@ -109,16 +110,9 @@ def _check(
         )
     if intent.extend:
         if changes := extension(old, definition):
-            raise UserError(
-                f"{run_dir}: --extend adds to a run, but this changes what ran ({_listed(changes)}); {other}"
-            )
+            raise UserError(f"{run_dir}: --extend adds to a run, but this changes what ran ({some(changes)}); {other}")
     elif changes:
         raise UserError(
-            f"{run_dir} exists and was made by a different definition ({_listed(changes)}); "
+            f"{run_dir} exists and was made by a different definition ({some(changes)}); "
             f"--resume needs the same definition, --extend adds to it; otherwise {other}"
         )
-
-
-def _listed(changes: list[str]) -> str:
-    shown = ", ".join(changes[:4])
-    return shown if len(changes) <= 4 else f"{shown} and {len(changes) - 4} more"

@@ -99,10 +99,7 @@ class Space:
             train = validate(Train, data, "config")
         except UserError as error:
             raise Infeasible(params, str(error)) from None
-        try:
-            own_code.check(train)
-        except UserError as error:
-            raise UserError(f"{self.where}: parameters: {error}") from None
+        own_code.check(train, f"{self.where}: parameters: ")
         config = train.model_dump(mode="json")
         if lost := not_arrived(values, config):
             raise UserError(f"{self.where}: parameters.{lost[0]}: {values[lost[0]]!r} does not arrive in the config")

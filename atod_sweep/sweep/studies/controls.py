@@ -131,14 +131,9 @@ def _constant_push(data: Data, name: str) -> Data:
     return _null("constant_push", kept, name)
 
 
-def _base(data: Data, name: str) -> Data:
-    """The student before training, evaluated as the teacher is."""
-    return data
-
-
 CONTROLS: dict[str, Make] = {
     "teacher": _teacher,
-    "base": _base,
+    "base": lambda data, _: data,  # the student before training, evaluated as the teacher is
     "opd": _opd,
     "rl": _rl,
     "fixed_mix": _fixed_mix,

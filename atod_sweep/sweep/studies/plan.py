@@ -142,15 +142,8 @@ def _resolved(study: Study, data: dict[str, Any], name: str) -> dict[str, Any]:
     """The plain form of a trial's config. UserError unless it is valid."""
     train = validate(Train, data, name)
     if train.seed == study.seed_list[0]:
-        _check_own_code(train, name)
+        own_code.check(train, f"{name}: ")
     return train.model_dump(mode="json")
-
-
-def _check_own_code(train: Train, name: str) -> None:
-    try:
-        own_code.check(train)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
 
 
 def _definition(study: Study, base: dict[str, Any]) -> dict[str, Any]:

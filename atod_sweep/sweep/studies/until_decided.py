@@ -15,7 +15,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import ledger, looks
 from atod_sweep.sweep.studies.plan import Plan, Trial
 from atod_sweep.sweep.trials.desk import Decided, Desk, Expected, Redefined
-from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
+from atod_sweep.sweep.trials.jobs import Job
 from atod_sweep.sweep.trials.source import Queue
 from atod_sweep.sweep.work import Work
 
@@ -69,15 +69,15 @@ def in_blocks(work: Work, plan: Plan, first: list[int], rule: Rule) -> Work:
     )
 
 
-class Blocks:
+class Blocks(Queue):
     """The source of the trials: a queue that is filled again until the claims are decided."""
 
     def __init__(self, plan: Plan, first: list[int], rule: Rule, desk: Desk) -> None:
         if desk.judge is None:
             raise TypeError("adding seeds until the claims are decided needs a judge")
         desk.check(plan.trials)
+        super().__init__([], desk.limits)
         self._plan, self._rule, self._judge, self._desk = plan, rule, desk.judge, desk
-        self._queue = Queue([], desk.limits)
         studies = ledger.fold(ledger.read(desk.folder)).studies
         ran = {seed for row in studies for seed in row["seeds"]}  # a new revision's row starts anew
         self._seeds = [seed for seed in plan.study.seed_list if seed in {*first, *ran}]
@@ -89,25 +89,17 @@ class Blocks:
     @property
     def finished(self) -> bool:
         """No more work will come: the claims are decided, or no seeds, time or trials are left."""
-        return self._queue.finished and (self._over or not self._queue.empty)
+        return super().finished and (self._over or not self.empty)
 
     def next(self) -> Job | None:
         """The next attempt; after the last one of a block, the claims are looked at."""
         self._refill()
-        return self._queue.next()
-
-    def ended(self, job: Job, attempt: Attempt) -> bool:
-        """As in a queue."""
-        return self._queue.ended(job, attempt)
-
-    def should_stop(self, job: Job, rows: list[Row]) -> bool:
-        """Never: see Queue."""
-        return False
+        return super().next()
 
     def _refill(self) -> None:
-        while self._queue.empty and not self._over:
+        while self.empty and not self._over:
             left = [seed for seed in self._plan.study.seed_list if seed not in self._seeds]
-            if self._is_decided() or not left or self._queue.closed:
+            if self._is_decided() or not left or self.closed:
                 self._over = True
                 return
             block = left[: self._rule.block]
@@ -130,7 +122,7 @@ class Blocks:
     def _add(self, seeds: list[int]) -> None:
         due = self._due()
         self._desk.tell(Expected(len(due)))
-        self._queue.add(self._desk.jobs(trial for trial in due if trial.seed in seeds))
+        self.add(self._desk.jobs(trial for trial in due if trial.seed in seeds))
 
     def _due(self) -> list[Trial]:
         """The trials of all seeds so far, without those of arms that rested when a seed was added."""

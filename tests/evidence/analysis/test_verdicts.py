@@ -106,11 +106,9 @@ def test_a_claim_about_another_metric_at_one_level(make_run: MakeRun) -> None:
 
 def test_console_table(make_run: MakeRun) -> None:
     run = make_run("x", {"cosine": 0.66, "linear": 0.6}, reference="linear", failed=[("cosine", 1)])
-    table = {row.arm: row for row in arm_table(load(run))}
-    assert table["linear"].difference is None
-    assert table["linear"].cells()[3] == "reference"
-    assert table["cosine"].cells()[1] == "2 of 3"
-    assert (table["cosine"].wins, table["cosine"].losses) == (2, 0)
+    table = {cells[0]: cells for cells in arm_table(load(run))}
+    assert table["linear"][3] == "reference"
+    assert table["cosine"][1] == "2 of 3"
     text = lines(load(run))
     assert text[0].split()[:3] == ["arm", "n", "success"]
     assert len({len(line) for line in text[1:2]}) == 1

@@ -138,8 +138,8 @@ def test_words_that_a_stranger_meets_are_explained(make_run: MakeRun) -> None:
     controls = {"opd": 0.4, "fixed_mix": 0.5}
     run = make_run("run", {"a": 0.6, "b": 0.5, "c": 0.5}, controls=controls, definition=definition, steps=10)
     results = load(run)
-    assert [t.word for t in terms(results)] == ["eval/success", "teacher", "opd", "fixed_mix", "t_dur"]
-    assert terms(results)[0].meaning == "share of 512 held-out tasks that are solved"
+    assert list(terms(results)) == ["eval/success", "teacher", "opd", "fixed_mix", "t_dur"]
+    assert terms(results)["eval/success"] == "share of 512 held-out tasks that are solved"
     assert changes(results) == {
         "a": "turns.kind: t_dur",
         "b": "distill_weight.end: as needed for the mean of a",

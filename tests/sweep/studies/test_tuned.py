@@ -62,7 +62,7 @@ def test_it_is_chosen_first_on_seeds_of_its_own(write_study, go, blank_pictures)
     assert {t.seed for t in results.trials} == {0, 1}
     assert results.missing() == []
     assert [t.role for t in results.of("tuned_constant", {})] == ["control"] * 2
-    assert "chosen on other seeds: 0.2" in {t.word: t.meaning for t in terms(results)}["tuned_constant"]
+    assert "chosen on other seeds: 0.2" in terms(results)["tuned_constant"]
     text = write(outcome.run_dir).markdown.read_text()
     assert "8 complete trials, and 6 before on other seeds by which a control was chosen" in text
 

@@ -269,12 +269,6 @@ def test_refusals(study, go, options, said):
 
 
 def test_a_dry_run_counts_the_most_seeds(study, monkeypatch):
-    monkeypatch.setattr("atod_sweep.sweep.estimate._timed", lambda config, options: fake_cost())
+    monkeypatch.setattr("atod_sweep.sweep.estimate._timed", lambda *_: (1.0, {"env_steps": 1.0, "tokens": 1.0}))
     found = dry_run(study(hypotheses=["fine > slow"]), until_decided=Rule(10, 5), **OPTIONS)
     assert found.trials == 30
-
-
-def fake_cost():
-    from atod_sweep.sweep.estimate import _Trial
-
-    return _Trial(1.0, 1.0, 1.0, {})
