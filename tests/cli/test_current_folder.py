@@ -13,7 +13,7 @@ import traps
 from tiny_study import write
 
 ROOT = Path(__file__).parents[2]
-EXPORT = ROOT / "studies" / "results" / "teacher_ceiling" / "export"
+EXPORT = ROOT / "studies" / "results" / "cosine_vs_linear" / "export"
 WAYS = {"module": ["-m", "atod_sweep"], "script": [str(ROOT / "tests" / "support" / "console.py")]}
 
 ENVIRONMENT = """

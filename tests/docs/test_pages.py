@@ -171,7 +171,7 @@ def runnable(place: str) -> list[str]:
 
 
 def test_the_exported_schedule_is_called_as_told(monkeypatch, capsys) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "studies/results/teacher_ceiling/export"))
+    monkeypatch.syspath_prepend(str(ROOT / "studies/results/cosine_vs_linear/export"))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     (text,) = runnable("beside schedule.py")
     exec(compile(text, "docs", "exec"), {})

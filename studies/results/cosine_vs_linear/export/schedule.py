@@ -15,8 +15,8 @@ import math  # noqa: F401  # for the functions below
 from typing import Any
 
 SPEC: dict[str, Any] = {
-    'steps': 400,
-    'horizon': 8,
+    'steps': 600,
+    'horizon': 14,
     'measured': [],
     'distill_weight': {'start': 1.0, 'end': 0.1, 'anneal_fraction': 0.5333333333333333, 'anneal_steps': None, 'hold_fraction': 0.0, 'kind': 'linear'},
     'reward_weight': None,

@@ -1,0 +1,1 @@
+ARGUMENTS = {'max_steps': 600, 'temperature': 1.0, 'kl_penalty_coef': 1.0, 'kl_discount_factor': 0.0, 'num_substeps': 1, 'loss_fn': 'ppo', 'loss_fn_config': {'clip_low_threshold': 0.8, 'clip_high_threshold': 1.2}}
