@@ -200,7 +200,6 @@ MISTAKES = [
     typed("export PUBLISHED --register x", "add --model"),
     typed("export PUBLISHED --at horizon", "horizon"),
     typed("export PUBLISHED --at horizon=tall", "tall"),
-    typed("export PUBLISHED", "export from the folder in which the run was made"),
     typed("verify PUBLISHED", "is a run, not an export", "atod-sweep export"),
     typed("verify nowhere", "nowhere: no such folder"),
     typed("sync runs/nope", "runs/nope", "no such folder"),

@@ -118,7 +118,7 @@ print(json.dumps({
 
 def test_every_record_may_grow_and_committed_configs_keep_their_hashes(tmp_path):
     ledgers = sorted(RESULTS.glob("*/ledger.jsonl"))
-    assert len(ledgers) >= 9
+    assert len(ledgers) >= 6
     rows = [json.loads(ledger.read_text(encoding="utf-8").splitlines()[0]) for ledger in ledgers]
     bases = [validate(Train, row["definition"]["base"], "base").model_dump(mode="json") for row in rows]
     (tmp_path / "bases.json").write_text(json.dumps(bases))
