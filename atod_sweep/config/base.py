@@ -22,8 +22,12 @@ from atod_sweep.errors import Gathered, Mistakes, UserError
 M = TypeVar("M", bound=BaseModel)
 
 
-# Marks a field that was added to a record after runs with it had been recorded; see Record.
 LATER: dict[str, Any] = {"later": True}
+
+
+def Later(default: Any = ..., **rules: Any) -> Any:
+    """A `Field` that was added to a record after runs with it had been recorded; see Record."""
+    return Field(default, json_schema_extra=LATER, **rules)
 
 
 class Record(BaseModel):
@@ -31,9 +35,9 @@ class Record(BaseModel):
 
     **A field that is added later, and is at its default, is not there.** The plain form of a record (`model_dump`) is
     what configs, models, checkpoints and definitions are hashed by, and what ledgers and `config.yaml` hold. So a new
-    field is marked, its default being what the code did before there was the field:
+    field is a `Later` one, its default being what the code did before there was the field:
 
-        clip_low: float | None = Field(None, gt=0, description="…", json_schema_extra=LATER)
+        clip_low: float | None = Later(None, gt=0, description="…")
 
     At its default it is then left out of the plain form, at any depth: hashes stay what they were, cached models are
     found, and runs recorded before go on. Give the default as the field will hold it (a record, not the mapping that it

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from atod_sweep.config.base import LATER, Record
+from atod_sweep.config.base import Later, Record
 from atod_sweep.config.penalties import KLPenalty, NoKL, check_weight
 from atod_sweep.config.schedules import (
     ClosedFormSchedule,
@@ -81,10 +81,9 @@ class Mixture(_Objective):
     kl_penalty: KLPenalty = Field(default_factory=NoKL, description="Penalty against the frozen initial student.")
     entropy_coef: float = Field(0.0, ge=0, description="Weight c_e of the entropy bonus.")
     clip_ratio: float = Field(0.2, gt=0, description="PPO clip range of the probability ratio.")
-    stand_in: StandIn | None = Field(
+    stand_in: StandIn | None = Later(
         None,
         description="What takes the place of the teacher's word, to see what that is worth; null: the teacher speaks.",
-        json_schema_extra=LATER,
     )
 
     @property

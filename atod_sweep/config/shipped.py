@@ -16,6 +16,7 @@ from atod_sweep.errors import UserError, meant
 from atod_sweep.paths import expanded
 
 Kind = Literal["studies", "search_spaces"]
+FOLDERS: dict[str, Kind] = {"study": "studies", "search": "search_spaces"}
 _VERBS: dict[Kind, str] = {"studies": "run", "search_spaces": "search"}
 _PACKAGE = Path(__file__).parents[1]
 

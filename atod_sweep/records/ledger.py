@@ -108,15 +108,15 @@ class Ledger:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self._run_dir = run_dir
+        self.run_dir = run_dir
         self._lock = locked(run_dir)
         self._file = -1
 
     def __enter__(self) -> Ledger:
         self._lock.__enter__()
         try:
-            read(self._run_dir)
-            self._file = os.open(self._run_dir / layout.LEDGER, os.O_RDWR | os.O_CREAT, 0o644)
+            read(self.run_dir)
+            self._file = os.open(self.run_dir / layout.LEDGER, os.O_RDWR | os.O_CREAT, 0o644)
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import statistics
 import tempfile
@@ -15,7 +14,7 @@ from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
 from atod_sweep.sweep.models import ensure_models
 from atod_sweep.sweep.preflight import check, fit, of_compact
-from atod_sweep.sweep.record import progress
+from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.session import at_a_time
 from atod_sweep.sweep.sharing import holdings
 from atod_sweep.sweep.took import START_SECONDS, Took, before, in_words, keep, size_of, trial_seconds
@@ -56,23 +55,16 @@ def estimate(work: Work, options: Options) -> Estimate:
 
     Trials that differ in their objective only are taken to cost the same; a search that stops trials early costs less.
     """
-    if options.hooks.show is None:
-        with contextlib.closing(progress.choose()) as show:
-            return _estimate(work, options, show)
-    return _estimate(work, options, options.hooks.show)
-
-
-def _estimate(work: Work, options: Options, show: progress.Progress) -> Estimate:
-    if options.site.address is None:
+    show, width = options.show or Progress(), at_a_time(work, options)
+    if options.address is None:
         check(work.configs, work.resources, is_cluster=False)
-        width = at_a_time(work, options.site)
-        held = holdings(work.configs, work.resources, width, options.site)
+        held = holdings(work.configs, work.resources, width, options)
         for line in fit(work.configs, work.resources, width, held):
             show.note(line)
     show.doing("building the teacher and the base student")
     models = ensure_models(work.configs, options.trainer, show)
-    if options.site.address is None and options.trainer == Trainer():
-        for line in of_compact(work.configs, work.resources, at_a_time(work, options.site), models):
+    if options.address is None and options.trainer == Trainer():
+        for line in of_compact(work.configs, work.resources, width, models):
             show.note(line)
     show.doing("timing a few steps")
     timed: dict[str, tuple[float, dict[str, float]]] = {}
@@ -84,7 +76,6 @@ def _estimate(work: Work, options: Options, show: progress.Progress) -> Estimate
                 keep(size, Took(timed[size][0]))
     costs = [timed[size][1] for size in sizes]
     each = work.total / len(costs)  # a search knows its base config only
-    width = at_a_time(work, options.site)
     trial_seconds = statistics.mean(timed[size][0] for size in sizes)
     return Estimate(
         trials=work.total,

@@ -18,7 +18,7 @@ from atod_sweep.config.retention import Retained
 from atod_sweep.config.study import Resources
 from atod_sweep.config.teachers import ServedTeacher
 from atod_sweep.config.train import Env, Train, model_key
-from atod_sweep.cores import in_words, memory_bytes
+from atod_sweep.cores import gpu_count, in_words, memory_bytes
 from atod_sweep.envs import registry
 from atod_sweep.envs.look import look as first_look
 from atod_sweep.errors import UserError
@@ -60,7 +60,7 @@ def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> 
             if (kind, what) not in seen:
                 seen.add((kind, what))
                 _CHECKS[kind](kind, what)
-    if resources.gpu > 0 and not is_cluster and (there := _gpus()) < min(1.0, resources.gpu):
+    if resources.gpu > 0 and not is_cluster and (there := gpu_count()) < min(1.0, resources.gpu):
         raise UserError(
             f"resources.gpu: a trial needs {resources.gpu:g}, but this machine has {there} CUDA devices; "
             "set resources: {gpu: 0}, or join a cluster with --address"
@@ -186,7 +186,7 @@ def model(role: str, path: str) -> None:
 
 
 def _device(_kind: str, device: str) -> None:
-    if device.startswith("cuda") and not _gpus():
+    if device.startswith("cuda") and not gpu_count():
         raise UserError(f"runtime.device: {device!r}, but this machine has no CUDA device; use auto or cpu")
 
 
@@ -194,12 +194,6 @@ def _precision(_: str, device: str) -> None:
     from atod_sweep.training.runtime import check_autocast
 
     check_autocast(device)
-
-
-def _gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()
 
 
 def _api(_: str, teacher: str) -> None:

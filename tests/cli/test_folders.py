@@ -10,7 +10,9 @@ from fake_training import FAKE
 from filelock import FileLock
 
 from atod_sweep import cli
-from atod_sweep.config.given import search, study
+from atod_sweep.config.given import given
+from atod_sweep.config.search import Search
+from atod_sweep.config.study import Study
 from atod_sweep.envs.registry import make
 from atod_sweep.sweep.studies.run_study import run_study
 
@@ -66,8 +68,8 @@ def test_a_first_study_is_written_and_is_valid(call, tmp_path, monkeypatch):
     assert code == 0
     assert f"next  atod-sweep run {tmp_path / 'mine' / 'study.yaml'}" in out
     monkeypatch.syspath_prepend(tmp_path / "mine")
-    assert study(tmp_path / "mine" / "study.yaml").record.name == "first"
-    assert search(tmp_path / "mine" / "space.yaml").record.parameters
+    assert given(Study, tmp_path / "mine" / "study.yaml").record.name == "first"
+    assert given(Search, tmp_path / "mine" / "space.yaml").record.parameters
     from atod_sweep.config.train import Env
 
     assert make(Env(id="my_game:Guess", horizon=4)).reset(seed=0)[0].startswith("starts with")

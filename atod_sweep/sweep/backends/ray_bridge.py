@@ -20,7 +20,6 @@ from ray.tune.search import Searcher
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends import ray_internals
 from atod_sweep.sweep.backends.ray_files import fetch
-from atod_sweep.sweep.trials.attempt import pack
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, death, interrupted, pruned
 from atod_sweep.sweep.trials.source import Source
 
@@ -76,7 +75,7 @@ class Bridge(tune.Callback):
         if job is None:
             return Searcher.FINISHED if self._source.finished else None
         self._live[trial_id] = _Live(job)
-        return {"job": pack(job)}
+        return {"job": job}
 
     # -- what Tune reports
 
@@ -102,9 +101,7 @@ class Bridge(tune.Callback):
         for key in result.keys() - _KEPT - {"attempt", "rows"}:
             del result[key]  # Tune keeps means over many windows of every number that it finds
         if "attempt" in result:
-            data = result.pop("attempt")
-            error = Failure(**data.pop("error")) if data["error"] else data.pop("error")
-            self._end(trial.trial_id, Attempt(**data, error=error))
+            self._end(trial.trial_id, result.pop("attempt"))
         else:
             rows = result.pop("rows")  # Tune keeps the last result of every trial; this is too much to keep
             with self._ours():
@@ -157,7 +154,7 @@ class Bridge(tune.Callback):
             raise RuntimeError(f"Ray Tune stopped with {len(self._live)} attempts under way")
 
 
-class _Searcher(Searcher):
+class Suggester(Searcher):
     """Tune's searcher interface to a bridge. Tune snapshots searchers; this one has nothing to restore."""
 
     def __init__(self, bridge: Bridge) -> None:
@@ -180,7 +177,7 @@ class _Searcher(Searcher):
         pass
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Searcher, (None,)
+        return Suggester, (None,)
 
 
 class Stopper(FIFOScheduler):
@@ -195,11 +192,6 @@ class Stopper(FIFOScheduler):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Stopper, (None,)
-
-
-def searcher(bridge: Bridge) -> Searcher:
-    """A Tune searcher that hands out the attempts of the bridge's source."""
-    return _Searcher(bridge)
 
 
 def _death(trial: Any) -> Failure:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config import given
 from atod_sweep.config.base import dump_yaml, parse_mapping, parse_yaml, validate
 from atod_sweep.config.files import flatten
+from atod_sweep.config.given import given
 from atod_sweep.config.search import Search
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger, study_file
@@ -42,12 +42,12 @@ def run_search(
 ) -> RunOutcome:
     """Run a search (a file, a shipped name, a mapping or a record) into `out`/NAME. UserError on bad input.
 
-    `options`: keywords of `Options.of`. `overrides`: dotted keys of the base config, none of them a parameter of
+    `options`: fields of `Options`. `overrides`: dotted keys of the base config, none of them a parameter of
     the space.
     """
     work = _given(source, overrides or {}, name, configurations)
     return execute_work(
-        work, run_folder(out, work.document.name), Intent(resume, extend, overwrite), Options.of(**options)
+        work, run_folder(out, work.document.name), Intent(resume, extend, overwrite), Options(**options)
     )
 
 
@@ -55,11 +55,11 @@ def dry_run(
     source: Source, *, overrides: Mapping[str, Any] | None = None, configurations: int | None = None, **options: Any
 ) -> Estimate:
     """What `run_search` would take, from a few timed steps. UserError on bad input."""
-    return estimate(_given(source, overrides or {}, None, configurations), Options.of(**options))
+    return estimate(_given(source, overrides or {}, None, configurations), Options(**options))
 
 
 def _given(source: Source, overrides: Mapping[str, Any], name: str | None, configurations: int | None) -> Work:
-    found = given.search(source, search_work)
+    found = given(Search, source, search_work)
     search, text, where = found.record, found.text, found.where
     data = search.model_dump()
     if configurations is not None:

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config import given
 from atod_sweep.config.base import dump_yaml, parse_mapping, parse_yaml, validate
 from atod_sweep.config.files import flatten
+from atod_sweep.config.given import given
 from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger, study_file
@@ -46,12 +46,12 @@ def run_study(
 ) -> RunOutcome:
     """Run a study (a file, a shipped name, a mapping or a record) into `out`/NAME. UserError on bad input.
 
-    `options`: keywords of `Options.of`. `overrides`: dotted keys of the trainer config, for every trial of the study.
+    `options`: fields of `Options`. `overrides`: dotted keys of the trainer config, for every trial of the study.
     `until_decided`: add seeds until the study's claims are decided, of which `judge` among the options tells.
     """
     work = _given(source, overrides or {}, name, seeds, until_decided)
     return execute_work(
-        work, run_folder(out, work.document.name), Intent(resume, extend, overwrite), Options.of(**options)
+        work, run_folder(out, work.document.name), Intent(resume, extend, overwrite), Options(**options)
     )
 
 
@@ -64,13 +64,13 @@ def dry_run(
     **options: Any,
 ) -> Estimate:
     """What `run_study` would take at most, from a few timed steps. UserError on bad input."""
-    return estimate(_given(source, overrides or {}, None, seeds, until_decided), Options.of(**options))
+    return estimate(_given(source, overrides or {}, None, seeds, until_decided), Options(**options))
 
 
 def _given(
     source: StudySource, overrides: Mapping[str, Any], name: str | None, seeds: int | None, rule: Rule | None
 ) -> Work:
-    found = given.study(source, resolve)
+    found = given(Study, source, resolve)
     study, text = found.record, found.text
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("seeds", seeds)) if value is not None}
     if overrides:

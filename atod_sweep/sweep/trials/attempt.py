@@ -10,7 +10,6 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from atod_sweep.records.metric_names import EVALUATED, TOTALS, watched
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
 from atod_sweep.sweep.trials import interrupts
-from atod_sweep.sweep.trials.jobs import Attempt, Bounds, Failure, Job, Row, SavedModel, Trainer, load
+from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, load
 from atod_sweep.sweep.trials.limits import OverMemory, OverTime, limited, most_held
 from atod_sweep.sweep.user_code import as_driver
 from atod_sweep.training import share
@@ -165,26 +164,16 @@ def _writable(text: str) -> str:
 # ---- Ray ----------------------------------------------------------------------------------------------------------
 
 
-def pack(job: Job) -> dict[str, Any]:
-    return asdict(job)
-
-
-def unpack(data: dict[str, Any]) -> Job:
-    model = SavedModel(**data["model"]) if data["model"] else None
-    parts = {"trainer": Trainer(**data["trainer"]), "model": model, "bounds": Bounds(**data["bounds"])}
-    return Job(**{**data, **parts, "metrics": tuple(data["metrics"]), "awaits": tuple(data["awaits"])})
-
-
 def ray_trainable(config: dict[str, Any], cargo: Cargo, storage: str | None) -> None:
     """Ray Tune's function trainable: rows as they come, then the attempt, in one message each."""
     from ray import tune
 
     as_driver(config["cwd"], config["sys_path"])
-    job = unpack(config["job"])
+    job: Job = config["job"]
     config.clear()  # Tune sends it back with every result
     _await_models(job)
     attempt = _execute_here(job, storage, cargo, lambda rows: tune.report({"rows": rows}))
-    tune.report({"attempt": asdict(attempt), "done": True})
+    tune.report({"attempt": attempt, "done": True})
 
 
 def _await_models(job: Job) -> None:

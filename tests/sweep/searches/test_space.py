@@ -9,7 +9,8 @@ import optuna
 import pytest
 import yaml
 
-from atod_sweep.config.search import load_search
+from atod_sweep.config.files import load_file
+from atod_sweep.config.search import Search
 from atod_sweep.config.space import parse_constraint, parse_parameters
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
@@ -39,7 +40,7 @@ def space_of(tmp_path):
     def make(parameters, **more):
         path = tmp_path / "space.yaml"
         path.write_text(yaml.safe_dump({"base": {}, "parameters": parameters, **more}))
-        search = load_search(path)
+        search = load_file(Search, path)
         return resolve_space(search, tmp_path, path.name), search
 
     return make
@@ -57,7 +58,7 @@ def lookup(config, key):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_sampled_value_of_a_shipped_space_arrives_in_the_resolved_config(path):
-    search = load_search(path)
+    search = load_file(Search, path)
     space = resolve_space(search, path.parent, path.name)
     drawn: dict[str, set] = {}
     names = set()
