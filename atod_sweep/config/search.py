@@ -213,6 +213,11 @@ class Search(File):
         """What is optimised: one objective or two."""
         return [self.metric, *([self.second] if self.second else [])]
 
+    @property
+    def directions(self) -> list[str]:
+        """Of the objectives, in Optuna's words."""
+        return ["maximize" if objective.mode == "max" else "minimize" for objective in self.objectives]
+
     @model_validator(mode="after")
     def _fresh_seeds(self) -> Search:
         budget = self.budget

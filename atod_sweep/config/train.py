@@ -100,12 +100,8 @@ class Evaluation(Record):
     )
 
     @model_validator(mode="after")
-    def _different_names(self) -> Evaluation:
+    def _all_different(self) -> Evaluation:
         check_names(self.retention)
-        return self
-
-    @model_validator(mode="after")
-    def _different_attempts(self) -> Evaluation:
         if self.attempts > 1 and self.temperature == 0:
             raise ValueError(
                 f"attempts: {self.attempts} greedy episodes of a task are all the same; set temperature above 0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
@@ -13,11 +14,24 @@ from atod_sweep.sweep.loggers.choice import settled
 from atod_sweep.sweep.loggers.contract import status_of
 from atod_sweep.sweep.models import builders
 from atod_sweep.sweep.record import progress
-from atod_sweep.sweep.record.rundir import Intent, opened
+from atod_sweep.sweep.record.rundir import Intent, opened, run_folder
 from atod_sweep.sweep.session import Session, at_a_time
 from atod_sweep.sweep.trials.interrupts import stoppable
 from atod_sweep.sweep.work import Options, RunOutcome, Work
 from atod_sweep.training.pretraining.apart import Builders
+
+
+def start(
+    work: Work,
+    out: Path = Path("runs"),
+    resume: bool = False,
+    extend: bool = False,
+    overwrite: bool = False,
+    **options: Any,
+) -> RunOutcome:
+    """Run a study or a search in `out`/NAME. `options`: fields of `Options`. UserError on bad input."""
+    intent = Intent(resume, extend, overwrite)
+    return execute_work(work, run_folder(out, work.document.name), intent, Options(**options))
 
 
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> RunOutcome:

@@ -131,10 +131,10 @@ class Session:
         """Write down what the source decided."""
         match event:
             case Decided(row):
-                self._record(row)
+                self.record(row)
             case Redefined(changes):
                 self._row |= changes
-                self._record(self._row)
+                self.record(self._row)
             case Expected(total):
                 self.total = total
                 if self._board is not None:
@@ -191,7 +191,7 @@ class Session:
         if not path.is_file():
             write_whole(path, text)
         if provenance.is_news(self.history.study, self._row):
-            self._record(self._row)
+            self.record(self._row)
         write_whole(path, text)
         self._open_loggers()
 
@@ -279,7 +279,7 @@ class Session:
         self._models = ensure_models(self.work.configs, self.options.trainer, self.show, made)
         pairs = {key: asdict(models) for key, models in self._models.items()}
         if provenance.are_others(self.history.study, pairs):
-            self._record({"event": "models", "models": next(iter(pairs.values())), "pairs": pairs})
+            self.record({"event": "models", "models": next(iter(pairs.values())), "pairs": pairs})
 
     def _begin(self) -> tuple[Source, Recorder]:
         """Where trials come from, and who is told of them."""
@@ -293,7 +293,7 @@ class Session:
 
     # -- what is told of its trials
 
-    def _record(self, row: Mapping[str, Any]) -> None:
+    def record(self, row: Mapping[str, Any]) -> None:
         """Write a row of another kind than a trial's into the ledger."""
         self._writer.append({**row, "time": time.time()})
 

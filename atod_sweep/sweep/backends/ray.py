@@ -1,4 +1,4 @@
-"""What backends share, and trials on Ray. A backend takes attempts from a source and tells a recorder (the sink)."""
+"""What backends share, and trials on Ray. A backend takes attempts from a source and tells a recorder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from atod_sweep.config.study import Resources
 from atod_sweep.cores import cpu_cores, gpu_count
@@ -19,10 +19,10 @@ from atod_sweep.paths import located
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.backends import ray_cluster, ray_size, ray_teacher, ray_watch
 from atod_sweep.sweep.backends.ray_files import Cargo, pack_models
+from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.sharing import Holding, left
 from atod_sweep.sweep.trials.attempt import ray_trainable
 from atod_sweep.sweep.trials.interrupts import stoppable
-from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 from atod_sweep.sweep.trials.source import Source
 
 if TYPE_CHECKING:
@@ -31,19 +31,6 @@ if TYPE_CHECKING:
     from atod_sweep.sweep.backends.ray_bridge import Bridge
 
 _MOST = 10_000  # attempts side by side that Tune may ask for: how many there are, the bridge decides
-
-
-class Sink(Protocol):
-    """Who is told what happens (the recorder)."""
-
-    def started(self, job: Job) -> None:
-        """An attempt has begun."""
-
-    def rows(self, job: Job, rows: list[Row]) -> None:
-        """An attempt reported."""
-
-    def ended(self, job: Job, attempt: Attempt) -> None:
-        """An attempt is over."""
 
 
 def check(backend: str, concurrency: int | None, address: str | None, storage: str | None) -> None:
@@ -129,7 +116,7 @@ class OnRay:
         return lambda: size.fits
 
     def run(
-        self, source: Source, sink: Sink, models: Iterable[str], meanwhile: Callable[[], bool] = lambda: True
+        self, source: Source, sink: Recorder, models: Iterable[str], meanwhile: Callable[[], bool] = lambda: True
     ) -> None:
         """All attempts of the source. `models`: folders that trials need, shipped to nodes of a cluster.
 

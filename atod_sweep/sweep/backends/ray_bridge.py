@@ -20,6 +20,7 @@ from ray.tune.search import Searcher
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends import ray_internals
 from atod_sweep.sweep.backends.ray_files import fetch
+from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, death, interrupted, pruned
 from atod_sweep.sweep.trials.source import Source
 
@@ -41,7 +42,7 @@ class Bridge(tune.Callback):
     def __init__(
         self,
         source: Source,
-        sink: Any,
+        sink: Recorder,
         storage: str | None,
         width: Callable[[], int] = lambda: sys.maxsize,
         meanwhile: Callable[[], bool] = lambda: True,
@@ -80,13 +81,11 @@ class Bridge(tune.Callback):
     # -- what Tune reports
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Tune has been round once."""
         with self._ours():
             if self._meanwhile is not None and self._meanwhile():
                 self._meanwhile = None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker has the attempt."""
         live = self._live[trial.trial_id]
         live.began = time.monotonic()
         trial.experiment_tag = ""  # the whole config in words, which Tune would add to every result
@@ -96,7 +95,6 @@ class Bridge(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Rows, or the end of the attempt."""
         live = self._live[trial.trial_id]
         for key in result.keys() - _KEPT - {"attempt", "rows"}:
             del result[key]  # Tune keeps means over many windows of every number that it finds

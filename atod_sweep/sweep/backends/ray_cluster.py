@@ -136,7 +136,6 @@ class TokenWanted(UserError):
 
 
 def _refusal(address: str, reason: str, said: str) -> UserError:
-    """Why a cluster of the user's did not take us, and what to set."""
     if not any(sign in said for sign in ("Unauthenticated", "AuthToken", "AuthenticationError")):
         return UserError(f"--address {address!r}: no Ray cluster answers there: {reason}")
     remedy = "set RAY_AUTH_TOKEN, or put a copy of its head node's ~/.ray/auth_token there or at RAY_AUTH_TOKEN_PATH"

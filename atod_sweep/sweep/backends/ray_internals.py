@@ -1,7 +1,6 @@
 """Every use of a name that Ray keeps to itself, in one place, each with what is done where the name is gone.
 
-Nothing here decides a result: without these names a run is noisier, holds more memory, or listens more widely. A test
-holds that the installed Ray has them all, and another that runs go on without.
+Nothing here decides a result: without these names a run is noisier, holds more memory, or listens more widely.
 """
 
 from __future__ import annotations

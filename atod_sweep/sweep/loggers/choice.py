@@ -1,7 +1,4 @@
-"""Homes of runs beside their folders: MLflow, and on request W&B and TensorBoard.
-
-To add one: a module here with a `Logger` and a line in `LOGGERS`.
-"""
+"""Homes of runs beside their folders: MLflow, and on request W&B and TensorBoard."""
 
 from __future__ import annotations
 

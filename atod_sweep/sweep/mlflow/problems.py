@@ -8,12 +8,8 @@ from atod_sweep.records.redaction import redacted
 _LENGTH = 200  # characters of a reason that is not known here
 
 
-class Deleted(Exception):
-    """The experiment was deleted, in MLflow's UI say."""
-
-
-class Gone(Exception):
-    """The file of the database is not there any more."""
+class Lost(Exception):
+    """What was there is not any more, as its message says."""
 
 
 # What one of these signs says in lower case, a store said: what that is, and the remedy, which may name it as {uri}.
@@ -56,11 +52,9 @@ def explain(error: Exception, uri: str) -> str:
     """One line: the store, what is wrong with it, and the remedy."""
     said = " ".join(str(error).split())
     store = f"MLflow at {redacted(uri)}"
-    match error:
-        case UserError() | Deleted() | Gone():
-            return redacted(said)
-        case _:
-            for signs, what, remedy in _KINDS:
-                if any(sign in said.lower() for sign in signs):
-                    return f"{store} {what}; {remedy.format(uri=redacted(uri))}"
-            return f"{store} says: {redacted(said)[:_LENGTH] or type(error).__name__}"
+    if isinstance(error, UserError | Lost):
+        return redacted(said)
+    for signs, what, remedy in _KINDS:
+        if any(sign in said.lower() for sign in signs):
+            return f"{store} {what}; {remedy.format(uri=redacted(uri))}"
+    return f"{store} says: {redacted(said)[:_LENGTH] or type(error).__name__}"

@@ -42,26 +42,22 @@ def opened(
 
     `total`: trials that the definition amounts to.
     """
-    try:
-        if intent.overwrite and (run_dir / layout.LEDGER).exists():
-            _move_aside(run_dir)
-        if run_dir.exists() and not (run_dir / layout.LEDGER).exists() and not is_stillborn(run_dir):
-            raise UserError(f"{run_dir}: exists and is not the folder of a run; use --name to choose another")
-        packed.refuse(run_dir, "gone on with")
-        (run_dir / layout.TRIALS).mkdir(parents=True, exist_ok=True)
-        writer = Ledger(run_dir)
-        writer.__enter__()
-    except OSError as error:
-        raise UserError(
-            f"{run_dir}: cannot be written: {error.strerror or error}; choose a folder with --out"
-        ) from None
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            if intent.overwrite and (run_dir / layout.LEDGER).exists():
+                _move_aside(run_dir)
+            if run_dir.exists() and not (run_dir / layout.LEDGER).exists() and not is_stillborn(run_dir):
+                raise UserError(f"{run_dir}: exists and is not the folder of a run; use --name to choose another")
+            packed.refuse(run_dir, "gone on with")
+            (run_dir / layout.TRIALS).mkdir(parents=True, exist_ok=True)
+            writer = stack.enter_context(Ledger(run_dir))
+        except OSError as error:
+            reason = f"cannot be written: {error.strerror or error}; choose a folder with --out"
+            raise UserError(f"{run_dir}: {reason}") from None
         history = ledger.fold(ledger.read(run_dir))
         if history.begun:
             _check(run_dir, history, definition, total, extension, intent)
         yield writer, history
-    finally:
-        writer.__exit__(None, None, None)
 
 
 def run_folder(out: Path, name: str) -> Path:
@@ -87,11 +83,8 @@ def is_stillborn(run_dir: Path) -> bool:
 
 def _move_aside(run_dir: Path) -> None:
     with ledger.locked(run_dir):
-        target = (
-            run_dir.parent
-            / layout.TRASH
-            / f"{run_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06d}"
-        )
+        when = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06d}"
+        target = run_dir.parent / layout.TRASH / f"{run_dir.name}-{when}"
         target.parent.mkdir(exist_ok=True)
         run_dir.rename(target)
 

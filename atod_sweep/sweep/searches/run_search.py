@@ -15,9 +15,9 @@ from atod_sweep.records import layout, ledger, study_file
 from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.records.metric_names import watched
 from atod_sweep.sweep.estimate import Estimate, estimate
-from atod_sweep.sweep.execution import execute_work
+from atod_sweep.sweep.execution import execute_work, start
 from atod_sweep.sweep.record.definition import differences
-from atod_sweep.sweep.record.rundir import Intent, run_folder
+from atod_sweep.sweep.record.rundir import Intent
 from atod_sweep.sweep.searches.campaign import REFERENCE, Campaign
 from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Sample, Space, resolve_space
@@ -32,23 +32,15 @@ def run_search(
     source: Source,
     *,
     overrides: Mapping[str, Any] | None = None,
-    out: Path = Path("runs"),
     name: str | None = None,
     configurations: int | None = None,
-    resume: bool = False,
-    extend: bool = False,
-    overwrite: bool = False,
-    **options: Any,
+    **how: Any,
 ) -> RunOutcome:
-    """Run a search (a file, a shipped name, a mapping or a record) into `out`/NAME. UserError on bad input.
+    """Run a search (a file, a shipped name, a mapping or a record). UserError on bad input.
 
-    `options`: fields of `Options`. `overrides`: dotted keys of the base config, none of them a parameter of
-    the space.
+    `overrides`: dotted keys of the base config, none of them a parameter of the space. `how`: as of `start`.
     """
-    work = _given(source, overrides or {}, name, configurations)
-    return execute_work(
-        work, run_folder(out, work.document.name), Intent(resume, extend, overwrite), Options(**options)
-    )
+    return start(_given(source, overrides or {}, name, configurations), **how)
 
 
 def dry_run(
@@ -75,7 +67,6 @@ def _given(source: Source, overrides: Mapping[str, Any], name: str | None, confi
 
 
 def resume_search(run_dir: Path, study: StudyRow, options: Options) -> RunOutcome:
-    """Finish the search in a folder, from what the folder holds."""
     path = run_dir / layout.SEARCH
     definition = study["definition"]
     text = study_file.read(path, ledger.read(run_dir))

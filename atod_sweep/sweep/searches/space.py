@@ -101,14 +101,31 @@ class Space:
             raise Infeasible(params, str(error)) from None
         own_code.check(train, f"{self.where}: parameters: ")
         config = train.model_dump(mode="json")
-        if lost := not_arrived(values, config):
-            raise UserError(f"{self.where}: parameters.{lost[0]}: {values[lost[0]]!r} does not arrive in the config")
+        for key, value in values.items():
+            if value_at(config, key) != value:
+                raise UserError(f"{self.where}: parameters.{key}: {value!r} does not arrive in the config")
         return Sample(params, values, config)
 
     @property
     def is_conditional(self) -> bool:
         """Whether some parameters exist only beside certain values of others."""
         return any(branch.when for parameter in self.parameters for branch in parameter.branches)
+
+    def distributions(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What each of these parameters, by branch name, was drawn from, in Optuna's words."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        domains = {branch.name: branch.domain for parameter in self.parameters for branch in parameter.branches}
+        found: dict[str, Any] = {}
+        for name in params:
+            match domain := domains[name]:
+                case Choice():
+                    found[name] = CategoricalDistribution(domain.labels)
+                case Int():
+                    found[name] = IntDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+                case Float():
+                    found[name] = FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+        return found
 
     @property
     def varying(self) -> list[Parameter]:
@@ -146,11 +163,6 @@ def _drawn(branch: Branch, draw: Draw) -> Any:
             if domain.step is None:
                 return value
             return on_grid(domain.low, domain.step, round((value - domain.low) / domain.step))
-
-
-def not_arrived(values: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
-    """Keys whose value is not what the resolved config holds there."""
-    return [key for key, value in values.items() if value_at(config, key) != value]
 
 
 def value_at(config: Mapping[str, Any], key: str) -> Any:
