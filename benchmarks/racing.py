@@ -97,7 +97,7 @@ def tpe(score_CS: Array, rng: np.random.Generator) -> int:
     tried: list[int] = []
     while len(tried) < BUDGET // 2:
         asked = study.ask()
-        wanted = space(asked)
+        wanted = space.draw(asked)[1]
         study.tell(asked, state=optuna.trial.TrialState.FAIL)
         left = [c for c in range(len(score_CS)) if c not in tried]
         nearest = min(left, key=lambda c: _distance(wanted, points[c], space))
@@ -123,7 +123,7 @@ def _points() -> tuple[Space, list[dict[str, Any]]]:
             plus = branch.domain.plus if isinstance(branch.domain, Float | Int) else None
             params[branch.name] = values[parameter.key] - values[plus] if plus else values[parameter.key]
         points.append({"values": values, "params": params})
-        assert space(GivenDraw(params)).keys() == values.keys(), values
+        assert space.draw(GivenDraw(params))[1].keys() == values.keys(), values
     return space, points
 
 

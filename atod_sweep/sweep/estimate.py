@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import tempfile
 from collections import Counter
@@ -27,12 +26,11 @@ ASKED = ("teacher_read", "teacher_written", "teacher_money")  # of a trial's cos
 
 @dataclass(frozen=True)
 class Estimate:
-    """Expected size of a run. Seconds are wall-clock; `trial_seconds` is the mean over trials."""
+    """Expected size of a run. `trial_seconds`, of wall-clock time, is the mean over trials."""
 
     trials: int
     at_a_time: int
     trial_seconds: float
-    seconds: float
     core_seconds: float
     env_steps: float
     tokens: float
@@ -81,7 +79,6 @@ def estimate(work: Work, options: Options) -> Estimate:
         trials=work.total,
         at_a_time=width,
         trial_seconds=trial_seconds,
-        seconds=math.ceil(work.total / width) * trial_seconds,
         core_seconds=work.total * trial_seconds * work.resources.cpu,
         env_steps=each * sum(cost.get("env_steps", 0.0) for cost in costs),
         tokens=each * sum(cost.get("tokens", 0.0) for cost in costs),

@@ -94,7 +94,5 @@ def _outcome(session: Session, history: History, stopped: bool) -> RunOutcome:
         failed=history.count("FAILED"),
         pruned=history.count("PRUNED"),
         interrupted=stopped,
-        seconds=session.seconds,
-        failures=tuple(row for row in history.trials.values() if row["state"] == "FAILED"),
         min_complete=session.work.goal.min_complete,
     )

@@ -70,12 +70,6 @@ class Session:
         self._board: Scoreboard | None = None
         self._width = at_a_time(work, options.site)
         self._pace = Pace(work.configs, options.site.address is None and options.trainer == Trainer())
-        self._started = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Time since this process took up the run."""
-        return time.monotonic() - self._started
 
     # -- its first lines
 

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from atod_sweep.config.study import Hypothesis, Metric, Resources
 from atod_sweep.records.answer import Answer
-from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.rundir import Extension
@@ -75,8 +74,6 @@ class RunOutcome:
     failed: int
     pruned: int
     interrupted: bool
-    seconds: float
-    failures: tuple[TrialRow, ...]
     min_complete: float = 1.0
 
     @property

@@ -16,8 +16,7 @@ from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.records.metric_names import watched
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.execution import execute_work, start
-from atod_sweep.sweep.record.definition import differences
-from atod_sweep.sweep.record.rundir import Intent
+from atod_sweep.sweep.record.rundir import Intent, differences
 from atod_sweep.sweep.searches.campaign import REFERENCE, Campaign
 from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Sample, Space, resolve_space

@@ -55,25 +55,18 @@ class Sample:
 class Infeasible(Exception):
     """A draw that breaks a constraint."""
 
-    def __init__(self, params: dict[str, Any], reason: str) -> None:
-        super().__init__(reason)
-        self.params = params
-
 
 @dataclass(frozen=True)
 class Space:
-    """Parameters over a base config. Callable as a define-by-run space: `space(draw)` returns dotted overrides."""
+    """Parameters over a base config."""
 
     parameters: tuple[Parameter, ...]
     constraints: tuple[Constraint, ...]
     base: dict[str, Any]
     where: str
 
-    def __call__(self, draw: Draw) -> dict[str, Any]:
-        """Dotted overrides of the base config; conditions and sums are resolved on the way."""
-        return self._draw(draw)[1]
-
-    def _draw(self, draw: Draw) -> tuple[dict[str, Any], dict[str, Any]]:
+    def draw(self, draw: Draw) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What is drawn by branch name, and overrides of the base config by dotted key."""
         params: dict[str, Any] = {}
         values: dict[str, Any] = {}
         for parameter in self.parameters:
@@ -88,17 +81,17 @@ class Space:
 
     def sample(self, draw: Draw) -> Sample:
         """Draw one point and resolve it. Raises Infeasible if it breaks a constraint or is no valid config."""
-        params, values = self._draw(draw)
+        params, values = self.draw(draw)
         for constraint in self.constraints:
             left = values.get(constraint.left)
             right = values.get(constraint.right) if isinstance(constraint.right, str) else constraint.right
             if left is not None and right is not None and not _RELATIONS[constraint.relation](left, right):
-                raise Infeasible(params, f"{constraint} does not hold at {left} and {right}")
+                raise Infeasible(f"{constraint} does not hold at {left} and {right}")
         try:
             data = with_overrides(Train, self.base, values)
             train = validate(Train, data, "config")
         except UserError as error:
-            raise Infeasible(params, str(error)) from None
+            raise Infeasible(str(error)) from None
         own_code.check(train, f"{self.where}: parameters: ")
         config = train.model_dump(mode="json")
         for key, value in values.items():

@@ -16,8 +16,7 @@ from atod_sweep.records import layout, ledger, study_file
 from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.sweep.estimate import Estimate, estimate
 from atod_sweep.sweep.execution import execute_work, start
-from atod_sweep.sweep.record.definition import beyond_extension
-from atod_sweep.sweep.record.rundir import Intent
+from atod_sweep.sweep.record.rundir import Intent, beyond_extension
 from atod_sweep.sweep.studies import tuned
 from atod_sweep.sweep.studies.plan import MATCH, Plan, resolve
 from atod_sweep.sweep.studies.until_decided import Blocks, Rule, in_blocks
