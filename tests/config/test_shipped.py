@@ -58,7 +58,7 @@ def test_every_shipped_file_is_listed_with_its_question_and_loads():
 def test_a_time_that_was_not_measured_is_called_estimated():
     time = {one.name: one.time for one in [*shipped.listing("studies"), *shipped.listing("search_spaces")]}
     assert time["quickstart"] == "80 seconds on two CPU cores"
-    assert time["ladder"].startswith("estimated: ")
+    assert time["generality"].startswith("estimated: ")
     assert time["optimiser"] == ""
 
 
