@@ -33,6 +33,13 @@ def memory_bytes(groups: Path = _GROUPS, membership: Path = _MEMBERSHIP) -> int:
     return min([there, *(size for size in granted if size is not None)])
 
 
+def gpu_count() -> int:
+    """GPUs that this process may use."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def in_words(size: float) -> str:
     """Bytes of memory."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

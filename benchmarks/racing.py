@@ -22,7 +22,8 @@ import numpy as np
 
 from atod_sweep.config.base import load_yaml
 from atod_sweep.config.domains import Choice, Fixed, Float, Int
-from atod_sweep.config.search import Racing, load_search
+from atod_sweep.config.files import load_file
+from atod_sweep.config.search import Racing, Search
 from atod_sweep.evidence.stats.intervals import Array
 from atod_sweep.records import ledger
 from atod_sweep.sweep.searches import racing as rule
@@ -96,7 +97,7 @@ def tpe(score_CS: Array, rng: np.random.Generator) -> int:
     tried: list[int] = []
     while len(tried) < BUDGET // 2:
         asked = study.ask()
-        wanted = space(asked)
+        wanted = space.draw(asked)[1]
         study.tell(asked, state=optuna.trial.TrialState.FAIL)
         left = [c for c in range(len(score_CS)) if c not in tried]
         nearest = min(left, key=lambda c: _distance(wanted, points[c], space))
@@ -110,7 +111,7 @@ def tpe(score_CS: Array, rng: np.random.Generator) -> int:
 
 def _points() -> tuple[Space, list[dict[str, Any]]]:
     """The space, and of every recorded configuration its values and what Optuna would have drawn for them."""
-    search = load_search(SPACE)
+    search = load_file(Search, SPACE)
     space = resolve_space(search, SPACE.parent, str(SPACE))
     points = []
     for values in load_yaml(STUDY)["arms"].values():
@@ -122,7 +123,7 @@ def _points() -> tuple[Space, list[dict[str, Any]]]:
             plus = branch.domain.plus if isinstance(branch.domain, Float | Int) else None
             params[branch.name] = values[parameter.key] - values[plus] if plus else values[parameter.key]
         points.append({"values": values, "params": params})
-        assert space(GivenDraw(params)).keys() == values.keys(), values
+        assert space.draw(GivenDraw(params))[1].keys() == values.keys(), values
     return space, points
 
 

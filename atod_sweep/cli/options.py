@@ -40,7 +40,7 @@ JsonEvents = Annotated[
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where and how far trials run, for all verbs that run some: keywords of `sweep.work.Options.of`."""
+    """Where and how far trials run, for all verbs that run some: fields of `sweep.work.Options`."""
 
     backend: Annotated[
         str | None,

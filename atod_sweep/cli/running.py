@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from atod_sweep.cli.app import TRAIN, app
-from atod_sweep.cli.ending import close
 from atod_sweep.cli.options import DryRun, JsonEvents, Overrides, RunOptions, StartOptions, with_run_options
 from atod_sweep.cli.printing import say
 from atod_sweep.paths import expanded
+
+if TYPE_CHECKING:
+    from atod_sweep.api import Run
+    from atod_sweep.sweep.estimate import Estimate
+    from atod_sweep.sweep.record.progress import Progress
 
 
 @app.command(rich_help_panel=TRAIN)
@@ -49,12 +56,9 @@ def run(
         rule = rule_for(until_decided, max_seeds=max_seeds, block=block)
         if dry_run:
             from atod_sweep.sweep.studies.run_study import dry_run as estimate
-            from atod_sweep.sweep.user_code import admit
 
-            admit(study)
-            found = estimate(study, overrides=changes, seeds=seeds, until_decided=rule, show=show, **options.place())
-            show.note("\n".join(found.lines()))
-            return
+            given = {"overrides": changes, "seeds": seeds, "until_decided": rule}
+            return _tell_estimate(study, estimate, show, **given, **options.place())
         done = api.run(
             study, overrides=changes, seeds=seeds, until_decided=rule or False, show=show, **options.keywords()
         )
@@ -95,12 +99,9 @@ def search(
         changes = parse_assignments(overrides or [])
         if dry_run:
             from atod_sweep.sweep.searches.run_search import dry_run as estimate
-            from atod_sweep.sweep.user_code import admit
 
-            admit(space)
-            found = estimate(space, overrides=changes, configurations=configurations, show=show, **options.place())
-            show.note("\n".join(found.lines()))
-            return
+            given = {"overrides": changes, "configurations": configurations}
+            return _tell_estimate(space, estimate, show, **given, **options.place())
         done = api.search(space, overrides=changes, configurations=configurations, show=show, **options.keywords())
         close(done, json_output)
 
@@ -134,3 +135,45 @@ def train(
     result = api.train(config, overrides=changes, out=out, resume=resume, schedule=schedule, callback=show)
     if not json_output:
         say(f"student  {expanded(out) / 'student'}\nsuccess  {result.final['eval/success']:.3f}")
+
+
+# ---- what a verb comes to ------------------------------------------------------------------------------------------
+
+
+def _tell_estimate(source: Path, estimate: Callable[..., Estimate], show: Progress, **given: Any) -> None:
+    """What `--dry-run` prints."""
+    from atod_sweep.sweep.user_code import admit
+
+    admit(source)
+    show.note("\n".join(estimate(source, show=show, **given).lines()))
+
+
+def close(run: Run, json_output: bool, extensible: bool = False) -> None:
+    """Print what came of a run, and exit with 0 only if enough trials completed.
+
+    `extensible`: the command just given can add seeds until the claims are decided.
+    """
+    if run.interrupted:
+        raise typer.Exit(130)
+    if not json_output:
+        _print(run, extensible)
+    raise typer.Exit(0 if run.ok else 1)
+
+
+def _print(run: Run, extensible: bool) -> None:
+    from atod_sweep.records import ledger
+    from atod_sweep.records.redaction import redacted
+    from atod_sweep.sweep.record.endings import lines as endings
+
+    folder = run.folder
+    for line in endings(ledger.read(folder)):
+        say(line)
+    if not (folder / "report.html").exists():
+        return
+    say(run.summary())
+    say(f"\n report    {folder / 'report.html'}")
+    if (folder / "best_schedule.yaml").exists():
+        say(f" schedule  {folder / 'best_schedule.yaml'}")
+    if extensible and run.ok and run.has_open_claims:
+        given = [part for part in sys.argv[1:] if part not in ("--resume", "--extend", "--overwrite")]
+        say(f" next      {redacted(shlex.join(['atod-sweep', *given, '--extend', '--until-decided']))}")

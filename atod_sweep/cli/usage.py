@@ -25,15 +25,12 @@ def told(error: Any) -> str:
     ctx = getattr(error, "ctx", None)
     path = ctx.command_path if ctx else "atod-sweep"
     option = getattr(error, "option_name", None)
-    if option and (setting := _setting(option)) and _takes_settings(ctx):
+    takes_settings = ctx is not None and any(parameter.name == "overrides" for parameter in ctx.command.params)
+    if option and takes_settings and (setting := _setting(option)):
         return f"{option}: no such option of {path}; settings are written KEY=VALUE, for example {setting}=…"
     said = " ".join(error.format_message().split()).rstrip(".")
     message = _value(getattr(error, "param", None), said) or said
     return f"{message}; see: {path} --help".removeprefix("; ")
-
-
-def _takes_settings(ctx: Any) -> bool:
-    return any(parameter.name == "overrides" for parameter in ctx.command.params)
 
 
 def _setting(option: str) -> str:

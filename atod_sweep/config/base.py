@@ -22,8 +22,12 @@ from atod_sweep.errors import Gathered, Mistakes, UserError
 M = TypeVar("M", bound=BaseModel)
 
 
-# Marks a field that was added to a record after runs with it had been recorded; see Record.
 LATER: dict[str, Any] = {"later": True}
+
+
+def Later(default: Any = ..., **rules: Any) -> Any:
+    """A `Field` that was added to a record after runs with it had been recorded; see Record."""
+    return Field(default, json_schema_extra=LATER, **rules)
 
 
 class Record(BaseModel):
@@ -31,9 +35,9 @@ class Record(BaseModel):
 
     **A field that is added later, and is at its default, is not there.** The plain form of a record (`model_dump`) is
     what configs, models, checkpoints and definitions are hashed by, and what ledgers and `config.yaml` hold. So a new
-    field is marked, its default being what the code did before there was the field:
+    field is a `Later` one, its default being what the code did before there was the field:
 
-        clip_low: float | None = Field(None, gt=0, description="…", json_schema_extra=LATER)
+        clip_low: float | None = Later(None, gt=0, description="…")
 
     At its default it is then left out of the plain form, at any depth: hashes stay what they were, cached models are
     found, and runs recorded before go on. Give the default as the field will hold it (a record, not the mapping that it
@@ -145,18 +149,22 @@ class _Dumper(yaml.SafeDumper):
     """Quotes the strings that `_Loader` would read as numbers."""
 
 
-_constructors: dict[str, Any] = {
-    "float": _Loader.construct_yaml_float,
-    "int": _Loader.construct_yaml_int,
-    "str": _Loader.construct_yaml_str,
-}
-for _kind, _made in _constructors.items():
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _made)
+class _OwnLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Fast, for what `_Dumper` has written."""
+
+
+for _kind in ("float", "int", "str"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", getattr(_Loader, f"construct_yaml_{_kind}"))
 for _kind in ("timestamp", "binary", "set", "omap", "pairs"):  # what JSON has no word for
     _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.yaml_constructors[None])
-for _letter in "0123456789":  # a date is a word
+for _yaml in (_Loader, _Dumper, _OwnLoader):  # each gets resolvers of its own: PyYAML's are those of the whole process
+    _yaml.yaml_implicit_resolvers = {
+        letter: [one for one in found if not one[0].endswith(":timestamp")]  # a date is a word
+        for letter, found in _yaml.yaml_implicit_resolvers.items()
+    }
+for _letter in "yYnNoO":
     _Loader.yaml_implicit_resolvers[_letter] = [
-        (tag, pattern) for tag, pattern in _Loader.yaml_implicit_resolvers[_letter] if not tag.endswith(":timestamp")
+        one for one in _Loader.yaml_implicit_resolvers[_letter] if not one[0].endswith(":bool")
     ]
 for _yaml in (_Loader, _Dumper):
     _yaml.add_implicit_resolver(
@@ -164,10 +172,6 @@ for _yaml in (_Loader, _Dumper):
         re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
         list("-+0123456789."),
     )
-for _letter in "yYnNoO":
-    _Loader.yaml_implicit_resolvers[_letter] = [
-        (tag, pattern) for tag, pattern in _Loader.yaml_implicit_resolvers[_letter] if not tag.endswith(":bool")
-    ]
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -216,6 +220,11 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
 def dump_yaml(data: Any) -> str:
     """YAML text that keeps the order of keys and reads back to the same data."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def load_own(path: Path) -> Any:
+    """What `dump_yaml` wrote into a file."""
+    return yaml.load(path.read_text(encoding="utf-8"), _OwnLoader)
 
 
 def content_hash(data: Any) -> str:

@@ -107,7 +107,6 @@ def named_in(data: Any) -> list[str]:
 
 
 def digest(text: str) -> str:
-    """SHA-256 of a module's text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

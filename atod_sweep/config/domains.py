@@ -154,7 +154,6 @@ class Constraint:
 
 
 def is_number(domain: Domain) -> bool:
-    """Whether every value of the domain is a number."""
     match domain:
         case Fixed(value=value):
             return _is_plain_number(value)

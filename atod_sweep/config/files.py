@@ -11,10 +11,9 @@ from typing import Any
 
 from atod_sweep.config.base import load_yaml, parse_yaml, validate, with_overrides
 from atod_sweep.config.signals import SHIPPED_OVER_VOCABULARY
-from atod_sweep.config.study import Study
 from atod_sweep.config.teachers import LIKELIEST_SERVED
 from atod_sweep.config.train import Train
-from atod_sweep.config.whole import Resolve, validate_whole
+from atod_sweep.config.whole import M, Resolve, validate_whole
 from atod_sweep.errors import Gathered, UserError
 from atod_sweep.paths import expanded
 
@@ -135,11 +134,11 @@ def load_train(
     return train
 
 
-def load_study(path: Path, resolve: Resolve[Study] | None = None) -> Study:
-    """One validated study file (its arms are resolved by `sweep.studies`). UserError that tells all its mistakes.
+def load_file(model: type[M], path: Path, resolve: Resolve[M] | None = None) -> M:
+    """One validated file of a study or a search. UserError that tells all its mistakes.
 
     `resolve` is asked about what can be read of a broken one.
     """
     data = load_yaml(path)
-    check_sort(data, path, "study")
-    return validate_whole(Study, {"name": path.stem, **data}, path.parent, str(path), resolve)
+    check_sort(data, path, model.sort)
+    return validate_whole(model, {"name": path.stem, **data}, path.parent, str(path), resolve)

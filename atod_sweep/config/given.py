@@ -5,48 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from atod_sweep.config import shipped
-from atod_sweep.config.base import Record, dump_yaml
-from atod_sweep.config.files import load_study
-from atod_sweep.config.search import Search, load_search
-from atod_sweep.config.study import Study
-from atod_sweep.config.whole import Resolve, validate_whole
-
-R = TypeVar("R", bound=Record)
+from atod_sweep.config.base import dump_yaml
+from atod_sweep.config.files import load_file
+from atod_sweep.config.whole import M, Resolve, validate_whole
 
 
 @dataclass(frozen=True)
-class Given(Generic[R]):
+class Given(Generic[M]):
     """`record`, the YAML `text` that is kept in the run's folder, the `folder` in which relative names are looked up
     (also for environments and custom functions), and `where` errors say that it came from."""
 
-    record: R
+    record: M
     text: str
     folder: Path
     where: str
 
 
-def study(source: str | Path | Mapping[str, Any] | Study, resolve: Resolve[Study] | None = None) -> Given[Study]:
-    """A study. UserError that tells all that is wrong with it; `resolve` is asked about parts of a broken one."""
+def given(model: type[M], source: str | Path | Mapping[str, Any] | M, resolve: Resolve[M] | None = None) -> Given[M]:
+    """UserError that tells all that is wrong with it; `resolve` is asked about parts of a broken one."""
     if isinstance(source, str | Path):
-        path = shipped.find(source, "studies")
-        return Given(load_study(path, resolve), path.read_text(encoding="utf-8"), path.parent, str(path))
-    if not isinstance(source, Study):
-        source = validate_whole(Study, {"name": "study", **source}, Path(), "study", resolve)
-    return Given(source, _text(source), Path(), "study")
-
-
-def search(source: str | Path | Mapping[str, Any] | Search, resolve: Resolve[Search] | None = None) -> Given[Search]:
-    """A search. UserError that tells all that is wrong with it; `resolve` is asked about parts of a broken one."""
-    if isinstance(source, str | Path):
-        path = shipped.find(source, "search_spaces")
-        return Given(load_search(path, resolve), path.read_text(encoding="utf-8"), path.parent, str(path))
-    if not isinstance(source, Search):
-        source = validate_whole(Search, {"name": "search", **source}, Path(), "search", resolve)
-    return Given(source, _text(source), Path(), "search")
-
-
-def _text(record: Record) -> str:
-    return dump_yaml(record.model_dump(mode="json", exclude_unset=True))
+        path = shipped.find(source, shipped.FOLDERS[model.sort])
+        return Given(load_file(model, path, resolve), path.read_text(encoding="utf-8"), path.parent, str(path))
+    if isinstance(source, Mapping):
+        source = validate_whole(model, {"name": model.sort, **source}, Path(), model.sort, resolve)
+    return Given(source, dump_yaml(source.model_dump(mode="json", exclude_unset=True)), Path(), model.sort)

@@ -1,8 +1,4 @@
-"""The kinds of a choice: which ones a union of records has, and tables that hold a row for each of them.
-
-A record says what a kind is called and which numbers it has; what it does is a row of one table. A table that lacks a
-row cannot be imported, so a kind that nobody taught to some part of the program is found at once, by name.
-"""
+"""The kinds of a choice: which ones a union of records has, and tables that hold a row for each of them."""
 
 from __future__ import annotations
 

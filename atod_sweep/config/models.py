@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from atod_sweep.config.base import LATER, Record, Seed
+from atod_sweep.config.base import Later, Record, Seed
 from atod_sweep.config.env import Env
 from atod_sweep.config.settings import Settings
 from atod_sweep.config.teachers import ChatTeacher, ServerTeacher
@@ -38,10 +38,8 @@ class TeacherRecipe(Record):
     horizons: list[Annotated[int, Field(ge=1)]] = Field(
         default_factory=list, description="Horizons in the training mix, in turns; empty: the environment's own."
     )
-    curriculum: list[Lesson] = Field(
-        default_factory=list,
-        description="Easier settings to learn first, one after the other, before `steps`.",
-        json_schema_extra=LATER,
+    curriculum: list[Lesson] = Later(
+        default_factory=list, description="Easier settings to learn first, one after the other, before `steps`."
     )
     seed: Seed = Field(0, description="Seed of initialisation, tasks and perturbations.")
 
@@ -56,11 +54,10 @@ class StudentRecipe(TeacherRecipe):
     success: tuple[float, float] = Field(
         (0.12, 0.25), description="Band of evaluation success (0 to 1) in which pretraining stops."
     )
-    also: list[Annotated[Env, BeforeValidator(_by_id)]] = Field(
+    also: list[Annotated[Env, BeforeValidator(_by_id)]] = Later(
         default_factory=list,
         description="Other environments (ids will do) that the student learns first, for `steps`, and goes on with "
         "beside its own; the teacher knows their words. What is lost of them: evaluation.retention.",
-        json_schema_extra=LATER,
     )
 
     @model_validator(mode="after")
@@ -107,9 +104,7 @@ class CompactTeacher(_Compact):
 
     kind: Literal["compact"] = "compact"
     hidden: int = Field(128, ge=8, description="Width of the residual stream.")
-    dtype: Dtype = Field(
-        "float32", description="Precision of teacher and reference; see `pretrained`.", json_schema_extra=LATER
-    )
+    dtype: Dtype = Later("float32", description="Precision of teacher and reference; see `pretrained`.")
     recipe: TeacherRecipe = Field(default_factory=TeacherRecipe, description="How it is trained.")
 
 
@@ -126,17 +121,14 @@ class Lora(Record):
     rank: int = Field(16, ge=1, description="Rank of the adapters.")
     alpha: float = Field(32.0, gt=0, description="Scale of the adapters.")
     target_modules: list[str] | Literal["all-linear"] = Field("all-linear", description="Modules that get an adapter.")
-    dropout: float = Field(
+    dropout: float = Later(
         0.0,
         ge=0,
         lt=1,
         description="Share of an adapter's inputs that an update leaves out; rollouts and evaluations see all.",
-        json_schema_extra=LATER,
     )
-    modules_to_save: list[str] = Field(
-        default_factory=list,
-        description="Modules that are trained whole beside the adapters, such as lm_head.",
-        json_schema_extra=LATER,
+    modules_to_save: list[str] = Later(
+        default_factory=list, description="Modules that are trained whole beside the adapters, such as lm_head."
     )
 
 
@@ -163,59 +155,46 @@ class Pretrained(Record):
     kind: Literal["pretrained"] = "pretrained"
     path: str = Field(description="Model directory or hub id.")
     gguf_file: str | None = Field(None, description="File inside `path` to load if the weights are GGUF.")
-    revision: str | None = Field(
-        None,
-        min_length=1,
-        description="Branch, tag or commit of a hub's model; null: its newest.",
-        json_schema_extra=LATER,
+    revision: str | None = Later(
+        None, min_length=1, description="Branch, tag or commit of a hub's model; null: its newest."
     )
     attn_implementation: (
         Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention"] | None
-    ) = Field(
+    ) = Later(
         None,
         description="Attention kernels of full passes (cached decoding takes sdpa or eager); null: the model's own.",
-        json_schema_extra=LATER,
     )
-    trust_remote_code: bool = Field(
-        False,
-        description="Run the code that a model brings. Never asked for, so read it first.",
-        json_schema_extra=LATER,
+    trust_remote_code: bool = Later(
+        False, description="Run the code that a model brings. Never asked for, so read it first."
     )
     dtype: Dtype = Field("float32", description="Precision of the weights; auto: bfloat16 where it is computed in.")
     chat_template: bool = Field(
         True, description="Talk through the tokenizer's chat template if it has one; false: plain text."
     )
     lora: Lora | None = Field(None, description="Train low-rank adapters instead of all weights.")
-    recipe: PretrainedRecipe | None = Field(
+    recipe: PretrainedRecipe | None = Later(
         None,
         description="Demonstrations that the model learns first, in its own template; what comes out is cached, with "
         "adapters merged. null: the model as it is.",
-        json_schema_extra=LATER,
     )
-    system: str | None = Field(
-        None, description="System message before every conversation; null: the template's own.", json_schema_extra=LATER
-    )
-    chat_template_kwargs: Settings = Field(
+    system: str | None = Later(None, description="System message before every conversation; null: the template's own.")
+    chat_template_kwargs: Settings = Later(
         default_factory=dict,
         description="What the chat template is given beside the messages, such as enable_thinking: false.",
-        json_schema_extra=LATER,
     )
-    date: str = Field(
+    date: str = Later(
         "2025-01-01",
         description="The day (YYYY-MM-DD) that a chat template reads off the clock, the same whenever a run goes on.",
-        json_schema_extra=LATER,
     )
-    thoughts: Thoughts | None = Field(
+    thoughts: Thoughts | None = Later(
         None,
         description="Budget and marks of thoughts; null: where the template knows of thoughts, they are part of the "
         "action's tokens, and the environment hears what follows them.",
-        json_schema_extra=LATER,
     )
-    conversation: Literal["auto", "growing", "per_turn"] = Field(
+    conversation: Literal["auto", "growing", "per_turn"] = Later(
         "auto",
         description="growing: a turn is appended to what was said; per_turn: each turn is rendered anew and is a "
         "training sequence of its own; auto: growing where the chat template renders the same ids so.",
-        json_schema_extra=LATER,
     )
 
     @field_validator("date")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from atod_sweep.config.base import LATER, Record
+from atod_sweep.config.base import Later, Record
 from atod_sweep.config.penalties import KLPenalty, NoKL, check_weight
 from atod_sweep.config.schedules import (
     ClosedFormSchedule,
@@ -81,10 +81,9 @@ class Mixture(_Objective):
     kl_penalty: KLPenalty = Field(default_factory=NoKL, description="Penalty against the frozen initial student.")
     entropy_coef: float = Field(0.0, ge=0, description="Weight c_e of the entropy bonus.")
     clip_ratio: float = Field(0.2, gt=0, description="PPO clip range of the probability ratio.")
-    stand_in: StandIn | None = Field(
+    stand_in: StandIn | None = Later(
         None,
         description="What takes the place of the teacher's word, to see what that is worth; null: the teacher speaks.",
-        json_schema_extra=LATER,
     )
 
     @property
@@ -125,7 +124,6 @@ class Mixture(_Objective):
 
 
 def is_always(value: float, schedule: OfProgress | OfMeasurement) -> bool:
-    """Whether a schedule has this value at every step."""
     return schedule.extremes() == (value, value)
 
 
@@ -192,18 +190,34 @@ class Hybrid(Mixture):
         self._check_mixture(train, self.advantage, "")
 
 
-class SFT(_Objective):
+class _Baseline(_Objective):
+    one_step: ClassVar[bool] = True  # per batch
+    kind: str
+
+    def check(self, train: Train) -> None:
+        update = train.update
+        if self.taught and train.teacher.kind == "none":
+            raise ValueError(f"teacher.kind: objective {self.kind!r} learns from teacher episodes, got 'none'")
+        if self.one_step and (update.epochs, update.minibatches) != (1, 1):
+            raise ValueError(
+                f"update: {self.kind} takes one optimiser step per batch, got epochs {update.epochs} and minibatches "
+                f"{update.minibatches}; set both to 1"
+            )
+        if update.target_kl is not None:
+            raise ValueError(
+                f"update.target_kl: has no meaning for {self.kind}, got {update.target_kl}; set it to null"
+            )
+
+
+class SFT(_Baseline):
     """Baseline: cross-entropy on the teacher's own episodes, no reward."""
 
     taught: ClassVar[bool] = True
+    one_step: ClassVar[bool] = False
     kind: Literal["sft"] = "sft"
 
-    def check(self, train: Train) -> None:
-        _check_teacher_plays(self.kind, train)
-        _check_no_target_kl(self.kind, train)
 
-
-class DPO(_Objective):
+class DPO(_Baseline):
     """Baseline: direct preference optimisation on the student's own better and worse episode of one task."""
 
     taught: ClassVar[bool] = False
@@ -215,40 +229,16 @@ class DPO(_Objective):
             raise ValueError(
                 f"rollout.group_size: dpo pairs rollouts of one task, needs 2, got {train.rollout.group_size}"
             )
-        _check_one_step(self.kind, train)
-        _check_no_target_kl(self.kind, train)
+        super().check(train)
 
 
-class SPIN(_Objective):
+class SPIN(_Baseline):
     """Baseline: teacher episodes preferred to the student's own on the same task, reference renewed at intervals."""
 
     taught: ClassVar[bool] = True
     kind: Literal["spin"] = "spin"
     beta: float = Field(0.1, gt=0, description="Inverse temperature of the implicit reward.")
     refresh_steps: int = Field(50, ge=1, description="Optimiser steps between renewals of the opponent (an iteration).")
-
-    def check(self, train: Train) -> None:
-        _check_teacher_plays(self.kind, train)
-        _check_one_step(self.kind, train)
-        _check_no_target_kl(self.kind, train)
-
-
-def _check_teacher_plays(kind: str, train: Train) -> None:
-    if train.teacher.kind == "none":
-        raise ValueError(f"teacher.kind: objective {kind!r} learns from teacher episodes, got 'none'")
-
-
-def _check_one_step(kind: str, train: Train) -> None:
-    if (train.update.epochs, train.update.minibatches) != (1, 1):
-        raise ValueError(
-            f"update: {kind} takes one optimiser step per batch, got epochs {train.update.epochs} and minibatches "
-            f"{train.update.minibatches}; set both to 1"
-        )
-
-
-def _check_no_target_kl(kind: str, train: Train) -> None:
-    if train.update.target_kl is not None:
-        raise ValueError(f"update.target_kl: has no meaning for {kind}, got {train.update.target_kl}; set it to null")
 
 
 Mixed = Annotated[Interpolated | Hybrid, Field(discriminator="kind")]

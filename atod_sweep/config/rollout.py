@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from atod_sweep.config.base import LATER, Record
+from atod_sweep.config.base import Later, Record
 from atod_sweep.config.schedules import ClosedFormSchedule, Constant
 from atod_sweep.config.takeover import Depth, Takeover, TeacherTurns
 
@@ -55,11 +55,10 @@ class Rollout(Record):
 
     tasks: int = Field(8, ge=1, description="Different tasks per optimiser step.")
     group_size: int = Field(8, ge=1, description="Rollouts per task (G); group-relative advantages need at least 2.")
-    episodes_at_once: int | None = Field(
+    episodes_at_once: int | None = Later(
         None,
         ge=1,
         description="Episodes played at a time, which changes no result; null: all that memory has room for.",
-        json_schema_extra=LATER,
     )
     temperature: ClosedFormSchedule = Field(
         default_factory=lambda: Constant(start=1.0), description="Sampling temperature: a number or a schedule."
@@ -71,31 +70,21 @@ class Rollout(Record):
         description="Longest conversation in tokens; older turns are dropped and counted. null: the model's.",
     )
     stop: list[str] = Field(default_factory=list, description="Strings that end an action, beside the stop token.")
-    history: History = Field(
+    history: History = Later(
         "all",
         description="all: a conversation that grows; {last: k}: every prompt is one message with the task (the first "
         "observation), the last k steps and the observation of now.",
-        json_schema_extra=LATER,
     )
-    action: ActionFormat | None = Field(
-        None,
-        description="How an action is marked in an answer; null: the whole answer is one.",
-        json_schema_extra=LATER,
+    action: ActionFormat | None = Later(
+        None, description="How an action is marked in an answer; null: the whole answer is one."
     )
-    admissible: bool = Field(
-        False, description="List the admissible actions behind every observation.", json_schema_extra=LATER
-    )
-    takeover: Takeover | None = Field(
-        None, description="Turns that the teacher plays; null: the student plays all.", json_schema_extra=LATER
-    )
-    depth: Depth | None = Field(
-        None, description="How many turns the student plays, by step; null: whole episodes.", json_schema_extra=LATER
-    )
-    teacher_turns: TeacherTurns = Field(
+    admissible: bool = Later(False, description="List the admissible actions behind every observation.")
+    takeover: Takeover | None = Later(None, description="Turns that the teacher plays; null: the student plays all.")
+    depth: Depth | None = Later(None, description="How many turns the student plays, by step; null: whole episodes.")
+    teacher_turns: TeacherTurns = Later(
         "cross_entropy",
         description="What is learned from turns that the teacher played, at its weight there: to say what it said "
         "(cross_entropy), its distributions (forward_kl), or nothing (masked).",
-        json_schema_extra=LATER,
     )
     step_timeout: float | None = Field(
         None,

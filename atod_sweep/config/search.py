@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
-from atod_sweep.config.base import LARGEST_SEED, LATER, MOST_SEEDS, Record, Seed, load_yaml
+from atod_sweep.config.base import LARGEST_SEED, MOST_SEEDS, Later, Record, Seed
 from atod_sweep.config.domains import Constraint, Parameter
-from atod_sweep.config.files import check_sort
 from atod_sweep.config.price import Price
 from atod_sweep.config.space import parse_constraint, parse_parameters
 from atod_sweep.config.study import Metric, Resources
-from atod_sweep.config.whole import File, Resolve, validate_whole
+from atod_sweep.config.whole import File
 from atod_sweep.records.metric_names import check_name
 
 
@@ -135,11 +133,10 @@ class Budget(Record):
     seeds: int = Field(
         2, ge=1, le=MOST_SEEDS, description="Training seeds per configuration (0 .. n-1), the same for all of them."
     )
-    racing: Racing | None = Field(
+    racing: Racing | None = Later(
         None,
         description="Seeds by merit: as many trials as `configurations` x `seeds`, at most so many configurations, and "
         "further seeds only for those that may still be best; null: `seeds` for each.",
-        json_schema_extra=LATER,
     )
     confirm: Confirm = Field(default_factory=Confirm, description="Reruns on which the result rests.")
     min_complete: float = Field(
@@ -188,6 +185,7 @@ Stopping = Annotated[NoStopping | Median | ASHA, Field(discriminator="kind")]
 class Search(File):
     """A hyperparameter search."""
 
+    sort = "search"
     spine = ("base", "parameters")
     name: str = Field(description="Name of the run's folder; the file's own name if it gives none.")
     question: str = Field("Which configuration is best?", description="What the search asks, as one sentence.")
@@ -208,12 +206,17 @@ class Search(File):
     early_stopping: Stopping = Field(default_factory=NoStopping, description="Whether bad trials end early.")
     resources: Resources = Field(default_factory=Resources, description="Needs of one trial.")
     concurrency: int | None = Field(None, ge=1, description="Trials at a time; null: as many as the resources hold.")
-    price: Price | None = Field(None, description="What tokens cost, for `atod-sweep cost`.", json_schema_extra=LATER)
+    price: Price | None = Later(None, description="What tokens cost, for `atod-sweep cost`.")
 
     @property
     def objectives(self) -> list[Objective]:
         """What is optimised: one objective or two."""
         return [self.metric, *([self.second] if self.second else [])]
+
+    @property
+    def directions(self) -> list[str]:
+        """Of the objectives, in Optuna's words."""
+        return ["maximize" if objective.mode == "max" else "minimize" for objective in self.objectives]
 
     @model_validator(mode="after")
     def _fresh_seeds(self) -> Search:
@@ -252,13 +255,3 @@ class Search(File):
         parameters = parse_parameters(self.parameters, f"{where}: parameters")
         constraints = (parse_constraint(text, parameters, f"{where}: constraints") for text in self.constraints)
         return parameters, tuple(constraints)
-
-
-def load_search(path: Path, resolve: Resolve[Search] | None = None) -> Search:
-    """One validated search file (its space is resolved by `sweep.searches`). UserError that tells all its mistakes.
-
-    `resolve` is asked about what can be read of a broken one.
-    """
-    data = load_yaml(path)
-    check_sort(data, path, "search")
-    return validate_whole(Search, {"name": path.stem, **data}, path.parent, str(path), resolve)

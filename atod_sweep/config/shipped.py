@@ -1,7 +1,6 @@
 """The studies and search spaces that ship with the package, by name.
 
-Their one source are the folders `studies/` and `search_spaces/` at the top of the repository. A wheel holds a copy of
-them inside the package; a clone and an editable install read the folders themselves. Results are not shipped.
+A wheel holds a copy of the repository's folders inside the package; a clone and an editable install read them there.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from atod_sweep.errors import UserError, meant
 from atod_sweep.paths import expanded
 
 Kind = Literal["studies", "search_spaces"]
+FOLDERS: dict[str, Kind] = {"study": "studies", "search": "search_spaces"}
 _VERBS: dict[Kind, str] = {"studies": "run", "search_spaces": "search"}
 _PACKAGE = Path(__file__).parents[1]
 

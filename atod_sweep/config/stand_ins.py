@@ -1,7 +1,6 @@
 """Null controls as data: what takes the place of the teacher's word, all else being as it was.
 
-If a student learns as well from one of these, what it learned was not the teacher's. `training/algorithms/stand_ins.py`
-does what they say.
+If a student learns as well from one of these, what it learned was not the teacher's.
 """
 
 from __future__ import annotations

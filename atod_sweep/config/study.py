@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from atod_sweep.config.base import LARGEST_SEED, LATER, MOST_SEEDS, Record
+from atod_sweep.config.base import LARGEST_SEED, MOST_SEEDS, Later, Record
 from atod_sweep.config.names import check_plain, check_trials
 from atod_sweep.config.price import Price
 from atod_sweep.config.told import nearest
@@ -170,11 +170,10 @@ class Resources(Record):
     memory_gb: float | None = Field(
         None, gt=0, description="Resident memory (10^9 bytes) at which a trial's process is ended; null: no limit."
     )
-    share_teacher: bool | None = Field(
+    share_teacher: bool | None = Later(
         None,
         description="On Ray, one local teacher for all trials of a machine that only ask it for probabilities; null: "
         "where copies of it would cost more than 1 GB.",
-        json_schema_extra=LATER,
     )
 
 
@@ -185,6 +184,7 @@ Overrides = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value 
 class Study(File):
     """An ablation study: arms x factor levels x seeds."""
 
+    sort = "study"
     spine = ("base", "arms", "controls", "factors")
     name: str = Field(description="Name of the run's folder; the file's own name if it gives none.")
     question: str = Field(description="What the study asks, as one sentence.")
@@ -203,7 +203,7 @@ class Study(File):
     bars: Bars = Field(default_factory=Bars, description="When a setting or a seed counts as having learned.")
     resources: Resources = Field(default_factory=Resources, description="Needs of one trial.")
     concurrency: int | None = Field(None, ge=1, description="Trials at a time; null: as many as the resources hold.")
-    price: Price | None = Field(None, description="What tokens cost, for `atod-sweep cost`.", json_schema_extra=LATER)
+    price: Price | None = Later(None, description="What tokens cost, for `atod-sweep cost`.")
 
     @property
     def seed_list(self) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, assert_never
 from pydantic import Field, model_validator
 
 from atod_sweep.config import takeover, teachers
-from atod_sweep.config.base import LATER, Record, Seed, content_hash
+from atod_sweep.config.base import Later, Record, Seed, content_hash
 from atod_sweep.config.env import Env as Env
 from atod_sweep.config.models import CompactStudent, CompactTeacher, Dtype, NoTeacher, Pretrained, Student, Teacher
 from atod_sweep.config.objective import Interpolated, Mixture, Objective
@@ -40,10 +40,9 @@ class Optimiser(Record):
 
     lr: float = Field(1e-3, gt=0, description="Learning rate after the warm-up.")
     warmup_steps: int = Field(20, ge=0, description="Optimiser steps of linear warm-up from 0.")
-    decay: Literal["constant", "linear", "cosine"] = Field(
+    decay: Literal["constant", "linear", "cosine"] = Later(
         "constant",
         description="The rate from the warm-up to the run's end: constant, or falling to 0 on a line or half a cosine.",
-        json_schema_extra=LATER,
     )
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
@@ -70,52 +69,39 @@ class Evaluation(Record):
         50, ge=1, description="Optimiser steps between evaluations; steps 0 and the last are always evaluated."
     )
     tasks: int = Field(512, ge=1, description="Held-out tasks per evaluation.")
-    episodes_at_once: int | None = Field(
-        None,
-        ge=1,
-        description="Tasks played at a time, which changes no result; null: all that memory has room for.",
-        json_schema_extra=LATER,
+    episodes_at_once: int | None = Later(
+        None, ge=1, description="Tasks played at a time, which changes no result; null: all that memory has room for."
     )
     attempts: int = Field(
         1, ge=1, description="Episodes per task (k); more than one also reports pass@1 and pass@k over the tasks."
     )
     temperature: float = Field(0.4, ge=0, description="Sampling temperature; 0 is greedy.")
-    top_k: int | None = Field(
-        None, ge=1, description="Sample among the k likeliest tokens; null: among all.", json_schema_extra=LATER
-    )
-    top_p: float | None = Field(
+    top_k: int | None = Later(None, ge=1, description="Sample among the k likeliest tokens; null: among all.")
+    top_p: float | None = Later(
         None,
         gt=0,
         le=1,
         description="Sample among as few tokens as hold this share of the probability; null: among all.",
-        json_schema_extra=LATER,
     )
-    min_p: float | None = Field(
+    min_p: float | None = Later(
         None,
         gt=0,
         le=1,
         description="Sample among tokens of at least this times the likeliest one's probability; null: among all.",
-        json_schema_extra=LATER,
     )
     seed: Seed = Field(1, description="Seed of the held-out task set and of sampling on it.")
-    final: Final | None = Field(
+    final: Final | None = Later(
         None,
         description="Task sets played once, at the end, which claims are then judged by (final/success); null: none.",
-        json_schema_extra=LATER,
     )
-    retention: list[Retained] = Field(
+    retention: list[Retained] = Later(
         default_factory=list,
         description="Other environments and texts: what the student unlearns meanwhile (retention/NAME/...).",
-        json_schema_extra=LATER,
     )
 
     @model_validator(mode="after")
-    def _different_names(self) -> Evaluation:
+    def _all_different(self) -> Evaluation:
         check_names(self.retention)
-        return self
-
-    @model_validator(mode="after")
-    def _different_attempts(self) -> Evaluation:
         if self.attempts > 1 and self.temperature == 0:
             raise ValueError(
                 f"attempts: {self.attempts} greedy episodes of a task are all the same; set temperature above 0"
@@ -136,11 +122,10 @@ class Runtime(Record):
     cuda_graphs: bool = Field(
         True, description="CUDA only: replay decoding steps from CUDA graphs; keeps one cache per number of rows."
     )
-    hand_written: bool = Field(
+    hand_written: bool = Later(
         True,
         description="Small models of Llama's kind are computed by the trainer's own passes; false: by transformers, as "
         "all others are (slower, to look into a doubt; the recipes of compact models keep to their own).",
-        json_schema_extra=LATER,
     )
     gpu_memory_fraction: float | None = Field(
         None, gt=0, le=1, description="Cap on this process's share of GPU memory."
@@ -153,10 +138,9 @@ class Train(Record):
     env: Env = Field(default_factory=Env, description="Environment.")
     student: Student = Field(default_factory=CompactStudent, description="The model that learns.")
     teacher: Teacher = Field(default_factory=CompactTeacher, description="The frozen model that it imitates.")
-    reward: Reward = Field(
+    reward: Reward = Later(
         default_factory=EnvReward,
         description="What students are rewarded for; evaluations tell the environment's own reward anyway.",
-        json_schema_extra=LATER,
     )
     objective: Objective = Field(default_factory=Interpolated, description="What is optimised.")
     rollout: Rollout = Field(default_factory=Rollout, description="How episodes are sampled.")
@@ -164,9 +148,7 @@ class Train(Record):
     optimiser: Optimiser = Field(default_factory=Optimiser, description="AdamW and its warm-up.")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="Held-out evaluation.")
     runtime: Runtime = Field(default_factory=Runtime, description="Device, threads, precision.")
-    trainer: Trainer = Field(
-        default_factory=Atod, description="What runs the steps: this package, or TRL.", json_schema_extra=LATER
-    )
+    trainer: Trainer = Later(default_factory=Atod, description="What runs the steps: this package, or TRL.")
     steps: int = Field(400, ge=1, description="Optimiser steps S (batches of rollouts).")
     checkpoint_every: int | None = Field(
         None, ge=1, description="Optimiser steps between checkpoints; null: one tenth of the run."

@@ -15,8 +15,9 @@ from atod_sweep.errors import Gathered
 
 
 class File(Record):
-    """A record that a whole file holds. `spine`: its fields that others refer to."""
+    """A record that a whole file holds. `sort`: what it is called; `spine`: its fields that others refer to."""
 
+    sort: ClassVar[str]
     spine: ClassVar[tuple[str, ...]]
 
     @field_validator("name", check_fields=False)

@@ -1,8 +1,4 @@
-"""The truth about a run: JSON lines, only ever appended to, by one process at a time.
-
-This module writes the file, reads it, and folds its rows into a history; what the rows say is in `ledger_rows`, how
-they are sealed in `rows`.
-"""
+"""The truth about a run: JSON lines (`ledger_rows`), only ever appended to, by one process at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
 from filelock import FileLock, Timeout
@@ -108,18 +103,17 @@ class Ledger:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self._run_dir = run_dir
-        self._lock = locked(run_dir)
+        self.run_dir = run_dir
+        self._held = contextlib.ExitStack()
         self._file = -1
 
     def __enter__(self) -> Ledger:
-        self._lock.__enter__()
-        try:
-            read(self._run_dir)
-            self._file = os.open(self._run_dir / layout.LEDGER, os.O_RDWR | os.O_CREAT, 0o644)
-        except BaseException:
-            self._lock.__exit__(None, None, None)
-            raise
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(locked(self.run_dir))
+            read(self.run_dir)
+            self._file = os.open(self.run_dir / layout.LEDGER, os.O_RDWR | os.O_CREAT, 0o644)
+            stack.callback(os.close, self._file)
+            self._held = stack.pop_all()
         there = os.pread(self._file, os.fstat(self._file).st_size, 0)
         kept = whole(there)
         if kept != there:
@@ -128,9 +122,8 @@ class Ledger:
         os.lseek(self._file, len(kept), os.SEEK_SET)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        os.close(self._file)
-        self._lock.__exit__(None, None, None)
+    def __exit__(self, *error: object) -> None:
+        self._held.close()
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row and wait until it is on disk. A row that does not fit on the disk leaves no trace.

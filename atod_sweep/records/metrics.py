@@ -1,8 +1,6 @@
 """The metrics file of a trial: a row for every optimiser step, and one for every evaluation.
 
-    {"phase": "train" | "eval" | "final", "step": 40, "loss": 0.31, "turn_weight": [1.0, 0.5, null], …}
-
-What the numbers are called, and in which unit they are, is in `metric_names`; the lines of the file, in `rows`.
+{"phase": "train" | "eval" | "final", "step": 40, "loss": 0.31, "turn_weight": [1.0, 0.5, null], …}
 """
 
 from __future__ import annotations

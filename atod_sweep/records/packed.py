@@ -4,10 +4,9 @@
     {"format": …, "trial": "linear-s0", "config": {…}, "rows": [{"phase": "eval", …}, …], "means": {…}, "check": …}
     …
 
-One row for all, then one for each trial (sealed as `rows` has it): its resolved config, and rows of its metrics file.
-Evaluations are there in full. Of training rows every tenth step is, or fewer, as `every` says, and the `last` ones,
-which a score may rest on; of the others at most what was applied at them. Means over all steps, which rows no longer
-tell, stand by themselves. The file is a function of its content: it is compressed without a time or a name.
+One row for all, then one for each trial (sealed as `rows` has it). Evaluations are there in full. Of training rows
+every tenth step is, or fewer, as `every` says, and the `last` ones, which a score may rest on; of the others at most
+what was applied at them. The file is a function of its content: it is compressed without a time or a name.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@
 before it, so that no flipped bit goes unnoticed. Rows of the first versions have neither, and are read as they are.
 
 A row counts once all of it is on disk. What a killed writer left of its last one is no row, and no damage.
-What the rows say is the business of `ledger_rows` and `metrics`; what else a run leaves, of `layout`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Why an attempt at a trial ended badly: every word there is for it, what it means, and whether to try again.
-
-Ledger, console, MLflow and reports file a failure under its word. To add one, add its line here; the code that finds
-the failure names it.
-"""
+"""Why an attempt at a trial ended badly: every word there is for it, what it means, and whether to try again."""
 
 from __future__ import annotations
 

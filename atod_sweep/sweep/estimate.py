@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import statistics
 import tempfile
 from collections import Counter
@@ -15,7 +13,7 @@ from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
 from atod_sweep.sweep.models import ensure_models
 from atod_sweep.sweep.preflight import check, fit, of_compact
-from atod_sweep.sweep.record import progress
+from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.session import at_a_time
 from atod_sweep.sweep.sharing import holdings
 from atod_sweep.sweep.took import START_SECONDS, Took, before, in_words, keep, size_of, trial_seconds
@@ -28,12 +26,11 @@ ASKED = ("teacher_read", "teacher_written", "teacher_money")  # of a trial's cos
 
 @dataclass(frozen=True)
 class Estimate:
-    """Expected size of a run. Seconds are wall-clock; `trial_seconds` is the mean over trials."""
+    """Expected size of a run. `trial_seconds`, of wall-clock time, is the mean over trials."""
 
     trials: int
     at_a_time: int
     trial_seconds: float
-    seconds: float
     core_seconds: float
     env_steps: float
     tokens: float
@@ -56,23 +53,16 @@ def estimate(work: Work, options: Options) -> Estimate:
 
     Trials that differ in their objective only are taken to cost the same; a search that stops trials early costs less.
     """
-    if options.hooks.show is None:
-        with contextlib.closing(progress.choose()) as show:
-            return _estimate(work, options, show)
-    return _estimate(work, options, options.hooks.show)
-
-
-def _estimate(work: Work, options: Options, show: progress.Progress) -> Estimate:
-    if options.site.address is None:
+    show, width = options.show or Progress(), at_a_time(work, options)
+    if options.address is None:
         check(work.configs, work.resources, is_cluster=False)
-        width = at_a_time(work, options.site)
-        held = holdings(work.configs, work.resources, width, options.site)
+        held = holdings(work.configs, work.resources, width, options)
         for line in fit(work.configs, work.resources, width, held):
             show.note(line)
     show.doing("building the teacher and the base student")
     models = ensure_models(work.configs, options.trainer, show)
-    if options.site.address is None and options.trainer == Trainer():
-        for line in of_compact(work.configs, work.resources, at_a_time(work, options.site), models):
+    if options.address is None and options.trainer == Trainer():
+        for line in of_compact(work.configs, work.resources, width, models):
             show.note(line)
     show.doing("timing a few steps")
     timed: dict[str, tuple[float, dict[str, float]]] = {}
@@ -84,13 +74,11 @@ def _estimate(work: Work, options: Options, show: progress.Progress) -> Estimate
                 keep(size, Took(timed[size][0]))
     costs = [timed[size][1] for size in sizes]
     each = work.total / len(costs)  # a search knows its base config only
-    width = at_a_time(work, options.site)
     trial_seconds = statistics.mean(timed[size][0] for size in sizes)
     return Estimate(
         trials=work.total,
         at_a_time=width,
         trial_seconds=trial_seconds,
-        seconds=math.ceil(work.total / width) * trial_seconds,
         core_seconds=work.total * trial_seconds * work.resources.cpu,
         env_steps=each * sum(cost.get("env_steps", 0.0) for cost in costs),
         tokens=each * sum(cost.get("tokens", 0.0) for cost in costs),

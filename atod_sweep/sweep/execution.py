@@ -2,65 +2,70 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
+from typing import Any
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
-from atod_sweep.records.answer import Answer
 from atod_sweep.records.ledger import History
-from atod_sweep.sweep import opening, preflight, sharing
+from atod_sweep.sweep import preflight, sharing
 from atod_sweep.sweep.backends import ray as runner
-from atod_sweep.sweep.loggers.background import Background
 from atod_sweep.sweep.loggers.choice import settled
 from atod_sweep.sweep.loggers.contract import status_of
 from atod_sweep.sweep.models import builders
-from atod_sweep.sweep.record import endings, progress
-from atod_sweep.sweep.record.progress import Progress
-from atod_sweep.sweep.record.rundir import Intent, opened
-from atod_sweep.sweep.session import Session, at_a_time, local_workers
+from atod_sweep.sweep.record import progress
+from atod_sweep.sweep.record.rundir import Intent, opened, run_folder
+from atod_sweep.sweep.session import Session, at_a_time
 from atod_sweep.sweep.trials.interrupts import stoppable
 from atod_sweep.sweep.work import Options, RunOutcome, Work
 from atod_sweep.training.pretraining.apart import Builders
 
 
+def start(
+    work: Work,
+    out: Path = Path("runs"),
+    resume: bool = False,
+    extend: bool = False,
+    overwrite: bool = False,
+    **options: Any,
+) -> RunOutcome:
+    """Run a study or a search in `out`/NAME. `options`: fields of `Options`. UserError on bad input."""
+    intent = Intent(resume, extend, overwrite)
+    return execute_work(work, run_folder(out, work.document.name), intent, Options(**options))
+
+
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> RunOutcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
-    site = options.site
-    runner.check(site.backend, site.concurrency, site.address, site.storage)
+    runner.check(options.backend, options.concurrency, options.address, options.storage)
     options = settled(run_dir, options)
-    preflight.check(work.configs, work.resources, is_cluster=site.address is not None)
-    held = sharing.holdings(work.configs, work.resources, at_a_time(work, site), site)
-    show = options.hooks.show or progress.choose()
+    is_here, width = options.address is None, at_a_time(work, options)
+    preflight.check(work.configs, work.resources, is_cluster=not is_here)
+    held = sharing.holdings(work.configs, work.resources, width, options)
+    show = options.show or progress.choose()
     is_new = intent.overwrite or not (run_dir / layout.LEDGER).exists()
     try:
-        if is_new and site.address is None:  # the nodes of a cluster may hold what this machine does not
+        if is_new and is_here:  # the nodes of a cluster may hold what this machine does not
             for line in preflight.look(work.configs, work.goal, show.doing):
                 show.note(line)
-            for line in preflight.fit(work.configs, work.resources, at_a_time(work, site), held):
+            for line in preflight.fit(work.configs, work.resources, width, held):
                 show.note(line)
         with opened(run_dir, work.definition, work.total, work.extension, intent) as (writer, history):
-            session = Session(work, run_dir, writer, history, options, held)
-            opening.announce(show, work, site, session.at_a_time, local_workers(work, site))
-            opening.tell_time(show, session.pace, session.ahead, session.at_a_time, work)
-            if lost := endings.lost(history):
-                show.note(lost)
+            session = Session(work, writer, history, options, held, show)
+            session.announce()
             with stoppable(), builders(work.configs, options.trainer) as building:
-                return _execute(session, history, show, building)
+                return _execute(session, building)
     finally:
         show.close()
 
 
-def _execute(session: Session, history: History, show: Progress, building: Builders) -> RunOutcome:
-    run_dir, after = session.run_dir, session.options.hooks.after
-    tracking = session.prepare(show, history.studies[0]["id"] if history.studies else uuid.uuid4().hex[:16])
-    for old in history.trials.values():
-        for logger in tracking:
-            logger.add(old)
+def _execute(session: Session, building: Builders) -> RunOutcome:
+    run_dir, show, after = session.run_dir, session.show, session.options.after
+    session.prepare()
     answer = None
     try:
-        stopped = session.run(show, tracking, building)
-        outcome = _outcome(session, ledger.fold(ledger.read(run_dir)), stopped)
+        stopped = session.run(building)
+        history = ledger.fold(ledger.read(run_dir))
+        outcome = _outcome(session, history, stopped)
         if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
             show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
         if not stopped and after is not None:
@@ -73,15 +78,10 @@ def _execute(session: Session, history: History, show: Progress, building: Build
                     f"make room, then atod-sweep report {run_dir}"
                 ) from error
     except BaseException as error:
-        _close(tracking, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        session.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-    _close(tracking, "KILLED" if stopped else status_of(ledger.fold(ledger.read(run_dir))), answer)
+    session.close("KILLED" if stopped else status_of(history), answer)
     return outcome
-
-
-def _close(tracking: list[Background], status: str, answer: Answer | None = None) -> None:
-    for logger in tracking:
-        logger.close(status, answer)
 
 
 def _outcome(session: Session, history: History, stopped: bool) -> RunOutcome:
@@ -92,7 +92,5 @@ def _outcome(session: Session, history: History, stopped: bool) -> RunOutcome:
         failed=history.count("FAILED"),
         pruned=history.count("PRUNED"),
         interrupted=stopped,
-        seconds=session.seconds,
-        failures=tuple(row for row in history.trials.values() if row["state"] == "FAILED"),
         min_complete=session.work.goal.min_complete,
     )

@@ -17,18 +17,23 @@ from atod_sweep.training.pretraining.cache import expected
 Config = dict[str, Any]
 
 
+def _needed(configs: Iterable[Config]) -> dict[str, Train]:
+    """By its `model_key`, the first config that needs a pair of models."""
+    found: dict[str, Config] = {}
+    for config in configs:
+        found.setdefault(model_key(config), config)
+    return {key: validate(Train, config, "config") for key, config in found.items()}
+
+
 def builders(configs: Iterable[Config], trainer: Trainer) -> Builders:
     """Start to build what is missing of the models that the configs need, each in a process of its own."""
-    pairs = {model_key(config): config for config in configs}
     ours = trainer.ensure == Trainer().ensure
-    wanted = [validate(Train, config, "config") for config in pairs.values()] if ours else []
-    return Builders(wanted, max(2, int(cpu_cores())))
+    return Builders(list(_needed(configs).values()) if ours else [], max(2, int(cpu_cores())))
 
 
 def expected_models(configs: Iterable[Config]) -> dict[str, Any]:
     """What `ensure_models` will find, while our own trainer's models are being built."""
-    pairs = {model_key(config): config for config in configs}
-    return {key: expected(validate(Train, config, "config")) for key, config in pairs.items()}
+    return {key: expected(config) for key, config in _needed(configs).items()}
 
 
 def ensure_models(
@@ -37,16 +42,14 @@ def ensure_models(
     """Every pair of models that the configs need, by its `model_key`. `made`: path -> model, for those just built."""
     ensure = load(trainer.ensure)
     models: dict[str, Any] = {}
-    for config in configs:
-        key = model_key(config)
-        if key not in models:
-            found = ensure(validate(Train, config, "config"), show.note)
-            for role in ("teacher", "student"):
-                ref = getattr(found, role)
-                if ref is not None and made and ref.path in made:
-                    found = replace(found, **{role: made[ref.path]})
-            models[key] = found
-            show.note(_describe(found), event="models", **asdict(found))
+    for key, config in _needed(configs).items():
+        found = ensure(config, show.note)
+        for role in ("teacher", "student"):
+            ref = getattr(found, role)
+            if ref is not None and made and ref.path in made:
+                found = replace(found, **{role: made[ref.path]})
+        models[key] = found
+        show.note(_describe(found), event="models", **asdict(found))
     return models
 
 

@@ -18,7 +18,7 @@ from atod_sweep.config.retention import Retained
 from atod_sweep.config.study import Resources
 from atod_sweep.config.teachers import ServedTeacher
 from atod_sweep.config.train import Env, Train, model_key
-from atod_sweep.cores import in_words, memory_bytes
+from atod_sweep.cores import gpu_count, in_words, memory_bytes
 from atod_sweep.envs import registry
 from atod_sweep.envs.look import look as first_look
 from atod_sweep.errors import UserError
@@ -42,25 +42,34 @@ def check(configs: Iterable[Config], resources: Resources, is_cluster: bool) -> 
             "(trainer.kind: trl); one training on several is accelerate launch "
             f"--num_processes {resources.gpu:.0f} -m atod_sweep train CONFIG"
         )
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[Any, ...]] = set()
+
+    def once(found: Callable[..., object], *what: str) -> None:
+        if (found, *what) not in seen:
+            seen.add((found, *what))
+            found(*what)
+
     for config in configs:
         if "trainer" in config:  # another than ours
             runners.check(validate(Train, config, "config"), here=not is_cluster)
-        needs = [("env", env["id"]) for env in _environments(config)]
-        needs += [(role, config[role]["path"]) for role in ("student", "teacher") if "path" in config[role]]
-        needs += [("reward", path) for path in _reward_models(config.get("reward", {}))]
-        if not is_cluster and "url" in config["teacher"]:
-            needs.append(("api", json.dumps(config["teacher"], sort_keys=True)))
-        if not is_cluster:
-            needs.append(("device", config["runtime"]["device"]))
-            kept = config["evaluation"].get("retention", [])
-            needs += [("texts", one["texts"]) for one in kept if one.get("texts") is not None]
-            needs += [("precision", config["runtime"]["device"])] if config["runtime"]["precision"] == "bf16" else []
-        for kind, what in needs:
-            if (kind, what) not in seen:
-                seen.add((kind, what))
-                _CHECKS[kind](kind, what)
-    if resources.gpu > 0 and not is_cluster and (there := _gpus()) < min(1.0, resources.gpu):
+        for env in _environments(config):
+            once(registry.constructor, env["id"])
+        for role in ("student", "teacher"):
+            if "path" in config[role]:
+                once(model, role, config[role]["path"])
+        for path in _reward_models(config.get("reward", {})):
+            once(model, "reward", path)
+        if is_cluster:
+            continue
+        if "url" in config["teacher"]:
+            once(_api, json.dumps(config["teacher"], sort_keys=True))
+        once(_device, config["runtime"]["device"])
+        for kept in config["evaluation"].get("retention", []):
+            if kept.get("texts") is not None:
+                once(_texts, kept["texts"])
+        if config["runtime"]["precision"] == "bf16":
+            once(_precision, config["runtime"]["device"])
+    if resources.gpu > 0 and not is_cluster and (there := gpu_count()) < min(1.0, resources.gpu):
         raise UserError(
             f"resources.gpu: a trial needs {resources.gpu:g}, but this machine has {there} CUDA devices; "
             "set resources: {gpu: 0}, or join a cluster with --address"
@@ -170,12 +179,8 @@ def _reward_models(reward: Config) -> list[str]:
     return [one["path"] for one in [reward, *parts] if one.get("kind") == "model"]
 
 
-def _texts(_kind: str, path: str) -> None:
+def _texts(path: str) -> None:
     Retained(texts=path).read("evaluation.retention")
-
-
-def _environment(_kind: str, env_id: str) -> None:
-    registry.constructor(env_id)
 
 
 def model(role: str, path: str) -> None:
@@ -185,36 +190,18 @@ def model(role: str, path: str) -> None:
         raise UserError(f"{role}.path: model directory {path!r} does not exist; give a directory or a hub id")
 
 
-def _device(_kind: str, device: str) -> None:
-    if device.startswith("cuda") and not _gpus():
+def _device(device: str) -> None:
+    if device.startswith("cuda") and not gpu_count():
         raise UserError(f"runtime.device: {device!r}, but this machine has no CUDA device; use auto or cpu")
 
 
-def _precision(_: str, device: str) -> None:
+def _precision(device: str) -> None:
     from atod_sweep.training.runtime import check_autocast
 
     check_autocast(device)
 
 
-def _gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()
-
-
-def _api(_: str, teacher: str) -> None:
+def _api(teacher: str) -> None:
     from atod_sweep.training.teachers.client import check_there
 
     check_there(TypeAdapter(ServedTeacher).validate_python(json.loads(teacher)))
-
-
-_CHECKS = {
-    "api": _api,
-    "env": _environment,
-    "texts": _texts,
-    "student": model,
-    "teacher": model,
-    "reward": model,
-    "device": _device,
-    "precision": _precision,
-}

@@ -16,7 +16,7 @@ from atod_sweep.sweep.work import Options, RunOutcome
 
 
 def resume_run(run_dir: Path, **options: Any) -> RunOutcome:
-    """Finish the study or search in a folder; `options`: keywords of `Options.of`. UserError if there is none.
+    """Finish the study or search in a folder; `options`: fields of `Options`. UserError if there is none.
 
     Where the run was started with another backend, cluster or store than the default, it goes on there, unless
     `options` say otherwise.
@@ -40,4 +40,4 @@ def resume_run(run_dir: Path, **options: Any) -> RunOutcome:
         if HIDDEN in str(value):
             option = f"--{name.replace('_', '-')}"
             raise UserError(f"{run_dir}: was started with {option} {value}, and no secret is kept; give {option} again")
-    return finish(run_dir, row, Options.of(**place, **given))
+    return finish(run_dir, row, Options(**place, **given))

@@ -1,24 +1,29 @@
-"""One run of a study or a search: its folder, models, MLflow and console, around whatever decides what to try."""
+"""One run of a study or a search: its folder, models, loggers and console, around whatever decides what to try."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, assert_never, cast
 
+from atod_sweep.config.base import content_hash
+from atod_sweep.config.shipped import time_of
 from atod_sweep.config.train import model_key
+from atod_sweep.cores import cpu_cores
 from atod_sweep.errors import UserError
 from atod_sweep.paths import located
 from atod_sweep.records import layout, study_file
+from atod_sweep.records.answer import Answer
 from atod_sweep.records.ledger import History, Ledger
 from atod_sweep.records.ledger_rows import StudyRow, TrialRow
 from atod_sweep.records.metrics import MetricRow
+from atod_sweep.records.redaction import redacted
 from atod_sweep.records.rows import write_whole
-from atod_sweep.sweep import opening, preflight
+from atod_sweep.sweep import preflight
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.loggers.background import Background
@@ -26,101 +31,117 @@ from atod_sweep.sweep.loggers.choice import LOGGERS, place
 from atod_sweep.sweep.mlflow.mirror import Mirror
 from atod_sweep.sweep.mlflow.stores import is_installed
 from atod_sweep.sweep.models import ensure_models, expected_models
-from atod_sweep.sweep.record import provenance
+from atod_sweep.sweep.record import endings, provenance
 from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.sharing import Holding, key_of, left
 from atod_sweep.sweep.studies.plan import Trial
-from atod_sweep.sweep.took import Pace
+from atod_sweep.sweep.took import Pace, in_words
 from atod_sweep.sweep.trials.desk import FINISHED, Decided, Desk, Event, Expected, Redefined, Remarked
 from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel, Trainer
 from atod_sweep.sweep.trials.source import Source
-from atod_sweep.sweep.work import Options, Site, Work
+from atod_sweep.sweep.work import Options, Work
 from atod_sweep.training.pretraining.apart import Builders
 
 
 class Session:
-    """A run in progress: its ledger, models, mirror and console. What decides what to try sees its `Desk` only."""
+    """A run in progress: its ledger, models, loggers and console. What decides what to try sees its `Desk` only."""
 
     def __init__(
         self,
         work: Work,
-        run_dir: Path,
         writer: Ledger,
         history: History,
         options: Options,
         held: Mapping[str, Holding],
+        show: Progress,
     ) -> None:
-        self.work, self.run_dir, self.history, self.options = work, run_dir, history, options
-        self.row: dict[str, Any] = {}
-        self.trials: dict[str, Trial] = {}
-        self.latest: dict[str, TrialRow] = dict(history.trials)
-        self.total = work.total
-        self._held = held  # teachers that trials share
-        self._writer = writer
+        """`held`: teachers that trials share."""
+        self.work, self.history, self.options, self.show = work, history, options, show
+        self.run_dir, self.total = writer.run_dir, work.total
+        self._writer, self._held = writer, held
+        self._row: dict[str, Any] = {}
+        self._trials: dict[str, Trial] = {}
+        self._latest: dict[str, TrialRow] = dict(history.trials)
         self._models: dict[str, Any] = {}
         self._awaited: tuple[str, ...] = ()
+        self._loggers: list[Background] = []
         self._board: Scoreboard | None = None
-        self.pace = Pace(work.configs, options.site.address is None and options.trainer == Trainer())
-        self._started = time.monotonic()
+        self._width = at_a_time(work, options)
+        self._pace = Pace(work.configs, options.address is None and options.trainer == Trainer())
 
-    @property
-    def seconds(self) -> float:
-        """Time since this process took up the run."""
-        return time.monotonic() - self._started
+    # -- its first lines
 
-    @property
-    def at_a_time(self) -> int:
-        """Attempts that run side by side."""
-        return at_a_time(self.work, self.options.site)
+    def announce(self) -> None:
+        """What it is, what its trials need of this machine, how long it will take, and what was lost before."""
+        work, options, show = self.work, self.options, self.show
+        where = f"{self._width} at a time on {cpu_cores()} CPUs"
+        if options.backend == "local" and self._width == 1:
+            where = "one at a time in a worker process" if local_workers(work, options) else "in this process"
+        elif options.address:
+            where = f"on the Ray cluster at {redacted(options.address)}"
+        envs = sorted({config["env"]["id"] for config in work.configs})
+        horizons = sorted({config["env"]["horizon"] for config in work.configs})
+        show.note(
+            f"{work.document.name} · {work.document.title} · {', '.join(envs)}, horizon "
+            f"{', '.join(map(str, horizons))} · {work.total} trials, {where}",
+            event="begin",
+            name=work.document.name,
+            trials=work.total,
+            definition_hash=content_hash(work.definition),
+        )
+        if options.address is None:
+            for line in preflight.of_compact(work.configs, work.resources, self._width):
+                show.note(line, event="memory", said=line)
+        said = time_of(work.document.text)
+        self._tell_time(f"its file says: {said}" if said else "told after the first steps; --dry-run times some before")
+        if lost := endings.lost(self.history):
+            show.note(lost)
 
-    @property
-    def _share(self) -> float:
-        """Of a machine's memory, for one trial; on a cluster, where nobody knows how many share a machine, all."""
-        if self.options.site.address is not None:
-            return 1.0
-        return preflight.share(self.work.resources, self.at_a_time, self._held)
+    def _tell_time(self, otherwise: str = "") -> None:
+        """How long the trials that have not ended well will take; `otherwise`: what to say while that is not known."""
+        ahead = self.total - sum(row["state"] in FINISHED for row in self._latest.values())
+        mean = self._pace.mean
+        text = otherwise if mean is None else in_words(ahead, mean, self._width)
+        if text and ahead:
+            self.show.note(f"time: {text}", event="time", said=text, seconds=mean)
 
-    def record(self, row: Mapping[str, Any]) -> None:
-        """Write a row of another kind than a trial's into the ledger."""
-        self._writer.append({**row, "time": time.time()})
+    # -- what its source sees
 
-    def desk(self, show: Progress) -> Desk:
-        """The run as its source sees it."""
-        options = self.options
+    def _desk(self) -> Desk:
         return Desk(
             folder=self.run_dir,
-            definition_hash=self.row["definition_hash"],
-            latest=MappingProxyType(self.latest),
-            limits=options.limits,
-            at_a_time=self.at_a_time,
-            job=self.job,
-            tell=lambda event: self._told(event, show),
-            judge=options.hooks.judge,
+            definition_hash=self._row["definition_hash"],
+            latest=MappingProxyType(self._latest),
+            limits=self.options,
+            at_a_time=self._width,
+            job=self._job,
+            tell=self._told,
+            judge=self.options.judge,
         )
 
-    def _told(self, event: Event, show: Progress) -> None:
+    def _told(self, event: Event) -> None:
         """Write down what the source decided."""
         match event:
             case Decided(row):
                 self.record(row)
             case Redefined(changes):
-                self.row |= changes
-                self.record(self.row)
+                self._row |= changes
+                self.record(self._row)
             case Expected(total):
                 self.total = total
                 if self._board is not None:
                     self._board.total = total
             case Remarked(text):
-                show.note(text)
+                self.show.note(text)
             case _:
                 assert_never(event)
 
-    def job(self, trial: Trial) -> Job:
+    def _job(self, trial: Trial) -> Job:
         """The next attempt at a trial, which is from now on known by its id. UserError if it ran as another config."""
-        self.trials[trial.id] = trial
-        before, resources = self.latest.get(trial.id), left(self.work.resources, self._held.values())
+        self._trials[trial.id] = trial
+        before, resources = self._latest.get(trial.id), left(self.work.resources, self._held.values())
         shared = key_of(trial.config) if self._held else None
         itself = None
         if trial.role in ("teacher", "base"):
@@ -128,24 +149,26 @@ class Session:
             models = self._models[model_key(trial.config)]
             saved = models.teacher if trial.role == "teacher" else models.student
             itself = SavedModel("" if saved is None else saved.path, "base" if trial.role == "base" else "teacher")
-        goal, site = self.work.goal, self.options.site
-        own_process = site.backend == "ray" or local_workers(self.work, site) > 0
+        own_process = self.options.backend == "ray" or local_workers(self.work, self.options) > 0
+        # Of a machine's memory; on a cluster nobody knows how many share a machine.
+        here = self.options.address is None
+        share = preflight.share(self.work.resources, self._width, self._held) if here else 1.0
         return Job(
             trial=trial.id,
             attempt=before["attempt"] + 1 if before else 1,
             config=trial.config,
             directory=str(layout.trial_folder(self.run_dir, trial.id).resolve()),
-            metrics=goal.reported(trial.arm, trial.levels),
+            metrics=self.work.goal.reported(trial.arm, trial.levels),
             trainer=self.options.trainer,
             model=itself,
-            bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process, self._share),
+            bounds=Bounds(resources.seconds, resources.memory_gb, resources.gpu, own_process, share),
             awaits=self._awaited,
             teacher=shared if shared in self._held and itself is None else None,
         )
 
     # -- the run
 
-    def prepare(self, show: Progress, row_id: str) -> list[Background]:
+    def prepare(self) -> None:
         """The study row and where trials are recorded beside the ledger.
 
         The row comes before the models, which take minutes to build: a run that is killed meanwhile is one to resume.
@@ -155,63 +178,50 @@ class Session:
         text = self.work.document.text.encode()
         how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
         how |= {"started_with": self.options.started_with, "file_sha256": study_file.fingerprint(text)}
-        self.row = {"id": row_id, "event": "study", **self.work.row, **how}
+        before = self.history.studies
+        row_id = before[0]["id"] if before else uuid.uuid4().hex[:16]
+        self._row = {"id": row_id, "event": "study", **self.work.row, **how}
         path = self.run_dir / self.work.document.file
         if not path.is_file():
             write_whole(path, text)
-        if provenance.is_news(self.history.study, self.row):
-            self.record(self.row)
+        if provenance.is_news(self.history.study, self._row):
+            self.record(self._row)
         write_whole(path, text)
-        return self._logging(show)
+        self._open_loggers()
 
-    def _find_models(self, building: Builders, show: Progress) -> None:
-        show.doing(f"{'building' if building.busy else 'looking for'} the teacher and the base student")
-        self._keep_models(building, show)
-
-    def _keep_models(self, building: Builders, show: Progress) -> None:
-        made = building.made(show.note)
-        self._models = ensure_models(self.work.configs, self.options.trainer, show, made)
-        pairs = {key: asdict(models) for key, models in self._models.items()}
-        if provenance.are_others(self.history.study, pairs):
-            self.record({"event": "models", "models": next(iter(pairs.values())), "pairs": pairs})
-
-    def _logging(self, show: Progress) -> list[Background]:
+    def _open_loggers(self) -> None:
         """MLflow, where it is installed, and what was asked for beside it."""
-        study = cast(StudyRow, {**self.row, "time": time.time()})
-        found: list[Background] = []
+        study = cast(StudyRow, {**self._row, "time": time.time()})
         if is_installed():
-            show.doing("opening MLflow")
-            mirror = Mirror(place(self.run_dir, self.options), self.run_dir, study, show.note)
-            found.append(Background(mirror, self.run_dir, show))
-            found[0].begin(wait=True)
+            self.show.doing("opening MLflow")
+            mirror = Mirror(place(self.run_dir, self.options), self.run_dir, study, self.show.note)
+            self._log(Background(mirror, self.run_dir, self.show), wait=True)
         else:
             sync = f"atod-sweep sync {self.run_dir}"
-            show.note(f"MLflow is not installed here; where it is, record this run with: {sync}")
-        for name in self.options.tracking.loggers or ():
-            found.append(Background(LOGGERS[name][0](self.run_dir, study), self.run_dir, show))
-            found[-1].begin(wait=False)
-        return found
+            self.show.note(f"MLflow is not installed here; where it is, record this run with: {sync}")
+        for name in self.options.loggers or ():
+            self._log(Background(LOGGERS[name][0](self.run_dir, study), self.run_dir, self.show), wait=False)
 
-    def run(self, show: Progress, tracking: list[Background], building: Builders) -> bool:
+    def _log(self, logger: Background, wait: bool) -> None:
+        self._loggers.append(logger)
+        logger.begin(wait)
+        for old in self.history.trials.values():
+            logger.add(old)
+
+    def close(self, status: str, answer: Answer | None = None) -> None:
+        """Its loggers have all of it."""
+        for logger in self._loggers:
+            logger.close(status, answer)
+
+    def run(self, building: Builders) -> bool:
         """Run what the source hands out, once the models are there; True if it was stopped from outside."""
-        site, work = self.options.site, self.work
         try:
-            if site.backend == "local":
-                self._find_models(building, show)
-                source, sink = self._begin(show, tracking)
-                local.run_local(source, sink, local_workers(work, site))
-                return False
-            with runner.OnRay(work.resources, site.concurrency or work.concurrency, self._ray_options(show)) as ray:
-                if building.busy:
-                    show.doing("building the models and starting Ray")
-                    ray.start()
-                if building.busy and building.suffice and site.address is None:
-                    self._run_while_building(ray, building, show, tracking)
-                    return False
-                self._find_models(building, show)
-                source, sink = self._begin(show, tracking)
-                show.doing("starting Ray")
-                ray.run(source, sink, self._model_folders())
+            if self.options.backend == "local":
+                self._find_models(building)
+                source, sink = self._begin()
+                local.run_local(source, sink, local_workers(self.work, self.options))
+            else:
+                self._run_on_ray(building)
         except KeyboardInterrupt:
             return True
         except OSError as error:  # the recorder's: trials catch their own
@@ -220,82 +230,89 @@ class Session:
                 f"make room, then atod-sweep resume {self.run_dir}"
             ) from error
         finally:
-            show.end()
+            self.show.end()
         return False
 
-    def _run_while_building(
-        self, ray: runner.OnRay, building: Builders, show: Progress, tracking: list[Background]
-    ) -> None:
-        """Hand out trials at once: their workers start and import what they need, and wait for the models."""
-        self._models = expected_models(self.work.configs)
-        self._awaited = building.paths
-        building.follow(show.note)
-        source, sink = self._begin(show, tracking)
-        show.doing("building the teacher and the base student; workers start meanwhile")
-
-        def are_found() -> bool:
-            if not building.over:
-                return False
-            self._keep_models(building, show)
-            show.doing("trials run")
-            return True
-
-        ray.run(source, sink, self._model_folders(), are_found)
-
-    def _begin(self, show: Progress, tracking: list[Background]) -> tuple[Source, Recorder]:
-        """Where trials come from, and who is told of them."""
-        work = self.work
-        source = work.source(self.desk(show))
-        self._board = Scoreboard(self.total, self.at_a_time, work.goal.metric.name, self.history.trials, work.goal.sign)
-        show.begin(self._board)
-        board = self._board
-        board.expected = self.pace.mean
-        goal, listeners = work.goal, [self._note, *(logger.add for logger in tracking), board.add, show.trial]
-        watchers = [self._reported(board, show)]
-        return source, Recorder(self.run_dir, self._writer, goal.metric, goal.second, self.trials, listeners, watchers)
-
-    def _model_folders(self) -> set[str]:
-        return {ref.path for models in self._models.values() for ref in (models.teacher, models.student) if ref}
-
-    def _ray_options(self, show: Progress) -> runner.RayOptions:
-        site = self.options.site
-        return runner.RayOptions(
-            scratch=str((self.run_dir / layout.RAY).resolve()),
-            address=site.address,
-            storage=site.storage and located(site.storage),
+    def _run_on_ray(self, building: Builders) -> None:
+        work, options, show = self.work, self.options, self.show
+        with runner.OnRay(
+            work.resources,
+            options.concurrency or work.concurrency,
+            scratch=(self.run_dir / layout.RAY).resolve(),
+            address=options.address,
+            storage=options.storage and located(options.storage),
             say=show.note,
-            held=tuple(self._held.values()),
-        )
+            held=self._held.values(),
+        ) as ray:
+            if building.busy:
+                show.doing("building the models and starting Ray")
+                ray.start()
+            if wait := building.busy and building.suffice and options.address is None:
+                # Trials are handed out at once: their workers start, import what they need, and wait for the models.
+                self._models, self._awaited = expected_models(work.configs), building.paths
+                building.follow(show.note)
+            else:
+                self._find_models(building)
+            source, sink = self._begin()
+            show.doing("building the teacher and the base student; workers start meanwhile" if wait else "starting Ray")
+            folders = {ref.path for pair in self._models.values() for ref in (pair.teacher, pair.student) if ref}
+            ray.run(source, sink, folders, lambda: not wait or self._are_found(building))
+
+    def _are_found(self, building: Builders) -> bool:
+        if building.over:
+            self._keep_models(building)
+            self.show.doing("trials run")
+        return building.over
+
+    def _find_models(self, building: Builders) -> None:
+        self.show.doing(f"{'building' if building.busy else 'looking for'} the teacher and the base student")
+        self._keep_models(building)
+
+    def _keep_models(self, building: Builders) -> None:
+        made = building.made(self.show.note)
+        self._models = ensure_models(self.work.configs, self.options.trainer, self.show, made)
+        pairs = {key: asdict(models) for key, models in self._models.items()}
+        if provenance.are_others(self.history.study, pairs):
+            self.record({"event": "models", "models": next(iter(pairs.values())), "pairs": pairs})
+
+    def _begin(self) -> tuple[Source, Recorder]:
+        """Where trials come from, and who is told of them."""
+        goal, show = self.work.goal, self.show
+        source = self.work.source(self._desk())
+        board = self._board = Scoreboard(self.total, self._width, goal.metric.name, self.history.trials, goal.sign)
+        show.begin(board)
+        board.expected = self._pace.mean
+        listeners = [self._note, *(logger.add for logger in self._loggers), board.add, show.trial]
+        return source, Recorder(self._writer, goal, self._trials, listeners, self._heard)
+
+    # -- what is told of its trials
+
+    def record(self, row: Mapping[str, Any]) -> None:
+        """Write a row of another kind than a trial's into the ledger."""
+        self._writer.append({**row, "time": time.time()})
 
     def _note(self, row: TrialRow) -> None:
-        self.latest[row["trial"]] = row
-        self.pace.ended(row, self.trials[row["trial"]].config)
+        self._latest[row["trial"]] = row
+        self._pace.ended(row, self._trials[row["trial"]].config)
 
-    @property
-    def ahead(self) -> int:
-        """Trials that have not ended well."""
-        return self.total - sum(row["state"] in FINISHED for row in self.latest.values())
-
-    def _reported(self, board: Scoreboard, show: Progress) -> Callable[[Job, list[MetricRow]], None]:
-        def told(job: Job, rows: list[MetricRow]) -> None:
-            steps = job.config["steps"]
-            if board.expected is None:
-                self.pace.hear(job.trial, job.config, rows)
-                board.expected = self.pace.mean
-                opening.tell_time(show, self.pace, self.ahead, self.at_a_time)
-            board.reported(job.trial, steps, rows)
-            show.reported(job.trial, steps, rows)
-
-        return told
+    def _heard(self, job: Job, rows: list[MetricRow]) -> None:
+        board, steps = self._board, job.config["steps"]
+        assert board is not None
+        if board.expected is None:
+            self._pace.hear(job.trial, job.config, rows)
+            board.expected = self._pace.mean
+            self._tell_time()
+        board.reported(job.trial, steps, rows)
+        self.show.reported(job.trial, steps, rows)
 
 
-def at_a_time(work: Work, site: Site) -> int:
+def at_a_time(work: Work, options: Options) -> int:
     """Attempts side by side: as asked for, else one in this process, or on Ray as many as the resources hold."""
-    default = 1 if site.backend == "local" else runner.capacity(work.resources)
-    return site.concurrency or work.concurrency or default
+    default = 1 if options.backend == "local" else runner.capacity(work.resources)
+    return options.concurrency or work.concurrency or default
 
 
-def local_workers(work: Work, site: Site) -> int:
+def local_workers(work: Work, options: Options) -> int:
     """Processes that run trials beside this one, without Ray."""
     env_ids = {config["env"]["id"] for config in work.configs}
-    return local.workers_for(at_a_time(work, site), site.concurrency, env_ids)
+    return local.workers_for(at_a_time(work, options), options.concurrency, env_ids)

@@ -99,7 +99,6 @@ class Pace:
 
     @property
     def mean(self) -> float | None:
-        """Seconds of a trial."""
         if self._count.keys() - self._seconds.keys():
             return None
         return sum(n * self._seconds[size] for size, n in self._count.items()) / self._count.total()

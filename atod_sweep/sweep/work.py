@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from atod_sweep.config.study import Hypothesis, Metric, Resources
 from atod_sweep.records.answer import Answer
-from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.record.progress import Progress
 from atod_sweep.sweep.record.rundir import Extension
@@ -20,67 +19,38 @@ from atod_sweep.sweep.trials.source import Source
 
 @dataclass(frozen=True)
 class Site:
-    """Where trials run."""
+    """Where trials run and what is written where, beside the run's folder: what `resume` goes on with.
+
+    `loggers`: names in `sweep.loggers.choice`, beside MLflow.
+    """
 
     backend: Literal["ray", "local"] = "ray"
     concurrency: int | None = None
     address: str | None = None
     storage: str | None = None
-
-
-@dataclass(frozen=True)
-class Tracking:
-    """Where a run is written to beside its folder. `loggers`: names in `sweep.loggers.choice`, beside MLflow."""
-
     tracking_uri: str | None = None
     experiment: str | None = None
     loggers: Sequence[str] | None = None
 
+    @property
+    def started_with(self) -> dict[str, Any]:
+        """All of it but defaults and credentials."""
+        given = {one.name: value for one in fields(Site) if (value := getattr(self, one.name)) != one.default}
+        return {name: redacted(value) if isinstance(value, str) else value for name, value in given.items()}
+
 
 @dataclass(frozen=True)
-class Hooks:
-    """Who hears of a run, and what it leaves to others. `show` None: the console, in the way that suits it."""
+class Options(Site, RunLimits):
+    """How a study or a search runs; none of it decides a trial's result."""
 
     show: Progress | None = None
+    """None: the console, in the way that suits it."""
     after: Callable[[Path], Answer | None] | None = None
     """Called with the run's folder when all trials have ended, before loggers close the run: what it writes there and
     the answer that it returns are stored with it."""
     judge: Judge | None = None
-    """Called with the run's folder to look at the claims of a study that adds seeds until they are decided: what to
-    record of them, with `decided` among it."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a study or a search runs; none of it decides a trial's result."""
-
-    site: Site = field(default_factory=Site)
-    tracking: Tracking = field(default_factory=Tracking)
-    limits: RunLimits = field(default_factory=RunLimits)
-    hooks: Hooks = field(default_factory=Hooks)
     trainer: Trainer = field(default_factory=Trainer)
     argv: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, **given: Any) -> Options:
-        """From keywords, each a field of this record or of one of its parts. TypeError for a name that none has."""
-        kinds = {"site": Site, "tracking": Tracking, "limits": RunLimits, "hooks": Hooks}
-        parts = {
-            part: kind(**{one.name: given.pop(one.name) for one in fields(kind) if one.name in given})
-            for part, kind in kinds.items()
-        }
-        return cls(**parts, **given)
-
-    @property
-    def started_with(self) -> dict[str, Any]:
-        """Where trials run and what is written where: what `resume` goes on with. Without defaults and credentials."""
-        given = {
-            one.name: getattr(part, one.name)
-            for part in (self.site, self.tracking)
-            for one in fields(part)
-            if getattr(part, one.name) != one.default
-        }
-        return {name: redacted(value) if isinstance(value, str) else value for name, value in given.items()}
 
 
 @dataclass(frozen=True)
@@ -93,8 +63,6 @@ class RunOutcome:
     failed: int
     pruned: int
     interrupted: bool
-    seconds: float
-    failures: tuple[TrialRow, ...]
     min_complete: float = 1.0
 
     @property

@@ -10,7 +10,7 @@ from atod_sweep.config.train import Train
 from atod_sweep.config.trainer import Trl
 from atod_sweep.errors import UserError
 from atod_sweep.export.schedule import schedule_file
-from atod_sweep.export.targets.parts import PARTS, Carried, needed
+from atod_sweep.export.targets.parts import PARTS, needed
 from atod_sweep.export.targets.trl import TARGET
 
 VERSION = "1.16"  # private methods of its trainer are called
@@ -22,7 +22,12 @@ def check(config: Train, here: bool = True) -> None:
     """UserError for what would train another method than the config says. `here`: trials run on this machine."""
     schedule = schedule_file.from_train(config)
     served = {part: TARGET.serves(part) for part in needed(schedule)}
-    lost = [f"{PARTS[part]}: {_instead(carried)}" for part, carried in served.items() if carried.how != "yes"]
+    replayed = "it can only replay what a run has recorded"
+    lost = [
+        f"{PARTS[part]}: {carried.note if carried.how == 'no' else replayed}"
+        for part, carried in served.items()
+        if carried.how != "yes"
+    ]
     if lost:
         raise UserError(
             f"trainer.kind: 'trl' cannot carry {len(lost)} part{'s' if len(lost) > 1 else ''} of this config "
@@ -35,10 +40,6 @@ def check(config: Train, here: bool = True) -> None:
         )
     if here:
         _installed(config)
-
-
-def _instead(carried: Carried) -> str:
-    return carried.note if carried.how == "no" else "it can only replay what a run has recorded"
 
 
 def _installed(config: Train) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from atod_sweep.config.train import Train
 from atod_sweep.export.schedule import generate, own_code
-from atod_sweep.export.schedule.schedule_file import ScheduleFile, from_train
+from atod_sweep.export.schedule.schedule_file import from_train
 from atod_sweep.export.schedule.trace import Trace
 from atod_sweep.export.targets.trl import TARGET, config
 
@@ -27,7 +27,13 @@ def scheduled_trainer(train: Train, folder: Path) -> Iterator[Any]:
 
     They import one another by their own names, some of them late, so these are theirs until the block ends.
     """
-    texts = _texts(from_train(train), _record(train))
+    schedule = from_train(train)
+    texts = {
+        **own_code.texts(schedule),
+        "schedule.py": generate.schedule_module(schedule, Trace()),
+        **generate.rule_modules(schedule),
+        **TARGET.files(schedule, _record(train)),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -42,15 +48,6 @@ def scheduled_trainer(train: Train, folder: Path) -> Iterator[Any]:
         for name in names:
             sys.modules.pop(name, None)
         sys.modules.update(hidden)
-
-
-def _texts(schedule: ScheduleFile, record: dict[str, Any]) -> dict[str, str]:
-    return {
-        **own_code.texts(schedule),
-        "schedule.py": generate.schedule_module(schedule, Trace()),
-        **generate.rule_modules(schedule),
-        **TARGET.files(schedule, record),
-    }
 
 
 def _record(train: Train) -> dict[str, Any]:

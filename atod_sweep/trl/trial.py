@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,9 @@ def train(
     rank, world, needs = start.process_index, start.num_processes, ALGORITHMS[config.objective.kind].needs(config)
     company = gather(config, directory, resume, needs, start.device, rank, world)
     _fits(config, company, world)
-    with scheduled_trainer(config, directory / EXPORT) as scheduled, _state_of_its_own():
+    with scheduled_trainer(config, directory / EXPORT) as scheduled, ExitStack() as after:
+        # Accelerate keeps one precision per process: a later trial here shall not inherit this one's.
+        after.callback(AcceleratorState._reset_state, reset_partial_state=True)
         trainer, recorder = _trainer(scheduled, config, directory, company, report)
         if not resume and rank == 0:  # or a later resume would take up what an earlier run left here
             shutil.rmtree(directory / layout.CHECKPOINT, ignore_errors=True)
@@ -74,15 +76,6 @@ def train(
         recorder.books.close()
         trainer.accelerator.wait_for_everyone()
         return recorder.books.result(last | final)
-
-
-@contextmanager
-def _state_of_its_own() -> Iterator[None]:
-    """Accelerate keeps one precision per process: a later trial here shall not inherit this one's."""
-    try:
-        yield
-    finally:
-        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _fits(config: Train, company: Company, world: int) -> None:

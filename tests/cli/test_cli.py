@@ -18,7 +18,7 @@ from atod_sweep.envs.families.support_desk import SupportDesk
 from atod_sweep.errors import UserError
 from atod_sweep.records.metrics import read_metrics
 from atod_sweep.sweep.trials.desk import RunLimits
-from atod_sweep.sweep.work import Site, Tracking
+from atod_sweep.sweep.work import Site
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_an_output_directory_that_cannot_be_written(call, tmp_path):
 
 def test_the_options_of_a_run_are_a_session_s_and_reach_it(call, monkeypatch, tmp_path):
     own = {f.name for f in fields(RunOptions)} - {"quiet", "verbose"}
-    assert own == {f.name for part in (Site, Tracking, RunLimits) for f in fields(part)}
+    assert own == {f.name for part in (Site, RunLimits) for f in fields(part)}
     asked: dict[str, object] = {}
 
     def look(*_, **options):

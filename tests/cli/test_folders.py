@@ -8,10 +8,14 @@ import time
 import pytest
 from fake_training import FAKE
 from filelock import FileLock
+from ledger_files import failed_row, study_row, trial_row
 
 from atod_sweep import cli
-from atod_sweep.config.given import search, study
+from atod_sweep.config.given import given
+from atod_sweep.config.search import Search
+from atod_sweep.config.study import Study
 from atod_sweep.envs.registry import make
+from atod_sweep.records.ledger import Ledger
 from atod_sweep.sweep.studies.run_study import run_study
 
 
@@ -66,8 +70,8 @@ def test_a_first_study_is_written_and_is_valid(call, tmp_path, monkeypatch):
     assert code == 0
     assert f"next  atod-sweep run {tmp_path / 'mine' / 'study.yaml'}" in out
     monkeypatch.syspath_prepend(tmp_path / "mine")
-    assert study(tmp_path / "mine" / "study.yaml").record.name == "first"
-    assert search(tmp_path / "mine" / "space.yaml").record.parameters
+    assert given(Study, tmp_path / "mine" / "study.yaml").record.name == "first"
+    assert given(Search, tmp_path / "mine" / "space.yaml").record.parameters
     from atod_sweep.config.train import Env
 
     assert make(Env(id="my_game:Guess", horizon=4)).reset(seed=0)[0].startswith("starts with")
@@ -89,6 +93,25 @@ def test_status_tells_where_a_run_stands(call, finished):
     code, _, err = call("status", str(finished))
     assert code == 2
     assert "holds no run" in err
+
+
+@pytest.mark.parametrize(
+    ("rows", "state"),
+    [
+        ([], "interrupted"),
+        ([trial_row(state="RUNNING")], "interrupted"),  # its process was killed
+        ([trial_row(state="COMPLETE"), failed_row("b", status="interrupted")], "interrupted"),  # Ctrl-C
+        ([trial_row(state="COMPLETE"), failed_row("b", status="diverged")], "ended"),
+        ([failed_row(status="interrupted"), trial_row(state="COMPLETE", attempt=2)], "ended"),  # and was resumed
+    ],
+)
+def test_what_was_cut_short_can_be_resumed(call, tmp_path, rows, state):
+    with Ledger(tmp_path) as writer:
+        for row in (study_row(), *rows):
+            writer.append(row)
+    _, out, _ = call("status", str(tmp_path))
+    assert out.splitlines()[0] == f"{tmp_path}  {state}"
+    assert (f" next      atod-sweep resume {tmp_path}" in out) == (state == "interrupted")
 
 
 def test_runs_are_listed_the_latest_first(call, finished):

@@ -1,10 +1,12 @@
 """YAML as people write it: numbers, words, repeated keys, and a dump that reads back to the same data."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 
-from atod_sweep.config.base import content_hash, dump_yaml, load_yaml, parse_yaml
+from atod_sweep.config.base import content_hash, dump_yaml, load_own, load_yaml, parse_yaml
 from atod_sweep.errors import UserError
 
 
@@ -97,6 +99,14 @@ def test_dump_reads_back() -> None:
     back = parse_yaml(dump_yaml(data), "x")
     assert back == data
     assert list(back) == list(data)
+
+
+def test_what_we_read_otherwise_is_nobody_else_s_business(tmp_path: Path) -> None:
+    assert yaml.safe_load("[2024-01-31, on]") == [date(2024, 1, 31), True]
+    assert yaml.safe_dump("2024-01-31") == "'2024-01-31'\n"
+    assert parse_yaml("[2024-01-31, on]", "x") == ["2024-01-31", "on"]
+    (tmp_path / "own.yaml").write_text(dump_yaml({"date": "2024-01-31", "on": "off", "lr": 1e-4, "word": "1e3"}))
+    assert load_own(tmp_path / "own.yaml") == {"date": "2024-01-31", "on": "off", "lr": 1e-4, "word": "1e3"}
 
 
 def test_content_hash_is_of_the_content() -> None:

@@ -10,7 +10,7 @@ import pytest
 from grown_records import grown
 from pydantic import Field
 
-from atod_sweep.config.base import LATER, Record, content_hash, validate, with_overrides
+from atod_sweep.config.base import Later, Record, content_hash, validate, with_overrides
 from atod_sweep.config.train import Train, model_key
 
 RESULTS = Path(__file__).parents[2] / "studies" / "results"
@@ -29,7 +29,7 @@ class Hard(Record):
 
 class Inner(Record):
     old: int = 1
-    new: float | None = Field(None, json_schema_extra=LATER)
+    new: float | None = Later(None)
 
 
 class Outer(Record):
@@ -37,8 +37,8 @@ class Outer(Record):
 
     inner: Inner = Field(default_factory=Inner)
     several: list[Inner] = Field(default_factory=list)
-    clip: Annotated[Soft | Hard, Field(discriminator="kind")] = Field(default_factory=Soft, json_schema_extra=LATER)
-    bounds: tuple[float, float] = Field((0.0, 1.0), json_schema_extra=LATER)
+    clip: Annotated[Soft | Hard, Field(discriminator="kind")] = Later(default_factory=Soft)
+    bounds: tuple[float, float] = Later((0.0, 1.0))
 
 
 BEFORE = {"inner": {"old": 1}, "several": [{"old": 2}, {"old": 3}]}

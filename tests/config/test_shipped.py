@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from atod_sweep.config import shipped
-from atod_sweep.config.given import search, study
+from atod_sweep.config.given import given
+from atod_sweep.config.search import Search
+from atod_sweep.config.study import Study
 from atod_sweep.config.train import Evaluation
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.studies.plan import resolve
@@ -18,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("name", ["quickstart", "quickstart.yaml", "studies/quickstart", "studies/quickstart.yaml"])
 def test_a_study_is_found_by_name(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert study(name).record.name == "quickstart"
+    assert given(Study, name).record.name == "quickstart"
 
 
 def test_a_file_that_is_there_wins(tmp_path, monkeypatch):
@@ -26,29 +28,29 @@ def test_a_file_that_is_there_wins(tmp_path, monkeypatch):
     (tmp_path / "quickstart.yaml").write_text(
         "name: mine\nquestion: Q?\nbase: presets/support_desk_compact\narms: {a: {}}\n"
     )
-    assert study("quickstart.yaml").record.name == "mine"
-    assert study("quickstart").record.name == "quickstart"
+    assert given(Study, "quickstart.yaml").record.name == "mine"
+    assert given(Study, "quickstart").record.name == "quickstart"
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "said"),
     [
-        (study, "quikstart", "did you mean 'quickstart'"),
-        (study, "paper_neighbourhood", "atod-sweep search paper_neighbourhood"),
-        (search, "quickstart", "atod-sweep run quickstart"),
-        (search, "zzz", "shipped: kl_penalty"),
+        (Study, "quikstart", "did you mean 'quickstart'"),
+        (Study, "paper_neighbourhood", "atod-sweep search paper_neighbourhood"),
+        (Search, "quickstart", "atod-sweep run quickstart"),
+        (Search, "zzz", "shipped: kl_penalty"),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(kind, name, said):
     with pytest.raises(UserError, match=said):
-        kind(name)
+        given(kind, name)
 
 
 def test_every_shipped_file_is_listed_with_its_question_and_loads():
     for one in shipped.listing("studies"):
-        assert study(one.name).record.question == one.question
+        assert given(Study, one.name).record.question == one.question
     for one in shipped.listing("search_spaces"):
-        assert search(one.name).record.question == one.question
+        assert given(Search, one.name).record.question == one.question
     assert {"quickstart", "teacher_ceiling"} <= {one.name for one in shipped.listing("studies")}
     assert all(one.time for one in shipped.listing("studies"))
 
@@ -62,7 +64,7 @@ def test_a_time_that_was_not_measured_is_called_estimated():
 
 @pytest.mark.parametrize("name", [one.name for one in shipped.listing("studies")])
 def test_every_shipped_study_resolves_and_is_judged_on_tasks_of_its_own(name):
-    found = study(name)
+    found = given(Study, name)
     plan = resolve(found.record, found.folder, found.where)
     assert plan.trials
     if name in ("quickstart", "smollm2", "ladder_lr"):  # a first look, a real model, a pilot
@@ -74,10 +76,10 @@ def test_every_shipped_study_resolves_and_is_judged_on_tasks_of_its_own(name):
 
 def test_a_mapping_is_kept_as_text_that_reads_back(tmp_path):
     data = {"name": "m", "question": "Q?", "base": "presets/support_desk_compact", "arms": {"a": {}, "b": {"steps": 3}}}
-    found = study({**data, "hypotheses": ["b > a on eval/success by 0.1"]})
+    found = given(Study, {**data, "hypotheses": ["b > a on eval/success by 0.1"]})
     path = tmp_path / "m.yaml"
     path.write_text(found.text)
-    assert study(path).record == found.record
+    assert given(Study, path).record == found.record
 
 
 @pytest.mark.slow

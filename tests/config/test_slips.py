@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from atod_sweep.config.base import validate
-from atod_sweep.config.files import load_study, load_train
-from atod_sweep.config.search import Search, load_search
+from atod_sweep.config.files import load_file, load_train
+from atod_sweep.config.search import Search
+from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 
 STUDY = (
@@ -19,7 +20,7 @@ STUDY = (
 
 def test_an_empty_arm_or_level_is_the_base(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(STUDY)
-    study = load_study(tmp_path / "s.yaml")
+    study = load_file(Study, tmp_path / "s.yaml")
     assert study.arms == {"a": {}, "b": {"steps": 3}}
     assert study.factors == {"x": {"y": {}, "z": {}}}
 
@@ -30,7 +31,7 @@ def test_an_empty_arm_or_level_is_the_base(tmp_path: Path) -> None:
 def test_seeds_that_no_generator_takes(seeds: str, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(STUDY + f"seeds: {seeds}\n")
     with pytest.raises(UserError, match=r"a seed lies below 2\^32"):
-        load_study(tmp_path / "s.yaml")
+        load_file(Study, tmp_path / "s.yaml")
 
 
 @pytest.mark.parametrize("key", ["seed", "evaluation.seed", "teacher.recipe.seed", "student.recipe.seed"])
@@ -58,7 +59,7 @@ def test_confirmation_seeds_end_there_too(first: int, fine: bool) -> None:
 def test_the_other_verb_is_named(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(STUDY)
     with pytest.raises(UserError, match="is a study; run it with: atod-sweep run"):
-        load_search(tmp_path / "s.yaml")
+        load_file(Search, tmp_path / "s.yaml")
     (tmp_path / "f.yaml").write_text("base: presets/support_desk_compact\nparameters: {steps: {int: [1, 3]}}\n")
     with pytest.raises(UserError, match="is a search; run it with: atod-sweep search"):
-        load_study(tmp_path / "f.yaml")
+        load_file(Study, tmp_path / "f.yaml")

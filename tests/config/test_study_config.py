@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from atod_sweep.config.base import validate
-from atod_sweep.config.files import load_study
+from atod_sweep.config.files import load_file
 from atod_sweep.config.study import Hypothesis, Study
 from atod_sweep.errors import UserError
 
@@ -207,8 +207,8 @@ def test_a_study_file(tmp_path: Path) -> None:
         "name: s\nquestion: q?\nbase: presets/x\nseeds: 1\n"
         "arms:\n  off: {objective.distill_weight: 0}\n  on: {objective.distill_weight: 1e-1}\n"
     )
-    loaded = load_study(path)
+    loaded = load_file(Study, path)
     assert loaded.arms == {"off": {"objective.distill_weight": 0}, "on": {"objective.distill_weight": 0.1}}
     path.write_text("name: s\nquestion: q?\nbase: presets/x\narms: {a: {}}\nseedz: 1\n")
     with pytest.raises(UserError, match=r"s\.yaml: unknown key 'seedz'; did you mean 'seeds'\?$"):
-        load_study(path)
+        load_file(Study, path)

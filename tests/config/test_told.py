@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from atod_sweep.config import given
 from atod_sweep.config.base import validate
 from atod_sweep.config.files import load_train
+from atod_sweep.config.given import given
 from atod_sweep.config.schema import records_at
 from atod_sweep.config.search import Search
 from atod_sweep.config.study import Study
@@ -50,7 +50,7 @@ def test_no_word_of_a_library_reaches_the_user(model: type[BaseModel]) -> None:
 
 
 def _resolve(path: Path) -> None:
-    found = given.study(path, resolve)
+    found = given(Study, path, resolve)
     resolve(found.record, found.folder, found.where)
 
 
@@ -130,7 +130,7 @@ def test_all_mistakes_of_a_search(tmp_path: Path) -> None:
         "base: presets/support_desk_compact\nparametrs: {optimiser.lr: {float: [1e-2, 1e-4]}}\nsampler: {kind: tpee}\n"
     )
     with pytest.raises(UserError) as caught:
-        given.search(path, search_work)
+        given(Search, path, search_work)
     assert str(caught.value).splitlines() == [
         f"{path}: 3 mistakes",
         "  sampler.kind: unknown kind 'tpee'; did you mean 'tpe'? known: tpe, random, grid, qmc, optuna",

@@ -14,9 +14,9 @@ import typer
 from doc_pages import FENCE, PAGES, ROOT, blocks, file_name, generated, name_of, spans
 
 from atod_sweep.cli import app
-from atod_sweep.config import given
 from atod_sweep.config.base import dump_yaml, parse_mapping
-from atod_sweep.config.files import load_study, load_train, preset_names
+from atod_sweep.config.files import load_file, load_train, preset_names
+from atod_sweep.config.given import given
 from atod_sweep.config.schema import check_key
 from atod_sweep.config.search import Search
 from atod_sweep.config.study import Study
@@ -83,9 +83,9 @@ def test_files_load(page: Path, text: str, tmp_path: Path, monkeypatch: pytest.M
         data |= {"parameters": {"steps": {"choice": [1, 2]}}, "base": "presets/support_desk_compact"}  # a part of one
         path.write_text(dump_yaml(data), encoding="utf-8")
     if "arms" in data:
-        assert resolve(load_study(path), tmp_path, name_of(page)).trials
+        assert resolve(load_file(Study, path), tmp_path, name_of(page)).trials
     elif "parameters" in data:
-        found = given.search(path, resolve_space)
+        found = given(Search, path, resolve_space)
         assert resolve_space(found.record, found.folder, found.where).parameters
     else:
         assert load_train(str(path)).steps

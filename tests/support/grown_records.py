@@ -9,9 +9,9 @@ from pathlib import Path
 _GROW = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from pydantic import Field, create_model
+from pydantic import create_model
 from atod_sweep.config import base
-grown = (int, Field(7, description="New.", json_schema_extra=base.LATER))
+grown = (int, base.Later(7, description="New."))
 base.Record = create_model("Record", __base__=base.Record, grown=grown)  # before any other module takes it from there
 """
 

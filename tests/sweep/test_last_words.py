@@ -10,7 +10,7 @@ import typer
 from fake_training import FAKE
 
 from atod_sweep.api import Run
-from atod_sweep.cli import ending, reading
+from atod_sweep.cli import reading, running
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.studies.run_study import run_study
 
@@ -25,7 +25,7 @@ def close(write_study, tmp_path, monkeypatch, no_mlflow, capsys):
         outcome = run_study(path, out=tmp_path, name="it", backend="local", trainer=FAKE, overwrite=True)
         (outcome.run_dir / "report.html").touch()
         with pytest.raises(typer.Exit):
-            ending.close(Run(outcome.run_dir, outcome), False, extensible=extensible)
+            running.close(Run(outcome.run_dir, outcome), False, extensible=extensible)
         return [shlex.split(line) for line in capsys.readouterr().out.splitlines() if line.startswith(" next ")]
 
     return close

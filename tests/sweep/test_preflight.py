@@ -37,7 +37,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_left_behind(case, write_study, tmp_path, monkeypatch):
-    monkeypatch.setattr(preflight, "_gpus", lambda: 0)
+    monkeypatch.setattr(preflight, "gpu_count", lambda: 0)
     base, study, said = CASES[case]
     with pytest.raises(UserError, match=said):
         run_study(write_study(base=base, **study), out=tmp_path / "runs", backend="local", trainer=FAKE)
@@ -48,7 +48,7 @@ def test_a_cluster_has_devices_of_its_own(monkeypatch):
     from atod_sweep.config.study import Resources
     from atod_sweep.config.train import Train
 
-    monkeypatch.setattr(preflight, "_gpus", lambda: 0)
+    monkeypatch.setattr(preflight, "gpu_count", lambda: 0)
     config = Train.model_validate({"runtime": {"device": "cuda"}}).model_dump(mode="json")
     preflight.check([config], Resources(gpu=1), is_cluster=True)
     with pytest.raises(UserError, match="no CUDA device"):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from atod_sweep.config.base import LATER, Record, dump_yaml, load_yaml, validate
+from atod_sweep.config.base import Later, Record, dump_yaml, load_yaml, validate
 from atod_sweep.config.custom import check_sources
 from atod_sweep.config.files import load_train
 from atod_sweep.config.objective import Mixed, Mixture
@@ -34,11 +34,9 @@ class ScheduleFile(Record):
     temperature: ClosedFormSchedule = Field(
         default_factory=lambda: Constant(start=1.0), description="Sampling temperature of the rollouts."
     )
-    takeover: Takeover | None = Field(None, description="Turns that the teacher plays.", json_schema_extra=LATER)
-    depth: Depth | None = Field(None, description="How many turns the student plays.", json_schema_extra=LATER)
-    teacher_turns: TeacherTurns = Field(
-        "cross_entropy", description="What is learned from the teacher's turns.", json_schema_extra=LATER
-    )
+    takeover: Takeover | None = Later(None, description="Turns that the teacher plays.")
+    depth: Depth | None = Later(None, description="How many turns the student plays.")
+    teacher_turns: TeacherTurns = Later("cross_entropy", description="What is learned from the teacher's turns.")
 
     @property
     def reward_weight(self) -> ClosedForm | None:

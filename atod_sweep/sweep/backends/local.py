@@ -26,7 +26,7 @@ from atod_sweep.envs.children import settle, started_safely
 from atod_sweep.envs.registry import is_shipped
 from atod_sweep.errors import Stopped, UserError
 from atod_sweep.records.status import Status
-from atod_sweep.sweep.backends.ray import Sink
+from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.trials.attempt import execute
 from atod_sweep.sweep.trials.interrupts import asked, held, stoppable
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, death, interrupted, pruned
@@ -47,7 +47,7 @@ def workers_for(at_a_time: int, asked: int | None, env_ids: Iterable[str]) -> in
     return 0 if at_a_time == 1 and (ours or asked == 1) else at_a_time
 
 
-def run_local(source: Source, sink: Sink, workers: int) -> None:
+def run_local(source: Source, sink: Recorder, workers: int) -> None:
     """All attempts: one after the other in this process, or in so many `workers` beside each other.
 
     KeyboardInterrupt, also on SIGTERM, once the ledger knows and no worker is left. UserError if no worker can start.
@@ -59,7 +59,7 @@ def run_local(source: Source, sink: Sink, workers: int) -> None:
             _Pool(source, sink, workers).run()
 
 
-def _run_here(source: Source, sink: Sink) -> None:
+def _run_here(source: Source, sink: Recorder) -> None:
     while (job := source.next()) is not None:
 
         def should_stop(rows: list[Row], job: Job = job) -> bool:
@@ -120,7 +120,6 @@ class _Worker:
     pipe: Connection
     job: Job | None = None
     began: float = 0.0
-    ready: bool = False
 
     @property
     def is_overdue(self) -> bool:
@@ -155,13 +154,12 @@ class _Ready(NamedTuple):
 class _Pool:
     """Up to `size` workers, started when there is work for them."""
 
-    def __init__(self, source: Source, sink: Sink, size: int) -> None:
+    def __init__(self, source: Source, sink: Recorder, size: int) -> None:
         self._source, self._sink, self._size = source, sink, size
         self._workers: list[_Worker] = []
         self._started = False  # whether a worker ever was
 
     def run(self) -> None:
-        """Until the source has nothing left."""
         with started_safely():
             resource_tracker.ensure_running()  # its start would undo what `_shielded` does
         try:
@@ -219,7 +217,7 @@ class _Pool:
         assert worker.job is not None
         message = worker.hear() if worker.pipe.poll() else None
         if isinstance(message, _Ready):
-            worker.ready = self._started = True
+            self._started = True
             return
         if isinstance(message, list):
             self._sink.rows(worker.job, message)
@@ -260,7 +258,6 @@ def _shielded() -> Iterator[None]:
 
 
 def _serve(pipe: Connection) -> None:
-    """Attempts as they come, until the driver is gone."""
     settle()
     driver = multiprocessing.parent_process()
     assert driver is not None

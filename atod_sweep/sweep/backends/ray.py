@@ -1,4 +1,4 @@
-"""What backends share, and trials on Ray. A backend takes attempts from a source and tells a recorder (the sink)."""
+"""What backends share, and trials on Ray. A backend takes attempts from a source and tells a recorder."""
 
 from __future__ import annotations
 
@@ -6,55 +6,31 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from atod_sweep.config.study import Resources
-from atod_sweep.cores import cpu_cores
+from atod_sweep.cores import cpu_cores, gpu_count
 from atod_sweep.errors import UserError
 from atod_sweep.paths import located
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.backends import ray_cluster, ray_size, ray_teacher, ray_watch
-from atod_sweep.sweep.backends.ray_files import pack_models
+from atod_sweep.sweep.backends.ray_files import Cargo, pack_models
+from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.sharing import Holding, left
 from atod_sweep.sweep.trials.attempt import ray_trainable
 from atod_sweep.sweep.trials.interrupts import stoppable
-from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 from atod_sweep.sweep.trials.source import Source
 
+if TYPE_CHECKING:
+    from ray import tune
+
+    from atod_sweep.sweep.backends.ray_bridge import Bridge
+
 _MOST = 10_000  # attempts side by side that Tune may ask for: how many there are, the bridge decides
-
-
-class Sink(Protocol):
-    """Who is told what happens (the recorder)."""
-
-    def started(self, job: Job) -> None:
-        """An attempt has begun."""
-
-    def rows(self, job: Job, rows: list[Row]) -> None:
-        """An attempt reported."""
-
-    def ended(self, job: Job, attempt: Attempt) -> None:
-        """An attempt is over."""
-
-
-@dataclass(frozen=True)
-class RayOptions:
-    """Where Ray is and where it may write.
-
-    `scratch`: folder for Tune's own state, removed in the end. `storage`: folder or URI through which nodes that do not
-    share the run's folder give back their files. `say`: gets a line about what is waited for. `held`: teachers that the
-    trials of a node share.
-    """
-
-    scratch: str
-    address: str | None = None
-    storage: str | None = None
-    say: Callable[[str], None] = print
-    held: tuple[Holding, ...] = ()
 
 
 def check(backend: str, concurrency: int | None, address: str | None, storage: str | None) -> None:
@@ -87,24 +63,27 @@ def capacity(resources: Resources, cores: float | None = None, gpus: float | Non
     return max(1, fit)
 
 
-def gpu_count() -> int:
-    """GPUs that this process may use."""
-    import torch
-
-    return torch.cuda.device_count()
-
-
 # ---- Ray ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass
 class OnRay:
-    """Attempts as Ray Tune trials: on this machine, or on the cluster at `options.address`. Ray is gone with the block.
+    """Attempts as Ray Tune trials: on this machine, or on the cluster at `address`. Ray is gone with the block.
 
-    `start` may come long before `run`: Ray starts while models are built.
+    `scratch`: folder for Tune's own state, removed in the end. `storage`: folder or URI through which nodes that do not
+    share the run's folder give back their files. `say`: gets a line about what is waited for. `held`: teachers that the
+    trials of a node share.
     """
 
-    def __init__(self, resources: Resources, concurrency: int | None, options: RayOptions) -> None:
-        self._resources, self._concurrency, self._options = resources, concurrency, options
+    resources: Resources
+    concurrency: int | None
+    scratch: Path
+    address: str | None
+    storage: str | None
+    say: Callable[[str], None]
+    held: Collection[Holding]
+
+    def __post_init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._width: Callable[[], int] | None = None
 
@@ -115,95 +94,84 @@ class OnRay:
         return self._stack.__exit__(*error)
 
     def start(self) -> Callable[[], int]:
-        """Start or join Ray, once; how many attempts there may be at the moment."""
+        """Start or join Ray, once; how many attempts there may be at the moment. May come long before `run`."""
         if self._width is None:
-            options, enter = self._options, self._stack.enter_context
-            enter(ray_cluster.own() if options.address is None else ray_cluster.joined(options.address))
-            remedy = f"atod-sweep resume {Path(options.scratch).parent} continues"
+            enter = self._stack.enter_context
+            enter(ray_cluster.own() if self.address is None else ray_cluster.joined(self.address))
+            remedy = f"atod-sweep resume {self.scratch.parent} continues"
             enter(stoppable())  # after Ray's start, which takes the signals for itself
-            is_heard = enter(ray_watch.watched(options.address, remedy))
-            ray_size.wait_for_room(self._resources, options.address, options.say)
-            width = _width(self._resources, self._concurrency, options.address is not None)
+            is_heard = enter(ray_watch.watched(self.address, remedy))
+            ray_size.wait_for_room(self.resources, self.address, self.say)
+            width = self._room()
             self._width = lambda: width() if is_heard() else 0
         return self._width
 
+    def _room(self) -> Callable[[], int]:
+        """How many attempts there may be at a time: as asked for, else what Ray holds, on a cluster also later."""
+        if (asked := self.concurrency) is not None:
+            return lambda: asked
+        size = ray_size.Size(lambda there: capacity(self.resources, there.get("CPU", 0.0), there.get("GPU", 0.0)))
+        if self.address is not None:
+            size.start()
+        return lambda: size.fits
+
     def run(
-        self, source: Source, sink: Sink, models: Iterable[str], meanwhile: Callable[[], bool] = lambda: True
+        self, source: Source, sink: Recorder, models: Iterable[str], meanwhile: Callable[[], bool] = lambda: True
     ) -> None:
         """All attempts of the source. `models`: folders that trials need, shipped to nodes of a cluster.
 
         `meanwhile`: see `Bridge`.
         """
-        if not source.finished:
-            width = self.start()
-            keepers = ray_teacher.start(self._options.held)
-            resources = left(self._resources, self._options.held)
-            _tune(source, sink, resources, self._concurrency, self._options, sorted(models), width, meanwhile)
-            keepers.clear()
+        if source.finished:
+            return
+        from atod_sweep.sweep.backends.ray_bridge import Bridge
 
+        bridge = Bridge(source, sink, self.storage, self.start(), meanwhile)
+        keepers = ray_teacher.start(self.held)
+        tuner = self._tuner(bridge, pack_models(sorted(models)) if self.address else {})
+        try:
+            tuner.fit()
+        except KeyboardInterrupt:
+            bridge.interrupt()
+            raise
+        except Exception:
+            if bridge.error is not None:
+                raise bridge.error from None
+            raise
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)  # also what killed drivers left: the ledger resumes runs
+        bridge.check()
+        keepers.clear()
 
-def _tune(
-    source: Source,
-    sink: Sink,
-    resources: Resources,
-    concurrency: int | None,
-    options: RayOptions,
-    models: list[str],
-    width: Callable[[], int],
-    meanwhile: Callable[[], bool],
-) -> None:
-    from ray import tune
+    def _tuner(self, bridge: Bridge, cargo: Cargo) -> tune.Tuner:
+        from ray import tune
 
-    from atod_sweep.sweep.backends.ray_bridge import Bridge, Stopper, searcher
+        from atod_sweep.sweep.backends.ray_bridge import Stopper, Suggester
 
-    bridge = Bridge(source, sink, options.storage, width, meanwhile)
-    cargo = pack_models(models) if options.address else {}
-    tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(ray_trainable, cargo=cargo, storage=options.storage),
-            {"cpu": resources.cpu, "gpu": resources.gpu},
-        ),
-        param_space={"cwd": os.getcwd(), "sys_path": [entry or os.getcwd() for entry in sys.path]},
-        tune_config=tune.TuneConfig(
-            search_alg=searcher(bridge),
-            scheduler=Stopper(bridge),
-            num_samples=-1,
-            max_concurrent_trials=concurrency or _MOST,
-            reuse_actors=True,
-            trial_name_creator=_name,
-            trial_dirname_creator=_name,
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=options.scratch,
-            verbose=0,
-            callbacks=[bridge],
-            failure_config=tune.FailureConfig(max_failures=0),
-        ),
-    )
-    try:
-        tuner.fit()
-    except KeyboardInterrupt:
-        bridge.interrupt()
-        raise
-    except Exception:
-        if bridge.error is not None:
-            raise bridge.error from None
-        raise
-    finally:
-        shutil.rmtree(options.scratch, ignore_errors=True)  # also what killed drivers left: runs resume from the ledger
-    bridge.check()
+        def name(trial: Any) -> str:
+            return f"trial-{trial.trial_id}"
 
-
-def _width(resources: Resources, concurrency: int | None, may_grow: bool) -> Callable[[], int]:
-    """How many attempts there may be at a time: as asked for, else what Ray holds, on a cluster also later."""
-    if concurrency is not None:
-        return lambda: concurrency
-    size = ray_size.Size(lambda there: capacity(resources, there.get("CPU", 0.0), there.get("GPU", 0.0)))
-    if may_grow:
-        size.start()
-    return lambda: size.fits
-
-
-def _name(trial: Any) -> str:
-    return f"trial-{trial.trial_id}"
+        resources = left(self.resources, self.held)
+        return tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(ray_trainable, cargo=cargo, storage=self.storage),
+                {"cpu": resources.cpu, "gpu": resources.gpu},
+            ),
+            param_space={"cwd": os.getcwd(), "sys_path": [entry or os.getcwd() for entry in sys.path]},
+            tune_config=tune.TuneConfig(
+                search_alg=Suggester(bridge),
+                scheduler=Stopper(bridge),
+                num_samples=-1,
+                max_concurrent_trials=self.concurrency or _MOST,
+                reuse_actors=True,
+                trial_name_creator=name,
+                trial_dirname_creator=name,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(self.scratch),
+                verbose=0,
+                callbacks=[bridge],
+                failure_config=tune.FailureConfig(max_failures=0),
+            ),
+        )

@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.backends import ray_internals
 from atod_sweep.sweep.backends.ray_files import fetch
-from atod_sweep.sweep.trials.attempt import pack
+from atod_sweep.sweep.record.recorder import Recorder
 from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, death, interrupted, pruned
 from atod_sweep.sweep.trials.source import Source
 
@@ -42,7 +42,7 @@ class Bridge(tune.Callback):
     def __init__(
         self,
         source: Source,
-        sink: Any,
+        sink: Recorder,
         storage: str | None,
         width: Callable[[], int] = lambda: sys.maxsize,
         meanwhile: Callable[[], bool] = lambda: True,
@@ -76,18 +76,16 @@ class Bridge(tune.Callback):
         if job is None:
             return Searcher.FINISHED if self._source.finished else None
         self._live[trial_id] = _Live(job)
-        return {"job": pack(job)}
+        return {"job": job}
 
     # -- what Tune reports
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Tune has been round once."""
         with self._ours():
             if self._meanwhile is not None and self._meanwhile():
                 self._meanwhile = None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker has the attempt."""
         live = self._live[trial.trial_id]
         live.began = time.monotonic()
         trial.experiment_tag = ""  # the whole config in words, which Tune would add to every result
@@ -97,14 +95,11 @@ class Bridge(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Rows, or the end of the attempt."""
         live = self._live[trial.trial_id]
         for key in result.keys() - _KEPT - {"attempt", "rows"}:
             del result[key]  # Tune keeps means over many windows of every number that it finds
         if "attempt" in result:
-            data = result.pop("attempt")
-            error = Failure(**data.pop("error")) if data["error"] else data.pop("error")
-            self._end(trial.trial_id, Attempt(**data, error=error))
+            self._end(trial.trial_id, result.pop("attempt"))
         else:
             rows = result.pop("rows")  # Tune keeps the last result of every trial; this is too much to keep
             with self._ours():
@@ -157,7 +152,7 @@ class Bridge(tune.Callback):
             raise RuntimeError(f"Ray Tune stopped with {len(self._live)} attempts under way")
 
 
-class _Searcher(Searcher):
+class Suggester(Searcher):
     """Tune's searcher interface to a bridge. Tune snapshots searchers; this one has nothing to restore."""
 
     def __init__(self, bridge: Bridge) -> None:
@@ -180,7 +175,7 @@ class _Searcher(Searcher):
         pass
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Searcher, (None,)
+        return Suggester, (None,)
 
 
 class Stopper(FIFOScheduler):
@@ -195,11 +190,6 @@ class Stopper(FIFOScheduler):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Stopper, (None,)
-
-
-def searcher(bridge: Bridge) -> Searcher:
-    """A Tune searcher that hands out the attempts of the bridge's source."""
-    return _Searcher(bridge)
 
 
 def _death(trial: Any) -> Failure:

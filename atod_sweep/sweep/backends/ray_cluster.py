@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import secrets
-import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -52,20 +51,20 @@ def own() -> Iterator[None]:
     environment = {_MODE: os.environ.get(_MODE), ray_internals.LOOPBACK: "0"}
     if not any(name in os.environ for name in (_MODE, *_TOKENS)):
         environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    folder = Path(tempfile.mkdtemp(prefix="atod-", dir=_place()))
-    try:
-        with _environment(environment | {"RAY_TMPDIR": str(folder)}), quiet():
+    with (
+        tempfile.TemporaryDirectory(prefix="atod-", dir=_place(), ignore_cleanup_errors=True) as folder,
+        _environment(environment | {"RAY_TMPDIR": folder}),
+        quiet(),
+    ):
+        try:
             try:
-                try:
-                    _init_here(ray)
-                except UserError:  # Ray gives its processes 30 s, which is short on a busy machine
-                    ray.shutdown()
-                    _init_here(ray)
-                yield
-            finally:
+                _init_here(ray)
+            except UserError:  # Ray gives its processes 30 s, which is short on a busy machine
                 ray.shutdown()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+                _init_here(ray)
+            yield
+        finally:
+            ray.shutdown()
 
 
 @contextlib.contextmanager
@@ -137,7 +136,6 @@ class TokenWanted(UserError):
 
 
 def _refusal(address: str, reason: str, said: str) -> UserError:
-    """Why a cluster of the user's did not take us, and what to set."""
     if not any(sign in said for sign in ("Unauthenticated", "AuthToken", "AuthenticationError")):
         return UserError(f"--address {address!r}: no Ray cluster answers there: {reason}")
     remedy = "set RAY_AUTH_TOKEN, or put a copy of its head node's ~/.ray/auth_token there or at RAY_AUTH_TOKEN_PATH"

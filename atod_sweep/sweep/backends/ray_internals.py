@@ -1,7 +1,6 @@
 """Every use of a name that Ray keeps to itself, in one place, each with what is done where the name is gone.
 
-Nothing here decides a result: without these names a run is noisier, holds more memory, or listens more widely. A test
-holds that the installed Ray has them all, and another that runs go on without.
+Nothing here decides a result: without these names a run is noisier, holds more memory, or listens more widely.
 """
 
 from __future__ import annotations
@@ -16,49 +15,33 @@ LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: Ray stays on the loopback, 
 
 
 @contextlib.contextmanager
-def silent_worker_logs() -> Iterator[None]:
-    """Ray prints no remark of its own on the driver's streams, such as the raylet's on workers that died."""
-    from ray._private import worker
-
-    printed = getattr(worker, "print_to_stdstream", None)
-    if printed is None:
+def _instead(module: str, name: str, value: Any) -> Iterator[None]:
+    """A name of Ray's has this value inside; nothing happens where there is no such name."""
+    owner = importlib.import_module(f"ray._private.{module}")
+    before = getattr(owner, name, None)
+    if before is None:
         yield
         return
-    worker.print_to_stdstream = lambda *args, **kwargs: None
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        worker.print_to_stdstream = printed
+        setattr(owner, name, before)
 
 
-@contextlib.contextmanager
-def on_loopback() -> Iterator[None]:
+def silent_worker_logs() -> contextlib.AbstractContextManager[None]:
+    """Ray prints no remark of its own on the driver's streams, such as the raylet's on workers that died."""
+    return _instead("worker", "print_to_stdstream", lambda *args, **kwargs: None)
+
+
+def on_loopback() -> contextlib.AbstractContextManager[None]:
     """What Ray starts inside binds to the loopback, also if Ray was imported before and has read its environment."""
-    from ray._private import ray_constants
-
-    before = getattr(ray_constants, "ENABLE_RAY_CLUSTER", None)
-    if before is not None:
-        ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        if before is not None:
-            ray_constants.ENABLE_RAY_CLUSTER = before
+    return _instead("ray_constants", "ENABLE_RAY_CLUSTER", False)
 
 
-@contextlib.contextmanager
-def little_patience() -> Iterator[None]:
+def little_patience() -> contextlib.AbstractContextManager[None]:
     """Ray gives up on a cluster that does not take it after two tries, a second apart, instead of twenty."""
-    from ray._private import ray_constants
-
-    before = getattr(ray_constants, "NUM_REDIS_GET_RETRIES", None)
-    if before is not None:
-        ray_constants.NUM_REDIS_GET_RETRIES = 2
-    try:
-        yield
-    finally:
-        if before is not None:
-            ray_constants.NUM_REDIS_GET_RETRIES = before
+    return _instead("ray_constants", "NUM_REDIS_GET_RETRIES", 2)
 
 
 def read_authentication_anew() -> None:

@@ -50,7 +50,6 @@ class Size(threading.Thread):
         self.fits = self._count(ray.cluster_resources())
 
     def run(self) -> None:
-        """Until Ray is shut down."""
         import ray
 
         with contextlib.suppress(Exception):  # what Ray raises while it is shut down

@@ -45,16 +45,13 @@ class Keeper:
         return self._kept
 
     def facts(self) -> Facts:
-        """As `Holder` has it."""
         return self._held.facts()
 
     def head(self) -> tuple[_Bytes, _Bytes | None, int, bool]:
-        """The fields of what `Holder` has."""
         head = self._held.head()
         return _packed(head.weight), None if head.bias is None else _packed(head.bias), head.words, head.folded
 
     def score(self, *question: Any) -> dict[str, _Bytes]:
-        """As `Holder` has it."""
         return {name: _packed(value) for name, value in self._held.score(*question).items()}
 
 

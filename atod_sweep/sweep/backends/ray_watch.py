@@ -57,7 +57,6 @@ class _Watch(threading.Thread):
         self.lost, self.over = False, threading.Event()
 
     def answers(self) -> bool:
-        """Whether somebody listens there."""
         try:
             socket.create_connection(self._head, timeout=5).close()
         except OSError:
@@ -69,7 +68,6 @@ class _Watch(threading.Thread):
         return time.monotonic() - self._heard < 2 * _LOOK
 
     def run(self) -> None:
-        """Until `over`."""
         while not self.over.wait(_LOOK / 2):
             if self.answers():
                 self._heard = time.monotonic()

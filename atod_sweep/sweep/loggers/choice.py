@@ -1,7 +1,4 @@
-"""Homes of runs beside their folders: MLflow, and on request W&B and TensorBoard.
-
-To add one: a module here with a `Logger` and a line in `LOGGERS`.
-"""
+"""Homes of runs beside their folders: MLflow, and on request W&B and TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from atod_sweep.sweep.loggers import tensorboard, wandb
 from atod_sweep.sweep.loggers.contract import Logger
 from atod_sweep.sweep.mlflow.mirror import Mirror
 from atod_sweep.sweep.mlflow.stores import EXPERIMENT, Place, check, is_installed, place_of, placed
-from atod_sweep.sweep.work import Options, Tracking
+from atod_sweep.sweep.work import Options
 
 Maker = Callable[[Path, StudyRow], Logger]
 
@@ -39,7 +36,7 @@ def checked(names: Sequence[str]) -> tuple[str, ...]:
 
 def place(run_dir: Path, options: Options) -> Place:
     """Where in MLflow a run with these options is recorded."""
-    return placed(run_dir.parent, options.tracking.tracking_uri, options.tracking.experiment)
+    return placed(run_dir.parent, options.tracking_uri, options.experiment)
 
 
 def settled(run_dir: Path, options: Options) -> Options:
@@ -47,15 +44,15 @@ def settled(run_dir: Path, options: Options) -> Options:
 
     UserError where a logger is unknown or cannot work here.
     """
-    where, asked = place(run_dir, options), options.tracking
-    if asked.tracking_uri is not None or (is_installed() and not where.is_usual):
+    where = place(run_dir, options)
+    if options.tracking_uri is not None or (is_installed() and not where.is_usual):
         check(where)
-    found = Tracking(
+    return replace(
+        options,
         tracking_uri=None if where.is_usual else where.uri,
         experiment=where.experiment if where.experiment != EXPERIMENT else None,
-        loggers=checked(asked.loggers or ()) or None,
+        loggers=checked(options.loggers or ()) or None,
     )
-    return replace(options, tracking=found)
 
 
 def made(

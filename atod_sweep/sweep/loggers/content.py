@@ -56,7 +56,6 @@ def _point(row: MetricRow) -> tuple[int, dict[str, float]]:
 
 
 def totals(row: TrialRow) -> dict[str, float]:
-    """Final metrics and costs of a trial."""
     costs = {f"cost/{what}": value for what, value in row.get("cost", {}).items()}
     found = {**costs, **row.get("metrics", {})}
     return {name(key): float(value) for key, value in found.items() if _is_logged(key, value)}
@@ -134,7 +133,6 @@ def origin(study: StudyRow) -> dict[str, str]:
 
 
 def tags(found: Mapping[str, Any]) -> dict[str, str]:
-    """Tags as MLflow accepts them."""
     return {name(key): str(value)[:_TAG_LENGTH] for key, value in found.items()}
 
 

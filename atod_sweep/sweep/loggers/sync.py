@@ -18,8 +18,8 @@ _NEWS = 2.0  # seconds between lines that tell how far it is
 def sync(
     run_dir: Path,
     make: Callable[[StudyRow], Logger],
-    say: Callable[[str], None] = lambda line: None,
-    answer: Callable[[Path], Answer | None] | None = None,
+    say: Callable[[str], None],
+    answer: Callable[[Path], Answer | None],
 ) -> int:
     """Bring the logger that `make` makes up to the ledger of a run; the number of trials. `say` gets a line every few
     seconds; `answer` tells what the run found.
@@ -27,36 +27,25 @@ def sync(
     UserError if the folder holds no run, or a packed one, if somebody is writing it, or if the store does not take it.
     """
     packed.refuse(run_dir, "recorded elsewhere")
-    history = ledger.fold(ledger.read(run_dir))
-    if history.study is None:
+    if ledger.fold(ledger.read(run_dir)).study is None:
         raise ledger.nothing_in(run_dir)
     with ledger.locked(run_dir):
         history = ledger.fold(ledger.read(run_dir))
         assert history.study is not None
         logger = make({**history.study, "time": history.studies[0]["time"]})
+        total, told = len(history.trials), time.monotonic()
         try:
-            return _sync(run_dir, logger, history, say, answer)
+            logger.begin()
+            for number, row in enumerate(history.trials.values(), start=1):
+                # Nobody is writing: what the ledger left as RUNNING is not.
+                logger.trial({**row, "state": "FAILED"} if row["state"] == "RUNNING" else row)
+                if time.monotonic() - told > _NEWS:
+                    say(f"{logger.name}: {number} of {total} trials")
+                    told = time.monotonic()
+            logger.end(status_of(history), answer(run_dir))
         except UserError:
             raise
         except Exception as error:  # whatever the library raises
             raise UserError(f"{logger.explain(error)}; then again: atod-sweep sync {run_dir}{logger.option}") from error
-
-
-def _sync(
-    run_dir: Path,
-    logger: Logger,
-    history: ledger.History,
-    say: Callable[[str], None],
-    answer: Callable[[Path], Answer | None] | None,
-) -> int:
-    logger.begin()
-    total, told = len(history.trials), time.monotonic()
-    for number, row in enumerate(history.trials.values()):
-        # Nobody is writing: what the ledger left as RUNNING is not.
-        logger.trial({**row, "state": "FAILED"} if row["state"] == "RUNNING" else row)
-        if time.monotonic() - told > _NEWS:
-            say(f"{logger.name}: {number + 1} of {total} trials")
-            told = time.monotonic()
-    logger.end(status_of(history), answer(run_dir) if answer else None)
-    say(logger.place)
-    return total
+        say(logger.place)
+        return total

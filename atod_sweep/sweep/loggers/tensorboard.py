@@ -46,12 +46,10 @@ class TensorBoard:
         return f"TensorBoard: tensorboard --logdir {self._folder}"
 
     def begin(self) -> None:
-        """Nothing is there yet, or it is written anew."""
         self._files, self._logged = {}, {}
         self._folder.mkdir(exist_ok=True)
 
     def trial(self, row: TrialRow) -> None:
-        """Add what is new of a trial; at its end, its totals."""
         trial, folder = row["trial"], layout.trial_folder(self._run_dir, row["trial"])
         file = self._files.get(trial) or self._opened(row, folder)
         points = list(content.points(read_metrics(folder / layout.METRICS)))
@@ -105,7 +103,6 @@ class _EventFile:
         self._writer.add_event(event)
 
     def text(self, name: str, text: str) -> None:
-        """A page of Markdown."""
         import numpy as np
         from tensorboard.plugins.text.summary_v2 import text_pb
 

@@ -82,17 +82,13 @@ class WandB:
             settings=settings,
         )
 
-    def _id_of(self, trial: str) -> str:
-        """Trials' names may have signs that W&B's ids may not."""
-        return f"{self._study['id']}-{content_hash(trial)[:8]}"
-
     def trial(self, row: TrialRow) -> None:
-        """Add what is new of a trial; at its end, its totals and how it ended."""
         trial, folder = row["trial"], layout.trial_folder(self._run_dir, row["trial"])
         run = self._runs.get(trial)
         if run is None:
             tags = (row["role"], *row["levels"].values())
-            run = self._open(self._id_of(trial), trial, row["arm"], load_yaml(folder / layout.CONFIG), tags)
+            identity = f"{self._study['id']}-{content_hash(trial)[:8]}"  # names may have signs that ids may not
+            run = self._open(identity, trial, row["arm"], load_yaml(folder / layout.CONFIG), tags)
             self._runs[trial], self._logged[trial] = run, 0
             mine = {"arm": row["arm"], "seed": row["seed"], **{f"level.{k}": v for k, v in row["levels"].items()}}
             run.config.update(mine, allow_val_change=True)

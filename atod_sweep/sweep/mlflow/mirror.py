@@ -12,11 +12,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
-import yaml
-
+from atod_sweep.config.base import load_own
 from atod_sweep.records import layout
 from atod_sweep.records.answer import Answer
 from atod_sweep.records.ledger_rows import StudyRow, TrialRow
@@ -25,14 +22,13 @@ from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.loggers import content
 from atod_sweep.sweep.mlflow import moved
 from atod_sweep.sweep.mlflow.left_running import at_work, close_left_running
-from atod_sweep.sweep.mlflow.problems import Deleted, Gone, explain
+from atod_sweep.sweep.mlflow.problems import Lost, explain
 from atod_sweep.sweep.mlflow.stores import Place, connect, file_of
 
 _STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAILED": "FAILED"}
 _CLOSED = "atod.closed"  # time of the last ledger row that a parent run was closed with
 _PARAM_BATCH, _METRIC_BATCH = 100, 800  # MLflow's limits are 100, and 1000 for everything in a batch
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI shows runs and charts, not traces of chats
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # files of our own, and many of them
 
 
 class Mirror:
@@ -98,7 +94,7 @@ class Mirror:
             return str(self._client.create_experiment(name, artifact_location=folder, tags=_KIND))
         number, uri = found.experiment_id, redacted(self.uri)
         if found.lifecycle_stage != "active":
-            raise Deleted(
+            raise Lost(
                 f"MLflow at {uri}: the experiment {name!r} was deleted; bring it back with: "
                 f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id {number}"
             )
@@ -138,22 +134,12 @@ class Mirror:
         """Enter tasks as the data sets of a run."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        self._client.log_inputs(
-            run_id,
-            [
-                DatasetInput(
-                    Dataset(
-                        name=tasks.env,
-                        digest=tasks.digest,
-                        source_type="environment",
-                        source=tasks.source,
-                        profile=json.dumps({"tasks": tasks.count}),
-                    ),
-                    [InputTag("mlflow.data.context", tasks.use)],
-                )
-                for tasks in found
-            ],
-        )
+        inputs = []
+        for tasks in found:
+            profile = json.dumps({"tasks": tasks.count})
+            data = Dataset(tasks.env, tasks.digest, source_type="environment", source=tasks.source, profile=profile)
+            inputs.append(DatasetInput(data, [InputTag("mlflow.data.context", tasks.use)]))
+        self._client.log_inputs(run_id, inputs)
 
     @property
     def _children(self) -> dict[str, Any]:
@@ -174,14 +160,13 @@ class Mirror:
                 return
 
     def _check_there(self) -> None:
-        """Raise Gone if the database was taken away: sqlite would go on writing into the file that nobody sees."""
+        """Raise Lost if the database was taken away: sqlite would go on writing into the file that nobody sees."""
         if self._file is not None and not self._file.exists():
-            raise Gone(f"MLflow at {redacted(self.uri)} is gone: {self._file} was deleted or moved; put it back")
+            raise Lost(f"MLflow at {redacted(self.uri)} is gone: {self._file} was deleted or moved; put it back")
 
     # -- bringing it up to date
 
     def trial(self, row: TrialRow) -> None:
-        """Bring a trial's run up to its ledger row and metrics file."""
         self._check_there()
         self._until = max(self._until, row["time"])
         if row["state"] != "RUNNING" and row["time"] <= self._closed:
@@ -195,7 +180,9 @@ class Mirror:
         tags = content.grown(row, points[-1][0] if points else -1)
         is_new = run is None
         if run is None:
-            run = self._create(row, tags if row["state"] != "RUNNING" else {})
+            born = content.born(row, self.parent, self._study) | (tags if row["state"] != "RUNNING" else {})
+            run = self._client.create_run(self._experiment, int(row["time"] * 1000), born, run_name=row["trial"])
+            self._children[row["trial"]] = run
         self._log(run, row, folder, points, {} if is_new and row["state"] != "RUNNING" else tags)
         if row["state"] == "RUNNING":
             if run.info.status != "RUNNING":  # another attempt
@@ -208,14 +195,8 @@ class Mirror:
 
     def _config(self, trial: str, folder: Path) -> dict[str, Any]:
         if trial not in self._configs:
-            self._configs[trial] = yaml.load((folder / layout.CONFIG).read_text(encoding="utf-8"), _LOADER)
+            self._configs[trial] = load_own(folder / layout.CONFIG)
         return self._configs[trial]
-
-    def _create(self, row: TrialRow, tags: dict[str, str]) -> Any:
-        tags = {**content.born(row, self.parent, self._study), **tags}
-        run = self._client.create_run(self._experiment, int(row["time"] * 1000), tags, run_name=row["trial"])
-        self._children[row["trial"]] = run
-        return run
 
     def _log(
         self, run: Any, row: TrialRow, folder: Path, points: list[tuple[int, dict[str, float]]], tags: dict[str, str]
@@ -257,14 +238,12 @@ class Mirror:
 
         Into a folder here it is copied: MLflow would look the run up first.
         """
-        if not path.is_file():
-            return
-        if not run.info.artifact_uri.startswith("file:"):
+        folder = moved.folder_of(run.info.artifact_uri)
+        if path.is_file() and folder is not None:
+            (folder / under).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / under / path.name)
+        elif path.is_file():
             self._client.log_artifact(run.info.run_id, str(path), under or None)
-            return
-        folder = Path(url2pathname(urlparse(run.info.artifact_uri).path)) / under
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, folder / path.name)
 
     def end(self, status: str, answer: Answer | None) -> None:
         """Close the parent run with its answer; the report and the ledger become its artifacts."""

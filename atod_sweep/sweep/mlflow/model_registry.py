@@ -35,8 +35,6 @@ def register(run_dir: Path, model: Path, name: str, place: Place) -> str:
 
 
 class _Registry(Mirror):
-    """A study's runs in a store, and the models beside them."""
-
     def enter(self, folder: Path, name: str, record: dict[str, Any]) -> str:
         from mlflow import MlflowException
 
@@ -61,7 +59,6 @@ class _Registry(Mirror):
         return str(version.version)
 
     def _trained_in(self, trial: str) -> str:
-        """Id of the trial's run."""
         wanted = f"tags.`atod.run` = '{self._study['id']}'"
         for parent in self._client.search_runs([self._experiment], wanted, max_results=1):
             for run in self._search(parent.info.run_id):

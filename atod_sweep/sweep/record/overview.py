@@ -15,18 +15,21 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
 from atod_sweep.records.ledger_rows import StudyRow, TrialRow
 from atod_sweep.records.metrics import read_metrics
+from atod_sweep.records.status import Status
 from atod_sweep.sweep.record.endings import lines as endings
 from atod_sweep.sweep.record.scoreboard import ENDED, Running, clock
 
 
 @dataclass(frozen=True)
 class Overview:
-    """A run at a glance. `counts`: trials by their last state; `is_written`: a process holds the run right now."""
+    """A run at a glance. `counts`: trials by their last state; `is_written`: a process holds the run right now;
+    `is_cut`: its last process was stopped, or is gone, in the middle."""
 
     folder: Path
     question: str
     counts: dict[str, int]
     is_written: bool
+    is_cut: bool
     started: float
     last: float
     running: tuple[Running, ...]
@@ -34,13 +37,10 @@ class Overview:
 
     @property
     def state(self) -> str:
-        """running, interrupted (there is something to resume), or finished."""
-        if self.is_written:
-            return "running"
-        return "interrupted" if self.counts.get("RUNNING") or not self.counts else "ended"
+        """running, interrupted (there is something to resume), or ended."""
+        return "running" if self.is_written else "interrupted" if self.is_cut else "ended"
 
     def lines(self) -> list[str]:
-        """For `atod-sweep status`."""
         said = ", ".join(f"{number} {state.lower()}" for state, number in self.counts.items()) or "none yet"
         found = [f"{self.folder}  {self.state}", f" question  {self.question}", f" trials    {said}"]
         found += [f" running   {one}" for one in self.running] if self.is_written else []
@@ -54,7 +54,6 @@ class Overview:
         return found
 
     def line(self) -> str:
-        """For `atod-sweep ls`."""
         done, total = self.counts.get("COMPLETE", 0), sum(self.counts.values())
         failed = f", {self.counts['FAILED']} failed" if self.counts.get("FAILED") else ""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.last))
@@ -74,6 +73,7 @@ def overview(run_dir: Path) -> Overview:
         question=history.study["question"],
         counts=dict(Counter(row["state"] for row in history.trials.values())),
         is_written=_is_written(run_dir),
+        is_cut=not history.trials or any(map(_is_cut, history.trials.values())),
         started=min(times, default=0.0),
         last=max(times, default=0.0),
         running=tuple(running),
@@ -92,6 +92,11 @@ def runs_in(out: Path) -> Iterator[Overview]:
         except UserError:  # killed before its first row: there is nothing to tell of it
             continue
     yield from sorted(found, key=lambda run: -run.last)
+
+
+def _is_cut(row: TrialRow) -> bool:
+    error = row.get("error")
+    return row["state"] == "RUNNING" or (error is not None and error["status"] == Status.INTERRUPTED)
 
 
 def _is_written(run_dir: Path) -> bool:

@@ -214,7 +214,6 @@ class Bar(Progress):
 
 
 def _whole(board: Scoreboard) -> Any:
-    """The bar over all trials with counts, leading arm, time spent and left."""
     from rich.table import Table
     from rich.text import Text
 
@@ -281,7 +280,6 @@ def reserve_stdout() -> None:
 
 
 def print_event(event: Mapping[str, Any]) -> None:
-    """One JSON object on a line."""
     print(json.dumps(event, ensure_ascii=False), flush=True, file=_events[0] if _events else None)
 
 

@@ -19,27 +19,25 @@ from atod_sweep.records.redaction import redacted
 from atod_sweep.records.score import score
 from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
+from atod_sweep.sweep.work import Goal
 
 
 class Recorder:
     """Writes rows in the order in which they come.
 
-    `listeners` get every ledger row of a trial, `watchers` what a running attempt reports, after it is on disk.
+    `listeners` get every ledger row of a trial, `heard` what a running attempt reports, after it is on disk.
     """
 
     def __init__(
         self,
-        run_dir: Path,
         ledger: Ledger,
-        metric: Metric,
-        second: Metric | None,
+        goal: Goal,
         trials: Mapping[str, Trial],
         listeners: Sequence[Callable[[TrialRow], None]],
-        watchers: Sequence[Callable[[Job, list[Row]], None]] = (),
+        heard: Callable[[Job, list[Row]], None],
     ) -> None:
-        self._run_dir, self._ledger, self._trials = run_dir, ledger, trials
-        self._metric, self._second = metric, second
-        self._listeners, self._watchers = listeners, watchers
+        self._ledger, self._goal, self._trials = ledger, goal, trials
+        self._listeners, self._heard = listeners, heard
         self._silent: set[tuple[str, int]] = set()  # attempts that have not reported yet
 
     def started(self, job: Job) -> None:
@@ -56,8 +54,7 @@ class Recorder:
             self._silent.remove((job.trial, job.attempt))
             rewind(path, rows)
         append_metrics(path, rows)
-        for watcher in self._watchers:
-            watcher(job, rows)
+        self._heard(job, rows)
 
     def ended(self, job: Job, attempt: Attempt) -> None:
         reported = read_metrics(Path(job.directory) / layout.METRICS)
@@ -73,9 +70,9 @@ class Recorder:
         if not attempt.error:
             row["metrics"] = attempt.metrics
             row |= {"memory": attempt.memory} if attempt.memory else {}
-            row["score"] = _score(self._metric, job, attempt, reported)
-            if self._second is not None:
-                row["second"] = _score(self._second, job, attempt, reported)
+            row["score"] = _score(self._goal.metric, job, attempt, reported)
+            if self._goal.second is not None:
+                row["second"] = _score(self._goal.second, job, attempt, reported)
         self._silent.discard((job.trial, job.attempt))
         self._write(job, row)
 

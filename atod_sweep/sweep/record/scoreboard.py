@@ -70,7 +70,6 @@ class Scoreboard:
 
     @property
     def done(self) -> int:
-        """Trials that ended, well or badly."""
         return self.count(*ENDED)
 
     @property
@@ -91,7 +90,6 @@ class Scoreboard:
 
     @property
     def seconds(self) -> float:
-        """Time since the trials of this process began."""
         return time.monotonic() - self._began
 
     @property

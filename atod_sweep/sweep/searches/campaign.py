@@ -87,7 +87,6 @@ class Campaign:
 
     @property
     def finished(self) -> bool:
-        """True once the confirmation has nothing left to run."""
         return self._confirming and self._queue.finished
 
     def next(self) -> Job | None:
@@ -105,7 +104,6 @@ class Campaign:
         return job
 
     def ended(self, job: Job, attempt: Attempt) -> bool:
-        """Learn from a configuration once all its seeds have ended."""
         self._running.discard(job.trial)
         if self._queue.ended(job, attempt):
             return True
@@ -120,7 +118,6 @@ class Campaign:
         return False
 
     def should_stop(self, job: Job, rows: list[Row]) -> bool:
-        """What the early-stopping rule says, in the search phase."""
         return self._rule is not None and job.trial in self._by_trial and self._rule.add(job.trial, job.config, rows)
 
     # ---- the search phase
@@ -129,7 +126,9 @@ class Campaign:
         """Queue another seed of a racing configuration, else a new configuration; False if there is neither now."""
         earner = self._earner()
         if earner is not None:
-            self._extend(earner)
+            seed = len(earner.trials)
+            self._desk.tell(Decided({"event": "earned", "arm": earner.arm, "seed": seed}))
+            self._queue.add([self._desk.job(self._grow(earner))])
         elif self._may_ask():
             self._ask(None)
         else:
@@ -149,33 +148,27 @@ class Campaign:
         return budget is None or time.monotonic() - self._began + self._seconds_to_confirm() < budget
 
     def _under_way(self) -> set[str]:
-        """Arms that have trials without a result."""
         return {candidate.arm for candidate in self._candidates.values() if candidate.open}
 
     def _earner(self) -> Candidate | None:
         """The racing configuration whose next seed is due."""
         if self._racing is None or not self._may_start():
             return None
-        by_arm = {c.arm: c for c in self._candidates.values() if c.state != "FAIL" and self._scores(c)}
-        scores = {arm: self._scores(c) for arm, c in by_arm.items()}
+        known = {c.arm: self._scores(c) for c in self._candidates.values() if c.state != "FAIL"}
+        scores = {arm: own for arm, own in known.items() if own}
         arm = racing.earner(scores, self._racing.max_seeds, self._racing.level, self._under_way())
-        return by_arm[arm] if arm else None
+        return self._of_arm(arm) if arm else None
 
     def _scores(self, candidate: Candidate) -> list[float]:
         """By seed, so that large is good."""
         rows = [self._desk.latest[trial.id] for trial in candidate.trials if self._desk.is_finished(trial)]
         return [self._search.metric.sign * score for row in rows if (score := row.get("score")) is not None]
 
-    def _extend(self, candidate: Candidate) -> None:
-        seed = len(candidate.trials)
-        self._desk.tell(Decided({"event": "earned", "arm": candidate.arm, "seed": seed}))
-        trial = self._grow(candidate)
-        candidate.open.add(trial.id)
-        self._queue.add([self._desk.job(trial)])
-
     def _grow(self, candidate: Candidate) -> Trial:
+        """One trial more of a configuration, on its next seed."""
         trial = _trial(candidate.arm, candidate.sample, len(candidate.trials), "search")
         candidate.trials.append(trial)
+        candidate.open.add(trial.id)
         self._by_trial[trial.id] = candidate
         return trial
 
@@ -213,11 +206,8 @@ class Campaign:
                 f"{self._desk.folder}: the sampler proposes another {arm} than the ledger records: another version "
                 "of Optuna or numpy? Install the versions that the ledger names, or start anew with --name"
             )
-        first = range(1 if self._racing else self._search.budget.seeds)
-        trials = [_trial(arm, sample, seed, "search") for seed in first]
-        candidate = Candidate(arm, sample, trials, [number], {trial.id for trial in trials})
-        self._candidates[sample.hash] = candidate
-        self._by_trial |= {trial.id: candidate for trial in trials}
+        candidate = self._candidates[sample.hash] = Candidate(arm, sample, [], [number])
+        trials = [self._grow(candidate) for _ in range(1 if self._racing else self._search.budget.seeds)]
         if recorded is None:
             self._queue.add(self._desk.job(trial) for trial in trials)
 
@@ -260,15 +250,13 @@ class Campaign:
 
     def _replay(self) -> None:
         """Repeat the decisions in the ledger, then queue what was under way."""
-        by_arm: dict[str, Candidate] = {}
         for row in ledger.read(self._desk.folder):
             if row["event"] == "configuration":
                 self._take_up(row)
-                by_arm = {candidate.arm: candidate for candidate in self._candidates.values()}
             elif row["event"] == "told":
-                self._learn(by_arm[row["arm"]], row["state"], row["values"])
+                self._learn(self._of_arm(row["arm"]), row["state"], row["values"])
             elif row["event"] == "earned":
-                self._grow(by_arm[row["arm"]])
+                self._grow(self._of_arm(row["arm"]))
             elif row["event"] == "selection" and row["definition_hash"] == self._desk.definition_hash:
                 self._selected = True  # its time was up
         for candidate in self._candidates.values():
@@ -282,6 +270,9 @@ class Campaign:
                 self._settle(candidate)
         if not self._may_ask() and self._earner() is None and not self._under_way():
             self._confirm()
+
+    def _of_arm(self, arm: str) -> Candidate:
+        return next(candidate for candidate in self._candidates.values() if candidate.arm == arm)
 
     def _take_up(self, row: ConfigurationRow) -> None:
         """A recorded configuration: the proposer is asked for it again, or takes it back where its draws may differ."""
@@ -301,7 +292,6 @@ class Campaign:
     # ---- the confirmation
 
     def _confirm(self) -> None:
-        """Queue the best configurations and the base config on fresh seeds."""
         self._confirming = True
         for candidate in self._candidates.values() if self._racing else ():
             self._settle(candidate)  # nobody earns any more
@@ -332,8 +322,7 @@ class Campaign:
         base = Sample({}, {}, self._space.base).hash
         complete = [c for c in self._candidates.values() if c.state == "COMPLETE" and c.sample.hash != base]
         if self._racing:
-            by_arm = {c.arm: c for c in complete}
-            return [by_arm[arm] for arm in racing.ranked({c.arm: self._scores(c) for c in complete})]
+            return [self._of_arm(arm) for arm in racing.ranked({c.arm: self._scores(c) for c in complete})]
         signs = [objective.sign for objective in self._search.objectives]
         scores = {c.arm: tuple(s * v for s, v in zip(signs, c.values or (), strict=True)) for c in complete}
         fronts = layers(scores)

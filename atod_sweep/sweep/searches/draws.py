@@ -38,7 +38,6 @@ class CubeDraw:
         return low + step * int(unit * ((high - low) // step + 1))
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        """Each with the same chance."""
         return choices[int(next(self._units) * len(choices))]
 
 
@@ -77,7 +76,6 @@ class GridDraw:
         return choices[self._pick(len(choices))]
 
     def next(self) -> GridDraw | None:
-        """The next path; None after the last one."""
         path = list(self._taken)
         while path:
             index, size = path.pop()

@@ -1,10 +1,5 @@
 """`optuna.journal` in a search's folder: the told configurations as an Optuna study, for Optuna's own tools to read.
 
-    optuna-dashboard runs/NAME/optuna.journal
-
-    storage = JournalStorage(JournalFileBackend("runs/NAME/optuna.journal"))
-    study = optuna.load_study(study_name=NAME, storage=storage)
-
 One trial per configuration, with the mean of its seeds as value, and at every evaluation as intermediate value.
 A copy of what the ledger says. It is written anew whenever a search is taken up, so it cannot disagree.
 """
@@ -23,7 +18,6 @@ from atod_sweep.config.search import Search
 from atod_sweep.records import layout
 from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.metrics import read_metrics
-from atod_sweep.sweep.searches.optuna_words import directions, distributions
 from atod_sweep.sweep.searches.space import Sample, Space
 
 
@@ -60,7 +54,7 @@ class OptunaFile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             storage = JournalStorage(JournalFileBackend(str(self._path)))
-            study = optuna.create_study(storage=storage, study_name=search.name, directions=directions(search))
+            study = optuna.create_study(storage=storage, study_name=search.name, directions=search.directions)
             study.set_metric_names([objective.name for objective in search.objectives])
         return study
 
@@ -83,7 +77,7 @@ class OptunaFile:
             state=TrialState[state],
             values=list(values or ()) if state == "COMPLETE" else None,
             params=sample.params,
-            distributions=distributions(self._space, sample.params),
+            distributions=self._space.distributions(sample.params),
             user_attrs={"arm": arm, "configuration": sample.hash, "seeds": [row["seed"] for row in trials]},
             intermediate_values=curve or ({0: values[0]} if state == "PRUNED" and values else {}),
         )
@@ -93,7 +87,6 @@ class OptunaFile:
         return trial
 
     def _curve(self, trial: str) -> dict[int, float]:
-        """The metric of a trial by step."""
         rows = read_metrics(layout.trial_folder(self._path.parent, trial) / layout.METRICS)
         return {row["step"]: float(row[self._metric]) for row in rows if isinstance(row.get(self._metric), int | float)}
 

@@ -1,6 +1,5 @@
 """Racing over seeds: a configuration earns its next seed while it may still be best.
 
-It may, as long as the interval of its difference to the leader, paired on the seeds that both have, reaches 0.
 Everything follows from the scores alone, so a search that resumes allots as it would have. `Scores`: of every
 configuration its scores on seeds 0, 1, ... as far as it has come, large ones good, in the order in which they entered.
 """

@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config import given
 from atod_sweep.config.base import dump_yaml, parse_mapping, parse_yaml, validate
 from atod_sweep.config.files import flatten
+from atod_sweep.config.given import given
 from atod_sweep.config.search import Search
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger, study_file
 from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.records.metric_names import watched
 from atod_sweep.sweep.estimate import Estimate, estimate
-from atod_sweep.sweep.execution import execute_work
-from atod_sweep.sweep.record.definition import differences
-from atod_sweep.sweep.record.rundir import Intent, run_folder
+from atod_sweep.sweep.execution import execute_work, start
+from atod_sweep.sweep.record.rundir import Intent, differences
 from atod_sweep.sweep.searches.campaign import REFERENCE, Campaign
 from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Sample, Space, resolve_space
@@ -32,34 +31,26 @@ def run_search(
     source: Source,
     *,
     overrides: Mapping[str, Any] | None = None,
-    out: Path = Path("runs"),
     name: str | None = None,
     configurations: int | None = None,
-    resume: bool = False,
-    extend: bool = False,
-    overwrite: bool = False,
-    **options: Any,
+    **how: Any,
 ) -> RunOutcome:
-    """Run a search (a file, a shipped name, a mapping or a record) into `out`/NAME. UserError on bad input.
+    """Run a search (a file, a shipped name, a mapping or a record). UserError on bad input.
 
-    `options`: keywords of `Options.of`. `overrides`: dotted keys of the base config, none of them a parameter of
-    the space.
+    `overrides`: dotted keys of the base config, none of them a parameter of the space. `how`: as of `start`.
     """
-    work = _given(source, overrides or {}, name, configurations)
-    return execute_work(
-        work, run_folder(out, work.document.name), Intent(resume, extend, overwrite), Options.of(**options)
-    )
+    return start(_given(source, overrides or {}, name, configurations), **how)
 
 
 def dry_run(
     source: Source, *, overrides: Mapping[str, Any] | None = None, configurations: int | None = None, **options: Any
 ) -> Estimate:
     """What `run_search` would take, from a few timed steps. UserError on bad input."""
-    return estimate(_given(source, overrides or {}, None, configurations), Options.of(**options))
+    return estimate(_given(source, overrides or {}, None, configurations), Options(**options))
 
 
 def _given(source: Source, overrides: Mapping[str, Any], name: str | None, configurations: int | None) -> Work:
-    found = given.search(source, search_work)
+    found = given(Search, source, search_work)
     search, text, where = found.record, found.text, found.where
     data = search.model_dump()
     if configurations is not None:
@@ -75,7 +66,6 @@ def _given(source: Source, overrides: Mapping[str, Any], name: str | None, confi
 
 
 def resume_search(run_dir: Path, study: StudyRow, options: Options) -> RunOutcome:
-    """Finish the search in a folder, from what the folder holds."""
     path = run_dir / layout.SEARCH
     definition = study["definition"]
     text = study_file.read(path, ledger.read(run_dir))

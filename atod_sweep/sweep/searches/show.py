@@ -7,8 +7,9 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from atod_sweep.config import given
 from atod_sweep.config.domains import Branch, Choice, Fixed, Int, Parameter
+from atod_sweep.config.given import given
+from atod_sweep.config.search import Search
 from atod_sweep.sweep.searches.draws import random_units
 from atod_sweep.sweep.searches.samplers.grid import every_point
 from atod_sweep.sweep.searches.samplers.listed import feasible
@@ -17,7 +18,7 @@ from atod_sweep.sweep.searches.space import Space, resolve_space
 
 def space_lines(path: Path, samples: int = 5) -> list[str]:
     """What `atod-sweep space show FILE` prints. UserError if the file is no valid space."""
-    found = given.search(path, resolve_space)
+    found = given(Search, path, resolve_space)
     search, space = found.record, resolve_space(found.record, found.folder, found.where)
     lines = [f"{search.name}: {_size(space)}", ""]
     lines += list(_tree(space.parameters))

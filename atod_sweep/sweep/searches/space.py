@@ -55,25 +55,18 @@ class Sample:
 class Infeasible(Exception):
     """A draw that breaks a constraint."""
 
-    def __init__(self, params: dict[str, Any], reason: str) -> None:
-        super().__init__(reason)
-        self.params = params
-
 
 @dataclass(frozen=True)
 class Space:
-    """Parameters over a base config. Callable as a define-by-run space: `space(draw)` returns dotted overrides."""
+    """Parameters over a base config."""
 
     parameters: tuple[Parameter, ...]
     constraints: tuple[Constraint, ...]
     base: dict[str, Any]
     where: str
 
-    def __call__(self, draw: Draw) -> dict[str, Any]:
-        """Dotted overrides of the base config; conditions and sums are resolved on the way."""
-        return self._draw(draw)[1]
-
-    def _draw(self, draw: Draw) -> tuple[dict[str, Any], dict[str, Any]]:
+    def draw(self, draw: Draw) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What is drawn by branch name, and overrides of the base config by dotted key."""
         params: dict[str, Any] = {}
         values: dict[str, Any] = {}
         for parameter in self.parameters:
@@ -88,27 +81,44 @@ class Space:
 
     def sample(self, draw: Draw) -> Sample:
         """Draw one point and resolve it. Raises Infeasible if it breaks a constraint or is no valid config."""
-        params, values = self._draw(draw)
+        params, values = self.draw(draw)
         for constraint in self.constraints:
             left = values.get(constraint.left)
             right = values.get(constraint.right) if isinstance(constraint.right, str) else constraint.right
             if left is not None and right is not None and not _RELATIONS[constraint.relation](left, right):
-                raise Infeasible(params, f"{constraint} does not hold at {left} and {right}")
+                raise Infeasible(f"{constraint} does not hold at {left} and {right}")
         try:
             data = with_overrides(Train, self.base, values)
             train = validate(Train, data, "config")
         except UserError as error:
-            raise Infeasible(params, str(error)) from None
+            raise Infeasible(str(error)) from None
         own_code.check(train, f"{self.where}: parameters: ")
         config = train.model_dump(mode="json")
-        if lost := not_arrived(values, config):
-            raise UserError(f"{self.where}: parameters.{lost[0]}: {values[lost[0]]!r} does not arrive in the config")
+        for key, value in values.items():
+            if value_at(config, key) != value:
+                raise UserError(f"{self.where}: parameters.{key}: {value!r} does not arrive in the config")
         return Sample(params, values, config)
 
     @property
     def is_conditional(self) -> bool:
         """Whether some parameters exist only beside certain values of others."""
         return any(branch.when for parameter in self.parameters for branch in parameter.branches)
+
+    def distributions(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What each of these parameters, by branch name, was drawn from, in Optuna's words."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        domains = {branch.name: branch.domain for parameter in self.parameters for branch in parameter.branches}
+        found: dict[str, Any] = {}
+        for name in params:
+            match domain := domains[name]:
+                case Choice():
+                    found[name] = CategoricalDistribution(domain.labels)
+                case Int():
+                    found[name] = IntDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+                case Float():
+                    found[name] = FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+        return found
 
     @property
     def varying(self) -> list[Parameter]:
@@ -146,11 +156,6 @@ def _drawn(branch: Branch, draw: Draw) -> Any:
             if domain.step is None:
                 return value
             return on_grid(domain.low, domain.step, round((value - domain.low) / domain.step))
-
-
-def not_arrived(values: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
-    """Keys whose value is not what the resolved config holds there."""
-    return [key for key, value in values.items() if value_at(config, key) != value]
 
 
 def value_at(config: Mapping[str, Any], key: str) -> Any:

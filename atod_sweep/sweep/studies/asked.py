@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from atod_sweep.config.retention import Retained
-from atod_sweep.config.study import Metric, Study
+from atod_sweep.config.study import Hypothesis, Metric, Study
 from atod_sweep.envs import registry
 from atod_sweep.errors import Gathered, UserError
 from atod_sweep.records.metric_names import check_reported, check_retained, watched
@@ -32,6 +33,26 @@ def check(study: Study, trials: list[Trial], mistakes: Gathered) -> None:
         if trials and len(_refused(Metric(name=name), trials, field)) == len(trials):
             with mistakes.noted():
                 check_metric(Metric(name=name), trials[0].config, field)
+
+
+def check_like_with_like(
+    claims: Iterable[Hypothesis], trained: Iterable[tuple[str, Mapping[str, str], Mapping[str, Any]]], where: str
+) -> None:
+    """UserError for a claim between arms of two trainers, which differ in how they sample, round and order sums.
+
+    `trained`: (arm, levels of factors, config) of trainings.
+    """
+    trainers = {
+        (arm, *levels.items()): config.get("trainer", {"kind": "atod"})["kind"] for arm, levels, config in trained
+    }
+    for i, claim in enumerate(claims):
+        for (arm, *levels), kind in trainers.items():
+            other = trainers.get((claim.other, *levels), kind)
+            if arm == claim.arm and claim.at.items() <= set(levels) and other != kind:
+                raise UserError(
+                    f"{where}: hypotheses.{i}: {arm!r} is trained by {kind} and {claim.other!r} by {other}, so their "
+                    "difference would be the trainers' as well; set one trainer.kind for both"
+                )
 
 
 def _refused(metric: Metric, trials: list[Trial], where: str) -> list[Trial]:

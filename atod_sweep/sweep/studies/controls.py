@@ -101,7 +101,6 @@ def _fixed_mix(data: Data, name: str) -> Data:
 
 
 def _teacher(data: Data, name: str) -> Data:
-    """The teacher itself, evaluated on the held-out tasks."""
     if data["teacher"]["kind"] == "none":
         raise UserError(f"{name}: the base config has teacher.kind 'none'; name a teacher, or drop this control")
     return data

@@ -15,7 +15,7 @@ from atod_sweep.config.study import Bars, Study
 from atod_sweep.config.train import Train
 from atod_sweep.errors import Gathered, UserError, meant
 from atod_sweep.objective import own_code, schedules
-from atod_sweep.sweep.studies import asked, like_with_like
+from atod_sweep.sweep.studies import asked
 from atod_sweep.sweep.studies.controls import CONTROLS, Make, mean_weight, override
 
 MATCH = ".match_mean_of"
@@ -108,7 +108,7 @@ def resolve(study: Study, folder: Path, where: str, made: Mapping[str, Make] = C
             asked.check(study, trials, mistakes)
         mistakes.check()  # after the first seed, as a rule
     trained = [(trial.arm, trial.levels, trial.config) for trial in trials if trial.role in ("arm", "control")]
-    like_with_like.check(study.hypotheses, trained, where)
+    asked.check_like_with_like(study.hypotheses, trained, where)
     return Plan(study, tuple(trials), _definition(study, with_horizons(base, _horizons(played, base))), base)
 
 

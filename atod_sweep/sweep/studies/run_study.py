@@ -7,17 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config import given
 from atod_sweep.config.base import dump_yaml, parse_mapping, parse_yaml, validate
 from atod_sweep.config.files import flatten
+from atod_sweep.config.given import given
 from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger, study_file
 from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.sweep.estimate import Estimate, estimate
-from atod_sweep.sweep.execution import execute_work
-from atod_sweep.sweep.record.definition import beyond_extension
-from atod_sweep.sweep.record.rundir import Intent, run_folder
+from atod_sweep.sweep.execution import execute_work, start
+from atod_sweep.sweep.record.rundir import Intent, beyond_extension
 from atod_sweep.sweep.studies import tuned
 from atod_sweep.sweep.studies.plan import MATCH, Plan, resolve
 from atod_sweep.sweep.studies.until_decided import Blocks, Rule, in_blocks
@@ -35,24 +34,17 @@ def run_study(
     source: StudySource,
     *,
     overrides: Mapping[str, Any] | None = None,
-    out: Path = Path("runs"),
     name: str | None = None,
     seeds: int | None = None,
     until_decided: Rule | None = None,
-    resume: bool = False,
-    extend: bool = False,
-    overwrite: bool = False,
-    **options: Any,
+    **how: Any,
 ) -> RunOutcome:
-    """Run a study (a file, a shipped name, a mapping or a record) into `out`/NAME. UserError on bad input.
+    """Run a study (a file, a shipped name, a mapping or a record). UserError on bad input.
 
-    `options`: keywords of `Options.of`. `overrides`: dotted keys of the trainer config, for every trial of the study.
+    `overrides`: dotted keys of the trainer config, for every trial of the study. `how`: as of `start`.
     `until_decided`: add seeds until the study's claims are decided, of which `judge` among the options tells.
     """
-    work = _given(source, overrides or {}, name, seeds, until_decided)
-    return execute_work(
-        work, run_folder(out, work.document.name), Intent(resume, extend, overwrite), Options.of(**options)
-    )
+    return start(_given(source, overrides or {}, name, seeds, until_decided), **how)
 
 
 def dry_run(
@@ -64,13 +56,13 @@ def dry_run(
     **options: Any,
 ) -> Estimate:
     """What `run_study` would take at most, from a few timed steps. UserError on bad input."""
-    return estimate(_given(source, overrides or {}, None, seeds, until_decided), Options.of(**options))
+    return estimate(_given(source, overrides or {}, None, seeds, until_decided), Options(**options))
 
 
 def _given(
     source: StudySource, overrides: Mapping[str, Any], name: str | None, seeds: int | None, rule: Rule | None
 ) -> Work:
-    found = given.study(source, resolve)
+    found = given(Study, source, resolve)
     study, text = found.record, found.text
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("seeds", seeds)) if value is not None}
     if overrides:
@@ -110,7 +102,6 @@ def _overridden(study: Study, overrides: dict[str, Any], where: str) -> dict[str
 
 
 def resume_study(run_dir: Path, row: StudyRow, options: Options) -> RunOutcome:
-    """Finish the study of this row in a folder, from what the folder holds."""
     path, definition = run_dir / layout.STUDY, row["definition"]
     text = study_file.read(path, ledger.read(run_dir))
     base = row.get("base", definition["base"])  # older ledgers hold it with the horizons of its environment

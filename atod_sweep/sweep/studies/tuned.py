@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.base import content_hash
-from atod_sweep.config.study import Control, Metric, Study
+from atod_sweep.config.study import Control, Study
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
-from atod_sweep.records.ledger_rows import TrialRow
 from atod_sweep.records.metric_names import direction, watched
 from atod_sweep.sweep.studies.controls import CONTROLS, constant_weight
 from atod_sweep.sweep.studies.plan import Plan, Trial, resolve
@@ -114,7 +113,6 @@ class Tuned:
 
     @property
     def finished(self) -> bool:
-        """As what is under way says: the choice, or what follows it."""
         return self._now.finished
 
     def next(self) -> Job | None:
@@ -130,7 +128,6 @@ class Tuned:
         return again
 
     def should_stop(self, job: Job, rows: list[Row]) -> bool:
-        """Never: see Queue."""
         return False
 
     @property
@@ -150,7 +147,7 @@ class Tuned:
         """The trials of the weight that is best at these levels; none if no weight has a result."""
         if levels not in self._chosen:
             sign = -1.0 if direction(self._plan.study.metric.name) == "min" else 1.0
-            scores = {c.weight: statistics.fmean(s) for c in options if (s := list(self._scores(c)))}
+            scores = {c.weight: statistics.fmean(s) for c in options if (s := self._scores(c))}
             if not scores:
                 self._desk.tell(Remarked(f"{NAME}: none of its weights has a result, so it is left out"))
                 return ()
@@ -161,9 +158,15 @@ class Tuned:
             self._desk.tell(Decided({**row, "definition_hash": self._desk.definition_hash}))
         return next(c.trials for c in options if c.weight == self._chosen[levels])
 
-    def _scores(self, candidate: Candidate) -> Iterable[float]:
+    def _scores(self, candidate: Candidate) -> list[float]:
+        """Nothing is chosen by final sets: of a metric of theirs, the same of the last evaluation counts."""
+        name = self._plan.study.metric.name
         rows = [self._desk.latest[trial.id] for trial in candidate.tried if self._desk.is_finished(trial)]
-        return (score for row in rows if (score := _score(row, self._plan.study.metric)) is not None)
+        if name.startswith("final/"):
+            found = [(row.get("metrics") or {}).get(watched(name)) for row in rows]
+        else:
+            found = [row.get("score") for row in rows]
+        return [score for score in found if score is not None]
 
     def _what_is_left(self) -> Desk:
         """The desk of what follows: less time, fewer trials, and totals that count those of the choice."""
@@ -177,10 +180,3 @@ class Tuned:
             self._desk.tell(Expected(event.total + len(self._tried)) if isinstance(event, Expected) else event)
 
         return replace(self._desk, limits=limits, tell=tell)
-
-
-def _score(row: TrialRow, metric: Metric) -> float | None:
-    """A trial's result. Nothing is chosen by final sets: of a metric of theirs, the same of the last evaluation."""
-    if metric.name.startswith("final/"):
-        return (row.get("metrics") or {}).get(watched(metric.name))
-    return row.get("score")

@@ -10,23 +10,20 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
 from atod_sweep.records.metric_names import EVALUATED, TOTALS, watched
 from atod_sweep.records.status import Status
+from atod_sweep.sweep.backends import ray_teacher
 from atod_sweep.sweep.backends.ray_files import Cargo, address, place, push, unpack_models
 from atod_sweep.sweep.trials import interrupts
-from atod_sweep.sweep.trials.jobs import Attempt, Bounds, Failure, Job, Row, SavedModel, Trainer, load
+from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Row, load
 from atod_sweep.sweep.trials.limits import OverMemory, OverTime, limited, most_held
 from atod_sweep.sweep.user_code import as_driver
 from atod_sweep.training import share
-
-if TYPE_CHECKING:
-    from atod_sweep.training.teachers.shared import Holder
 
 
 class _StoppedError(Exception):
@@ -58,10 +55,9 @@ def execute(job: Job, report: Callable[[list[Row]], None]) -> Attempt:
 
 
 def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
-    """Final metrics and costs."""
     config = validate(Train, job.config, job.trial)
     os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))  # before anything imports numpy or torch
-    share.take(job.bounds.share, _shared_teacher(job.teacher))
+    share.take(job.bounds.share, None if job.teacher is None else ray_teacher.reach(job.teacher))
     if 0 < job.bounds.gpu < 1 and config.runtime.gpu_memory_fraction is None:
         _share_gpu(job.bounds.gpu)
     if job.model is not None:
@@ -73,14 +69,6 @@ def _run(job: Job, relay: _Relay) -> tuple[Row, Row]:
         result = load(job.trainer.train)(config, Path(job.directory), relay, resume=job.resume)
         metrics, cost = dict(result.final), dict(result.cost)
     return metrics, cost
-
-
-def _shared_teacher(key: str | None) -> Holder | None:
-    if key is None:
-        return None
-    from atod_sweep.sweep.backends.ray_teacher import reach
-
-    return reach(key)
 
 
 def _share_gpu(part: float) -> None:
@@ -115,10 +103,10 @@ class _Relay:
 
 def _check_names(job: Job, row: Row) -> None:
     """Before the first training step: a misspelt name must not cost a study."""
-    for name in filter(_is_total, job.metrics):
-        if watched(name) not in row and not (
-            name.startswith("cost/") and row["step"] == 0
-        ):  # some costs begin with training
+    for name in job.metrics:
+        if not name.startswith(TOTALS) or (name.startswith("cost/") and row["step"] == 0):
+            continue  # numbers of training rows, and costs that may begin with training
+        if watched(name) not in row:
             raise _missing(watched(name), row, "metric.name" if name == job.metrics[0] else "hypotheses or second")
 
 
@@ -127,14 +115,10 @@ def _missing(name: str, metrics: Row, where: str) -> _StoppedError:
     return _StoppedError(Status.MISSING_METRIC, f"{where}: the trial reports no {name!r}; it reports {known}")
 
 
-def _is_total(name: str) -> bool:
-    """Other numbers, such as a KL's, are in training rows, and whether they are there depends on the config."""
-    return name.startswith(TOTALS)
-
-
 def _check_metric(job: Job, metrics: Row) -> None:
     name = job.metrics[0]
-    if not _is_total(name) or (job.model is not None and name.startswith("cost/")):  # a model that is not trained
+    is_untrained = job.model is not None and name.startswith("cost/")
+    if is_untrained or not name.startswith(TOTALS):  # whether training rows have others depends on the config
         return
     if name not in metrics:
         raise _missing(name, metrics, "metric.name")
@@ -165,26 +149,16 @@ def _writable(text: str) -> str:
 # ---- Ray ----------------------------------------------------------------------------------------------------------
 
 
-def pack(job: Job) -> dict[str, Any]:
-    return asdict(job)
-
-
-def unpack(data: dict[str, Any]) -> Job:
-    model = SavedModel(**data["model"]) if data["model"] else None
-    parts = {"trainer": Trainer(**data["trainer"]), "model": model, "bounds": Bounds(**data["bounds"])}
-    return Job(**{**data, **parts, "metrics": tuple(data["metrics"]), "awaits": tuple(data["awaits"])})
-
-
 def ray_trainable(config: dict[str, Any], cargo: Cargo, storage: str | None) -> None:
     """Ray Tune's function trainable: rows as they come, then the attempt, in one message each."""
     from ray import tune
 
     as_driver(config["cwd"], config["sys_path"])
-    job = unpack(config["job"])
+    job: Job = config["job"]
     config.clear()  # Tune sends it back with every result
     _await_models(job)
     attempt = _execute_here(job, storage, cargo, lambda rows: tune.report({"rows": rows}))
-    tune.report({"attempt": asdict(attempt), "done": True})
+    tune.report({"attempt": attempt, "done": True})
 
 
 def _await_models(job: Job) -> None:

@@ -1,7 +1,6 @@
 """What a source of trials gets from the run, and what it says of its decisions. It never touches the run itself.
 
-A source (a queue, `studies/until_decided`, `searches/campaign`) reads a `Desk` and tells it events; the session writes
-them into the ledger and on the console. So each source can be tested with a desk of its own.
+The session writes down what it is told, in the ledger and on the console.
 """
 
 from __future__ import annotations
@@ -80,7 +79,6 @@ class Desk:
     """Looks at the claims of the run in a folder: what to record of them, with `decided` among it."""
 
     def is_finished(self, trial: Trial) -> bool:
-        """Whether the trial has a result already."""
         row = self.latest.get(trial.id)
         return row is not None and row["state"] in FINISHED
 

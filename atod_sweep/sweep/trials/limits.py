@@ -112,7 +112,6 @@ class _BySignal:
             raise reason
 
     def end(self) -> None:
-        """Leave the signal as it was."""
         signal.signal(signal.SIGUSR1, self._before)
 
 

@@ -7,7 +7,7 @@ from ray.tune.experiment import Trial
 
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.backends.ray_bridge import Bridge
-from atod_sweep.sweep.trials.jobs import Job, Trainer
+from atod_sweep.sweep.trials.jobs import Attempt, Job, Trainer
 
 HEAVY = "heavy " * 100
 
@@ -46,9 +46,9 @@ def test_a_trial_that_is_over_keeps_neither_its_config_nor_what_it_reported():
     assert vars(trial)["_default_result_or_future"] is None
     trial._Trial__unresolved_config = trial.config
     trial._default_result_or_future = {"config": HEAVY}
-    ended = {"seconds": 1.0, "worker": "h:1", "metrics": {"eval/success": 0.5}, "cost": {}, "error": None}
+    ended = Attempt(1.0, "h:1", {"eval/success": 0.5})
     bridge.on_trial_start(0, [trial], trial)
-    for report in (result(rows=[{"phase": "eval", "note": HEAVY}]), result(attempt={**ended, "pruned": False})):
+    for report in (result(rows=[{"phase": "eval", "note": HEAVY}]), result(attempt=ended)):
         bridge.on_trial_result(0, [trial], trial, report)
         trial.update_last_result(report)
     bridge.on_trial_complete(0, [trial], trial)

@@ -41,6 +41,12 @@ def states(run_dir):
     return {trial: row["state"] for trial, row in ledger.fold(ledger.read(run_dir)).trials.items()}
 
 
+def failures(outcome):
+    """The last rows of the trials that failed."""
+    rows = ledger.fold(ledger.read(outcome.run_dir)).trials.values()
+    return [row for row in rows if row["state"] == "FAILED"]
+
+
 def test_a_finished_study_leaves_everything(write_study, go, capsys):
     seen = []
     outcome = go(write_study(controls=["teacher"]), after=seen.append)
@@ -96,7 +102,7 @@ def test_a_failing_trial_is_recorded_and_takes_nothing_down(write_study, go):
         assert (row["error"]["status"], row["error"]["type"], row["attempt"]) == (status, kind, 1)
         assert "Traceback" in row["error"]["traceback"]
         assert "metrics" not in row
-    assert {row["trial"] for row in outcome.failures} == {"diverge-s0", "bug-s0", "nan-s0"}
+    assert {row["trial"] for row in failures(outcome)} == {"diverge-s0", "bug-s0", "nan-s0"}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -114,7 +120,7 @@ def test_what_would_end_the_process_ends_the_trial(write_study, go, workers):
 def test_what_no_file_takes_is_spelled_out(write_study, go):
     outcome = go(write_study(arms={"fine": {}, "half": {"env.kwargs": {"fault": "half"}}}, seeds=1))
     assert (outcome.complete, outcome.failed) == (1, 1)
-    assert outcome.failures[0]["error"]["message"] == r"half a character: \ud83d"
+    assert failures(outcome)[0]["error"]["message"] == r"half a character: \ud83d"
 
 
 def test_a_trial_cannot_swallow_ctrl_c(write_study, go, monkeypatch):
@@ -199,11 +205,11 @@ def test_a_script_without_a_guard_is_told_of_it(write_study, tmp_path):
 def test_a_metric_that_this_config_lacks_fails_at_step_0_and_says_what_there_is(write_study, go):
     outcome = go(write_study(metric={"name": "eval/f1"}, seeds=1))
     assert outcome.failed == 2
-    error = outcome.failures[0]["error"]
+    error = failures(outcome)[0]["error"]
     assert error["status"] == "missing_metric"
     assert "'eval/f1'" in error["message"]
     assert "reports eval/success" in error["message"]
-    assert outcome.failures[0]["start_metrics"] == {}
+    assert failures(outcome)[0]["start_metrics"] == {}
 
 
 @pytest.mark.parametrize("metric", ["loss", "cost/env_steps"])
@@ -424,7 +430,6 @@ def test_a_dry_run_times_a_few_steps_and_multiplies(write_study, tmp_path, monke
     # 40 steps of 0.5 s, evaluations at 0, 10, 20, 30, 40, 2 s to start
     assert found.trial_seconds == pytest.approx(40 * 0.5 + 5 + 2)
     assert (found.trials, found.at_a_time) == (6, 4)
-    assert found.seconds == pytest.approx(2 * 27.0)
     assert found.core_seconds == pytest.approx(6 * 27.0 * 2)
     assert (found.env_steps, found.tokens) == (6 * 40 * 100.0, 6 * 40 * 1000.0)
     assert not (tmp_path / "runs").exists()

@@ -62,7 +62,7 @@ def test_ray_gives_what_the_local_backend_gives_and_outlives_dead_workers(write_
     printed = capfd.readouterr()
     assert (on_ray.complete, on_ray.failed) == (3, 4)
     lines = printed.out.splitlines()
-    ours = ("small", "teacher", "MLflow")  # and what is being done; nothing is Ray's
+    ours = ("small", "memory: ", "time: ", "teacher", "MLflow")  # and what is being done; nothing is Ray's
     assert [line for line in lines if not (line.startswith(ours) or "/7 " in line or "…" in line)] == []
     assert printed.err == ""
     rows = [row for row in ledger.read(on_ray.run_dir) if row["event"] == "trial" and row["trial"] == "die-s0"]

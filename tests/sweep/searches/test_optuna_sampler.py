@@ -13,7 +13,8 @@ import yaml
 from fake_training import FAKE
 from optuna.storages.journal import JournalFileBackend
 
-from atod_sweep.config.search import load_search
+from atod_sweep.config.files import load_file
+from atod_sweep.config.search import Search
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.sweep.resume import resume_run
@@ -149,7 +150,7 @@ def test_on_resume_recorded_points_are_handed_back_and_not_asked_for_again(write
 def test_what_does_not_go_together_is_refused_in_one_line_before_anything_runs(write, sampler, changes, said):
     path = write(sampler, **changes)
     with pytest.raises(UserError) as refused:
-        search_work(load_search(path), path.parent, str(path))
+        search_work(load_file(Search, path), path.parent, str(path))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -157,7 +158,7 @@ def test_what_does_not_go_together_is_refused_in_one_line_before_anything_runs(w
 @pytest.mark.parametrize("name", ["TPESampler", "RandomSampler"])
 def test_samplers_that_hold_conditions_may_have_them(write, name):
     path = write({"path": f"optuna.samplers:{name}"}, parameters=CONDITIONAL)
-    assert search_work(load_search(path), path.parent, str(path)).configs
+    assert search_work(load_file(Search, path), path.parent, str(path)).configs
 
 
 # ---- the copy for Optuna's tools -------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import optuna
 import pytest
 import yaml
 
-from atod_sweep.config.search import load_search
+from atod_sweep.config.files import load_file
+from atod_sweep.config.search import Search
 from atod_sweep.config.space import parse_constraint, parse_parameters
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
@@ -39,7 +40,7 @@ def space_of(tmp_path):
     def make(parameters, **more):
         path = tmp_path / "space.yaml"
         path.write_text(yaml.safe_dump({"base": {}, "parameters": parameters, **more}))
-        search = load_search(path)
+        search = load_file(Search, path)
         return resolve_space(search, tmp_path, path.name), search
 
     return make
@@ -57,7 +58,7 @@ def lookup(config, key):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_sampled_value_of_a_shipped_space_arrives_in_the_resolved_config(path):
-    search = load_search(path)
+    search = load_file(Search, path)
     space = resolve_space(search, path.parent, path.name)
     drawn: dict[str, set] = {}
     names = set()
@@ -113,12 +114,12 @@ def test_who_plays_and_how_deep_are_schedules_like_any_other(space_of):
 
 def test_late_follows_early_by_construction_and_exists_only_with_thresholds(space_of):
     space, _ = space_of({"objective.turns": TURNS})
-    assert space(CubeDraw(iter([0.0]))) == {"objective.turns.kind": "uniform"}
-    values = space(CubeDraw(iter([0.9, 0.5, 0.2])))
+    assert space.draw(CubeDraw(iter([0.0])))[1] == {"objective.turns.kind": "uniform"}
+    values = space.draw(CubeDraw(iter([0.9, 0.5, 0.2])))[1]
     assert values["objective.turns.early_fraction"] == 0.2
     assert values["objective.turns.late_fraction"] == pytest.approx(0.2 + 0.2)
     for units in random_units(3, 100):
-        values = space(CubeDraw(units))
+        values = space.draw(CubeDraw(units))[1]
         if values["objective.turns.kind"] == "thresholds":
             gap = values["objective.turns.late_fraction"] - values["objective.turns.early_fraction"]
             assert 0.1 - 1e-12 <= gap <= 0.6 + 1e-12
@@ -155,14 +156,14 @@ def test_the_space_is_picklable_and_speaks_to_optuna(space_of):
 )
 def test_unit_coordinates_map_to_the_range(space_of, domain, unit, value):
     space, _ = space_of({"optimiser.max_grad_norm": domain})
-    assert space(CubeDraw(iter([unit])))["optimiser.max_grad_norm"] == pytest.approx(value, rel=1e-12)
+    assert space.draw(CubeDraw(iter([unit])))[1]["optimiser.max_grad_norm"] == pytest.approx(value, rel=1e-12)
 
 
 @pytest.mark.parametrize(("unit", "value"), [(0.0, 1), (0.49, 1), (0.51, 2), (0.99, 3)])
 def test_logarithmic_whole_numbers_reach_both_ends(space_of, unit, value):
     # [1, 4) in the logarithm: half of it lies below 2
     space, _ = space_of({"update.epochs": {"int": [1, 3], "log": True}})
-    assert space(CubeDraw(iter([unit])))["update.epochs"] == value
+    assert space.draw(CubeDraw(iter([unit])))[1]["update.epochs"] == value
 
 
 def test_a_grid_visits_every_path_once(space_of):

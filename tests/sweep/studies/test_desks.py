@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from atod_sweep.config import given
+from atod_sweep.config.given import given
+from atod_sweep.config.search import Search
+from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 from atod_sweep.records.ledger import Ledger
 from atod_sweep.sweep.searches.run_search import search_work
@@ -47,7 +49,7 @@ class Table:
 
 
 def plan(**changes):
-    found = given.study({**STUDY, **changes})
+    found = given(Study, {**STUDY, **changes})
     return resolve(found.record, Path(), "study")
 
 
@@ -100,7 +102,7 @@ def test_a_search_tells_every_decision_in_order(tmp_path):
     }
     table = Table(tmp_path)
     with Ledger(tmp_path):
-        source = search_work(given.search(space).record, Path(), "search", "").source(table.desk)
+        source = search_work(given(Search, space).record, Path(), "search", "").source(table.desk)
         ran = drain(source, table, lambda job: job.config["optimiser"]["lr"])
     assert ran[:3] == ["c000-s0", "c001-s0", "c002-s0"]
     assert sorted(ran[3:]) == ["c002-s1000", "c002-s1001", "reference-s1000", "reference-s1001"]

@@ -7,7 +7,8 @@ import yaml
 from fake_training import FAKE
 
 from atod_sweep.config.base import content_hash
-from atod_sweep.config.files import load_study
+from atod_sweep.config.files import load_file
+from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger
 from atod_sweep.records.metrics import read_metrics
@@ -22,7 +23,7 @@ HORIZONS = {"horizon": {"short": {"env.horizon": 6}, "long": {"env.horizon": 14}
 
 
 def plan_of(path):
-    return resolve(load_study(path), path.parent, path.name)
+    return resolve(load_file(Study, path), path.parent, path.name)
 
 
 def test_metrics_that_are_not_named_are_those_of_the_final_sets(write_study):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from atod_sweep.config.files import load_study
+from atod_sweep.config.files import load_file
+from atod_sweep.config.study import Study
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.objective.schedules import weights
@@ -16,7 +17,7 @@ from atod_sweep.sweep.studies.run_study import study_work
 
 
 def plan_of(path):
-    return resolve(load_study(path), path.parent, path.name)
+    return resolve(load_file(Study, path), path.parent, path.name)
 
 
 def configs(path):
@@ -72,7 +73,7 @@ def test_an_environment_is_not_taught_at_the_horizons_of_another(write_study):
 
 def test_a_study_resolves_from_its_base_to_the_same_trials(write_study):
     desk, tools = {"env.horizon": 6}, {"env.id": "tool_use", "env.horizon": 8}
-    study = load_study(write_study(factors={"task": {"desk": desk, "long": {"env.horizon": 14}, "tools": tools}}))
+    study = load_file(Study, write_study(factors={"task": {"desk": desk, "long": {"env.horizon": 14}, "tools": tools}}))
     plan = resolve(study, Path(), "small")
     again = resolve(study.model_copy(update={"base": plan.base}), Path(), "small")
     assert {trial.levels["task"]: trial.config["teacher"]["recipe"]["horizons"] for trial in again.trials} == {
@@ -248,10 +249,10 @@ def test_a_claim_between_arms_of_two_trainers_is_refused(write_study):
 
 def test_the_base_student_is_a_control_that_is_evaluated_once(write_study):
     path = write_study(controls=["base", "teacher"], seeds=2, base={"steps": 40, "evaluation.every": 10})
-    plan = resolve(load_study(path), path.parent, path.name)
+    plan = resolve(load_file(Study, path), path.parent, path.name)
     assert [(t.id, t.role) for t in plan.trials if t.arm == "base"] == [("base-s0", "base")]
     final = write_study(controls=["base"], base={"steps": 40, "evaluation.every": 10, "evaluation.final": {}})
-    trials = resolve(load_study(final), final.parent, final.name).trials
+    trials = resolve(load_file(Study, final), final.parent, final.name).trials
     assert [t.id for t in trials if t.role == "base"] == ["base-s0"]  # it plays the final sets, too
 
 
@@ -267,4 +268,4 @@ def test_a_claim_on_what_is_not_kept_is_refused(write_study, retention, metric, 
     base = {"steps": 40, "evaluation.every": 10, "evaluation.retention": retention}
     path = write_study(base=base, hypotheses=[f"fast > slow on {metric}"])
     with pytest.raises(UserError, match=said):
-        resolve(load_study(path), path.parent, path.name)
+        resolve(load_file(Study, path), path.parent, path.name)

@@ -1,7 +1,4 @@
-"""Where configurations come from, one file per sampler, and the table of them.
-
-To add one: its record in `config/search.py`, a file here with a function that makes a `Proposer`, a line in `SAMPLERS`.
-"""
+"""Where configurations come from, one file per sampler, and the table of them."""
 
 from __future__ import annotations
 

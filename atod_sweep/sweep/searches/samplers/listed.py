@@ -17,15 +17,13 @@ class Listed:
         self._points, self._count = points, count
 
     def total(self) -> int | None:
-        """How many points there are; None: no end of them."""
         return self._count() if self._count else None
 
     def ask(self) -> Sample | Infeasible | None:
         return next(self._points, None)
 
     def recall(self, number: int, params: Mapping[str, Any]) -> None:
-        """None: its points come in the same order."""
-        return None
+        """Its points come in the same order."""
 
     def tell(self, number: int, state: str, values: Sequence[float] | None) -> None:
         """Nothing is learned from it."""

@@ -6,17 +6,17 @@ points are handed back, with their results. What a sampler keeps in itself (CMA-
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from atod_sweep.config.search import OptunaSampler, Search
 from atod_sweep.config.told import nearest
 from atod_sweep.errors import UserError
 from atod_sweep.sweep.searches.draws import GivenDraw
-from atod_sweep.sweep.searches.optuna_words import directions, distributions
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
 
 # Samplers that model all parameters at once: one that some points lack, they would draw at random without a word.
@@ -41,8 +41,7 @@ class AnyOptuna:
         self._study = self._new()
 
     def total(self) -> None:
-        """None: who knows."""
-        return None
+        """Who knows."""
 
     def ask(self) -> Sample | Infeasible | None:
         """The next starting point, then what the sampler proposes. UserError if it fails."""
@@ -50,15 +49,12 @@ class AnyOptuna:
         if number in self._starts:
             return self._enter(number, self._starts[number])
         try:
-            trial = self._study.ask()
-            self._known[number] = (trial.number, {})
-            sample = self._space.sample(trial)
+            with self._told():
+                trial = self._study.ask()
+                self._known[number] = (trial.number, {})
+                sample = self._space.sample(trial)
         except Infeasible as infeasible:
             return infeasible
-        except UserError:
-            raise
-        except Exception as error:  # of the sampler
-            raise self._failed(error) from error
         self._known[number] = (trial.number, sample.params)
         return sample
 
@@ -78,7 +74,7 @@ class AnyOptuna:
     def _add(self, params: Mapping[str, Any], state: Any, **more: Any) -> None:
         from optuna.trial import create_trial
 
-        known = distributions(self._space, params)
+        known = self._space.distributions(params)
         self._study.add_trial(create_trial(state=state, params=dict(params), distributions=known, **more))
 
     def tell(self, number: int, state: str, values: Sequence[float] | None) -> None:
@@ -99,7 +95,7 @@ class AnyOptuna:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        return optuna.create_study(sampler=self._made(), directions=directions(self._search))
+        return optuna.create_study(sampler=self._made(), directions=self._search.directions)
 
     def _made(self) -> Any:
         import optuna
@@ -115,21 +111,18 @@ class AnyOptuna:
             )
         if "seed" in inspect.signature(found).parameters:
             kwargs = {"seed": self._config.seed, **kwargs}
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return found(**kwargs)
-        except Exception as error:  # whatever a class raises that does not take its arguments
-            raise self._failed(error) from error
+        with self._told(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return found(**kwargs)
 
     def _class(self) -> Any:
         module, _, name = self._config.path.partition(":")
-        try:
-            found = importlib.import_module(module)
-        except ModuleNotFoundError as missing:
-            raise UserError(f"{self._where}: needs the module {missing.name!r}, which is not installed here") from None
-        except Exception as error:  # a user's module
-            raise self._failed(error) from error
+        with self._told():
+            try:
+                found = importlib.import_module(module)
+            except ModuleNotFoundError as missing:
+                reason = f"needs the module {missing.name!r}, which is not installed here"
+                raise UserError(f"{self._where}: {reason}") from None
         if not hasattr(found, name):
             names = [one for one in dir(found) if one.endswith("Sampler")] or dir(found)
             raise UserError(f"{self._where}: module {module!r} has no {name!r}; {nearest(name, names)}")
@@ -138,21 +131,22 @@ class AnyOptuna:
     def _rehearse(self) -> None:
         """Try the sampler on the space, in a study that is thrown away."""
         study = self._new()
-        try:
+        with self._told():
             for value in range(_REHEARSED):
                 trial = study.ask()
-                try:
+                with contextlib.suppress(Infeasible):
                     self._space.sample(trial)
-                except Infeasible:
-                    continue
-                study.tell(trial, [float(value)] * len(study.directions))
-        except UserError:
-            raise
-        except Exception as error:  # of the sampler
-            raise self._failed(error) from error
+                    study.tell(trial, [float(value)] * len(study.directions))
 
-    def _failed(self, error: Exception) -> UserError:
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        if isinstance(error, ModuleNotFoundError):
-            said = f"needs the package {error.name}; pip install {error.name}"
-        return UserError(f"{self._where}: {said}")
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the sampler raises inside becomes a UserError; what is ours stays what it is."""
+        try:
+            yield
+        except (UserError, Infeasible):
+            raise
+        except Exception as error:
+            said = " ".join(str(error).split())[:200] or type(error).__name__
+            if isinstance(error, ModuleNotFoundError):
+                said = f"needs the package {error.name}; pip install {error.name}"
+            raise UserError(f"{self._where}: {said}") from error

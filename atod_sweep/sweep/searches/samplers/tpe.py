@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atod_sweep.config.search import TPE, Search
-from atod_sweep.sweep.searches.optuna_words import directions
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
 
 
@@ -30,14 +29,13 @@ class Estimator:
                 constant_liar=sampler.constant_liar,
                 seed=sampler.seed,
             )
-        self._study = optuna.create_study(sampler=pinned, directions=directions(search))
+        self._study = optuna.create_study(sampler=pinned, directions=search.directions)
         for sample in starts:
             self._study.enqueue_trial(sample.params)
         self._trials: dict[int, Any] = {}
 
     def total(self) -> None:
-        """None: it never runs out."""
-        return None
+        """It never runs out."""
 
     def ask(self) -> Sample | Infeasible | None:
         trial = self._study.ask()
@@ -48,8 +46,7 @@ class Estimator:
             return infeasible
 
     def recall(self, number: int, params: Mapping[str, Any]) -> None:
-        """None: asked again, it proposes the same."""
-        return None
+        """Asked again, it proposes the same."""
 
     def tell(self, number: int, state: str, values: Sequence[float] | None) -> None:
         from optuna.trial import TrialState

@@ -1,7 +1,6 @@
 """Rules that end trials early, on environment steps and among trials of the same seed: one file each, and their table.
 
 A rule never stops a trial before its grace step: annealed schedules that decay fast look worse early and better late.
-To add one: its record in `config/search.py` (with a grace), a file here, and a line in `RULES`.
 """
 
 from __future__ import annotations
