@@ -1,7 +1,7 @@
 """A table of mistakes that first-time users made, or could: each is answered at once, in one line that names the fix.
 
 They are tried in one process of its own, which notes what each of them imports: what can be known without torch, Ray
-and their like is told before they are loaded. Rows marked `heavy` ask for devices, and may import torch.
+and their like is told before they are loaded. Rows marked `heavy` may import torch: they are tried in the tests' own.
 """
 
 from __future__ import annotations
