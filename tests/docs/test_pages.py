@@ -145,9 +145,9 @@ def test_commands_are_understood(page: Path) -> None:
             command, rest = command.commands[rest[0]], rest[1:]
         if not any(parameter.required for parameter in command.params) or rest:  # else the bare name of a verb
             command.make_context(words[0], list(rest))
-        shipped = {"run": given.study, "search": given.search}.get(words[0])
-        if shipped and rest and re.fullmatch(r"[a-z_]+|(studies|search_spaces)/.+", rest[0]):
-            assert shipped(rest[0]).record.name
+        model = {"run": Study, "search": Search}.get(words[0])
+        if model and rest and re.fullmatch(r"[a-z_]+|(studies|search_spaces)/.+", rest[0]):
+            assert given(model, rest[0]).record.name
         for preset in (word.removeprefix("presets/") for word in rest if word.startswith("presets/")):
             assert preset in (*preset_names(), "NAME")
 
