@@ -53,15 +53,15 @@ def estimate(work: Work, options: Options) -> Estimate:
 
     Trials that differ in their objective only are taken to cost the same; a search that stops trials early costs less.
     """
-    show, width = options.show or Progress(), at_a_time(work, options)
-    if options.address is None:
+    show, width = options.show or Progress(), at_a_time(work, options.site)
+    if options.site.address is None:
         check(work.configs, work.resources, is_cluster=False)
-        held = holdings(work.configs, work.resources, width, options)
+        held = holdings(work.configs, work.resources, width, options.site)
         for line in fit(work.configs, work.resources, width, held):
             show.note(line)
     show.doing("building the teacher and the base student")
     models = ensure_models(work.configs, options.trainer, show)
-    if options.address is None and options.trainer == Trainer():
+    if options.site.address is None and options.trainer == Trainer():
         for line in of_compact(work.configs, work.resources, width, models):
             show.note(line)
     show.doing("timing a few steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,17 @@ def start(
 ) -> RunOutcome:
     """Run a study or a search in `out`/NAME. `options`: fields of `Options`. UserError on bad input."""
     intent = Intent(resume, extend, overwrite)
-    return execute_work(work, run_folder(out, work.document.name), intent, Options(**options))
+    return execute_work(work, run_folder(out, work.document.name), intent, Options.of(**options))
 
 
 def execute_work(work: Work, run_dir: Path, intent: Intent, options: Options) -> RunOutcome:
     """Run a study or a search in its folder. UserError on bad input, before anything has run."""
-    runner.check(options.backend, options.concurrency, options.address, options.storage)
-    options = settled(run_dir, options)
-    is_here, width = options.address is None, at_a_time(work, options)
+    site = options.site
+    runner.check(site.backend, site.concurrency, site.address, site.storage)
+    options = replace(options, site=settled(run_dir, site))
+    is_here, width = site.address is None, at_a_time(work, site)
     preflight.check(work.configs, work.resources, is_cluster=not is_here)
-    held = sharing.holdings(work.configs, work.resources, width, options)
+    held = sharing.holdings(work.configs, work.resources, width, options.site)
     show = options.show or progress.choose()
     is_new = intent.overwrite or not (run_dir / layout.LEDGER).exists()
     try:

@@ -40,4 +40,4 @@ def resume_run(run_dir: Path, **options: Any) -> RunOutcome:
         if HIDDEN in str(value):
             option = f"--{name.replace('_', '-')}"
             raise UserError(f"{run_dir}: was started with {option} {value}, and no secret is kept; give {option} again")
-    return finish(run_dir, row, Options(**place, **given))
+    return finish(run_dir, row, Options.of(**place, **given))

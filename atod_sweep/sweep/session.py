@@ -41,7 +41,7 @@ from atod_sweep.sweep.took import Pace, in_words
 from atod_sweep.sweep.trials.desk import FINISHED, Decided, Desk, Event, Expected, Redefined, Remarked
 from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel, Trainer
 from atod_sweep.sweep.trials.source import Source
-from atod_sweep.sweep.work import Options, Work
+from atod_sweep.sweep.work import Options, Site, Work
 from atod_sweep.training.pretraining.apart import Builders
 
 
@@ -68,19 +68,19 @@ class Session:
         self._awaited: tuple[str, ...] = ()
         self._loggers: list[Background] = []
         self._board: Scoreboard | None = None
-        self._width = at_a_time(work, options)
-        self._pace = Pace(work.configs, options.address is None and options.trainer == Trainer())
+        self._width = at_a_time(work, options.site)
+        self._pace = Pace(work.configs, options.site.address is None and options.trainer == Trainer())
 
     # -- its first lines
 
     def announce(self) -> None:
         """What it is, what its trials need of this machine, how long it will take, and what was lost before."""
-        work, options, show = self.work, self.options, self.show
+        work, site, show = self.work, self.options.site, self.show
         where = f"{self._width} at a time on {cpu_cores()} CPUs"
-        if options.backend == "local" and self._width == 1:
-            where = "one at a time in a worker process" if local_workers(work, options) else "in this process"
-        elif options.address:
-            where = f"on the Ray cluster at {redacted(options.address)}"
+        if site.backend == "local" and self._width == 1:
+            where = "one at a time in a worker process" if local_workers(work, site) else "in this process"
+        elif site.address:
+            where = f"on the Ray cluster at {redacted(site.address)}"
         envs = sorted({config["env"]["id"] for config in work.configs})
         horizons = sorted({config["env"]["horizon"] for config in work.configs})
         show.note(
@@ -91,7 +91,7 @@ class Session:
             trials=work.total,
             definition_hash=content_hash(work.definition),
         )
-        if options.address is None:
+        if site.address is None:
             for line in preflight.of_compact(work.configs, work.resources, self._width):
                 show.note(line, event="memory", said=line)
         said = time_of(work.document.text)
@@ -114,7 +114,7 @@ class Session:
             folder=self.run_dir,
             definition_hash=self._row["definition_hash"],
             latest=MappingProxyType(self._latest),
-            limits=self.options,
+            limits=self.options.limits,
             at_a_time=self._width,
             job=self._job,
             tell=self._told,
@@ -149,9 +149,9 @@ class Session:
             models = self._models[model_key(trial.config)]
             saved = models.teacher if trial.role == "teacher" else models.student
             itself = SavedModel("" if saved is None else saved.path, "base" if trial.role == "base" else "teacher")
-        own_process = self.options.backend == "ray" or local_workers(self.work, self.options) > 0
+        own_process = self.options.site.backend == "ray" or local_workers(self.work, self.options.site) > 0
         # Of a machine's memory; on a cluster nobody knows how many share a machine.
-        here = self.options.address is None
+        here = self.options.site.address is None
         share = preflight.share(self.work.resources, self._width, self._held) if here else 1.0
         return Job(
             trial=trial.id,
@@ -177,7 +177,7 @@ class Session:
         """
         text = self.work.document.text.encode()
         how = provenance.circumstances(self.work.definition, self.options.argv or sys.argv)
-        how |= {"started_with": self.options.started_with, "file_sha256": study_file.fingerprint(text)}
+        how |= {"started_with": self.options.site.started_with, "file_sha256": study_file.fingerprint(text)}
         before = self.history.studies
         row_id = before[0]["id"] if before else uuid.uuid4().hex[:16]
         self._row = {"id": row_id, "event": "study", **self.work.row, **how}
@@ -194,12 +194,12 @@ class Session:
         study = cast(StudyRow, {**self._row, "time": time.time()})
         if is_installed():
             self.show.doing("opening MLflow")
-            mirror = Mirror(place(self.run_dir, self.options), self.run_dir, study, self.show.note)
+            mirror = Mirror(place(self.run_dir, self.options.site), self.run_dir, study, self.show.note)
             self._log(Background(mirror, self.run_dir, self.show), wait=True)
         else:
             sync = f"atod-sweep sync {self.run_dir}"
             self.show.note(f"MLflow is not installed here; where it is, record this run with: {sync}")
-        for name in self.options.loggers or ():
+        for name in self.options.site.loggers or ():
             self._log(Background(LOGGERS[name][0](self.run_dir, study), self.run_dir, self.show), wait=False)
 
     def _log(self, logger: Background, wait: bool) -> None:
@@ -216,10 +216,10 @@ class Session:
     def run(self, building: Builders) -> bool:
         """Run what the source hands out, once the models are there; True if it was stopped from outside."""
         try:
-            if self.options.backend == "local":
+            if self.options.site.backend == "local":
                 self._find_models(building)
                 source, sink = self._begin()
-                local.run_local(source, sink, local_workers(self.work, self.options))
+                local.run_local(source, sink, local_workers(self.work, self.options.site))
             else:
                 self._run_on_ray(building)
         except KeyboardInterrupt:
@@ -234,20 +234,20 @@ class Session:
         return False
 
     def _run_on_ray(self, building: Builders) -> None:
-        work, options, show = self.work, self.options, self.show
+        work, site, show = self.work, self.options.site, self.show
         with runner.OnRay(
             work.resources,
-            options.concurrency or work.concurrency,
+            site.concurrency or work.concurrency,
             scratch=(self.run_dir / layout.RAY).resolve(),
-            address=options.address,
-            storage=options.storage and located(options.storage),
+            address=site.address,
+            storage=site.storage and located(site.storage),
             say=show.note,
             held=self._held.values(),
         ) as ray:
             if building.busy:
                 show.doing("building the models and starting Ray")
                 ray.start()
-            if wait := building.busy and building.suffice and options.address is None:
+            if wait := building.busy and building.suffice and site.address is None:
                 # Trials are handed out at once: their workers start, import what they need, and wait for the models.
                 self._models, self._awaited = expected_models(work.configs), building.paths
                 building.follow(show.note)
@@ -306,13 +306,13 @@ class Session:
         self.show.reported(job.trial, steps, rows)
 
 
-def at_a_time(work: Work, options: Options) -> int:
+def at_a_time(work: Work, site: Site) -> int:
     """Attempts side by side: as asked for, else one in this process, or on Ray as many as the resources hold."""
-    default = 1 if options.backend == "local" else runner.capacity(work.resources)
-    return options.concurrency or work.concurrency or default
+    default = 1 if site.backend == "local" else runner.capacity(work.resources)
+    return site.concurrency or work.concurrency or default
 
 
-def local_workers(work: Work, options: Options) -> int:
+def local_workers(work: Work, site: Site) -> int:
     """Processes that run trials beside this one, without Ray."""
     env_ids = {config["env"]["id"] for config in work.configs}
-    return local.workers_for(at_a_time(work, options), options.concurrency, env_ids)
+    return local.workers_for(at_a_time(work, site), site.concurrency, env_ids)

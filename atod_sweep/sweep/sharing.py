@@ -15,7 +15,7 @@ from atod_sweep.config.base import content_hash, validate
 from atod_sweep.config.study import Resources
 from atod_sweep.config.train import Train, model_key
 from atod_sweep.errors import UserError
-from atod_sweep.sweep.work import Options
+from atod_sweep.sweep.work import Site
 
 PAYS = 1_000_000_000  # bytes that would be held more than once
 
@@ -45,14 +45,12 @@ def key_of(config: Config) -> str | None:
     return content_hash([models if given else model_key(config), trial.frozen_dtype, config["runtime"]])
 
 
-def holdings(
-    configs: Iterable[Config], resources: Resources, side_by_side: int, options: Options
-) -> dict[str, Holding]:
+def holdings(configs: Iterable[Config], resources: Resources, side_by_side: int, site: Site) -> dict[str, Holding]:
     """By their keys, the teachers to share. UserError where there is none, and `resources.share_teacher` wants one."""
     wanted = resources.share_teacher
     beside = int(1 / resources.gpu + 1e-9) if resources.gpu > 0 else side_by_side  # on one device
-    unknown = options.address is not None  # where trials of a cluster run, and what is there
-    if options.backend != "ray" or wanted is False or (not wanted and (unknown or beside < 2)):
+    unknown = site.address is not None  # where trials of a cluster run, and what is there
+    if site.backend != "ray" or wanted is False or (not wanted and (unknown or beside < 2)):
         return {}
     some = [config for config in configs if wanted or config["teacher"]["kind"] == "pretrained"]
     found = {}

@@ -35,14 +35,16 @@ class Site:
     @property
     def started_with(self) -> dict[str, Any]:
         """All of it but defaults and credentials."""
-        given = {one.name: value for one in fields(Site) if (value := getattr(self, one.name)) != one.default}
+        given = {one.name: value for one in fields(self) if (value := getattr(self, one.name)) != one.default}
         return {name: redacted(value) if isinstance(value, str) else value for name, value in given.items()}
 
 
 @dataclass(frozen=True)
-class Options(Site, RunLimits):
+class Options:
     """How a study or a search runs; none of it decides a trial's result."""
 
+    site: Site = field(default_factory=Site)
+    limits: RunLimits = field(default_factory=RunLimits)
     show: Progress | None = None
     """None: the console, in the way that suits it."""
     after: Callable[[Path], Answer | None] | None = None
@@ -51,6 +53,15 @@ class Options(Site, RunLimits):
     judge: Judge | None = None
     trainer: Trainer = field(default_factory=Trainer)
     argv: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, **given: Any) -> Options:
+        """From keywords, each a field of this record, of its site or its limits. TypeError for a name of none."""
+
+        def part(kind: type[Site] | type[RunLimits]) -> Any:
+            return kind(**{one.name: given.pop(one.name) for one in fields(kind) if one.name in given})
+
+        return cls(part(Site), part(RunLimits), **given)
 
 
 @dataclass(frozen=True)

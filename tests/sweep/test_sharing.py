@@ -9,12 +9,12 @@ from atod_sweep.config.study import Resources
 from atod_sweep.errors import UserError
 from atod_sweep.sweep import preflight, sharing
 from atod_sweep.sweep.sharing import Holding, holdings, key_of, left
-from atod_sweep.sweep.work import Options
+from atod_sweep.sweep.work import Site
 from atod_sweep.training.loop import memory
 from atod_sweep.training.loop.memory import TeachersNeed
 from benchmarks import tiny_models
 
-RAY = Options(backend="ray")
+RAY = Site(backend="ray")
 GB = 1_000_000_000
 
 
@@ -88,7 +88,7 @@ def test_it_is_shared_where_copies_would_cost_more_than_a_gigabyte(weights, is_m
     assert list(holdings(configs, resources, wide, RAY)) == ([key_of(config())] if held else [])
 
 
-@pytest.mark.parametrize("site", [Options(backend="local", concurrency=4), Options(address="ray://there:10001")])
+@pytest.mark.parametrize("site", [Site(backend="local", concurrency=4), Site(address="ray://there:10001")])
 def test_not_without_ray_nor_unasked_on_a_cluster(site, sized):
     sized(100 * GB)
     assert holdings([config()], Resources(), 4, site) == {}

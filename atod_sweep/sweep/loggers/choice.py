@@ -13,7 +13,7 @@ from atod_sweep.sweep.loggers import tensorboard, wandb
 from atod_sweep.sweep.loggers.contract import Logger
 from atod_sweep.sweep.mlflow.mirror import Mirror
 from atod_sweep.sweep.mlflow.stores import EXPERIMENT, Place, check, is_installed, place_of, placed
-from atod_sweep.sweep.work import Options
+from atod_sweep.sweep.work import Site
 
 Maker = Callable[[Path, StudyRow], Logger]
 
@@ -34,24 +34,24 @@ def checked(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def place(run_dir: Path, options: Options) -> Place:
+def place(run_dir: Path, site: Site) -> Place:
     """Where in MLflow a run with these options is recorded."""
-    return placed(run_dir.parent, options.tracking_uri, options.experiment)
+    return placed(run_dir.parent, site.tracking_uri, site.experiment)
 
 
-def settled(run_dir: Path, options: Options) -> Options:
+def settled(run_dir: Path, site: Site) -> Site:
     """With what the environment says of MLflow, so that the ledger tells it to who resumes.
 
     UserError where a logger is unknown or cannot work here.
     """
-    where = place(run_dir, options)
-    if options.tracking_uri is not None or (is_installed() and not where.is_usual):
+    where = place(run_dir, site)
+    if site.tracking_uri is not None or (is_installed() and not where.is_usual):
         check(where)
     return replace(
-        options,
+        site,
         tracking_uri=None if where.is_usual else where.uri,
         experiment=where.experiment if where.experiment != EXPERIMENT else None,
-        loggers=checked(options.loggers or ()) or None,
+        loggers=checked(site.loggers or ()) or None,
     )
 
 

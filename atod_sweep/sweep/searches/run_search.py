@@ -46,7 +46,7 @@ def dry_run(
     source: Source, *, overrides: Mapping[str, Any] | None = None, configurations: int | None = None, **options: Any
 ) -> Estimate:
     """What `run_search` would take, from a few timed steps. UserError on bad input."""
-    return estimate(_given(source, overrides or {}, None, configurations), Options(**options))
+    return estimate(_given(source, overrides or {}, None, configurations), Options.of(**options))
 
 
 def _given(source: Source, overrides: Mapping[str, Any], name: str | None, configurations: int | None) -> Work:

@@ -56,7 +56,7 @@ def dry_run(
     **options: Any,
 ) -> Estimate:
     """What `run_study` would take at most, from a few timed steps. UserError on bad input."""
-    return estimate(_given(source, overrides or {}, None, seeds, until_decided), Options(**options))
+    return estimate(_given(source, overrides or {}, None, seeds, until_decided), Options.of(**options))
 
 
 def _given(

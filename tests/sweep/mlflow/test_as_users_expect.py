@@ -21,7 +21,7 @@ from atod_sweep.sweep.loggers.contract import status_of
 from atod_sweep.sweep.mlflow.mirror import Mirror
 from atod_sweep.sweep.mlflow.stores import Place, place_of, placed
 from atod_sweep.sweep.studies.run_study import run_study
-from atod_sweep.sweep.work import Options
+from atod_sweep.sweep.work import Site
 
 GIVEN = "sqlite:////given/m.db"
 ENV = "sqlite:////env/m.db"
@@ -86,18 +86,18 @@ def test_a_secret_that_nobody_gives_again_is_asked_for(tmp_path):
 
 
 def test_the_environments_place_is_recorded_for_who_resumes(monkeypatch, tmp_path):
-    assert settled(tmp_path / "x", Options()).started_with == {}
+    assert settled(tmp_path / "x", Site()).started_with == {}
     monkeypatch.setenv(URI, "sqlite:///env.db")
     monkeypatch.setenv(NAME, "team")
     monkeypatch.chdir(tmp_path)
-    found = settled(tmp_path / "x", Options()).started_with
+    found = settled(tmp_path / "x", Site()).started_with
     assert found == {"tracking_uri": f"sqlite:///{tmp_path}/env.db", "experiment": "team"}
 
 
 def test_a_bad_address_of_the_environment_is_called_by_its_variable(monkeypatch, tmp_path):
     monkeypatch.setenv(URI, "htp://nowhere")
     with pytest.raises(UserError, match="MLFLOW_TRACKING_URI 'htp://nowhere': not a store"):
-        settled(tmp_path / "x", Options())
+        settled(tmp_path / "x", Site())
 
 
 # ---- a study in MLflow -----------------------------------------------------------------------------------------------
