@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 from no_mlflow import NoMlflow
+from typer.main import get_command
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what runs behind them ignore it
 # Every process that tests start would compile the package anew, and every test process the asserts of all tests.
@@ -19,6 +22,35 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 HERE = Path(__file__).parent
 OURS = [str(HERE.parent), str(HERE / "support"), os.environ.get("PYTHONPATH")]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, OURS))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported so far stays: looking through it for garbage, again and again, took a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _asked_once():
+    """What every run asks of git and of the packages, and every command line of its verbs, stays the same."""
+    from atod_sweep.sweep.record import provenance
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "git_revision", cache(provenance.git_revision))
+        patch.setattr(provenance, "versions", cache(provenance.versions))
+        patch.setattr("typer.main.get_command", cache(get_command))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _spaces_are_tried_briefly():
+    """A search tries its space on two hundred draws first. `test_space.py` has them all."""
+    from atod_sweep.sweep.searches import space
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(space, "PROBES", 20)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,9 +96,10 @@ def no_mlflow(monkeypatch):
 
 @pytest.fixture
 def blank_pictures(monkeypatch):
-    """Figures are built, but not painted: for reports of which only the words matter."""
+    """Figures are built, but not painted: for reports of which only the words matter. The file says what it shows."""
 
     def savefig(self, file, **options):
-        Path(file).write_text("<svg/>")
+        lines = [line.get_xydata().tolist() for axes in self.axes for line in axes.lines]
+        Path(file).write_text(f"<svg><desc>{lines}</desc></svg>")
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)

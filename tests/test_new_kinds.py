@@ -94,7 +94,7 @@ SIGNAL_ROWS: Edits = {
 def copy(tmp_path: Path) -> Any:
     """`copy(edits, files)`: the package with these changes; returns a function that runs a program against it."""
     source = Path(atod_sweep.__file__).parent
-    shutil.copytree(source, tmp_path / "atod_sweep", ignore=shutil.ignore_patterns("__pycache__", "*.html"))
+    shutil.copytree(source, tmp_path / "atod_sweep", ignore=shutil.ignore_patterns("*.html"))
 
     def make(*edits: Edits, files: dict[str, str] | None = None) -> Any:
         for edit in edits:

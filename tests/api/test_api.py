@@ -16,17 +16,6 @@ from atod_sweep import api
 from atod_sweep.errors import UserError
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A whole run of a tiny study, given as a mapping, and the events that its callback got."""
-    events: list[dict] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATOD_SWEEP_CACHE", str(tmp_path_factory.getbasetemp() / "cli-cache"))
-        out = tmp_path_factory.mktemp("api")
-        run = atod.run(STUDY, out=out, backend="local", callback=events.append, verbosity=-1)
-    return run, events
-
-
 def test_importing_the_package_is_light():
     program = (
         "import time, sys; t = time.perf_counter(); import atod_sweep; took = time.process_time();"
@@ -53,64 +42,58 @@ def test_misspelt_options_are_refused():
         atod.run(STUDY, cuncurrency=2)
 
 
-def test_a_run_is_whole_report_and_best_schedule_included(made):
-    run, events = made
-    assert run.ok
-    assert not run.interrupted
-    assert run.report_path == run.folder / "report.html"
-    assert (run.folder / "best_schedule.yaml").is_file()
+def test_a_run_is_whole_report_and_best_schedule_included(tiny, events):
+    assert tiny.ok
+    assert not tiny.interrupted
+    assert tiny.report_path == tiny.folder / "report.html"
+    assert (tiny.folder / "best_schedule.yaml").is_file()
     assert {"begin", "models", "trial", "evaluation", "doing"} <= {event["event"] for event in events}
 
 
-def test_its_tables_are_data_frames(made):
-    run, _ = made
-    assert set(run.trials["arm"]) == {"cosine", "linear", "rl", "teacher"}
-    assert list(run.arms["arm"]) == ["cosine", "linear", "rl"]
-    assert len(run.verdicts) == 1
-    assert set(run.curves.columns) >= {"arm", "step"}
-    assert list(run.failures.columns) == ["trial", "arm", "seed", "attempt", "status", "type", "message"]
-    assert run.failures.empty
+def test_its_tables_are_data_frames(tiny):
+    assert set(tiny.trials["arm"]) == {"linear", "weighted", "rl", "teacher", "base_student"}
+    assert list(tiny.arms["arm"]) == ["linear", "weighted", "rl"]
+    assert len(tiny.verdicts) == 1
+    assert set(tiny.curves.columns) >= {"arm", "step"}
+    assert list(tiny.failures.columns) == ["trial", "arm", "seed", "attempt", "status", "type", "message"]
+    assert tiny.failures.empty
 
 
-def test_its_figures_are_matplotlib_s(made):
-    run, _ = made
+def test_its_figures_are_matplotlib_s(tiny):
     from matplotlib.figure import Figure
 
-    assert run.figures
-    assert isinstance(run.plot(run.figures[0]), Figure)
+    assert tiny.figures
+    assert isinstance(tiny.plot(tiny.figures[0]), Figure)
     with pytest.raises(UserError, match="'no_such'"):
-        run.plot("no_such")
+        tiny.plot("no_such")
 
 
-def test_it_shows_itself_in_a_notebook_without_reading_names_as_markup(made):
-    run, _ = made
-    assert "<table>" in run._repr_html_()
-    assert "Does it run?" in run._repr_html_()
-    assert "7 of 7 trials complete" in repr(run)
+def test_it_shows_itself_in_a_notebook_without_reading_names_as_markup(tiny):
+    assert "<table>" in tiny._repr_html_()
+    assert "notes.txt right" in tiny._repr_html_()
+    assert "8 of 8 trials complete" in repr(tiny)
 
 
-def test_its_best_schedule_is_exported_and_verified(made, tmp_path):
-    run, _ = made
-    assert run.best.arm in ("cosine", "linear")
-    folder = run.export("bundle", tmp_path / "bundle")
+def test_its_best_schedule_is_exported_and_verified(tiny, tmp_path):
+    assert tiny.best.arm in ("linear", "weighted")
+    folder = tiny.export("bundle", tmp_path / "bundle")
     assert atod.verify(folder)
     assert json.loads((folder / "schedule.json").read_text())
 
 
-def test_a_folder_is_opened_again(made):
-    run, _ = made
-    assert atod.load(str(run.folder)).verdicts.equals(run.verdicts)
+def test_a_folder_is_opened_again(tiny):
+    assert atod.load(str(tiny.folder)).verdicts.equals(tiny.verdicts)
     with pytest.raises(UserError, match="nowhere"):
         atod.load("nowhere")
 
 
-def test_resuming_a_finished_run_changes_nothing(made, monkeypatch, tmp_path_factory):
-    run, _ = made
+@pytest.mark.usefixtures("no_mlflow")
+def test_resuming_a_finished_run_changes_nothing(tiny, monkeypatch, tmp_path_factory):
     monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path_factory.getbasetemp() / "cli-cache"))
-    before = read_ledger(run.folder)
-    again = atod.resume(run.folder, verbosity=-1)
+    before = read_ledger(tiny.folder)
+    again = atod.resume(tiny.folder, verbosity=-1)
     assert again.ok
-    rows = read_ledger(run.folder)
+    rows = read_ledger(tiny.folder)
     trials = [[row for row in some if row["event"] == "trial"] for some in (before, rows)]
     assert trials[0] == trials[1]
 

@@ -12,7 +12,7 @@ import pytest
 from claim_ledgers import write_claims
 from no_mlflow import NoMlflow
 from run_files import write_run
-from tiny_study import BASE, write
+from tiny_study import BASE
 from trained_run import write_trained
 
 import atod_sweep as atod
@@ -22,27 +22,6 @@ from atod_sweep.evidence.report import packing
 from atod_sweep.records import layout, ledger
 from atod_sweep.records.metrics import append_metrics
 
-SECRET = "hush-hush"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A study of seconds that was really run, in a folder and with words that name places and secrets."""
-    folder = tmp_path_factory.mktemp("somewhere")
-    study = write(
-        folder / "study.yaml",
-        base={**BASE, "steps": 12, "evaluation": {"every": 4, "tasks": 4, "final": {"sets": 4, "tasks": 4}}},
-        arms={"linear": {}, "weighted": {"objective": {"kind": "hybrid", "turns": {"kind": "t_dur"}}}},
-        hypotheses=["weighted > linear on eval/success"],
-        question=f"Is {folder}/notes.txt right, and what is at https://me:{SECRET}@host.org/page?",
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATOD_SWEEP_CACHE", str(tmp_path_factory.getbasetemp() / "cli-cache"))
-        patch.setattr("atod_sweep.sweep.session.Background", NoMlflow)
-        run = atod.run(study, out=folder / "runs", backend="local", verbosity=-1)
-    assert run.ok
-    return run
-
 
 def _texts(folder):
     """Every text file of a packed run by its name."""
@@ -51,6 +30,7 @@ def _texts(folder):
     return {name: data.decode() for name, data in found.items()}
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_packed_study_tells_what_the_run_does_and_nothing_of_the_machine(tiny, tmp_path):
     out = tmp_path / "published" / "tiny"
     packed = atod.pack(tiny.folder, out)
@@ -67,7 +47,13 @@ def test_a_packed_study_tells_what_the_run_does_and_nothing_of_the_machine(tiny,
         "trials.jsonl.gz",
     ]
     texts = _texts(out)
-    private = [str(tiny.folder.parent.parent), "somewhere", SECRET, os.path.expanduser("~/"), f"/{getpass.getuser()}/"]
+    private = [
+        str(tiny.folder.parent.parent),
+        "somewhere",
+        "hush-hush",
+        os.path.expanduser("~/"),
+        f"/{getpass.getuser()}/",
+    ]
     private += [os.getcwd(), "/tmp", platform.node() + ":", "mlflow.db"]
     assert not {(name, word) for name, text in texts.items() for word in private if word in text}
 
@@ -92,7 +78,7 @@ def test_a_packed_study_tells_what_the_run_does_and_nothing_of_the_machine(tiny,
 @pytest.mark.usefixtures("blank_pictures")
 def test_its_schedule_is_exported_as_the_runs_own_also_where_every_step_counts(tiny, tmp_path):
     """T-DUR weights follow measurements: the bundle holds what was applied at every step."""
-    run = write_trained(tmp_path / "runs" / "adaptive", {**_flat(BASE), "steps": 12}, "measured", [0, 1])
+    run = write_trained(tmp_path / "runs" / "adaptive", {**_flat(BASE), "steps": 12}, "measured", [0])
     for folder in (run, tiny.folder):
         packed = atod.pack(folder, tmp_path / "out" / folder.name).folder
         a, b = (

@@ -86,7 +86,7 @@ def test_schemas_are_json(call):
 
 @pytest.mark.usefixtures("blank_pictures")
 def test_a_study_from_file_to_exported_schedule(call, tmp_path):
-    study, out = write(tmp_path / "tiny.yaml"), str(tmp_path / "runs")
+    study, out = write(tmp_path / "tiny.yaml", seeds=1), str(tmp_path / "runs")
     code, shown, err = call("run", study, "--out", out, "--backend", "local")
     assert code == 0, err
     assert "cosine > linear" in shown
@@ -95,13 +95,13 @@ def test_a_study_from_file_to_exported_schedule(call, tmp_path):
         assert (run_dir / name).stat().st_size > 0, name
     rows = read_ledger(run_dir)
     done = {row["trial"] for row in rows if row.get("state") == "COMPLETE"}
-    assert done == {f"{arm}-s{seed}" for arm in ("cosine", "linear", "rl") for seed in (0, 1)} | {"teacher-s0"}
+    assert done == {f"{arm}-s0" for arm in ("cosine", "linear", "rl", "teacher")}
 
     # the same definition is not run again unasked, another one neither, and nothing is lost when it is
     code, _, err = call("run", study, "--out", out, "--backend", "local")
     assert code == 2
     assert "--resume" in err
-    other = write(tmp_path / "other.yaml", base={**BASE, "optimiser": {"lr": 2e-3}})
+    other = write(tmp_path / "other.yaml", seeds=1, base={**BASE, "optimiser": {"lr": 2e-3}})
     code, _, err = call("run", other, "--out", out, "--backend", "local")
     assert code == 2
     assert "optimiser.lr" in err

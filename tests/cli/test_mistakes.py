@@ -1,7 +1,7 @@
 """A table of mistakes that first-time users made, or could: each is answered at once, in one line that names the fix.
 
-All of them are tried in one process of its own, which notes what each of them imports: what can be known without torch,
-Ray and their like is told before they are loaded. Rows marked `heavy` ask for devices, and may import torch.
+They are tried in one process of its own, which notes what each of them imports: what can be known without torch, Ray
+and their like is told before they are loaded. Rows marked `heavy` may import torch: they are tried in the tests' own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import mistaken
 import pytest
 
 PUBLISHED = Path(__file__).parents[2] / "studies" / "results" / "cosine_vs_linear"
@@ -238,56 +239,25 @@ MISTAKES = [
     typed("train presets/support_desk_compact optimiser.learning_rate=1", "optimiser"),
 ]  # fmt: skip
 
-# Tries every mistake of a table in a folder of its own; what is answered goes to a file.
-TRY = """
-import contextlib, io, json, os, sys
-from pathlib import Path
-
-HEAVY = {"torch", "ray", "mlflow", "transformers", "matplotlib"}
-from atod_sweep import cli
-rows, top = json.loads(Path(sys.argv[1]).read_text()), Path.cwd()
-found = [None] * len(rows)
-for number, row in sorted(enumerate(rows), key=lambda one: one[1]["heavy"]):
-    folder = top / str(number)
-    folder.mkdir()
-    for name, text in row["files"].items():
-        latin = row["what"] in ("Latin-1", "UTF-16")
-        (folder / name).write_bytes(text.encode("latin-1" if latin else "utf-8"))
-    os.chdir(folder)
-    sys.argv = ["atod-sweep", *row["words"]]
-    before = HEAVY & sys.modules.keys()
-    code, out, err = 0, io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        except BaseException as error:
-            code = repr(error)
-    left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts)
-    brought = sorted(HEAVY & sys.modules.keys() - before)
-    found[number] = {"code": code, "err": err.getvalue(), "left": left, "brought": brought}
-(top / "found.json").write_text(json.dumps(found))
-"""
-
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What each mistake was answered."""
+    """What each mistake was answered: in a new process, or here if it may be heavy."""
     top = tmp_path_factory.mktemp("mistakes")
-    table, home = top / "table.json", top / "home"
-    home.mkdir()
-    table.write_text(json.dumps([asdict(mistake) for mistake in MISTAKES]))
-    env = {
-        **os.environ,
-        "CUDA_VISIBLE_DEVICES": "",
-        "HOME": str(home),
-        "COLUMNS": "400",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    subprocess.run([sys.executable, "-c", TRY, str(table)], cwd=top, env=env, check=True, timeout=600)
+    (top / "home").mkdir()
+    rows = {heavy: [asdict(one) for one in MISTAKES if one.heavy == heavy] for heavy in (False, True)}
+    (top / "table.json").write_text(json.dumps(rows[False]))
+    ours = {"CUDA_VISIBLE_DEVICES": "", "HOME": str(top / "home"), "COLUMNS": "400", "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, mistaken.__file__, str(top)], env={**os.environ, **ours}, check=True, timeout=600)
     found = json.loads((top / "found.json").read_text())
-    return {mistake.what: answer for mistake, answer in zip(MISTAKES, found, strict=True)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ours.items():
+            patch.setenv(name, value)
+        patch.chdir(top)
+        patch.setattr(sys, "argv", [])
+        patch.setattr(sys, "path", list(sys.path))
+        found |= mistaken.answers(rows[True], top)
+    return found
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.what)

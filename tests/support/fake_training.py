@@ -98,7 +98,7 @@ def train(config, directory, report, resume=False):
         if fault == "freeze":
             time.sleep(120)
         if fault == "hog":
-            hoard = [bytearray(200_000_000) for _ in range(4)]
+            hoard = [bytearray(100_000_000) for _ in range(4)]
             while hoard:
                 time.sleep(0.01)
         if fault == "diverge":

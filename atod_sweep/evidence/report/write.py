@@ -6,6 +6,7 @@ import base64
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,10 @@ def _document(name: str, context: dict[str, Any], folder: Path) -> Path:
     if name == "pdf":
         with tempfile.TemporaryDirectory() as scratch:
             page = Path(scratch) / "report.html"
-            page.write_text(_render("report.html.j2", context), encoding="utf-8")
+            page.write_text(_template("report.html.j2").render(context), encoding="utf-8")
             pdf.print_page(page, path)
     else:
-        write_whole(path, _render(f"report.{name}.j2", context))
+        write_whole(path, _template(f"report.{name}.j2").render(context))
     return path
 
 
@@ -114,10 +115,11 @@ def _trials(results: Results) -> str:
     return f"{text}, and {done[1]} before on other seeds by which a control was chosen"
 
 
-def _render(template: str, context: dict[str, Any]) -> str:
+@cache
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("atod_sweep.evidence.report"),
-        autoescape=template.endswith(".html.j2"),
+        autoescape=name.endswith(".html.j2"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -126,7 +128,7 @@ def _render(template: str, context: dict[str, Any]) -> str:
     environment.filters["data_uri"] = _data_uri
     environment.filters["md"] = markdown_cell
     environment.filters["fence"] = fence
-    return environment.get_template(template).render(context)
+    return environment.get_template(name)
 
 
 def _data_uri(figure: Figure) -> str:

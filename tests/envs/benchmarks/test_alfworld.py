@@ -186,7 +186,7 @@ def test_it_is_a_gymnasium_environment() -> None:
     check_env(AlfWorld(receptacles=6), skip_render_check=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(text=st.text(max_size=300) | st.sampled_from(["", "\x00\x1b[2J", "go to " * 20_000, "{r.name}", "take  from"]))
 def test_any_text_is_answered(text: str) -> None:
     env = AlfWorld(receptacles=6)

@@ -41,7 +41,8 @@ def rate(params):
     return float(np.log10(params["optimiser.lr"]))
 
 
-def test_what_decides_the_score_comes_first_and_the_rest_is_within_the_noise():
+def test_what_decides_the_score_comes_first_and_the_rest_is_within_the_noise(monkeypatch):
+    monkeypatch.setattr(importance, "RESAMPLES", 30)
     found = importances(ledger_of(60, rate))
     first, *rest = found.records
     assert first.parameter == "optimiser.lr"

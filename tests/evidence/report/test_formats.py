@@ -13,6 +13,7 @@ from atod_sweep.evidence.report.write import write
 Make = Callable[..., Path]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_only_what_was_asked_for_is_written(make_run: Make, tmp_path: Path) -> None:
     run, out = make_run("run", {"only": 0.5}, seeds=1, teacher=None, steps=10), tmp_path / "elsewhere"
     paths = write(run, formats=["md"], out=out)

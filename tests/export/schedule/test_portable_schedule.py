@@ -66,7 +66,7 @@ def test_equals_the_trainer_at_every_step_and_turn(form: str, weight: dict[str, 
     objective = {"kind": form, "distill_weight": weight, "kl_penalty": {"kind": "k3", "coef": weight}}
     if form == "hybrid":
         objective["reward_weight"] = RISE
-    for turns in TURNS:
+    for turns in TURNS if form == "interpolated" else TURNS[::3]:  # the forms share what they make of turns
         falling = {"kind": "linear", "start": 1.0, "end": 0.7}
         schedule = schedule_of(objective | {"turns": turns}, steps=30, temperature=falling)
         weights = load(schedule)

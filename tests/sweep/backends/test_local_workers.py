@@ -41,6 +41,7 @@ print(outcome.interrupted)
 """
 
 
+OTHERS = (signal.SIGTERM, signal.SIGKILL)  # quick: a driver that is killed, below
 pytestmark = pytest.mark.usefixtures("no_mlflow")
 
 
@@ -129,6 +130,7 @@ def meet(config, directory, report, resume=False):
     return fake_training.train(config, directory, report, resume=resume)
 
 
+@pytest.mark.slow  # quick: two that freeze, both in the middle of a step, below
 def test_trials_run_side_by_side(write_study, go):
     outcome = go(write_study(seeds=1), trainer=replace(FAKE, train="test_local_workers:meet"))
     assert outcome.complete == 2
@@ -169,7 +171,7 @@ def test_a_search_prunes_in_workers(tmp_path):
         assert (steps[-1] < 40) == (row["state"] == "PRUNED")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, *(pytest.param(s, marks=pytest.mark.slow) for s in OTHERS)])
 def test_a_stopped_driver_leaves_a_run_that_resumes_and_no_process(write_study, tmp_path, how):
     path = write_study(base={"steps": 40, "evaluation.every": 10, "env.kwargs": {"sleep": 0.25}})
     runs, here = tmp_path / "runs", str(Path(__file__).parent)

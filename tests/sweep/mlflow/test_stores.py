@@ -323,7 +323,14 @@ UNWELL = {
 }
 
 
-@pytest.mark.parametrize("state", UNWELL, ids=lambda state: state.__name__)
+# Quick: one state for each kind of answer, or for what raises it.
+LIKE_ANOTHER = (without_login, broken_server, cut_in_half, a_folder)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [pytest.param(one, marks=pytest.mark.slow if one in LIKE_ANOTHER else (), id=one.__name__) for one in UNWELL],
+)
 def test_a_study_runs_in_spite_of_its_store_and_sync_says_the_same(write_study, tmp_path, whole, capfd, state):
     with state(tmp_path / "unwell.db", whole) as uri:
         options = {"backend": "local", "trainer": FAKE, "tracking_uri": uri}

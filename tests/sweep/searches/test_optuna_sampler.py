@@ -93,7 +93,7 @@ def test_a_seed_of_the_file_reaches_the_class_and_kwargs_win(write):
     assert by_seed[0] == by_seed[1] != by_seed[2] == by_seed[3]
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 5, 8, 10, 12])
+@pytest.mark.parametrize("stop_after", [2, 10, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 5, 8, 12))])
 def test_on_resume_recorded_points_are_handed_back_and_not_asked_for_again(write, monkeypatch, stop_after):
     starts = [{"optimiser.lr": 0.011, "optimiser.max_grad_norm": 1.0}]
     path = write({"path": "own_sampler:Unrepeatable"}, start_from=starts)

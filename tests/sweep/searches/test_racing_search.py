@@ -151,8 +151,14 @@ def test_the_report_says_how_many_seeds_each_has(go):
     assert found.quote.first == rows(folder, "selection")[0]["top"][0]["arm"]
 
 
-@pytest.mark.parametrize("sampler", [SEARCH["sampler"], TPE], ids=["random", "tpe"])
-@pytest.mark.parametrize("stop_after", [*(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 20, 3)), 8, 22])
+QUICK = [(8, SEARCH["sampler"]), (22, TPE)]
+MORE = [(n, sampler) for n in (*range(1, 20, 3), 8, 22) for sampler in (SEARCH["sampler"], TPE)]
+
+
+@pytest.mark.parametrize(
+    ("stop_after", "sampler"),
+    [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE if case not in QUICK)],
+)
 def test_a_race_killed_anywhere_ends_as_if_undisturbed(go, monkeypatch, sampler, stop_after):
     whole = go("whole", {"sampler": sampler}).run_dir
 

@@ -19,7 +19,7 @@ from atod_sweep.sweep.searches.run_search import search_work
 from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.samplers.grid import every_point as grid
 from atod_sweep.sweep.searches.show import space_lines
-from atod_sweep.sweep.searches.space import Infeasible, resolve_space
+from atod_sweep.sweep.searches.space import PROBES, Infeasible, resolve_space
 from atod_sweep.sweep.searches.starting_points import starting_points
 
 SHIPPED = sorted((Path(__file__).parents[3] / "search_spaces").glob("*.yaml"))
@@ -272,7 +272,8 @@ EARLY = {"float": [0.0, 0.4]}
         ({"update.epochs": {"int": [1, 3]}}, {"constraints": ["update.epoch < 2"]}, ["'update.epoch'", "epochs"]),
     ],
 )
-def test_bad_spaces_are_one_line_that_quotes_the_value(space_of, parameters, more, words):
+def test_bad_spaces_are_one_line_that_quotes_the_value(space_of, monkeypatch, parameters, more, words):
+    monkeypatch.setattr("atod_sweep.sweep.searches.space.PROBES", PROBES)  # all that users have
     with pytest.raises(UserError) as caught:
         space_of(parameters, **more)
     message = str(caught.value)

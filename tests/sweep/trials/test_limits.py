@@ -30,7 +30,7 @@ def job(tmp_path, fault, **limit):
     [
         ("freeze", {"seconds": 0.1}, "timeout", "took longer than resources.seconds = 0.1"),
         ("hang", {"seconds": 0.1}, "timeout", "took longer than resources.seconds = 0.1"),
-        ("hog", {"memory_gb": 0.4}, "out_of_memory", "held more than resources.memory_gb"),
+        ("hog", {"memory_gb": 0.2}, "out_of_memory", "held more than resources.memory_gb"),
     ],
 )
 def test_an_attempt_beyond_its_limits_is_a_recorded_failure(tmp_path, fault, limit, status, message):

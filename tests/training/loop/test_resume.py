@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import subprocess
 import sys
@@ -74,7 +73,12 @@ def test_two_runs_of_one_config_are_equal(uninterrupted, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "at"), [*itertools.product(CONFIGS, (1, 2)), ("hybrid, t_dur", 0), ("gae, minibatches", 3)]
+    ("name", "at"),
+    [
+        *((name, 1 + i % 2) for i, name in enumerate(CONFIGS)),
+        *(("hybrid, t_dur", 0), ("gae, minibatches", 3)),
+        *(pytest.param(name, 2 - i % 2, marks=pytest.mark.slow) for i, name in enumerate(CONFIGS)),
+    ],
 )
 def test_stopped_in_the_middle_of_a_step(uninterrupted, tmp_path, name, at):
     config, rows, final = uninterrupted(name)

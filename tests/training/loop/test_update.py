@@ -99,7 +99,7 @@ def in_portions(monkeypatch, **settings) -> Setting:
 
 
 @pytest.mark.parametrize("signal", COMPARING, ids=lambda signal: "-".join(map(str, signal.values())))
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("temperature", [pytest.param(1.0, marks=pytest.mark.slow), 0.7])
 def test_logits_in_portions_give_the_loss_and_the_gradient_of_the_whole(signal, temperature, monkeypatch):
     mixed = {"objective__distill_weight": 0.5, "objective__distill": signal, "temperature": temperature} | EVERYWHERE
     whole = Setting(**mixed)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,23 +44,23 @@ def name(settings: dict) -> str:
     return "-".join(str(value) for value in settings.values())
 
 
-@pytest.fixture(autouse=True)
-def no_memories(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("ATOD_SWEEP_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Callable[..., str]:
+    """The path of a model with `width` logits and the character tokenizer, with further tokens behind its own."""
 
+    @cache
+    def save(kind: str, width: int, *more: str) -> str:
+        path = tmp_path_factory.mktemp(kind)
+        tokenizer = characters(CHATML)
+        tokenizer.add_tokens(list(more))
+        model = make_model(kind, vocabulary=width)
+        with torch.no_grad():
+            model.get_output_embeddings().weight[WORDS:] *= 10  # what no token has would win often
+        model.save_pretrained(path)
+        tokenizer.save_pretrained(path)
+        return str(path)
 
-def saved(folder: Path, kind: str, width: int, more: list[str] | None = None, seed: int = 0) -> str:
-    """A model with `width` logits and the character tokenizer, with further tokens behind its own; the path."""
-    path = folder / f"{kind}-{width}-{len(more or [])}-{seed}"
-    tokenizer = characters(CHATML)
-    if more:
-        tokenizer.add_tokens(more)
-    model = make_model(kind, seed, vocabulary=width)
-    with torch.no_grad():
-        model.get_output_embeddings().weight[WORDS:] *= 10  # what no token has would win often
-    model.save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return str(path)
+    return save
 
 
 def config(student: str, teacher: str | None, **settings) -> Train:
@@ -81,9 +84,9 @@ def config(student: str, teacher: str | None, **settings) -> Train:
         for theirs in (259, 323)
     ],
 )
-def test_padded_widths_are_no_matter(mine, theirs, settings, tmp_path):
+def test_padded_widths_are_no_matter(saved, mine, theirs, settings, tmp_path):
     """The same tokenizer with models of other widths, as Qwen2.5 of 0.5 B and of 7 B are."""
-    run = config(saved(tmp_path, "qwen3", mine), saved(tmp_path, "llama", theirs), **settings)
+    run = config(saved("qwen3", mine), saved("llama", theirs), **settings)
     rows: list[dict] = []
     train(run, tmp_path, rows.extend)
     (row,) = [row for row in rows if row["phase"] == "train"]
@@ -91,9 +94,9 @@ def test_padded_widths_are_no_matter(mine, theirs, settings, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt2"])
-def test_ids_that_no_token_has_are_never_sampled(kind, tmp_path):
+def test_ids_that_no_token_has_are_never_sampled(saved, kind, tmp_path):
     for width, words in ((259, None), (323, 259)):
-        run = assemble(config(saved(tmp_path, kind, width), None, objective__distill_weight=0.0), tmp_path, False)
+        run = assemble(config(saved(kind, width), None, objective__distill_weight=0.0), tmp_path, False)
         assert run.stage.policy.words == words
         assert run.stage.play(run.stage.policy, 0).ids_ST.max() < WORDS
 
@@ -113,8 +116,8 @@ def test_the_cut_leaves_a_softmax_over_the_ids_that_are_left(kind):
         assert torch.allclose(logits[0].log_softmax(-1), want, rtol=0, atol=1e-5)
 
 
-def test_a_model_is_its_own_teacher_whatever_the_padding(tmp_path):
-    path = saved(tmp_path, "qwen3", 323)
+def test_a_model_is_its_own_teacher_whatever_the_padding(saved, tmp_path):
+    path = saved("qwen3", 323)
     rows: list[dict] = []
     train(config(path, path, optimiser__lr=1e-9), tmp_path, rows.extend)
     (row,) = [row for row in rows if row["phase"] == "train"]
@@ -141,8 +144,8 @@ def test_kinship():
 
 
 @pytest.mark.parametrize("settings", SIGNALS[:6], ids=name)
-def test_a_teacher_that_knows_more_is_asked_about_the_common_ids(settings, tmp_path):
-    mine, theirs = saved(tmp_path, "qwen3", 259), saved(tmp_path, "qwen3", 323, ["<think>", "</think>"])
+def test_a_teacher_that_knows_more_is_asked_about_the_common_ids(saved, settings, tmp_path):
+    mine, theirs = saved("qwen3", 259), saved("qwen3", 323, "<think>", "</think>")
     run = assemble(config(mine, theirs, **settings), tmp_path, resume=False)
     assert run.stage.teacher.policy.words == WORDS
     assert run.stage.teacher.policy.reach is None
@@ -179,10 +182,10 @@ def say_its_own(monkeypatch, logit: float) -> None:
 
 
 @pytest.mark.parametrize("settings", SIGNALS[:6], ids=name)
-def test_a_student_that_knows_more_is_compared_where_both_know(settings, tmp_path, monkeypatch):
+def test_a_student_that_knows_more_is_compared_where_both_know(saved, settings, tmp_path, monkeypatch):
     """As long as it says none of its own."""
-    mine = saved(tmp_path, "qwen3", 260, ["<think>"])
-    theirs = saved(tmp_path, "qwen3", 259)
+    mine = saved("qwen3", 260, "<think>")
+    theirs = saved("qwen3", 259)
     run = assemble(config(mine, theirs, **settings), tmp_path, resume=False)
     assert (run.stage.policy.words, run.stage.teacher.policy.reach) == (None, WORDS)
     say_its_own(monkeypatch, -100.0)
@@ -194,16 +197,16 @@ def test_a_student_that_knows_more_is_compared_where_both_know(settings, tmp_pat
 # ---- ids beyond --------------------------------------------------------------------------------------------------
 
 
-def test_a_token_of_the_student_that_its_teacher_cannot_read_is_refused_in_one_line(tmp_path, monkeypatch):
-    mine, theirs = saved(tmp_path, "qwen3", 260, ["<think>"]), saved(tmp_path, "qwen3", 323)
+def test_a_token_of_the_student_that_its_teacher_cannot_read_is_refused_in_one_line(saved, tmp_path, monkeypatch):
+    mine, theirs = saved("qwen3", 260, "<think>"), saved("qwen3", 323)
     run = assemble(config(mine, theirs), tmp_path, resume=False)
     say_its_own(monkeypatch, 100.0)
     with pytest.raises(UserError, match=r"^a conversation holds the id 259, and .* knows the ids up to 258 only; take"):
         run.algorithm.collect(run.stage, 0)
 
 
-def test_a_template_whose_tokens_the_model_has_not_is_refused_in_one_line(tmp_path):
-    path = Path(saved(tmp_path, "qwen3", 300))
+def test_a_template_whose_tokens_the_model_has_not_is_refused_in_one_line(saved, tmp_path):
+    path = shutil.copytree(saved("qwen3", 300), tmp_path / "model")
     make_model("qwen3", vocabulary=200).save_pretrained(path)
     with pytest.raises(
         UserError, match=r"^student.path: .*: every conversation uses the token .* id 2\d\d lies beyond"
@@ -211,26 +214,26 @@ def test_a_template_whose_tokens_the_model_has_not_is_refused_in_one_line(tmp_pa
         assemble(config(str(path), None, objective__distill_weight=0.0), tmp_path, resume=False)
 
 
-def test_a_padding_token_beyond_the_model_is_replaced(tmp_path):
-    path = saved(tmp_path, "qwen3", 259)
+def test_a_padding_token_beyond_the_model_is_replaced(saved, tmp_path):
+    path = shutil.copytree(saved("qwen3", 259), tmp_path / "model")
     tokenizer = characters(CHATML)
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     tokenizer.save_pretrained(path)
-    run = assemble(config(path, None, objective__distill_weight=0.0), tmp_path, resume=False)
+    run = assemble(config(str(path), None, objective__distill_weight=0.0), tmp_path, resume=False)
     assert run.tokenizer.pad_token == "<|im_end|>"
     run.stage.play(run.stage.policy, 0)
 
 
-def test_an_observation_with_a_token_beyond_the_model_is_refused_in_one_line(tmp_path):
+def test_an_observation_with_a_token_beyond_the_model_is_refused_in_one_line(saved, tmp_path):
     """One that no template uses; Echo's observations are spelled with it."""
-    path = saved(tmp_path, "qwen3", 259, ["red", "green", "blue"])
+    path = saved("qwen3", 259, "red", "green", "blue")
     run = assemble(config(path, None, objective__distill_weight=0.0), tmp_path, resume=False)
     with pytest.raises(UserError, match=r"^a conversation holds the id 2\d\d, and .* knows the ids up to 258 only"):
         run.stage.play(run.stage.policy, 0)
 
 
-def test_a_student_that_is_watched_says_none_of_them(tmp_path):
-    path = Path(saved(tmp_path, "qwen3", 323))
+def test_a_student_that_is_watched_says_none_of_them(saved, tmp_path):
+    path = Path(saved("qwen3", 323))
     speaker = Speaker(path, action_tokens=30)
     said = [speaker.act([], "red", temperature=1.0) for _ in range(3)]
     assert all(said)

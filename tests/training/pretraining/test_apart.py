@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,7 +30,11 @@ def own_cache(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_both_models_are_built_beside_each_other(built, own_cache):
+@pytest.mark.parametrize("there", [{"teacher"}, pytest.param(set(), marks=pytest.mark.slow)], ids=["one", "both"])
+def test_missing_models_are_built_beside_each_other(built, own_cache, there):
+    for role in there:
+        path = Path(getattr(built, role).path)
+        shutil.copytree(path, own_cache / "models" / path.name)
     notes: list[str] = []
     with Builders([tiny(), tiny(steps=9)], at_a_time=2) as building:
         assert building.busy
@@ -37,12 +44,12 @@ def test_both_models_are_built_beside_each_other(built, own_cache):
         assert building.over
     expected, found = cache.expected(tiny()), cache.ensure(tiny())
     assert (expected.teacher.path, expected.student.path) == (found.teacher.path, found.student.path)
-    assert set(building.paths) == set(made)
-    assert set(made) == {found.teacher.path, found.student.path}
+    missing = {"teacher", "student"} - there
+    assert set(building.paths) == set(made) == {getattr(found, role).path for role in missing}
     assert all(one.built and one.seconds > 0 for one in made.values())
     assert not found.teacher.built
-    assert {note.partition(":")[0] for note in notes} == {"teacher", "student"}
-    for role in ("teacher", "student"):
+    assert {note.partition(":")[0] for note in notes} == missing
+    for role in missing:
         ours, theirs = (Path(getattr(models, role).path) / "model.safetensors" for models in (built, found))
         assert ours.read_bytes() == theirs.read_bytes()
 
@@ -68,7 +75,16 @@ def test_no_process_outlives_the_block(own_cache):
     assert all(process.poll() is not None for process in processes)
 
 
-def test_what_cannot_be_built_is_said(own_cache):
+def says(role, config):
+    """A process that ends at once with what a builder says of a model without words."""
+    said = json.dumps({"wrong": f"{role}: {config.env.id!r} has no vocabulary()"})
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return subprocess.Popen(["echo", said], **pipes, text=True, start_new_session=True)
+
+
+@pytest.mark.parametrize("started", [says, pytest.param(STARTED, marks=pytest.mark.slow)], ids=["said", "real"])
+def test_what_cannot_be_built_is_said(own_cache, monkeypatch, started):
+    monkeypatch.setattr(apart, "_started", started)
     config = tiny(env__id="odd_env:Base", teacher__kind="none", objective__distill_weight=0.0)
     with Builders([config], at_a_time=2) as building, pytest.raises(UserError, match="vocabulary"):
         building.made(print)

@@ -61,7 +61,9 @@ OLD = {  # without a manifest, what is torn is found all the same
 }
 
 
-@pytest.mark.parametrize("name", [*DAMAGE, *OLD])
+@pytest.mark.parametrize(
+    "name", [*DAMAGE, *(pytest.param(one, marks=pytest.mark.slow if "weights" in one else ()) for one in OLD)]
+)
 def test_a_damaged_model_is_built_again_and_named(place, built, name):
     if name in OLD:
         (place / manifest.NAME).unlink()
