@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from no_mlflow import NoMlflow
-from typer.main import get_command
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what runs behind them ignore it
 # Every process that tests start would compile the package anew, and every test process the asserts of all tests.
@@ -33,13 +32,12 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _asked_once():
-    """What every run asks of git and of the packages, and every command line of its verbs, stays the same."""
+    """What every run asks of git and of the packages stays the same."""
     from atod_sweep.sweep.record import provenance
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(provenance, "git_revision", cache(provenance.git_revision))
         patch.setattr(provenance, "versions", cache(provenance.versions))
-        patch.setattr("typer.main.get_command", cache(get_command))
         yield
 
 

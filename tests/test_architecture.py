@@ -182,3 +182,13 @@ def test_torch_free_modules_leave_torch_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr.splitlines()[-1]
+
+
+def test_what_all_tests_share_needs_no_more_than_the_tests_on_a_gpu() -> None:
+    """`benchmarks/on_gpu.sh` runs some on a machine that has PyTorch, transformers, accelerate and pytest."""
+    absent = "import sys\nfor name in ('ray', 'optuna', 'mlflow', 'typer', 'rich', 'matplotlib', 'scipy', 'pandas'):\n"
+    absent += "    sys.modules[name] = None\nimport pytest\n"
+    one = "tests/test_errors.py"
+    run = f"{absent}sys.exit(pytest.main(['-q', '-n', '0', '-p', 'no:cacheprovider', '{one}']))"
+    done = subprocess.run([sys.executable, "-c", run], cwd=ROOT.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
