@@ -58,7 +58,7 @@ def run(
     Args:
         study: a file, the name of a shipped study (`"quickstart"`), a mapping as in such a file, or the record.
         overrides: dotted keys of the trainer config -> values, for every trial.
-        seeds: number of seeds, in the place of the study's.
+        seeds: number of seeds: the first of the study's own, then those that follow.
         until_decided: add seeds, to the arms of open hypotheses, until every one is decided; a `Rule` says how many at
             a time and at most.
         out: folder that holds one subfolder per run.

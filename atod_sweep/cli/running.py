@@ -28,7 +28,7 @@ def run(
     *,
     study: Annotated[Path, typer.Argument(help="Study file (YAML).")],
     overrides: Overrides = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds, in the place of the study's.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds: the first of the study's own, then those that follow.")] = None,
     until_decided: Annotated[
         bool,
         typer.Option(

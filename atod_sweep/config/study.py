@@ -215,6 +215,11 @@ class Study(File):
         """The arm that the others are compared with."""
         return self.reference or next(iter(self.arms))
 
+    def seeds_in_all(self, count: int) -> list[int]:
+        """`count` seeds: the first of the study's own, then those that follow its largest."""
+        own = self.seed_list
+        return [*own[:count], *range(after := max(own) + 1, after + count - len(own))]
+
     @field_validator("seeds")
     @classmethod
     def _some_seeds(cls, seeds: int | list[int]) -> int | list[int]:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from atod_sweep.config.base import dump_yaml, parse_mapping, parse_yaml, validate
+from atod_sweep.config.base import MOST_SEEDS, dump_yaml, parse_mapping, parse_yaml, validate
 from atod_sweep.config.files import flatten
 from atod_sweep.config.given import given
 from atod_sweep.config.study import Study
@@ -64,7 +64,9 @@ def _given(
 ) -> Work:
     found = given(Study, source, resolve)
     study, text = found.record, found.text
-    changes: dict[str, Any] = {key: value for key, value in (("name", name), ("seeds", seeds)) if value is not None}
+    changes: dict[str, Any] = {} if name is None else {"name": name}
+    if seeds is not None:
+        changes["seeds"] = study.seeds_in_all(seeds) if 0 < seeds <= MOST_SEEDS else seeds  # refused when it is read
     if overrides:
         changes["base"] = _overridden(study, flatten(overrides), found.where)
         text = dump_yaml(parse_yaml(text, found.where) | {"base": changes["base"]})  # the folder shall say what ran
@@ -76,7 +78,7 @@ def _given(
 def _work(study: Study, folder: Path, where: str, text: str, rule: Rule | None) -> Work:
     first = study.seed_list
     if rule is not None:
-        study = study.model_copy(update={"seeds": rule.seeds(first)})
+        study = study.model_copy(update={"seeds": rule.seeds(study)})
     plan = resolve(study, folder, where)
     work = study_work(plan, text)
     if rule is not None:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from atod_sweep.config.base import MOST_SEEDS
+from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger, looks
 from atod_sweep.sweep.studies.plan import Plan, Trial
@@ -27,8 +28,9 @@ class Rule:
     max_seeds: int = 40
     block: int = 5
 
-    def seeds(self, first: list[int]) -> list[int]:
+    def seeds(self, study: Study) -> list[int]:
         """All seeds that may run: the study's own, then those that follow. UserError if that adds none."""
+        first = study.seed_list
         if self.block < 1:
             raise UserError(f"--block {self.block}: seeds are added in blocks of at least one; use 1 or more")
         if self.max_seeds > MOST_SEEDS:
@@ -37,8 +39,7 @@ class Rule:
             raise UserError(
                 f"--max-seeds {self.max_seeds}: the study begins with {len(first)} seeds; allow more, or fewer --seeds"
             )
-        after = max(first) + 1
-        return [*first, *range(after, after + self.max_seeds - len(first))]
+        return study.seeds_in_all(self.max_seeds)
 
 
 def rule_for(until_decided: bool, **bounds: int | None) -> Rule | None:

@@ -313,6 +313,17 @@ def test_extending_runs_what_is_new_and_keeps_what_is_there(write_study, go):
         go(path, extend=True, seeds=1)
 
 
+def test_a_number_of_seeds_takes_the_first_of_a_list_or_goes_on_after_it(write_study, go):
+    path = write_study()
+    path.write_text(path.read_text().replace("seeds: 2", "seeds: [7, 2]"))
+    for seeds, how, ran in ((1, {}, [7]), (4, {"extend": True}, [7, 2, 8, 9]), (4, {"resume": True}, [7, 2, 8, 9])):
+        rows = ledger.read(go(path, seeds=seeds, **how).run_dir)
+        assert ledger.fold(rows).studies[-1]["seeds"] == ran
+    for seeds, said in ((0, "at least one seed.*got 0"), (10**9, "at most 100000 of them, got 1000000000")):
+        with pytest.raises(UserError, match=said):
+            go(path, seeds=seeds, extend=True)
+
+
 def test_output_that_cannot_be_written_and_folders_of_others_are_refused(write_study, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/small: cannot be written: .*--out"):
