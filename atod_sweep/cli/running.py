@@ -28,7 +28,9 @@ def run(
     *,
     study: Annotated[Path, typer.Argument(help="Study file (YAML).")],
     overrides: Overrides = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds: the first of the study's own, then those that follow.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Number of seeds: the first of the study's own, then those that follow.")
+    ] = None,
     until_decided: Annotated[
         bool,
         typer.Option(
