@@ -9,7 +9,7 @@ from typing import Any
 
 from atod_sweep.config.base import dump_yaml, parse_mapping, parse_yaml, validate
 from atod_sweep.config.files import flatten
-from atod_sweep.config.given import given
+from atod_sweep.config.given import for_trials, given
 from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger, study_file
@@ -66,7 +66,7 @@ def _given(
     study, text = found.record, found.text
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("seeds", seeds)) if value is not None}
     if overrides:
-        changes["base"] = _overridden(study, flatten(overrides), found.where)
+        changes["base"] = _overridden(study, for_trials(Study, overrides, found.where), found.where)
         text = dump_yaml(parse_yaml(text, found.where) | {"base": changes["base"]})  # the folder shall say what ran
     if changes:
         study = validate(Study, study.model_dump(exclude_unset=True) | changes, found.where)
@@ -106,7 +106,7 @@ def resume_study(run_dir: Path, row: StudyRow, options: Options) -> RunOutcome:
     text = study_file.read(path, ledger.read(run_dir))
     base = row.get("base", definition["base"])  # older ledgers hold it with the horizons of its environment
     recorded = {key: definition[key] for key in ("seeds", "hypotheses")}
-    data = parse_mapping(text, str(path)) | {"name": run_dir.name, "base": base, **recorded}
+    data = parse_mapping(text, str(path)) | {"name": row["name"], "base": base, **recorded}
     rule = Rule(**definition["sequential"]) if "sequential" in definition else None
     study = validate(Study, data, str(path), context={"recorded": True})
     work = _work(study, run_dir, str(path), text, rule)
