@@ -250,11 +250,6 @@ class Study(File):
         for i, claim in enumerate(self.hypotheses):
             if claim in self.hypotheses[:i]:
                 yield f"hypotheses.{i}: '{claim}' is there already, and each claim counts once; drop it"
-        changed = {f"arms.{name}": own for name, own in self.arms.items()}
-        changed |= {f"factors.{f}.{name}": own for f, levels in self.factors.items() for name, own in levels.items()}
-        for where, own in changed.items():
-            if "seed" in own:
-                yield f"{where}: 'seed' is that of each trial, got {own['seed']!r}; list them as seeds: of the study"
         for where, check in checks:
             try:
                 check()

@@ -64,6 +64,10 @@ def _given(
 ) -> Work:
     found = given(Study, source, resolve)
     study, text = found.record, found.text
+    for place, own in _changed(study).items():
+        if "seed" in own:
+            wrong = f"{place}: 'seed' is that of each trial, got {own['seed']!r}"
+            raise UserError(f"{found.where}: {wrong}; list them as seeds: of the study")
     changes: dict[str, Any] = {key: value for key, value in (("name", name), ("seeds", seeds)) if value is not None}
     if overrides:
         changes["base"] = _overridden(study, for_trials(Study, overrides, found.where), found.where)
@@ -92,11 +96,18 @@ def _source(first: list[int], rule: Rule | None, plan: Plan) -> Callable[[Desk],
     return partial(_queue, plan) if rule is None else partial(Blocks, plan, first, rule)
 
 
+def _changed(study: Study) -> dict[str, dict[str, Any]]:
+    """What every arm and level sets, flat, by its place in the file."""
+    levels = {f"factors.{f}.{v}": o for f, table in study.factors.items() for v, o in table.items()}
+    return {
+        place: flatten(own) for place, own in ({f"arms.{arm}": o for arm, o in study.arms.items()} | levels).items()
+    }
+
+
 def _overridden(study: Study, overrides: dict[str, Any], where: str) -> dict[str, Any]:
     """The study's base with `overrides`. UserError where an arm or a level would undo one."""
-    levels = {f"factors.{f}.{v}": o for f, table in study.factors.items() for v, o in table.items()}
-    for name, own in ({f"arms.{arm}": o for arm, o in study.arms.items()} | levels).items():
-        if both := sorted(overrides.keys() & {key.removesuffix(MATCH) for key in flatten(own)}):
+    for name, own in _changed(study).items():
+        if both := sorted(overrides.keys() & {key.removesuffix(MATCH) for key in own}):
             raise UserError(f"{where}: {name} sets {both[0]!r} itself; change it there, or drop {both[0]}=…")
     return {"base": study.base, **overrides}
 
