@@ -44,7 +44,7 @@ def scatter(results: Results, folder: Path) -> Figure | None:
 
 def _point(axis: Axes, gain: Change, loss: Change, look: Style) -> None:
     def bar(half: float) -> list[float] | None:
-        return None if math.isnan(half) else [half]
+        return [half] if math.isfinite(half) else None
 
     axis.errorbar(
         [gain.change.estimate],
