@@ -103,7 +103,7 @@ def export(
         folder = api.export_schedule(run_dir, to, out, steps=steps, horizon=horizon, at=levels, allow_lossy=allow_lossy)
         say("\n".join([*lines(folder), *api.publish(folder, sign=sign, push=push, dry_run=dry_run)]))
         return
-    if steps or horizon or to != "bundle" or allow_lossy:
+    if steps is not None or horizon is not None or to != "bundle" or allow_lossy:
         raise UserError(
             "--model: exports a student as it was trained; --allow-lossy, --to, --steps and --horizon are for schedules"
         )
