@@ -13,7 +13,7 @@ from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.scores import seed_score
 from atod_sweep.evidence.stats import curves, factorial
 from atod_sweep.evidence.stats.aggregate import SUMMARIES, linearised, probability_of_improvement
-from atod_sweep.evidence.stats.intervals import Array, Interval, t_interval
+from atod_sweep.evidence.stats.intervals import Array, Interval
 from atod_sweep.evidence.stats.procedures import STUDENT
 from atod_sweep.evidence.stats.task_sets import measured
 from atod_sweep.records.metric_names import watched
@@ -89,7 +89,7 @@ def _area(results: Results, arm: str) -> Interval:
             curve = trial.curve(watched(results.study.metric.name), "eval")
             by_seed.setdefault(trial.seed, []).append(curves.area(curve.x, curve.y))
     whole = [np.mean(areas) for areas in by_seed.values() if len(areas) == len(results.conditions)]
-    return t_interval([float(area) for area in whole if not math.isnan(area)])
+    return STUDENT.interval([float(area) for area in whole if not math.isnan(area)])
 
 
 def interactions(results: Results) -> list[Interaction]:

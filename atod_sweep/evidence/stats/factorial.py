@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from atod_sweep.evidence.stats.intervals import Interval, t_interval
+from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.evidence.stats.procedures import STUDENT
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,6 @@ def effects(scores_SAB: ArrayLike) -> Effects:
     arm_SA = x_SAB.mean(axis=2) - grand_S[:, None]
     level_SB = x_SAB.mean(axis=1) - grand_S[:, None]
     return Effects(
-        arms=[t_interval(x_S) for x_S in arm_SA.T],
-        levels=[t_interval(x_S) for x_S in level_SB.T],
+        arms=[STUDENT.interval(x_S) for x_S in arm_SA.T],
+        levels=[STUDENT.interval(x_S) for x_S in level_SB.T],
     )

@@ -14,7 +14,7 @@ def test_deviations_by_hand() -> None:
     found = effects(np.array([cell_AB, cell_AB + 0.1, cell_AB - 0.1]))  # seeds shift all cells alike
     assert [e.estimate for e in found.arms] == pytest.approx([0.15, -0.15, 0.0])
     assert [e.estimate for e in found.levels] == pytest.approx([0.15, -0.15])
-    assert found.arms[0].half_width == pytest.approx(0, abs=1e-12)
+    assert found.arms[0].half_width == np.inf  # the same on three seeds, which may be chance
 
 
 def test_agrees_with_repeated_measures_anova() -> None:
