@@ -86,6 +86,7 @@ class Searched:
     front: Front | None
     quote: Quote | None
     trends: tuple[tuple[Trend, ...], ...]  # per objective
+    on_fresh_tasks: bool  # fresh seeds are judged by final sets, and not by what the search went by
 
     @property
     def over_seeds(self) -> str:
@@ -133,6 +134,7 @@ def searched(results: Results) -> Searched | None:
         front=front(results.ledger),
         quote=_quote(results, chosen, objectives[0], racing),
         trends=tuple(tuple(trends(results.ledger, second)) for second in (False, True)[: len(objectives)]),
+        on_fresh_tasks=results.study.metric.name != objectives[0].name,
     )
 
 

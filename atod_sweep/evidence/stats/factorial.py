@@ -22,8 +22,8 @@ class Effects:
     levels: list[Interval]
 
 
-def effects(scores_SAB: ArrayLike, level: float = 0.95) -> Effects:
-    """Main effects of two crossed factors, with intervals over seeds."""
+def effects(scores_SAB: ArrayLike) -> Effects:
+    """Main effects of two crossed factors, with 95 % intervals over seeds."""
     x_SAB = np.asarray(scores_SAB, dtype=np.float64)
     if x_SAB.ndim != 3:
         raise ValueError(f"expected scores[seeds, arms, levels], got shape {x_SAB.shape}")
@@ -31,6 +31,6 @@ def effects(scores_SAB: ArrayLike, level: float = 0.95) -> Effects:
     arm_SA = x_SAB.mean(axis=2) - grand_S[:, None]
     level_SB = x_SAB.mean(axis=1) - grand_S[:, None]
     return Effects(
-        arms=[t_interval(x_S, level) for x_S in arm_SA.T],
-        levels=[t_interval(x_S, level) for x_S in level_SB.T],
+        arms=[t_interval(x_S) for x_S in arm_SA.T],
+        levels=[t_interval(x_S) for x_S in level_SB.T],
     )

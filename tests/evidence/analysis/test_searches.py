@@ -171,6 +171,20 @@ def test_a_first_choice_is_called_better_only_where_its_interval_says_so(
     assert words in quote(found).replace("it is", "is")
 
 
+@pytest.mark.usefixtures("blank_pictures")
+@pytest.mark.parametrize("final", [False, True])
+def test_what_the_search_saw_better_is_not_all_optimism_on_fresh_tasks(tmp_path: Path, final: bool) -> None:
+    run = write_hand(tmp_path, {"c000": [0.6]}, {"reference": [0.5, 0.52], "c000": [0.55, 0.57]}, "max", "eval/success")
+    rows = read_ledger(run)
+    for row in rows:
+        if final and row["event"] == "trial":
+            row["metrics"] = {"final/success": row["score"]}
+    write_ledger(run, rows)
+    told = write(run).markdown.read_text(encoding="utf-8")
+    assert "+0.040 better on average: the optimism of choosing the best of many" in told
+    assert ("and what fresh tasks and the last step alone change" in told) is final
+
+
 def test_a_search_that_minimises_is_quoted_in_its_good_direction(tmp_path: Path) -> None:
     found = searched(load(write_hand(tmp_path, TOLD, FRESH, "min")))
     assert found is not None
