@@ -97,6 +97,8 @@ def export(
     levels = {factor: str(level) for factor, level in parse_assignments(at or []).items()}
     if register is not None and not model:
         raise UserError(f"--register {register!r}: registers a student; add --model")
+    if dry_run and push is None:
+        raise UserError("--dry-run: tells what --push would upload; add --push ORG/NAME, or drop it")
     if not model:
         from atod_sweep.export.schedule.bundle import lines
 

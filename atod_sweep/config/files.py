@@ -115,6 +115,8 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
     UserError for a key that is there both nested and dotted.
     """
+    if not isinstance(data, Mapping):
+        raise UserError(f"expected a mapping of keys and values, got {data!r}")
     result: dict[str, Any] = {}
     for key, value in data.items():
         own = flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}

@@ -44,8 +44,7 @@ def for_trials(model: type[M], overrides: Mapping[str, Any], where: str) -> dict
     for key in changes:
         first = key.partition(".")[0]
         if first in model.model_fields.keys() - Train.model_fields.keys() or key == "seed":
-            option = "seeds are set by --seeds, or" if first in ("seed", "seeds") and model.sort == "study" else "it is"
-            raise UserError(
-                f"{where}: {key!r} is not of the trainer config, as overrides are; {option} set in the file"
-            )
+            is_seeds = first in ("seed", "seeds") and model.sort == "study"
+            instead = "use --seeds N, or seeds: in the file" if is_seeds else "set it in the file"
+            raise UserError(f"{where}: {key!r} is nothing that all trials can be given; {instead}")
     return changes

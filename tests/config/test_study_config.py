@@ -52,8 +52,7 @@ def test_sentences(sentence: str, expected: dict[str, Any]) -> None:
 def test_sentences_and_records_are_the_same_and_read_back() -> None:
     record = {"arm": "cosine", "relation": "=", "other": "opd", "at": {"horizon": "long"}, "margin": 0.03}
     sentence = "cosine = opd on eval/success at horizon=long within 0.03"
-    given = [study(hypotheses=[claim], factors=FACTORS, controls=["opd"]) for claim in (record, sentence)]
-    from_record, from_sentence = (one.hypotheses[0] for one in given)
+    from_record, from_sentence = study(hypotheses=[record, sentence], factors=FACTORS, controls=["opd"]).hypotheses
     assert from_record == from_sentence
     assert str(from_record) == sentence
     assert str(Hypothesis(arm="a", relation=">", other="b", margin=0.1)) == "a > b on eval/success by 0.1"
