@@ -247,6 +247,8 @@ EARLY = {"float": [0.0, 0.4]}
         ({"optimiser.lr": {"float": [0.1, 1.0], "setp": 0.1}}, {}, ["optimiser.lr", "'setp'", "'step'"]),
         ({"optimiser.lr": {"float": [0.1, 1.0], "int": [1, 2]}}, {}, ["optimiser.lr", "one of float, int"]),
         ({"update.epochs": {"choice": [1, 1]}}, {}, ["update.epochs", "[1, 1]"]),
+        ({"optimiser.lr": {"choice": ["0.001", 1e-2]}}, {}, ["optimiser.lr: '0.001'", "holds 0.001", "without quotes"]),
+        ({"update.epochs": {"choice": ["1", 2]}}, {}, ["update.epochs: '1'", "holds 1 instead"]),
         ({"seed": {"choice": [1, 2]}}, {}, ["seed", "budget.seeds"]),
         ({WEIGHT: {"end": {"when": {"knid": "cosine"}, "float": [0, 1]}, "kind": "cosine"}}, {}, ["'knid'", "'kind'?"]),
         (
