@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from atod_sweep.api.ending import conclude, judge
 from atod_sweep.api.handle import Run
+from atod_sweep.errors import UserError
 from atod_sweep.paths import expanded, written
 from atod_sweep.sweep.record.progress import choose
 from atod_sweep.sweep.user_code import admit, command, started_from
@@ -271,7 +272,15 @@ def compare(runs: Sequence[str | Path], *, claims: bool = False) -> str:
     from atod_sweep.evidence.report.compare import text
     from atod_sweep.training import NUMERICS
 
-    return "\n".join(text([expanded(folder) for folder in runs], claims, NUMERICS))
+    return "\n".join(text(_folders(runs), claims, NUMERICS))
+
+
+def _folders(runs: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The folders that were named, one or several. UserError for none."""
+    found = [expanded(folder) for folder in ([runs] if isinstance(runs, str | Path) else runs)]
+    if not found:
+        raise UserError(f"runs: name at least one folder, for example runs/quickstart, got {runs!r}")
+    return found
 
 
 def transfer(runs: Sequence[str | Path], *, margin: float = 0.03) -> str:
@@ -283,7 +292,7 @@ def transfer(runs: Sequence[str | Path], *, margin: float = 0.03) -> str:
     """
     from atod_sweep.evidence.report.transfer import page
 
-    return "\n".join(page([expanded(folder) for folder in runs], margin))
+    return "\n".join(page(_folders(runs), margin))
 
 
 def sync(

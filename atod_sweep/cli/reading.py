@@ -97,13 +97,15 @@ def export(
     levels = {factor: str(level) for factor, level in parse_assignments(at or []).items()}
     if register is not None and not model:
         raise UserError(f"--register {register!r}: registers a student; add --model")
+    if dry_run and push is None:
+        raise UserError("--dry-run: tells what --push would upload; add --push ORG/NAME, or drop it")
     if not model:
         from atod_sweep.export.schedule.bundle import lines
 
         folder = api.export_schedule(run_dir, to, out, steps=steps, horizon=horizon, at=levels, allow_lossy=allow_lossy)
         say("\n".join([*lines(folder), *api.publish(folder, sign=sign, push=push, dry_run=dry_run)]))
         return
-    if steps or horizon or to != "bundle" or allow_lossy:
+    if steps is not None or horizon is not None or to != "bundle" or allow_lossy:
         raise UserError(
             "--model: exports a student as it was trained; --allow-lossy, --to, --steps and --horizon are for schedules"
         )

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 @with_run_options
 def run(
     *,
-    study: Annotated[Path, typer.Argument(help="Study file (YAML).")],
+    study: Annotated[
+        Path, typer.Argument(help="Study file (YAML), or the name of a shipped one, for example quickstart.")
+    ],
     overrides: Overrides = None,
     seeds: Annotated[
         int | None, typer.Option(help="Number of seeds: the first of the study's own, then those that follow.")

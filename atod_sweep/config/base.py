@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NoReturn, TypeVar
 
@@ -76,7 +76,8 @@ class _Loader(yaml.SafeLoader):
     """YAML in which 1e-4 is a number, on, off, yes and no are words, and a repeated key is an error.
 
     PyYAML reads YAML 1.1: there 1e-4 is a string, and a factor level called `off` is a boolean. What is too deep or too
-    large once its aliases are written out, leads back to itself, or is no finite number, is an error, too.
+    large once its aliases are written out, leads back to itself, is no finite number, or is read as another one than it
+    looks like (010 as 8, 4:30 as 270), is an error, too.
     """
 
     def __init__(self, stream: str) -> None:
@@ -121,6 +122,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
         value = super().construct_yaml_float(node)
+        if ":" in node.value:
+            self._refuse(f"{node.value!r} would be {value}: write the number that is meant, or a text in quotes", node)
         if not math.isfinite(value):
             self._refuse(f"{node.value!r} is not a finite number", node)
         return value
@@ -128,7 +131,10 @@ class _Loader(yaml.SafeLoader):
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         if len(node.value) > 100:
             self._refuse(f"a number of {len(node.value)} digits", node)
-        return super().construct_yaml_int(node)
+        value = super().construct_yaml_int(node)
+        if ":" in node.value or re.match(r"[-+]?0[0-7_]", node.value):
+            self._refuse(f"{node.value!r} would be {value}: write the number that is meant, or a text in quotes", node)
+        return value
 
     @staticmethod
     def _refuse(problem: str, where: Any) -> NoReturn:
@@ -317,6 +323,24 @@ def validate(model: type[M], data: Any, where: str, context: dict[str, Any] | No
     `context` is passed on to the validators.
     """
     try:
-        return model.model_validate(data, context=context)
+        found = model.model_validate(data, context=context)
     except ValidationError as error:
         raise Mistakes(where, told(model, data, error)) from None
+    if truths := list(_truths(data, found)):
+        raise Mistakes(where, [f"{key}: expected a number, got {value}" for key, value in truths])
+    return found
+
+
+def _truths(data: Any, found: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Keys of truth values that were taken for numbers, as pydantic takes them, and the values as a file has them."""
+    pairs: Iterable[tuple[Any, Any, Any]] = ()
+    if isinstance(data, bool) and isinstance(found, int | float) and not isinstance(found, bool):
+        yield key, str(data).lower()
+    elif isinstance(data, Mapping) and isinstance(found, BaseModel):
+        pairs = ((name, value, getattr(found, str(name), None)) for name, value in data.items())
+    elif isinstance(data, Mapping) and isinstance(found, Mapping):
+        pairs = ((name, value, found.get(name)) for name, value in data.items())
+    elif isinstance(data, list | tuple) and isinstance(found, list | tuple):
+        pairs = zip(range(len(data)), data, found, strict=False)
+    for name, value, made in pairs:
+        yield from _truths(value, made, f"{key}.{name}".lstrip("."))

@@ -85,8 +85,15 @@ class Choice(Record):
 
     @model_validator(mode="after")
     def _different(self) -> Choice:
-        if len(set(map(repr, self.values))) != len(self.values):
-            raise ValueError(f"choice: each value counts once, got {list(self.values)}")
+        """Values, and what they are drawn by, are told apart by `==`, as Optuna does it: 1, 1.0 and true are one."""
+        values, labels = self.values, self.labels
+        for place in range(len(values)):
+            first = min(values.index(values[place]), labels.index(labels[place]))
+            if first != place:
+                raise ValueError(
+                    f"choice: {values[first]!r} and {values[place]!r} count as one value; "
+                    f"drop one of them, got {list(values)}"
+                )
         return self
 
     @property

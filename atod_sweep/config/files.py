@@ -111,13 +111,18 @@ def _likeliest(data: Mapping[str, Any]) -> int | None:
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys; lists and scalars are leaves. Free-form mappings stay addressable key by key."""
+    """Nested mappings as dotted keys; lists and scalars are leaves. Free-form mappings stay addressable key by key.
+
+    UserError for a key that is there both nested and dotted.
+    """
+    if not isinstance(data, Mapping):
+        raise UserError(f"expected a mapping of keys and values, got {data!r}")
     result: dict[str, Any] = {}
     for key, value in data.items():
-        if isinstance(value, Mapping) and value:
-            result.update(flatten(value, f"{prefix}{key}."))
-        else:
-            result[f"{prefix}{key}"] = value
+        own = flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+        if twice := sorted(own.keys() & result.keys()):
+            raise UserError(f"key {twice[0]!r} appears twice, nested and dotted; keep one")
+        result |= own
     return result
 
 

@@ -64,6 +64,9 @@ def check_key(model: type[BaseModel], key: str) -> None:
             why = {name: reason for cls in classes for name, reason in getattr(cls, "elsewhere", {}).items()}
             if part in why:
                 raise UserError(f"unknown key {key!r}; {why[part]}")
+            if part.isdigit() and i:
+                whole = ".".join(parts[:i])
+                raise UserError(f"unknown key {key!r}; items of a list are not set one by one: {whole}=[…]")
             near = difflib.get_close_matches(part, fields, n=1, cutoff=0.5)
             hint = (
                 f"did you mean {'.'.join([*parts[:i], near[0], *parts[i + 1 :]])!r}?"

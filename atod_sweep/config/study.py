@@ -252,6 +252,10 @@ class Study(File):
         checks: list[tuple[str, Callable[[], object]]] = [("metric.name", partial(_better, self.metric.name))]
         checks += [(f"hypotheses.{i}", claim.check) for i, claim in enumerate(self.hypotheses)]
         checks += [("bars.learning", partial(_has_start, name)) for name in self.bars.learning]
+        told = [(claim, "metric" in claim.model_fields_set) for claim in self.hypotheses]  # unnamed, it may be another
+        for i, claim in enumerate(self.hypotheses):
+            if told[i] in told[:i]:
+                yield f"hypotheses.{i}: '{claim}' is there already, and each claim counts once; drop it"
         for where, check in checks:
             try:
                 check()

@@ -139,19 +139,23 @@ class Checked:
 
     def actions(self) -> list[str]:
         """Legal actions, at least one."""
-        found = self._texts("actions()", self.unwrapped.actions)
-        if not found:
-            raise self._unlike("actions() returned none", "at least one legal action in every state")
-        return found
+        return self._some("actions()", self.unwrapped.actions, "at least one legal action in every state")
 
     def vocabulary(self) -> list[str]:
-        return self._texts("vocabulary()", self.unwrapped.vocabulary)
+        """All the words there are, at least one."""
+        return self._some("vocabulary()", self.unwrapped.vocabulary, "the words of the environment")
 
     def remarks(self) -> list[str]:
         return self._texts("remarks()", self.unwrapped.remarks)
 
     def metric_names(self) -> list[str]:
         return self._texts("metric_names", lambda: self.unwrapped.metric_names)
+
+    def _some(self, where: str, method: Callable[[], Any], expected: str) -> list[str]:
+        found = self._texts(where, method)
+        if not found:
+            raise self._unlike(f"{where} returned none", expected)
+        return found
 
     def _texts(self, where: str, method: Callable[[], Any]) -> list[str]:
         answer = self._guarded(where, method)

@@ -168,6 +168,13 @@ def _meet(config: Env, out: IO[str]) -> _Met:
         game.vocabulary()
     silent = False
     for seed in (TRAIN_SEEDS.start, EVAL_SEEDS.start):
+        _tell(out, at=f"reset() of a {split_of_seed(seed)} task")
+        first, again = (game.reset(seed, split_of_seed(seed)) for _ in range(2))
+        if first != again:
+            drawn = f"reset(seed={seed}) gave {first[:40]!r} and then {again[:40]!r}"
+            notes.append(
+                f"env.id: {config.id!r}: {drawn}; seeds compare arms on the same tasks only if a seed is a task"
+            )
         metrics |= _play(game, seed, out).keys()
         silent = silent or not game.reports_success
     game.close()

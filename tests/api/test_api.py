@@ -42,6 +42,22 @@ def test_misspelt_options_are_refused():
         atod.run(STUDY, cuncurrency=2)
 
 
+@pytest.mark.parametrize(
+    ("verb", "given", "message"),
+    [
+        (api.run, None, "study: expected a file, the name of a shipped one or a mapping, got None"),
+        (api.run, [STUDY], "study: expected a file"),
+        (api.search, 3, "search: expected a file, the name of a shipped one or a mapping, got 3"),
+        (api.compare, [], "runs: name at least one folder"),
+        (api.transfer, [], "runs: name at least one folder"),
+        (api.transfer, "nowhere", "nowhere: no such folder"),
+    ],
+)
+def test_what_is_no_study_and_no_run_is_told_in_one_line(verb, given, message):
+    with pytest.raises(UserError, match=message):
+        verb(given)
+
+
 def test_a_run_is_whole_report_and_best_schedule_included(tiny, events):
     assert tiny.ok
     assert not tiny.interrupted

@@ -102,6 +102,7 @@ def test_other_ways_to_write_one(name: str) -> None:
         ("nothing", r"actions\(\) returned None \(NoneType\); expected a list of texts"),
         ("numbers", r"actions\(\) returned the text 1 \(int\); expected text"),
         ("none", r"actions\(\) returned none; expected at least one legal action"),
+        ("no words", r"vocabulary\(\) returned none; expected the words of the environment"),
         ("bytes", r"vocabulary\(\) returned the text b'open' \(bytes\); expected text"),
         ("undecided", r"demonstrator_action\(\) returned the action None \(NoneType\); expected text"),
         ("cut", r"demonstrator_action\(\) returned the action '\\ud83d', in which"),

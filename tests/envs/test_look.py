@@ -29,6 +29,12 @@ def test_what_is_to_be_known_at_the_start() -> None:
     assert "'odd_env:Helpful' reports no success" in notes[2]
 
 
+def test_a_seed_that_is_no_task_is_told() -> None:
+    notes = look([odd("Drawn")]).notes
+    assert notes[0].startswith("env.id: 'odd_env:Drawn': reset(seed=0) gave 'door 1' and then 'door 2'; seeds compare")
+    assert not any("reset(seed" in note for note in look([odd()]).notes)
+
+
 def test_the_first_that_breaks_the_contract_is_named() -> None:
     with pytest.raises(EnvironmentFailed) as caught:
         look([odd(), odd(case="metric word"), odd(case="old step")])

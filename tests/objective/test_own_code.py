@@ -76,6 +76,7 @@ def test_every_kind_of_own_code_has_a_check() -> None:
             {"distill_weight": own("own_ideas:fails")},
             r"distill_weight\.path: 'own_ideas:fails' fails: ZeroDivisionError",
         ),
+        ({"distill_weight": own("own_ideas:leaves")}, r"distill_weight\.path: 'own_ideas:leaves' fails: SystemExit: 3"),
         (
             {"turns": own("own_ideas:above_one")},
             r"turns\.path: 'own_ideas:above_one' gives 2\.0 on turn 2 of 8; a profile is from 0 to 1",

@@ -217,6 +217,15 @@ class AnyWords(Base):
         return super().reset(**words)
 
 
+class Drawn(Base):
+    """Draws its task anew at every reset, whatever the seed."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.drawn = getattr(self, "drawn", 0) + 1
+        super().reset()
+        return f"door {self.drawn}", {}
+
+
 class Told(Base):
     """Is told of a fault that `fake_training` has."""
 
@@ -270,7 +279,7 @@ class Helpful(Base):
         return {"": ["open"], "word": "open", "none": [], "numbers": [1], "nothing": None}.get(self.method, ["open"])
 
     def vocabulary(self) -> Any:
-        return {"bytes": [b"open"], "generator": (word for word in ["open"])}.get(self.method, ["open"])
+        return {"bytes": [b"open"], "no words": [], "generator": (word for word in ["open"])}.get(self.method, ["open"])
 
     def demonstrator_action(self) -> Any:
         return {"undecided": None, "cut": "\ud83d"}.get(self.method, "open")

@@ -29,3 +29,7 @@ def above_one(turn, horizon):
 
 def fails(progress):
     return 1.0 / (progress - progress)
+
+
+def leaves(progress):
+    raise SystemExit(3)

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atod_sweep.evidence.analysis.comparisons import compare
+from atod_sweep.evidence.analysis.comparisons import Comparison, compare
 from atod_sweep.evidence.analysis.curves import complete
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.scores import seed_score
 from atod_sweep.evidence.stats import curves, factorial
 from atod_sweep.evidence.stats.aggregate import SUMMARIES, linearised, probability_of_improvement
-from atod_sweep.evidence.stats.intervals import Array, Interval, t_interval
+from atod_sweep.evidence.stats.intervals import Array, Interval
+from atod_sweep.evidence.stats.procedures import STUDENT
+from atod_sweep.evidence.stats.task_sets import measured
 from atod_sweep.records.metric_names import watched
 
 
@@ -87,7 +89,7 @@ def _area(results: Results, arm: str) -> Interval:
             curve = trial.curve(watched(results.study.metric.name), "eval")
             by_seed.setdefault(trial.seed, []).append(curves.area(curve.x, curve.y))
     whole = [np.mean(areas) for areas in by_seed.values() if len(areas) == len(results.conditions)]
-    return t_interval([float(area) for area in whole if not math.isnan(area)])
+    return STUDENT.interval([float(area) for area in whole if not math.isnan(area)])
 
 
 def interactions(results: Results) -> list[Interaction]:
@@ -100,11 +102,16 @@ def interactions(results: Results) -> list[Interaction]:
             seeds = [seed for seed in results.seeds if all(seed in lead.pairs for lead in leads.values())]
             if arm == reference or not seeds:
                 continue
-            cells_SAB = np.array([[[lead.pairs[s][side] for lead in leads.values()] for side in (0, 1)] for s in seeds])
-            for i, level in enumerate(others, start=1):
-                interval = factorial.difference_of_differences(cells_SAB, arm=0, reference=1, at=i, base=0)
-                found.append(Interaction(arm, factor, level, base, interval))
+            for level in others:
+                found.append(Interaction(arm, factor, level, base, _change(leads[level], leads[base], seeds)))
     return found
+
+
+def _change(lead: Comparison, base: Comparison, seeds: list[int]) -> Interval:
+    """Difference of two leads: what a seed, and on final sets a draw of tasks, does to both has cancelled."""
+    by_set = [np.subtract(lead.by_set[s], base.by_set[s]) for s in seeds if s in lead.by_set and s in base.by_set]
+    error = measured(by_set) if by_set else None
+    return STUDENT.over_tasks(error).interval([lead.differences[s] - base.differences[s] for s in seeds])
 
 
 def main_effects(results: Results) -> list[MainEffect]:

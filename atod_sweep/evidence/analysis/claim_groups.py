@@ -9,7 +9,7 @@ from atod_sweep.evidence.analysis.results import label
 from atod_sweep.evidence.analysis.verdict import Verdict
 
 # First words of a verdict's marks that change how its word is to be read, and how they stand beside it.
-BESIDE = {"exploratory": "exploratory", "incomplete": "incomplete", "partial": "partial"}
+BESIDE = ("exploratory", "incomplete", "partial")
 NOT_AFTER_HOLM = "not after Holm"
 
 
@@ -42,7 +42,7 @@ def short_claim(v: Verdict) -> str:
 
 def beside(v: Verdict) -> list[str]:
     """What stands in the verdict's chip beside its word: `not after Holm`, `incomplete`, `exploratory`, `partial`."""
-    found = [BESIDE[word] for mark in v.marks if (word := mark.split(":")[0]) in BESIDE]
+    found = [word for mark in v.marks if (word := mark.split(":")[0]) in BESIDE]
     return [*([] if v.survives else [NOT_AFTER_HOLM]), *found]
 
 

@@ -21,7 +21,7 @@ from atod_sweep.evidence.analysis.scores import (
     seeds_of_all,
 )
 from atod_sweep.evidence.stats import significance
-from atod_sweep.evidence.stats.intervals import Interval, t_interval
+from atod_sweep.evidence.stats.intervals import Interval
 from atod_sweep.evidence.stats.procedures import STUDENT, resolution
 from atod_sweep.evidence.stats.task_sets import TaskError
 
@@ -65,6 +65,7 @@ class Comparison:
     p_holm: float = np.nan
     by_set: dict[int, list[float]] = field(default_factory=dict)  # differences by seed on every final task set
     tasks: TaskError | None = None  # the tasks' part in the interval
+    floor: float = 0.0  # the least spread that the differences can honestly have
 
     @property
     def differences(self) -> dict[int, float]:
@@ -74,6 +75,10 @@ class Comparison:
     @property
     def values(self) -> list[float]:
         return list(self.differences.values())
+
+    def gain(self, level: float) -> Interval:
+        """The interval at another level, in the metric's good direction."""
+        return STUDENT.over_tasks(self.tasks).interval(self.values, level, self.floor).towards(self.sign)
 
     @property
     def wins(self) -> int:
@@ -168,6 +173,7 @@ def compare(
         sign=results.study.sign if metric.name == results.study.metric.name else sign_of(metric.name),
         by_set=by_set,
         tasks=error,
+        floor=floor,
     )
 
 
@@ -212,7 +218,8 @@ def best_arm(results: Results) -> Best | None:
         return None
     sign = results.study.sign
     arm = max(candidates, key=lambda a: sign * mean(list(candidates[a].values())))
-    interval = t_interval(list(candidates[arm].values()))
+    error = level_error(results, arm, {}, list(candidates[arm]))
+    interval = STUDENT.over_tasks(error).interval(list(candidates[arm].values()))
     return Best(arm, interval, len(candidates), not complete, _left_out(complete, sign))
 
 

@@ -60,7 +60,7 @@ class Importances:
         return f"{few}below {ENOUGH}, parameter importance is often wrong"
 
 
-def importances(rows: Sequence[Row], second: bool = False, seed: int = 0) -> Importances | None:
+def importances(rows: Sequence[Row], second: bool = False) -> Importances | None:
     """What mattered for the objective (or the second one) of the search in a ledger; None if it holds no such search.
 
     Only configurations whose seeds all completed count.
@@ -81,12 +81,12 @@ def importances(rows: Sequence[Row], second: bool = False, seed: int = 0) -> Imp
         for branch in parameter.branches
         if not isinstance(branch.domain, Fixed)
     }
-    records = _spread([params[row["arm"]] for row in told], scores_N, branches, seed) if len(told) >= FEWEST else []
+    records = _spread([params[row["arm"]] for row in told], scores_N, branches) if len(told) >= FEWEST else []
     return Importances(objective, len(told), tuple(sorted(records, key=lambda r: -r.estimate)))
 
 
-def _spread(points: Sequence[Row], scores_N: Array, branches: dict[str, Branch], seed: int) -> Iterator[Importance]:
-    rng = np.random.default_rng(seed)
+def _spread(points: Sequence[Row], scores_N: Array, branches: dict[str, Branch]) -> Iterator[Importance]:
+    rng = np.random.default_rng(0)
     n = len(points)
     here = _shares(points, scores_N, branches)
     draws = [rng.integers(n, size=n) for _ in range(RESAMPLES)]

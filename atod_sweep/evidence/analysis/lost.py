@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from atod_sweep.config.study import Metric
 from atod_sweep.evidence.analysis.results import Levels, Results, sign_of
-from atod_sweep.evidence.analysis.scores import teacher_level
-from atod_sweep.evidence.stats.intervals import Interval, t_interval
+from atod_sweep.evidence.analysis.scores import bounded_error, outcomes, teacher_level
+from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.evidence.stats.procedures import FEWEST, STUDENT, resolution
 
 PROXY, RESTRAINT = "eval/proxy", "eval/restraint"
 # Of retention its level; its drop and its KL say the same in other words.
@@ -49,16 +50,20 @@ def change(results: Results, arm: str, levels: Levels, metric: str) -> Change | 
     if not told:
         return None
     by_seed = {trial.seed: end - start for trial, start, end in told}
+    what, changed, ends = Metric(name=metric), list(by_seed.values()), [end for _, _, end in told]
+    tasks = outcomes(results, what, levels)
+    of_end = STUDENT.over_tasks(bounded_error(results, [ends], levels, what))
+    of_change = STUDENT.over_tasks(bounded_error(results, [ends, [start for _, start, _ in told]], levels, what))
     return Change(
         arm,
         levels,
         metric,
         start=sum(start for _, start, _ in told) / len(told),
-        end=t_interval([end for _, _, end in told]),
-        change=t_interval(list(by_seed.values())),
+        end=of_end.interval(ends),
+        change=of_change.interval(changed, floor=resolution(changed, tasks) if tasks else 0.0),
         by_seed=by_seed,
         sign=sign_of(metric),
-        teacher=teacher_level(results, levels, Metric(name=metric)),
+        teacher=teacher_level(results, levels, what),
     )
 
 
@@ -78,6 +83,8 @@ class Gaming:
     @property
     def verdict(self) -> str:
         """Whether the reward was gamed: it is better and the truth is worse than at step 0, beyond what seeds vary."""
+        if self.truth.change.n < FEWEST:
+            return "open"
         up, down = self.proxy.change.low > 0, self.truth.change.high < 0
         if up and down:
             return "hacked"

@@ -14,6 +14,9 @@ from atod_sweep.evidence.stats.intervals import Interval
 from atod_sweep.evidence.stats.task_sets import TaskError
 from atod_sweep.records.metric_names import bounds, final_set
 
+# Of these an episode has 0 or 1: what is left of them in a difference is whole episodes.
+_COUNTED = ("/success", "/restraint", "/drop")
+
 
 def mean(values: list[float]) -> float:
     """NaN without values."""
@@ -88,7 +91,7 @@ def outcomes(results: Results, metric: Metric, at: Levels, without: Sequence[Lev
     None also where the ledger does not say how many tasks an evaluation has.
     """
     tasks = tasks_of(results, metric)
-    if tasks is None or not metric.name.endswith("/success"):
+    if tasks is None or not metric.name.endswith(_COUNTED):
         return None
     attempts = 1 if metric.name.startswith("retention/") else _fewest(results, "attempts") or 1
     return tasks * attempts * metric.last * len(within(results, at, without))
@@ -105,9 +108,9 @@ def tasks_of(results: Results, metric: Metric) -> int | None:
 
 
 def _retained(results: Results, name: str) -> int | None:
-    """Of how many items retention of this name consists in the study's base."""
+    """Of how many tasks retention of this name consists in the study's base; None of texts."""
     kept = results.study.latest.get("definition", {}).get("base", {}).get("evaluation", {}).get("retention", [])
-    return next((one["items"] for one in kept if one["name"] == name), None)
+    return next((one["items"] for one in kept if one["name"] == name and not one.get("texts")), None)
 
 
 def _fewest(results: Results, key: str) -> int | None:
@@ -143,7 +146,7 @@ def level_error(results: Results, arm: str, at: Levels, seeds: Sequence[int]) ->
     table = by_task_set(results, arm, seeds, at, metric)
     if table:
         return task_sets.measured(list(table.values()))
-    return _bounded(results, [list(known_scores(results, arm, at, seeds, metric).values())], at, metric)
+    return bounded_error(results, [list(known_scores(results, arm, at, seeds, metric).values())], at, metric)
 
 
 def fixed_level(results: Results, arm: str, at: Levels) -> Interval:
@@ -175,13 +178,25 @@ def difference_error(
         return task_sets.measured(by_set)
     if all(name in results.arms for name, _ in sides):
         return None
-    return _bounded(results, [scores for _, scores in sides], at, metric, without)
+    return bounded_error(results, [scores for _, scores in sides], at, metric, without)
 
 
-def _bounded(
+def bounded_error(
     results: Results, sides: Sequence[Sequence[float]], at: Levels, metric: Metric, without: Sequence[Levels] = ()
 ) -> TaskError | None:
+    """The most that one draw of tasks can do to a level, or to a difference of two `sides`; None of no share of tasks.
+
+    Conditions that change neither the environment nor the draw play the same tasks, whose chance does not average out.
+    """
     tasks = tasks_of(results, metric)
     if tasks is None or bounds(metric.name) is None or not all(sides):
         return None
-    return task_sets.bounded([float(np.mean(scores)) for scores in sides], tasks * len(within(results, at, without)))
+    draws = _draws(results, within(results, at, without))
+    return task_sets.bounded([float(np.mean(scores)) for scores in sides], tasks * draws)
+
+
+def _draws(results: Results, conditions: Sequence[Levels]) -> int:
+    factors = results.study.latest.get("definition", {}).get("factors", {})
+    own = [[factors.get(factor, {}).get(level, {}) for factor, level in levels.items()] for levels in conditions]
+    drawn = [[{k: v for k, v in one.items() if k.startswith(("env", "evaluation.seed"))} for one in o] for o in own]
+    return len({repr(one) for one in drawn})

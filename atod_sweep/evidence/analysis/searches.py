@@ -7,8 +7,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from atod_sweep.config.domains import Fixed, Float, Int, Parameter
 from atod_sweep.config.search import Objective
 from atod_sweep.config.space import parse_parameters
@@ -19,7 +17,8 @@ from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.text import between
 from atod_sweep.evidence.analysis.trends import Trend, trends
 from atod_sweep.evidence.stats.decision import ALPHA
-from atod_sweep.evidence.stats.intervals import Interval, t_interval
+from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.evidence.stats.procedures import FEWEST
 from atod_sweep.records.ledger_rows import ConfigurationRow, ToldRow
 
 
@@ -64,6 +63,11 @@ class Quote:
     best_gain: Interval
     candidates: int
 
+    @property
+    def told_apart(self) -> bool:
+        """Whether the first choice is shown to be better than the reference, or worse."""
+        return self.first_gain.n >= FEWEST and self.first_gain.excludes(0.0)
+
 
 @dataclass(frozen=True)
 class Searched:
@@ -82,6 +86,7 @@ class Searched:
     front: Front | None
     quote: Quote | None
     trends: tuple[tuple[Trend, ...], ...]  # per objective
+    on_fresh_tasks: bool  # fresh seeds are judged by final sets, and not by what the search went by
 
     @property
     def over_seeds(self) -> str:
@@ -129,6 +134,7 @@ def searched(results: Results) -> Searched | None:
         front=front(results.ledger),
         quote=_quote(results, chosen, objectives[0], racing),
         trends=tuple(tuple(trends(results.ledger, second)) for second in (False, True)[: len(objectives)]),
+        on_fresh_tasks=results.study.metric.name != objectives[0].name,
     )
 
 
@@ -148,14 +154,13 @@ def _chosen(results: Results, c: Configuration, objective: Objective) -> Chosen:
 def _quote(results: Results, chosen: tuple[Chosen, ...], objective: Objective, racing: bool) -> Quote | None:
     """None without a reference, or a configuration, that has results on fresh seeds."""
     versus = {c.arm: compare(results, c.arm, results.study.reference, {}, results.study.metric) for c in chosen}
-    gains = {arm: [c.sign * d for d in c.values] for arm, c in versus.items() if c.values}
+    gains = {arm: c.gain(1 - ALPHA) for arm, c in versus.items() if c.values}
     if not gains:
         return None
     ahead = [c for c in chosen if c.arm in gains]  # as the search ranked them; that of a race is not by the mean alone
     first = (ahead[0] if racing else max(ahead, key=lambda c: objective.sign * c.searched)).arm
-    best = max(gains, key=lambda arm: float(np.mean(gains[arm])))
-    level = 1 - ALPHA / len(gains)
-    return Quote(first, t_interval(gains[first]), best, t_interval(gains[best], level), len(gains))
+    best = max(gains, key=lambda arm: gains[arm].estimate)
+    return Quote(first, gains[first], best, versus[best].gain(1 - ALPHA / len(gains)), len(gains))
 
 
 def _is_fixed(parameter: Parameter) -> bool:

@@ -18,8 +18,9 @@ import numpy as np
 from atod_sweep.config.domains import Fixed
 from atod_sweep.config.search import Objective
 from atod_sweep.config.space import parse_parameters
-from atod_sweep.evidence.analysis.text import number
-from atod_sweep.evidence.stats.intervals import Interval, t_interval
+from atod_sweep.evidence.analysis.text import MINUS
+from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.evidence.stats.procedures import STUDENT
 from atod_sweep.evidence.stats.ranks import spearman
 
 Row = Mapping[str, Any]
@@ -99,8 +100,8 @@ def _parts(found: list[tuple[float, float]]) -> dict[str, list[float]]:
         return {}
     ordered = sorted(found)
     cuts = [[ordered[i] for i in chunk] for chunk in np.array_split(np.arange(len(ordered)), parts)]
-    return {f"{number(c[0][0], 3)} to {number(c[-1][0], 3)}": [score for _, score in c] for c in cuts}
+    return {f"{c[0][0]:.3g} to {c[-1][0]:.3g}".replace("-", MINUS): [score for _, score in c] for c in cuts}
 
 
 def _slices(groups: dict[str, list[float]]) -> tuple[Slice, ...]:
-    return tuple(Slice(values, t_interval(scores)) for values, scores in groups.items() if scores)
+    return tuple(Slice(values, STUDENT.interval(scores)) for values, scores in groups.items() if scores)

@@ -15,7 +15,7 @@ from atod_sweep.evidence.stats import collapse
 from atod_sweep.evidence.stats.decision import ALPHA, Data, Decision, bound
 from atod_sweep.evidence.stats.intervals import Interval
 from atod_sweep.evidence.stats.power import minimum_detectable, smallest_margin
-from atod_sweep.evidence.stats.procedures import FEWEST, Procedure
+from atod_sweep.evidence.stats.procedures import FEWEST, STUDENT, Procedure, standard_error
 from atod_sweep.evidence.stats.skewness import false_verdicts
 
 Outcome = Literal["supported", "refuted", "equivalent", "undecided", "not learning"]
@@ -44,7 +44,7 @@ class Verdict:
     silent: str = ""  # why no trial says anything about the metric, where none does
     usual: str = "eval/success"  # the study's metric, which goes without saying
     p_holm: float = field(default=math.nan)  # among the claims made beforehand; NaN for one added later
-    claims: int = 1  # how many those are
+    claims: int = 1  # how many of those have a p
 
     @property
     def outcome(self) -> Outcome:
@@ -84,8 +84,17 @@ class Verdict:
     @property
     def difference(self) -> Interval:
         """The interval as arm minus other, in the metric's units."""
-        i = self.interval
-        return i if self.comparison.sign > 0 else Interval(-i.estimate, -i.high, -i.low, i.n, i.level)
+        return self.interval.towards(self.comparison.sign)
+
+    @property
+    def better(self) -> float:
+        """Posterior probability that the arm is better on average, under a flat prior: 1 - p / 2 of Student's test.
+
+        Of the same differences, floor and task error as the interval: above 0.975 exactly where a 95 % one is above 0.
+        """
+        x_N = self.data.main
+        half = STUDENT.over_tasks(self.procedure.tasks).p(x_N, floor=self.data.floor(x_N)) / 2
+        return 1 - half if self.interval.estimate > 0 else half
 
     @property
     def detectable(self) -> float:
@@ -132,7 +141,7 @@ class Verdict:
             found.append(f"partial: without {where}, where no arm gains {self.bar}")
         if not self.survives:
             found.append(f"not after Holm's correction: decided by itself, but not as one of {self.claims} claims")
-        if self.n >= FEWEST and self.comparison.spread == 0:
+        if self.n >= FEWEST and standard_error(self.data.main) == 0:
             found.append(f"no spread: the difference is the same on every seed{self._resolution()}")
         if self.skewness and self.holds is not None:
             rate = false_verdicts(self.sequential)
@@ -203,7 +212,7 @@ class Verdict:
             return "what the other seeds show is undone by those that collapsed"
         if not math.isfinite(self.detectable):
             return "too few seeds to leave out any difference"
-        if self.detectable == 0:
+        if self.detectable == 0 or not self.data.main.any():
             return "the same on every seed: the metric may have reached its floor or its ceiling"
         seeds = f"{self.n} seeds like these"
         if self.hypothesis.relation == "=":

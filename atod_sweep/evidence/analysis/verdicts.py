@@ -33,7 +33,7 @@ def judge(results: Results) -> list[Verdict]:
     skewness = beyond_doubt(sound_scores(results))
     verdicts = [replace(judge_claim(results, claim), skewness=skewness) for claim in results.study.claims]
     family = [v.p if v.registered and not v.is_left_out else math.nan for v in verdicts]
-    count = sum(v.registered for v in verdicts)
+    count = sum(not math.isnan(p) for p in family)
     return [replace(v, p_holm=float(p), claims=count) for v, p in zip(verdicts, holm(family), strict=True)]
 
 

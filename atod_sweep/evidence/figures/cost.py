@@ -72,7 +72,7 @@ def _panel(axis: Axes, arms: list[ArmSummary], counter: str, looks: dict[str, St
         axis.errorbar(
             [s.cost[counter]],
             [s.interval.estimate],
-            yerr=None if math.isnan(half) else [half],
+            yerr=[half] if math.isfinite(half) else None,
             color=look.color,
             marker="s" if s.role == "control" else "o",
             ms=5 if look.shown else 3,

@@ -38,13 +38,13 @@ def scatter(results: Results, folder: Path) -> Figure | None:
         if found[name][0].sign < 0:
             axis.invert_yaxis()
     legend_below(canvas, axes)
-    caption = "From step 0 to the end, means and 95 % intervals over seeds; further up is less lost, right more gained."
+    caption = "From step 0 to the end, with the tables' 95 % intervals; further up is less lost, right more gained."
     return save(canvas, folder, "lost_and_gained", "What was lost, what was gained", caption + hidden(results))
 
 
 def _point(axis: Axes, gain: Change, loss: Change, look: Style) -> None:
     def bar(half: float) -> list[float] | None:
-        return None if math.isnan(half) else [half]
+        return [half] if math.isfinite(half) else None
 
     axis.errorbar(
         [gain.change.estimate],

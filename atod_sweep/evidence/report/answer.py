@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from atod_sweep.evidence.analysis.comparisons import best_arm, summaries
@@ -29,7 +30,8 @@ def _numbers(results: Results) -> dict[str, float]:
     found = {f"trials/{state.lower()}": float(states.count(state)) for state in ("COMPLETE", "PRUNED", "FAILED")}
     if best := best_arm(results):
         bounds = {"mean": best.interval.estimate, "low": best.interval.low, "high": best.interval.high}
-        found |= {f"best/{name}": value for name, value in bounds.items()} | {"best/n": float(best.interval.n)}
+        found |= {f"best/{name}": value for name, value in bounds.items() if not math.isinf(value)}
+        found["best/n"] = float(best.interval.n)
     for s in summaries(results):
         if s.scores:
             found["/".join(filter(None, ["arm", s.arm, label(s.levels)]))] = s.interval.estimate

@@ -99,11 +99,13 @@ def _collapsing(results: Results) -> str | None:
         return None
     c = law.collapses
     where = f" at {label(c.levels)}" if c.levels else ""
+    use = "Every difference here counts such seeds in."
+    if results.study.claims:
+        use = "Claims are judged by the seeds that did not collapse, and collapses are counted by themselves."
     return (
         f"{c.arm}{where} collapsed on {c.count} of {c.rate.n} seeds, {number(law.drop, 2)} below the others (sd "
         f"{number(law.spread, 3)}): under such a law a 95 % interval of the mean over {c.rate.n} seeds holds the truth "
-        f"{100 * law.held:.0f} % of the time, and an arm without such a seed may only not have met it yet. Claims are "
-        "judged by the seeds that did not collapse, and collapses are counted by themselves."
+        f"{100 * law.held:.0f} % of the time, and an arm without such a seed may only not have met it yet. {use}"
     )
 
 

@@ -57,8 +57,8 @@ def claims(folders: Sequence[Path], numerics: int | None = None) -> list[str]:
         [
             r.study.name,
             v.claim,
-            number(v.interval.estimate, 3, signed=True),
-            f"{limits(v.interval, 3, signed=True)} {_kind(v)}".strip(),
+            number(v.difference.estimate, 3, signed=True),
+            f"{limits(v.difference, 3, signed=True)} {_kind(v)}".strip(),
             str(v.n),
             "; ".join([v.outcome, *(mark.split(":")[0] for mark in v.marks), *_stale(r, numerics)]),
         ]

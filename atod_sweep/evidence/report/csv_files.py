@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,12 @@ def content(results: Results, search: Searched | None = None) -> dict[str, list[
         "main_effects": [{"factor": e.name, "level": e.value} | _interval(e.interval) for e in main_effects(results)],
         "breadth": _breadth(results),
         "lost": [
-            {"arm": c.arm, **c.levels, "metric": c.metric}
-            | {"start": c.start, "end": c.end.estimate, "teacher": c.teacher}
-            | _interval(c.change)
+            _row(
+                {"arm": c.arm},
+                c.levels,
+                {"metric": c.metric, "start": c.start, "end": c.end.estimate, "teacher": c.teacher}
+                | _interval(c.change),
+            )
             for metric in [*lost.watched(results), lost.PROXY]
             for c in lost.changes(results, metric)
         ],
@@ -65,34 +69,49 @@ def write_rows(path: Path, rows: list[Record]) -> Path:
     return path
 
 
+def _row(head: Record, levels: Mapping[str, str], rest: Record) -> Record:
+    """A row with a column for every factor behind those of `head`: `level.NAME` where the table has a NAME."""
+    taken = head.keys() | rest.keys()
+    return head | {f"level.{name}" if name in taken else name: level for name, level in levels.items()} | rest
+
+
 def _trials(results: Results) -> list[Record]:
     return [
-        {"trial": t.id, "arm": t.arm, "role": t.role, **t.levels}
-        | {"seed": t.seed, "state": t.state, "attempt": t.attempt}
-        | {"config_hash": t.config_hash, "seconds": t.seconds, "applied_teacher": applied_teacher(t)}
-        | {f"start/{k}": v for k, v in t.start_metrics.items()}
-        | t.metrics
-        | {f"cost/{k}": v for k, v in t.cost.items()}
-        | {"error": (t.error or {}).get("message", "")}
+        _row(
+            {"trial": t.id, "arm": t.arm, "role": t.role},
+            t.levels,
+            {"seed": t.seed, "state": t.state, "attempt": t.attempt}
+            | {"config_hash": t.config_hash, "seconds": t.seconds, "applied_teacher": applied_teacher(t)}
+            | {f"start/{k}": v for k, v in t.start_metrics.items()}
+            | t.metrics
+            | {f"cost/{k}": v for k, v in t.cost.items()}
+            | {"error": (t.error or {}).get("message", "")},
+        )
         for t in results.trials
     ]
 
 
 def _arms(results: Results) -> list[Record]:
     return [
-        {"arm": s.arm, "role": s.role, **s.levels, "n": len(s.scores), "expected": s.expected, "start": s.start}
-        | _interval(s.interval)
-        | {"applied_teacher": s.applied_teacher, "seconds": s.seconds}
-        | {f"cost/{k}": v for k, v in s.cost.items()}
+        _row(
+            {"arm": s.arm, "role": s.role},
+            s.levels,
+            {"n": len(s.scores), "expected": s.expected, "start": s.start}
+            | _interval(s.interval)
+            | {"applied_teacher": s.applied_teacher, "seconds": s.seconds}
+            | {f"cost/{k}": v for k, v in s.cost.items()},
+        )
         for s in summaries(results)
     ]
 
 
 def _comparison(c: Comparison) -> Record:
-    return (
-        {"arm": c.arm, "other": c.other, **c.levels, "metric": c.metric}
+    return _row(
+        {"arm": c.arm, "other": c.other},
+        c.levels,
+        {"metric": c.metric}
         | _interval(c.interval)
-        | {"sd": c.spread, "wins": c.wins, "losses": c.losses, "p": c.p, "p_holm": c.p_holm, "missing": len(c.missing)}
+        | {"sd": c.spread, "wins": c.wins, "losses": c.losses, "p": c.p, "p_holm": c.p_holm, "missing": len(c.missing)},
     )
 
 
@@ -124,7 +143,7 @@ def _breadth(results: Results) -> list[Record]:
     for m in methods(results):
         for i, levels in enumerate(results.conditions):
             gain = _interval(m.gains[i].interval, "gain_") if m.gains else {}
-            rows.append({"method": m.name, "role": m.role, **levels} | _interval(m.scores[i]) | gain)
+            rows.append(_row({"method": m.name, "role": m.role}, levels, _interval(m.scores[i]) | gain))
     return rows
 
 
@@ -158,8 +177,11 @@ def _search(found: Searched) -> dict[str, list[Record]]:
 
 def _reaching(results: Results) -> list[Record]:
     return [
-        {"arm": r.arm, **r.levels, "teacher": r.level}
-        | {"seeds": r.seeds, "unknown": r.unknown, "reached": r.reached, **r.median}
+        _row(
+            {"arm": r.arm},
+            r.levels,
+            {"teacher": r.level, "seeds": r.seeds, "unknown": r.unknown, "reached": r.reached, **r.median},
+        )
         for r in reach_teacher(results)
     ]
 
@@ -171,7 +193,7 @@ def curves(results: Results) -> list[Record]:
         for arm in results.arms:
             x_E, y_SE = stacked(complete(results, arm, levels), watched(results.study.metric.name), "eval")
             for step, y_S in zip(x_E, y_SE.T, strict=True):
-                rows.append({"arm": arm, **levels, "step": int(step)} | _interval(t_interval(y_S)))
+                rows.append(_row({"arm": arm}, levels, {"step": int(step)} | _interval(t_interval(y_S))))
     return rows
 
 

@@ -12,6 +12,7 @@ from atod_sweep.evidence.analysis.results import Results, label
 from atod_sweep.evidence.analysis.searches import Searched
 from atod_sweep.evidence.analysis.text import estimate, limits, listing, number, plural
 from atod_sweep.evidence.analysis.verdict import Verdict
+from atod_sweep.evidence.tables.searches import worth
 
 ORDER = ("supported", "equivalent", "refuted", "undecided", "not learning")
 MOST = 6  # answers about single arms
@@ -57,9 +58,9 @@ class Headline:
 def headline(results: Results, verdicts: Sequence[Verdict], found: Searched | None = None) -> Headline:
     """From the verdicts; of a search its first choice; without claims from all comparisons, or an arm's result."""
     if found and (q := found.quote):
-        worth = f"is {estimate(q.first_gain, 3, signed=True)} better than the reference"
         fresh = plural(q.first_gain.n, "fresh seed")
-        return Headline("Found", f"{q.first}, fixed before any fresh seed had run, {worth} ({fresh}).", (), ())
+        answer = f"{q.first}, fixed before any fresh seed had run, is {worth(q)} ({fresh})."
+        return Headline("Found" if q.told_apart else "Undecided", answer, (), ())
     if not verdicts:
         lead, answer = _without_claims(results)
         return Headline(lead, answer, (), ())
@@ -115,7 +116,7 @@ def _answer(verdicts: Sequence[Verdict]) -> str:
     unjudged = len(verdicts) - len(firm) - len(alone) - len(unclear)
     parts = _findings(firm, few=False)
     if alone:
-        many = f"as one of {plural(len(verdicts), 'claim')}"
+        many = f"as one of {plural(alone[0].claims, 'claim')}"
         told = [f"{words} by itself, though not {many}" for words in _findings(alone)]
         parts += told or [f"{plural(len(alone), 'claim')} would be decided each by itself, though not {many}"]
     if unclear:

@@ -126,10 +126,12 @@ def _tried(found: Searched) -> str:
     kept = [c.optimism for c in found.chosen if not math.isnan(c.optimism)]
     if kept:
         best = plural(len(kept), "configuration")
+        why = "the optimism of choosing the best of many"
+        if found.on_fresh_tasks:
+            why += ", and what fresh tasks and the last step alone change"
         text += (
             f" The best {best} ran again on fresh seeds, on which the rest of this report rests. The search had seen "
-            f"them {number(math.fsum(kept) / len(kept), 3, signed=True)} better on average: the optimism of choosing "
-            "the best of many."
+            f"them {number(math.fsum(kept) / len(kept), 3, signed=True)} better on average: {why}."
         )
     return text
 

@@ -13,7 +13,8 @@ METHOD = """\
 Seeds are paired: all arms of a size played the same. The regret is the best arm's mean minus the chosen one's, with the
 limits of multiple comparisons with the best (95 % for all arms together, one spread for all of them); the chosen arm
 holds where the upper limit is below the margin, and fails where the lower one is above it. Intervals of rank
-correlations are of a paired bootstrap over seeds."""
+correlations are of a paired bootstrap over seeds. All of them are about the tasks that were played: what other tasks
+would do to the order of the arms is not in them."""
 
 
 def page(runs: Sequence[Path], margin: float) -> list[str]:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from atod_sweep.evidence.stats.intervals import Array, Interval
+from atod_sweep.evidence.stats.procedures import STUDENT
 
 TRIM = 0.25
 
@@ -66,8 +67,8 @@ IQM = Statistic("interquartile mean", _trimmed, _winsorised, "mean of the middle
 SUMMARIES = {"iqm": IQM, "median": MEDIAN}
 
 
-def linearised(scores_ST: ArrayLike, statistic: Statistic, level: float = 0.95) -> Interval:
-    """estimate ± t_{S-1} × standard error from each seed's influence: no resampling, no generator.
+def linearised(scores_ST: ArrayLike, statistic: Statistic) -> Interval:
+    """95 %: estimate ± t_{S-1} × standard error from each seed's influence: no resampling, no generator.
 
     The tasks' runs of one seed count as one observation, so that what a seed does to all tasks is not taken for
     several pieces of evidence. For one task this is Student's interval of the mean, and Tukey and McLaughlin's (1963)
@@ -76,13 +77,9 @@ def linearised(scores_ST: ArrayLike, statistic: Statistic, level: float = 0.95) 
     if statistic.influence is None:
         raise ValueError(f"the {statistic.name} has no standard error; it needs a bootstrap (benchmarks/bootstrap.py)")
     table_ST = as_table(scores_ST)
-    estimate, seeds = statistic(table_ST), len(table_ST)
-    if seeds < 2:
-        return Interval(estimate, np.nan, np.nan, seeds, level)
     influence_S = statistic.influence(table_ST.reshape(-1)).reshape(table_ST.shape).mean(axis=1)
-    error = influence_S.std(ddof=1) / np.sqrt(seeds)
-    half = float(stats.t.ppf((1 + level) / 2, seeds - 1) * error)
-    return Interval(estimate, estimate - half, estimate + half, seeds, level)
+    estimate, half = statistic(table_ST), STUDENT.half_width(influence_S, 0.05)
+    return Interval(estimate, estimate - half, estimate + half, len(table_ST))
 
 
 def performance_profile(scores_ST: ArrayLike, thresholds_P: ArrayLike) -> Array:

@@ -14,8 +14,8 @@ from scipy import stats
 from atod_sweep.evidence.stats.intervals import Interval
 
 
-def rate(collapsed: int, seeds: int, level: float = 0.95) -> Interval:
-    """Share of seeds that collapse with its exact interval (Clopper and Pearson 1934); NaN without seeds.
+def rate(collapsed: int, seeds: int) -> Interval:
+    """Share of seeds that collapse with its exact 95 % interval (Clopper and Pearson 1934); NaN without seeds.
 
     >>> interval = rate(1, 10)
     >>> round(interval.low, 4), interval.estimate, round(interval.high, 4)
@@ -24,11 +24,10 @@ def rate(collapsed: int, seeds: int, level: float = 0.95) -> Interval:
     0.3085
     """
     if seeds == 0:
-        return Interval(math.nan, math.nan, math.nan, 0, level)
-    alpha = 1 - level
-    low = float(stats.beta.ppf(alpha / 2, collapsed, seeds - collapsed + 1)) if collapsed else 0.0
-    high = float(stats.beta.ppf(1 - alpha / 2, collapsed + 1, seeds - collapsed)) if collapsed < seeds else 1.0
-    return Interval(collapsed / seeds, low, high, seeds, level)
+        return Interval(math.nan, math.nan, math.nan, 0)
+    low = float(stats.beta.ppf(0.025, collapsed, seeds - collapsed + 1)) if collapsed else 0.0
+    high = float(stats.beta.ppf(0.975, collapsed + 1, seeds - collapsed)) if collapsed < seeds else 1.0
+    return Interval(collapsed / seeds, low, high, seeds)
 
 
 def offset(lead: float, level: float) -> float:

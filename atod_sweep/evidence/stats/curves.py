@@ -21,15 +21,15 @@ def area(x_E: ArrayLike, y_E: ArrayLike) -> float:
     return float(np.trapezoid(y, x) / (x[-1] - x[0]))
 
 
-def first_reached(x_E: ArrayLike, y_E: ArrayLike, level: float, hold: int = 2) -> float:
-    """First x from which `hold` evaluations in a row are at or above `level`; infinity if that never happens.
+def first_reached(x_E: ArrayLike, y_E: ArrayLike, level: float) -> float:
+    """First x from which two evaluations in a row are at or above `level`; infinity if that never happens.
 
     One evaluation above the level may be luck: the first of many noisy ones that is lies too early. The last
     evaluation needs no follower.
     """
     x, above = np.asarray(x_E, dtype=np.float64), np.asarray(y_E, dtype=np.float64) >= level
     for i in range(len(x)):
-        if above[i : i + hold].all():
+        if above[i : i + 2].all():
             return float(x[i])
     return math.inf
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from atod_sweep.evidence.stats.intervals import Array, Interval, t_interval
+from atod_sweep.evidence.stats.intervals import Interval
+from atod_sweep.evidence.stats.procedures import STUDENT
 
 
 @dataclass(frozen=True)
@@ -22,29 +23,15 @@ class Effects:
     levels: list[Interval]
 
 
-def effects(scores_SAB: ArrayLike, level: float = 0.95) -> Effects:
-    """Main effects of two crossed factors, with intervals over seeds."""
-    x_SAB = _cells(scores_SAB)
+def effects(scores_SAB: ArrayLike) -> Effects:
+    """Main effects of two crossed factors, with 95 % intervals over seeds."""
+    x_SAB = np.asarray(scores_SAB, dtype=np.float64)
+    if x_SAB.ndim != 3:
+        raise ValueError(f"expected scores[seeds, arms, levels], got shape {x_SAB.shape}")
     grand_S = x_SAB.mean(axis=(1, 2))
     arm_SA = x_SAB.mean(axis=2) - grand_S[:, None]
     level_SB = x_SAB.mean(axis=1) - grand_S[:, None]
     return Effects(
-        arms=[t_interval(x_S, level) for x_S in arm_SA.T],
-        levels=[t_interval(x_S, level) for x_S in level_SB.T],
+        arms=[STUDENT.interval(x_S) for x_S in arm_SA.T],
+        levels=[STUDENT.interval(x_S) for x_S in level_SB.T],
     )
-
-
-def difference_of_differences(
-    scores_SAB: ArrayLike, arm: int, reference: int, at: int, base: int, level: float = 0.95
-) -> Interval:
-    """(arm - reference at level `at`) - (arm - reference at level `base`): does the factor change who is better?"""
-    x_SAB = _cells(scores_SAB)
-    gap_SB = x_SAB[:, arm] - x_SAB[:, reference]
-    return t_interval(gap_SB[:, at] - gap_SB[:, base], level)
-
-
-def _cells(scores_SAB: ArrayLike) -> Array:
-    x_SAB = np.asarray(scores_SAB, dtype=np.float64)
-    if x_SAB.ndim != 3:
-        raise ValueError(f"expected scores[seeds, arms, levels], got shape {x_SAB.shape}")
-    return x_SAB

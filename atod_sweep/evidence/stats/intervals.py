@@ -26,6 +26,10 @@ class Interval:
         """Half the length of the interval, in units of the estimate."""
         return (self.high - self.low) / 2
 
+    def towards(self, sign: float) -> Interval:
+        """Of the same quantity, counted the other way round where `sign` is negative."""
+        return self if sign > 0 else Interval(-self.estimate, -self.high, -self.low, self.n, self.level)
+
     def excludes(self, value: float) -> bool:
         """True if `value` lies outside the closed interval; never for NaN limits."""
         return value < self.low or value > self.high

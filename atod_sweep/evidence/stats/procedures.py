@@ -50,10 +50,11 @@ class Procedure:
         n = len(x_N)
         if n < 2:
             return Interval(float(x_N[0]) if n else math.nan, math.nan, math.nan, n, level)
-        mean, half = float(x_N.mean()), self._half_width(x_N, 1 - level, floor)
+        mean, half = float(x_N.mean()), self.half_width(x_N, 1 - level, floor)
         return Interval(mean, mean - half, mean + half, n, level)
 
-    def _half_width(self, x_N: Array, alpha: float, floor: float) -> float:
+    def half_width(self, x_N: Array, alpha: float, floor: float = 0.0) -> float:
+        """Half length of the 1 - alpha interval; NaN below two values."""
         error = standard_error(x_N, floor)
         if error == 0:
             seeds = 0.0 if self._p_over_seeds(x_N, float(x_N.mean()) - 1, floor) < alpha else math.inf
@@ -75,7 +76,7 @@ class Procedure:
         low, high = -16.0, 0.0  # powers of ten: the half width falls as alpha rises
         while high - low > 1e-9:
             middle = (low + high) / 2
-            low, high = (middle, high) if self._half_width(x_N, 10**middle, floor) > away else (low, middle)
+            low, high = (middle, high) if self.half_width(x_N, 10**middle, floor) > away else (low, middle)
         return float(10**high)
 
     def _p_over_seeds(self, x_N: Array, mean: float, floor: float) -> float:

@@ -14,8 +14,8 @@ from atod_sweep.evidence.stats.intervals import Array, Interval, as_scores
 RESAMPLES = 2_000
 
 
-def spearman(x_N: ArrayLike, y_N: ArrayLike, level: float = 0.95) -> Interval:
-    """Spearman's rank correlation with the interval of Bonett and Wright (2000, Psychometrika 65).
+def spearman(x_N: ArrayLike, y_N: ArrayLike) -> Interval:
+    """Spearman's rank correlation with the 95 % interval of Bonett and Wright (2000, Psychometrika 65).
 
     atanh(r) ± z sqrt((1 + r²/2) / (N - 3)), taken back by tanh. NaN limits below four pairs; all NaN where one side
     does not vary. ValueError for values that are not finite.
@@ -27,17 +27,17 @@ def spearman(x_N: ArrayLike, y_N: ArrayLike, level: float = 0.95) -> Interval:
     x, y = as_scores(np.asarray(x_N)), as_scores(np.asarray(y_N))
     n = len(x)
     if n < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Interval(math.nan, math.nan, math.nan, n, level)
+        return Interval(math.nan, math.nan, math.nan, n)
     r = float(stats.spearmanr(x, y).statistic)
     if n < 4:
-        return Interval(r, math.nan, math.nan, n, level)
-    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt((1 + r**2 / 2) / (n - 3))
+        return Interval(r, math.nan, math.nan, n)
+    half = float(stats.norm.ppf(0.975)) * math.sqrt((1 + r**2 / 2) / (n - 3))
     center = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, r)))
-    return Interval(r, math.tanh(center - half), math.tanh(center + half), n, level)
+    return Interval(r, math.tanh(center - half), math.tanh(center + half), n)
 
 
-def agreement(x_AS: ArrayLike, y_AS: ArrayLike, level: float = 0.95) -> Interval:
-    """Rank correlation of the arms' means in two settings, and its percentile interval over resampled seeds.
+def agreement(x_AS: ArrayLike, y_AS: ArrayLike) -> Interval:
+    """Rank correlation of the arms' means in two settings, and its 95 % percentile interval over resampled seeds.
 
     In each setting seeds are drawn with replacement, all arms together (a paired bootstrap); deviations are stretched
     by sqrt(S / (S - 1)), without which few seeds look more certain than they are. The same data give the same limits.
@@ -47,11 +47,11 @@ def agreement(x_AS: ArrayLike, y_AS: ArrayLike, level: float = 0.95) -> Interval
     n = min(table_AS.shape[1] for table_AS in tables)
     r = float(_spearman(*(table_AS.mean(axis=1)[None] for table_AS in tables))[0]) if len(tables[0]) > 2 else math.nan
     if n < 2 or math.isnan(r):
-        return Interval(r, math.nan, math.nan, n, level)
+        return Interval(r, math.nan, math.nan, n)
     rng = np.random.default_rng(0)
     found_R = _spearman(*(_resampled(table_AS, rng) for table_AS in tables))
-    low, high = np.nanquantile(found_R, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(r, float(low), float(high), n, level)
+    low, high = np.nanquantile(found_R, [0.025, 0.975])
+    return Interval(r, float(low), float(high), n)
 
 
 def _resampled(table_AS: Array, rng: np.random.Generator) -> Array:

@@ -13,11 +13,11 @@ from atod_sweep.evidence.stats.intervals import Interval
 from atod_sweep.evidence.stats.procedures import resolution
 
 
-def regret(scores_AS: ArrayLike, chosen: int, tasks: int | None = None, level: float = 0.95) -> Interval:
+def regret(scores_AS: ArrayLike, chosen: int, tasks: int | None = None) -> Interval:
     """The best arm's mean minus that of arm `chosen`, at least 0; large scores are good.
 
     Multiple comparisons with the best (Hsu 1984, Annals of Statistics 12): every other arm minus the chosen one has an
-    interval, the level shared out among them (Bonferroni), and the regret lies between the largest of their lower
+    interval, 5 % shared out among them (Bonferroni), and the regret lies between the largest of their lower
     limits and the largest of their upper ones. Arms are paired by seed; what is left after arm and seed is one spread
     for all arms (a randomised block design), so that three seeds give limits of some use; no less than scores over
     `tasks` outcomes of 0 or 1 can have (`procedures.resolution`). The choice must have been made on other data. NaN
@@ -33,11 +33,11 @@ def regret(scores_AS: ArrayLike, chosen: int, tasks: int | None = None, level: f
     gap_A = gaps_AS.mean(axis=1)
     estimate = max(0.0, float(gap_A.max(initial=0.0)))
     if arms < 2 or seeds < 2:
-        return Interval(estimate, math.nan, math.nan, seeds, level)
+        return Interval(estimate, math.nan, math.nan, seeds)
     left_AS = table_AS - table_AS.mean(axis=1, keepdims=True) - table_AS.mean(axis=0) + table_AS.mean()
     freedom = (arms - 1) * (seeds - 1)
     spread = math.sqrt(2 * float((left_AS**2).sum()) / freedom)
     spread_A = np.array([max(spread, resolution(gap_S, tasks) if tasks else 0.0) for gap_S in gaps_AS])
-    half_A = stats.t.ppf(1 - (1 - level) / 2 / (arms - 1), freedom) * spread_A / math.sqrt(seeds)
+    half_A = stats.t.ppf(1 - 0.05 / 2 / (arms - 1), freedom) * spread_A / math.sqrt(seeds)
     low, high = (max(0.0, float((gap_A + side).max())) for side in (-half_A, half_A))
-    return Interval(estimate, low, high, seeds, level)
+    return Interval(estimate, low, high, seeds)

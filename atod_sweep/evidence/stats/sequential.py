@@ -20,7 +20,7 @@ PRIOR = 1.0
 
 
 @cache
-def half_width(n: int, level: float = 0.95, prior: float = PRIOR) -> float:
+def half_width(n: int, level: float = 0.95) -> float:
     """Half length of the sequence's interval after `n` seeds, in sample standard deviations; infinite at first.
 
     The interval holds those means whose e-value stays below 1 / alpha, solved for the mean.
@@ -28,14 +28,14 @@ def half_width(n: int, level: float = 0.95, prior: float = PRIOR) -> float:
     >>> [round(half_width(n), 2) for n in (3, 5, 10, 20, 40)]
     [inf, 3.78, 1.22, 0.77, 0.53]
     """
-    grown = 1 + n * prior
+    grown = 1 + n * PRIOR
     bound = (grown / (1 - level) ** 2) ** (1 / n)
     if n < 2 or bound >= grown:
         return math.inf
     return math.sqrt((n - 1) / n * (bound - 1) / (1 - bound / grown))
 
 
-def e_value(t: float, n: int, prior: float = PRIOR) -> float:
+def e_value(t: float, n: int) -> float:
     """Evidence against a mean whose t statistic on `n` seeds is `t`: under it, P(ever above 1/alpha) <= alpha.
 
     A Bayes factor with effect size ~ N(0, g): (1 + N g)^(-1/2) [(1 + t²/(N-1)) / (1 + t²/((N-1)(1 + N g)))]^(N/2).
@@ -47,4 +47,4 @@ def e_value(t: float, n: int, prior: float = PRIOR) -> float:
         return 1.0
     explained = 1.0 if math.isinf(t) else t**2 / (t**2 + n - 1)
     # The bracket of the formula above is 1 / (1 - explained * N g / (1 + N g)).
-    return float((1 + n * prior) ** -0.5 * (1 - explained * n * prior / (1 + n * prior)) ** (-n / 2))
+    return float((1 + n * PRIOR) ** -0.5 * (1 - explained * n * PRIOR / (1 + n * PRIOR)) ** (-n / 2))

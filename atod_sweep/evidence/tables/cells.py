@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from atod_sweep.evidence.analysis.comparisons import ArmSummary
-from atod_sweep.evidence.analysis.text import MINUS, NOTHING, estimate, number
+from atod_sweep.evidence.analysis.text import NOTHING, estimate, number
 from atod_sweep.evidence.stats.intervals import Interval
 
 
@@ -40,7 +40,7 @@ def interval_cell(interval: Interval, signed: bool = False) -> Cell:
 
 def percent_cell(value: float) -> Cell:
     """A share of 0 to 1 in per cent."""
-    return Cell(NOTHING if math.isnan(value) else f"{100 * value:.0f} %".replace("-", MINUS), value)
+    return Cell(NOTHING if math.isnan(value) else f"{number(100 * value, 0)} %", value)
 
 
 def arm_cells(s: ArmSummary) -> list[Cell]:

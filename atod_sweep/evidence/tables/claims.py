@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from atod_sweep.evidence.analysis.text import estimate, p_value
 from atod_sweep.evidence.analysis.verdicts import Verdict
-from atod_sweep.evidence.stats import power, significance
+from atod_sweep.evidence.stats import power
 from atod_sweep.evidence.tables.cells import Cell, Table, number_cell, percent_cell
 
 
@@ -22,7 +22,7 @@ def in_numbers(verdicts: list[Verdict]) -> Table:
                 Cell(f"{estimate(v.difference, 3, signed=True)}{level}", v.difference.estimate),
                 Cell(p_value(v.p), v.p),
                 Cell(p_value(v.p_holm), v.p_holm),
-                number_cell(significance.probability_better(v.data.main)),
+                number_cell(v.better),
                 number_cell(v.detectable),
                 percent_cell(v.offset),
                 percent_cell(power.variance_removed(a, b)),

@@ -8,6 +8,7 @@ from atod_sweep.evidence.analysis.lost import RESTRAINT, Change, Gaming, changes
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.text import between
 from atod_sweep.evidence.tables.cells import Cell, Table, interval_cell, number_cell, percent_cell
+from atod_sweep.records.metric_names import bounds
 
 
 def tables(results: Results) -> list[Table]:
@@ -58,5 +59,5 @@ def _table(results: Results, metric: str, found: list[Change]) -> Table:
     if shared:
         header.append("kept of the teacher's")
     better = "more" if found and found[0].sign > 0 else "less"
-    seeds = between((c.end.n for c in found), "seed")
-    return Table(f"{metric}: {better} is better; 95 % intervals over {seeds}, changes paired by seed.", header, rows)
+    over = between((c.end.n for c in found), "seed") + (" and the tasks drawn" if bounds(metric) else "")
+    return Table(f"{metric}: {better} is better; 95 % intervals over {over}, changes paired by seed.", header, rows)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from atod_sweep.evidence.analysis.results import Trial
-from atod_sweep.evidence.analysis.searches import Searched, short_names
+from atod_sweep.evidence.analysis.searches import Quote, Searched, short_names
 from atod_sweep.evidence.analysis.text import MINUS, NOTHING, estimate, number, plural
 from atod_sweep.evidence.tables.cells import Cell, Table, error_text, interval_cell, number_cell
 
@@ -81,8 +81,8 @@ def quote(found: Searched) -> str:
     if q is None:
         return ""
     text = (
-        f"The search's first choice, {q.first}, was fixed before any fresh seed had run: it is "
-        f"{estimate(q.first_gain, 3, signed=True)} better than the reference on {plural(q.first_gain.n, 'fresh seed')}."
+        f"The search's first choice, {q.first}, was fixed before any fresh seed had run: it is {worth(q)} "
+        f"on {plural(q.first_gain.n, 'fresh seed')}."
     )
     if q.best != q.first and q.candidates > 1:
         text += (
@@ -91,6 +91,14 @@ def quote(found: Searched) -> str:
             f"for all {q.candidates} at once."
         )
     return text
+
+
+def worth(q: Quote) -> str:
+    """The first choice's gain, in words that say no more than its interval."""
+    gain = estimate(q.first_gain, 3, signed=True)
+    if not q.told_apart:
+        return f"not told apart from the reference ({gain})"
+    return f"{gain} better than the reference" if q.first_gain.estimate > 0 else f"worse than the reference ({gain})"
 
 
 def trends(found: Searched) -> list[Table]:

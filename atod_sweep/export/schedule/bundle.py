@@ -8,6 +8,7 @@ from typing import Any
 
 from atod_sweep.config.custom import digest
 from atod_sweep.config.objective import Hybrid
+from atod_sweep.errors import UserError
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.export import attestation, manifest
 from atod_sweep.export.record import PROVENANCE, dump, read
@@ -32,19 +33,22 @@ def write(
     """Write the bundle of a run's best schedule into folder `out`, and what `target` needs beside it; return `out`.
 
     The schedule is rescaled if `steps` or `horizon` is given. UserError if the target cannot carry all of it, unless
-    `allow_lossy`; "all" leaves such targets out.
+    `allow_lossy` ("all" leaves such targets out), and if `out` holds anything but an earlier export of a schedule.
     """
     if target not in (registry.NONE, registry.EVERY):
         registry.find(target)  # complain before anything is read
     results = load(run_dir)
     best = choose(results, at)
-    schedule = best.schedule.rescaled(steps or best.schedule.steps, horizon or best.schedule.horizon)
+    turns = best.schedule.horizon if horizon is None else horizon
+    schedule = best.schedule.rescaled(best.schedule.steps if steps is None else steps, turns)
     targets = registry.chosen(target, schedule, allow_lossy)
     recorded = recorded_trace(best)
     own = own_code.texts(schedule)
     record = provenance(results, best, schedule) | {"target": target, "targets": targets}
     record["inputs"] = {name: digest(text) for name, text in _inputs(schedule, recorded, own).items()}
     written = files(schedule, recorded, record, own)
+    if out.is_dir() and any(out.iterdir()) and not (out / schedule_file.FILE_NAME).is_file():
+        raise UserError(f"{out}: exists and is no exported schedule; choose another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     for name in {*_optional(record), *(p.name for p in out.glob(own_code.FILES))} - written.keys():
         (out / name).unlink(missing_ok=True)  # left by an earlier export of something else

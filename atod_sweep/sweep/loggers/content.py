@@ -137,7 +137,12 @@ def tags(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def name(key: str) -> str:
-    """A key as MLflow accepts it: in its letters, and one that as a path has no part that is empty or made of dots."""
+    """A key as MLflow accepts it: in its letters, and one that as a path has no part that is empty or made of dots.
+
+    One that is too long ends in its hash, so that keys that begin alike stay apart.
+    """
     parts = re.sub(r"[^\w\-. :/]", "_", key).split("/")
-    found = "/".join(part if part.strip(".") else f"_{part}" for part in parts)[:_KEY_LENGTH]
+    found = "/".join(part if part.strip(".") else f"_{part}" for part in parts)
+    if len(found) > _KEY_LENGTH:
+        return f"{found[: _KEY_LENGTH - 9]}_{content_hash(key)[:8]}"
     return f"{found[:-1]}_" if found.endswith("/") else found

@@ -13,6 +13,7 @@ from typing import Any
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
+from atod_sweep.sweep.mlflow.stores import search
 
 _HOST, _FOLDER = "atod.host", "atod.folder"
 
@@ -26,11 +27,11 @@ def close_left_running(client: Any, experiment: str, own: str) -> None:
     """Close the runs (and their trials) of processes on this machine that are gone; `own`: the id of this run."""
     running = "attributes.status = 'RUNNING'"
     here = f"tags.`{_HOST}` = '{platform.node()}' and tags.`atod.run` != '{own}'"
-    for parent in client.search_runs([experiment], f"{running} and {here}", max_results=100):
+    for parent in search(client, experiment, f"{running} and {here}"):
         if not _is_abandoned(Path(parent.data.tags[_FOLDER])):
             continue
         children = f"{running} and tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-        for run in [*client.search_runs([experiment], children, max_results=1000), parent]:
+        for run in [*search(client, experiment, children), parent]:
             client.set_terminated(run.info.run_id, "KILLED")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from atod_sweep.sweep.loggers import content
 from atod_sweep.sweep.mlflow import moved
 from atod_sweep.sweep.mlflow.left_running import at_work, close_left_running
 from atod_sweep.sweep.mlflow.problems import Lost, explain
-from atod_sweep.sweep.mlflow.stores import Place, connect, file_of
+from atod_sweep.sweep.mlflow.stores import Place, connect, file_of, search
 
 _STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAILED": "FAILED"}
 _CLOSED = "atod.closed"  # time of the last ledger row that a parent run was closed with
@@ -148,16 +148,8 @@ class Mirror:
             self._found = {run.data.tags["atod.trial"]: run for run in self._search(self.parent)}
         return self._found
 
-    def _search(self, parent: str) -> Iterator[Any]:
-        token: str | None = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=1000, page_token=token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+    def _search(self, parent: str) -> list[Any]:
+        return search(self._client, self._experiment, f"tags.`mlflow.parentRunId` = '{parent}'")
 
     def _check_there(self) -> None:
         """Raise Lost if the database was taken away: sqlite would go on writing into the file that nobody sees."""

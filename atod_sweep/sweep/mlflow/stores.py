@@ -26,6 +26,7 @@ _ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _SQL = ("postgresql", "mysql", "mssql")  # the databases that MLflow speaks with, beside sqlite
+_PAGE = 1000  # runs that a store is asked for at a time
 
 
 EXPERIMENT = "atod-sweep"
@@ -133,6 +134,16 @@ def connect(uri: str, say: Callable[[str], None]) -> Any:
 
         create_engine(uri).connect().close()  # MLflow would try for minutes
     return client(tracking_uri=uri)
+
+
+def search(client: Any, experiment: str, query: str) -> list[Any]:
+    """All runs that a query finds, page by page: whole before any is changed, which would shift the pages."""
+    page = client.search_runs([experiment], query, max_results=_PAGE)
+    found = list(page)
+    while page.token:
+        page = client.search_runs([experiment], query, max_results=_PAGE, page_token=page.token)
+        found += page
+    return found
 
 
 def _is_sql(uri: str) -> bool:

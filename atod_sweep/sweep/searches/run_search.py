@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.config.base import dump_yaml, parse_mapping, parse_yaml, validate
-from atod_sweep.config.files import flatten
-from atod_sweep.config.given import given
+from atod_sweep.config.given import for_trials, given
 from atod_sweep.config.search import Search
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger, study_file
@@ -56,7 +55,7 @@ def _given(source: Source, overrides: Mapping[str, Any], name: str | None, confi
     if configurations is not None:
         data["budget"]["configurations"] = configurations
     if overrides:
-        changes = flatten(overrides)
+        changes = for_trials(Search, overrides, where)
         if both := sorted(changes.keys() & {parameter.key for parameter in search.parsed(where)[0]}):
             raise UserError(f"{where}: {both[0]!r} is a parameter of the space; change it there, or drop {both[0]}=…")
         data["base"] = {"base": search.base, **changes}
@@ -70,7 +69,7 @@ def resume_search(run_dir: Path, study: StudyRow, options: Options) -> RunOutcom
     definition = study["definition"]
     text = study_file.read(path, ledger.read(run_dir))
     data = parse_mapping(text, str(path)) | {
-        "name": run_dir.name,
+        "name": study["name"],
         **{key: definition[key] for key in ("base", "start_from")},
     }
     data["budget"] = {**data.get("budget", {}), **definition["budget"]}  # as it was run or extended

@@ -95,8 +95,11 @@ class Space:
         own_code.check(train, f"{self.where}: parameters: ")
         config = train.model_dump(mode="json")
         for key, value in values.items():
-            if value_at(config, key) != value:
-                raise UserError(f"{self.where}: parameters.{key}: {value!r} does not arrive in the config")
+            if (there := value_at(config, key)) != value:
+                raise UserError(
+                    f"{self.where}: parameters.{key}: {value!r} does not arrive in the config, which holds {there!r} "
+                    "instead; write the value as it stands there, numbers without quotes"
+                )
         return Sample(params, values, config)
 
     @property

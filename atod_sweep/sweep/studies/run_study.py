@@ -9,7 +9,7 @@ from typing import Any
 
 from atod_sweep.config.base import MOST_SEEDS, dump_yaml, parse_mapping, parse_yaml, validate
 from atod_sweep.config.files import flatten
-from atod_sweep.config.given import given
+from atod_sweep.config.given import for_trials, given
 from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger, study_file
@@ -64,11 +64,15 @@ def _given(
 ) -> Work:
     found = given(Study, source, resolve)
     study, text = found.record, found.text
+    for place, own in _changed(study).items():
+        if "seed" in own:
+            wrong = f"{place}: 'seed' is that of each trial, got {own['seed']!r}"
+            raise UserError(f"{found.where}: {wrong}; list them as seeds: of the study")
     changes: dict[str, Any] = {} if name is None else {"name": name}
     if seeds is not None:
         changes["seeds"] = study.seeds_in_all(seeds) if 0 < seeds <= MOST_SEEDS else seeds  # refused when it is read
     if overrides:
-        changes["base"] = _overridden(study, flatten(overrides), found.where)
+        changes["base"] = _overridden(study, for_trials(Study, overrides, found.where), found.where)
         text = dump_yaml(parse_yaml(text, found.where) | {"base": changes["base"]})  # the folder shall say what ran
     if changes:
         study = validate(Study, study.model_dump(exclude_unset=True) | changes, found.where)
@@ -94,11 +98,18 @@ def _source(first: list[int], rule: Rule | None, plan: Plan) -> Callable[[Desk],
     return partial(_queue, plan) if rule is None else partial(Blocks, plan, first, rule)
 
 
+def _changed(study: Study) -> dict[str, dict[str, Any]]:
+    """What every arm and level sets, flat, by its place in the file."""
+    levels = {f"factors.{f}.{v}": o for f, table in study.factors.items() for v, o in table.items()}
+    return {
+        place: flatten(own) for place, own in ({f"arms.{arm}": o for arm, o in study.arms.items()} | levels).items()
+    }
+
+
 def _overridden(study: Study, overrides: dict[str, Any], where: str) -> dict[str, Any]:
     """The study's base with `overrides`. UserError where an arm or a level would undo one."""
-    levels = {f"factors.{f}.{v}": o for f, table in study.factors.items() for v, o in table.items()}
-    for name, own in ({f"arms.{arm}": o for arm, o in study.arms.items()} | levels).items():
-        if both := sorted(overrides.keys() & {key.removesuffix(MATCH) for key in flatten(own)}):
+    for name, own in _changed(study).items():
+        if both := sorted(overrides.keys() & {key.removesuffix(MATCH) for key in own}):
             raise UserError(f"{where}: {name} sets {both[0]!r} itself; change it there, or drop {both[0]}=…")
     return {"base": study.base, **overrides}
 
@@ -108,7 +119,7 @@ def resume_study(run_dir: Path, row: StudyRow, options: Options) -> RunOutcome:
     text = study_file.read(path, ledger.read(run_dir))
     base = row.get("base", definition["base"])  # older ledgers hold it with the horizons of its environment
     recorded = {key: definition[key] for key in ("seeds", "hypotheses")}
-    data = parse_mapping(text, str(path)) | {"name": run_dir.name, "base": base, **recorded}
+    data = parse_mapping(text, str(path)) | {"name": row["name"], "base": base, **recorded}
     rule = Rule(**definition["sequential"]) if "sequential" in definition else None
     study = validate(Study, data, str(path), context={"recorded": True})
     work = _work(study, run_dir, str(path), text, rule)

@@ -10,12 +10,14 @@ import pytest
 from ledger_files import read_ledger, study_row, trial_row, write_ledger
 
 from atod_sweep.config.study import Metric
-from atod_sweep.evidence.analysis.comparisons import against_reference, compare, summarise
+from atod_sweep.evidence.analysis.aggregates import interactions
+from atod_sweep.evidence.analysis.comparisons import against_reference, best_arm, compare, summarise
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.scores import fixed_level
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.report.write import write
+from atod_sweep.evidence.stats import task_sets
 from atod_sweep.evidence.stats.intervals import t_interval
 
 FINAL = "final/success"
@@ -188,3 +190,71 @@ def test_a_search_is_judged_by_the_sets_it_never_saw(tmp_path: Path) -> None:
         row["metrics"] = {"eval/success": row["metrics"]["eval/success"]}
     write_ledger(tmp_path / "run", [study, *trials])
     assert load(tmp_path / "run").study.metric == Metric()
+
+
+def two_settings(folder: Path, levels: dict[str, dict[str, Any]], final: bool) -> Results:
+    """Two arms and a teacher at two levels; on final sets a gains most where the level's index and the set's agree."""
+    metric = FINAL if final else "eval/success"
+    evaluation: dict[str, Any] = {"tasks": 512} | ({"final": {"sets": 6, "tasks": 256}} if final else {})
+    rows = [
+        study_row(
+            factors={"f": list(levels)},
+            controls=["teacher"],
+            seeds=[0, 1, 2],
+            metric={"name": metric, "last": 1},
+            definition={"base": {"evaluation": evaluation}, "factors": {"f": levels}},
+        )
+    ]
+    for i, level in enumerate(levels):
+        for arm, value, shift in (("teacher", 0.6, 0 * SHIFT), ("a", 0.8, (-1) ** i * SHIFT), ("b", 0.7, 0 * SHIFT)):
+            for seed in range(1 if arm == "teacher" else 3):
+                found = metrics(value + 0.01 * seed * (arm == "a"), shift)
+                found = found if final else {"eval/success": value + 0.01 * seed}
+                role = "teacher" if arm == "teacher" else "arm"
+                own = {"role": role, "levels": {"f": level}, "start_metrics": {"eval/success": 0.2}}
+                rows.append(trial_row(arm, seed, "COMPLETE", metrics=found, **own))
+    folder.mkdir()
+    write_ledger(folder, rows)
+    return load(folder)
+
+
+@pytest.mark.parametrize(
+    ("levels", "draws"),
+    [
+        ({"low": {"optimiser.lr": 0.001}, "high": {"optimiser.lr": 0.01}}, 1),  # both play the same 512 tasks
+        ({"desk": {"env.id": "support_desk"}, "tools": {"env.id": "tool_use"}}, 2),
+        ({"one": {"evaluation.seed": 1}, "two": {"evaluation.seed": 2}}, 2),
+    ],
+)
+def test_settings_that_play_the_same_tasks_are_one_draw_of_them(
+    tmp_path: Path, levels: dict[str, dict[str, Any]], draws: int
+) -> None:
+    results = two_settings(tmp_path / "run", levels, final=False)
+    found = compare(results, "a", "teacher", {}, results.study.metric).tasks
+    assert found is not None
+    assert found.error == pytest.approx(math.sqrt((0.81 * 0.19 + 0.6 * 0.4) / (512 * draws)))
+
+
+def test_a_change_of_lead_allows_for_the_tasks(tmp_path: Path) -> None:
+    """Seeds gain alike at both levels; what the sets do to the lead turns round from one to the other."""
+    results = two_settings(tmp_path / "run", {"low": {}, "high": {}}, final=True)
+    (found,) = interactions(results)
+    sets = task_sets.measured([-2 * SHIFT])
+    assert found.interval.estimate == pytest.approx(0.0, abs=1e-12)
+    assert found.interval.half_width == math.inf  # three seeds without spread, nothing to resolve them by
+    assert sets.half_width(0.05) > 0.05
+    rows = read_ledger(tmp_path / "run")
+    for row in rows:
+        if row.get("arm") == "a" and row["levels"] == {"f": "low"}:
+            row["metrics"] = {k: v + 0.001 * row["seed"] for k, v in row["metrics"].items()}
+    write_ledger(tmp_path / "run", rows)
+    (found,) = interactions(load(tmp_path / "run"))
+    seeds = t_interval([0.0, -0.001, -0.002])
+    assert found.interval.half_width == pytest.approx(math.hypot(seeds.half_width, sets.half_width(0.05)))
+
+
+def test_the_best_arms_interval_is_that_of_the_table(tmp_path: Path) -> None:
+    results = run(tmp_path / "run")
+    best = best_arm(results)
+    assert best is not None
+    assert best.interval == summarise(results, "a", {}).interval

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_files import study_row, trial_row, write_ledger
+from ledger_files import read_ledger, study_row, trial_row, write_ledger
 
 from atod_sweep.config.study import Metric
+from atod_sweep.evidence.analysis.comparisons import compare
 from atod_sweep.evidence.analysis.lost import RESTRAINT, changes, gaming, watched
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.scores import outcomes, seed_score
@@ -74,6 +75,22 @@ def test_items_of_retention_are_counted_and_not_those_of_the_evaluation(run: Pat
     results = load(run)
     assert outcomes(results, Metric(name=KEPT), {}) == 256
     assert outcomes(results, Metric(name="eval/success"), {}) == 4 * 512
+    assert outcomes(results, Metric(name="retention/tool_use/drop"), {}) == 256
+    assert outcomes(results, Metric(name=RESTRAINT), {}) == 4 * 512
+    assert outcomes(results, Metric(name=BITS), {}) is None
+
+
+def test_a_change_has_the_interval_of_the_claim_about_it(run: Path) -> None:
+    """The tasks' chance and what a score can resolve are in both; changes that are all the same have a width."""
+    rows = [
+        row | {"metrics": row["metrics"] | {KEPT: 0.0}} if row.get("arm") == "b" else row for row in read_ledger(run)
+    ]
+    write_ledger(run, rows)
+    results = load(run)
+    (b,) = [c for c in changes(results, KEPT) if c.arm == "b"]
+    assert set(b.by_seed.values()) == {-0.6}
+    assert b.change.half_width > 0.05
+    assert b.change == compare(results, "b", "base", {}, Metric(name=KEPT)).interval
 
 
 @pytest.mark.parametrize(
@@ -83,11 +100,12 @@ def test_items_of_retention_are_counted_and_not_those_of_the_evaluation(run: Pat
         ([0.5, 0.6, 0.4], [-0.1, 0.2, -0.11], "open", 2),
         ([0.5, 0.6, 0.4], [0.1, 0.12, 0.11], "not hacked", 0),
         ([-0.5, -0.6, -0.4], [-0.1, -0.12, -0.11], "not hacked", 0),
+        ([0.5, 0.5], [-0.1, -0.1], "open", 2),  # two seeds decide nothing
     ],
 )
 def test_a_reward_is_gamed_where_it_rises_and_success_falls(tmp_path, proxy, truth, verdict, seeds) -> None:
     start = {"eval/success": 0.4, "eval/proxy": 1.0}
-    rows = [study_row(arms=["a"], seeds=[0, 1, 2])]
+    rows = [study_row(arms=["a"], seeds=list(range(len(proxy))))]
     for seed, (up, down) in enumerate(zip(proxy, truth, strict=True)):
         end = {"eval/success": 0.4 + down, "eval/proxy": 1.0 + up}
         rows.append(trial_row("a", seed, "COMPLETE", metrics=end, start_metrics=start))
@@ -95,7 +113,7 @@ def test_a_reward_is_gamed_where_it_rises_and_success_falls(tmp_path, proxy, tru
     (found,) = gaming(load(tmp_path))
     assert (found.verdict, found.seeds) == (verdict, seeds)
     text = write(tmp_path).markdown.read_text(encoding="utf-8")
-    assert f"| {seeds} of 3 | {verdict} |" in text
+    assert f"| {seeds} of {len(proxy)} | {verdict} |" in text
 
 
 def test_restraint_is_a_share_of_the_teachers(tmp_path: Path) -> None:
@@ -113,7 +131,7 @@ def test_restraint_is_a_share_of_the_teachers(tmp_path: Path) -> None:
 def test_the_report_shows_it_and_is_silent_where_nothing_was_asked(run: Path) -> None:
     text = write(run).markdown.read_text(encoding="utf-8")
     assert "## What was lost" in text
-    assert "| b | 4 | 0.600 | 0.380 [0.354, 0.406] | −0.220 [−0.246, −0.194] | 0.100 |" in text
+    assert "| b | 4 | 0.600 | 0.380 [0.315, 0.445] | −0.220 [−0.314, −0.126] | 0.100 |" in text
     assert f"{BITS}: less is better" in text
     assert (run / "figures" / "lost_and_gained.svg").is_file()
     header, first, *_ = (run / "tables" / "lost.csv").read_text().splitlines()

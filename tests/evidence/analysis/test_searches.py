@@ -11,6 +11,7 @@ from ledger_files import configuration_row, failed_row, read_ledger, study_row, 
 from atod_sweep.evidence.analysis.comparisons import against_reference, best_arm
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.searches import searched, short_names
+from atod_sweep.evidence.report.headline import headline
 from atod_sweep.evidence.report.write import write
 from atod_sweep.evidence.tables.searches import ENDS, quote
 
@@ -144,6 +145,44 @@ def test_a_winner_is_quoted_free_of_the_choice(
     assert (q.first_gain.level, q.best_gain.level) == (0.95, 0.975)  # the luckiest of two has an interval for both
     assert f"The search's first choice, {first}," in quote(found)
     assert ("picked on the seeds that it is judged by" in quote(found)) == (first != best)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "lead", "words"),
+    [
+        ([0.55, 0.57, 0.58], "Found", "is +0.060 [+0.017, +0.103] better than the reference"),
+        ([0.45, 0.47, 0.42], "Found", "is worse than the reference (−0.060 [−0.103, −0.017])"),
+        ([0.55, 0.50, 0.51], "Undecided", "is not told apart from the reference (+0.013 [−0.074, +0.101])"),
+        ([0.55, 0.57], "Undecided", "is not told apart from the reference (+0.050"),  # equal on two seeds is no proof
+    ],
+)
+def test_a_first_choice_is_called_better_only_where_its_interval_says_so(
+    tmp_path: Path, chosen: list[float], lead: str, words: str
+) -> None:
+    fresh = {"reference": [0.50, 0.52, 0.50][: len(chosen)], "c000": chosen}
+    results = load(write_hand(tmp_path, {"c000": [0.6]}, fresh, "max", "eval/success"))
+    found = searched(results)
+    assert found is not None
+    assert found.quote is not None
+    assert found.quote.first_gain == against_reference(results)[0].interval  # one interval on one page
+    told = headline(results, [], found)
+    assert told.lead == lead
+    assert words in told.answer
+    assert words in quote(found).replace("it is", "is")
+
+
+@pytest.mark.usefixtures("blank_pictures")
+@pytest.mark.parametrize("final", [False, True])
+def test_what_the_search_saw_better_is_not_all_optimism_on_fresh_tasks(tmp_path: Path, final: bool) -> None:
+    run = write_hand(tmp_path, {"c000": [0.6]}, {"reference": [0.5, 0.52], "c000": [0.55, 0.57]}, "max", "eval/success")
+    rows = read_ledger(run)
+    for row in rows:
+        if final and row["event"] == "trial":
+            row["metrics"] = {"final/success": row["score"]}
+    write_ledger(run, rows)
+    told = write(run).markdown.read_text(encoding="utf-8")
+    assert "+0.040 better on average: the optimism of choosing the best of many" in told
+    assert ("and what fresh tasks and the last step alone change" in told) is final
 
 
 def test_a_search_that_minimises_is_quoted_in_its_good_direction(tmp_path: Path) -> None:

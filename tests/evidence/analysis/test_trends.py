@@ -47,6 +47,14 @@ def test_what_the_sampler_settled_on_shows_over_all_draws_and_has_no_interval_th
     assert math.isnan(lr.all.low)
 
 
+def test_small_values_are_told_apart_and_equal_scores_are_no_certainty() -> None:
+    points = [(0.0001 * (i + 1), "uniform" if i < 2 else "t_dur", 0.0 if i < 2 else 0.1 * i) for i in range(8)]
+    lr, kind = trends(ledger(points, sampler={"kind": "random"}))
+    assert [s.values for s in lr.slices] == ["0.0001 to 0.0004", "0.0005 to 0.0008"]
+    uniform = next(s.score for s in kind.slices if s.values == "uniform")
+    assert (uniform.estimate, uniform.half_width) == (0.0, math.inf)
+
+
 def test_failed_configurations_do_not_count_and_few_draws_have_no_slices() -> None:
     lr, _ = trends(ledger([(x, k, None if i else s) for i, (x, k, s) in enumerate(RISING)]))
     assert (lr.unseen.n, lr.slices) == (1, ())

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from claim_ledgers import End, write_claims
 from ledger_files import read_ledger, write_ledger
+from sleep_data import DRUG_1, DRUG_2
 
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.verdicts import Verdict, judge
 from atod_sweep.evidence.report.summary import arm_table, lines, verdict_lines
 from atod_sweep.evidence.stats.procedures import SEQUENCE, STUDENT
 from atod_sweep.evidence.stats.significance import holm
+from atod_sweep.evidence.tables.cells import percent_cell
 from atod_sweep.evidence.tables.claims import in_numbers
 
 MakeRun = Callable[..., Path]
@@ -119,6 +121,8 @@ def test_console_table(make_run: MakeRun) -> None:
 B = [0.500, 0.510, 0.490, 0.505, 0.495, 0.502, 0.498, 0.512, 0.488, 0.500]
 SMALL = [b + d for b, d in zip(B, [0.05, 0.06, 0.04, 0.05, 0.06, 0.04, 0.05, 0.06, 0.04, 0.05], strict=True)]
 LARGE = [b + 0.4 * (1 + d) for b, d in zip(B, B[1:] + B[:1], strict=True)]  # 0.6 above
+
+SLEEP = [a - b for a, b in zip(DRUG_2, DRUG_1, strict=True)]
 
 
 def one(folder: Path, a: Sequence[End], b: Sequence[End], **options: Any) -> Verdict:
@@ -288,3 +292,48 @@ def test_scores_that_lean_mark_the_verdict(tmp_path: Path) -> None:
     (verdict,) = judge(load(write_claims(tmp_path / "run", ends)))
     assert verdict.outcome == "supported"
     assert verdict.marks[0].startswith("skewed: scores lean to one side")
+
+
+def about(metric: str) -> dict[str, Any]:
+    return {"metric": metric, "claims": [{"arm": "a", "other": "b", "metric": metric}]}
+
+
+@pytest.mark.parametrize(
+    ("differences", "probability"),
+    [
+        (SLEEP, 1 - 0.00283289 / 2),  # one minus the one-sided p of the paired t test
+        ([-x for x in SLEEP], 0.00283289 / 2),
+        ([0.1, 0.1], 0.75),  # two equal seeds are no certainty: their two signs agree by chance half the time
+        ([-0.1, -0.1], 0.25),
+        ([0.0, 0.0, 0.0], 0.5),
+        ([0.1], math.nan),
+    ],
+)
+def test_the_probability_of_better_goes_with_the_interval(
+    tmp_path: Path, differences: list[float], probability: float
+) -> None:
+    v = one(tmp_path / "run", differences, [0.0] * len(differences), **about("eval/reward"))
+    assert v.better == pytest.approx(probability, abs=1e-8, nan_ok=True)
+
+
+def test_equal_seeds_are_no_certainty_where_scores_are_coarse(tmp_path: Path) -> None:
+    v = one(tmp_path / "run", [0.602, 0.602], [0.6, 0.6])
+    assert 0.5 < v.better < 0.9
+
+
+@pytest.mark.parametrize("metric", ["eval/restraint", "eval/reward"])
+def test_a_metric_at_its_end_says_so(tmp_path: Path, metric: str) -> None:
+    v = one(tmp_path / "run", [1.0] * 4, [1.0] * 4, **about(metric))
+    assert (v.outcome, v.better) == ("undecided", 0.5)
+    assert "floor or its ceiling" in v.shortfall
+    assert any(mark.startswith("no spread") for mark in v.marks)
+
+
+def test_claims_without_data_are_not_among_those_that_holm_counts(tmp_path: Path) -> None:
+    claims = [{"arm": "a", "other": "b"}, {"arm": "b", "other": "a"}, {"arm": "c", "other": "b"}]
+    ends: dict[str, list[End]] = {"a": [0.7, 0.71, 0.72], "c": [None] * 3, "b": [0.6, 0.6, 0.61]}
+    assert {v.claims for v in judge(load(write_claims(tmp_path / "run", ends, claims)))} == {2}
+
+
+def test_a_pairing_that_removes_next_to_nothing_has_no_sign() -> None:
+    assert [percent_cell(x).text for x in (-0.001, -0.04, math.nan, 0.5)] == ["0 %", "−4 %", "–", "50 %"]

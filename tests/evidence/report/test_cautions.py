@@ -97,6 +97,14 @@ def test_seeds_that_collapse(make_run: MakeRun, seeds: int) -> None:
     assert 60 < int(found[4]) < 80
 
 
+@pytest.mark.parametrize("claims", [[], [{"arm": "a", "other": "b"}]])
+def test_without_claims_nothing_is_judged_without_collapses(make_run: MakeRun, claims: list[dict[str, str]]) -> None:
+    run = make_run("skewed", {"a": 0.6, "b": 0.5}, seeds=10, steps=10, hypotheses=claims)
+    collapse(run, "a", 3)
+    assert ("Claims are judged by the seeds that did not collapse" in said(run)) is bool(claims)
+    assert ("Every difference here counts such seeds in." in said(run)) is not bool(claims)
+
+
 def test_scores_that_lean_without_collapse(make_run: MakeRun) -> None:
     run = make_run("lean", {"a": 0.6, "b": 0.5, "c": 0.5}, seeds=10, steps=10, noise=0.0)
     rows = read_ledger(run)

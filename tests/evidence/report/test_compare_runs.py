@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from claim_ledgers import write_claims
+
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.report.compare import claims, lines, tables, text
+from atod_sweep.evidence.report.headline import headline
 
 MakeRun = Callable[..., Path]
 
@@ -75,3 +78,12 @@ def test_runs_of_other_metrics_and_settings_share_no_row(make_run: MakeRun) -> N
     assert rows["a (task=easy)"][3:6] == ["0", "–", "–"]
     assert rows["a"][1:3] == ["0", "–"]
     assert rows["a"][4].startswith("5.")
+
+
+def test_an_effect_has_the_sign_that_the_report_gives_it(tmp_path: Path) -> None:
+    """Arm minus other, also where less is better: a takes two turns less."""
+    claim = [{"arm": "a", "other": "b", "metric": "eval/turns"}]
+    run = write_claims(tmp_path / "run", {"a": [4.0, 4.1, 3.8], "b": [6.0, 6.1, 5.9]}, claim, metric="eval/turns")
+    effect = headline(load(run), judge(load(run))).groups[0].rows[0].effect
+    assert effect.startswith("−2.0")
+    assert f"| a > b on eval/turns | {effect} |" in claims([run])[2]

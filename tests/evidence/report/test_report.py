@@ -87,6 +87,20 @@ def test_tables_hold_the_unrounded_numbers(make_run: MakeRun) -> None:
     assert (row["h"], row["n"], row["confidence"]) == ("s", "3", "0.95")
 
 
+@pytest.mark.parametrize("factor", ["teacher", "arm", "seed", "n", "step", "metric"])
+def test_a_factor_with_the_name_of_a_column_hides_none(make_run: MakeRun, factor: str) -> None:
+    levels = {"factors": {factor: {"s": 0.0, "l": -0.1}}}
+    run = make_run("quick", {"cosine": 0.66, "linear": 0.6}, reference="linear", **levels)
+    named = csv_files.content(load(run))
+    plain = csv_files.content(load(make_run("plain", {"cosine": 0.66, "linear": 0.6}, reference="linear")))
+    for table in ("trials", "arms", "comparisons", "curves", "reaching_the_teacher"):
+        columns = plain[table][0].keys()
+        for row in named[table]:
+            assert columns <= row.keys()
+            assert row[f"level.{factor}" if factor in columns else factor] in ("s", "l")
+            assert row["arm"] in ("cosine", "linear", "teacher", "base_student", "rl")
+
+
 @pytest.mark.slow
 def test_one_seed_one_arm(make_run: MakeRun) -> None:
     _, markdown = check(make_run("tiny", {"only": 0.5}, seeds=1, teacher=None))

@@ -71,3 +71,10 @@ def test_linearised_trimmed_mean_by_hand() -> None:
     interval = linearised(np.arange(1.0, 9.0)[:, None], IQM)
     assert interval.estimate == 4.5
     assert interval.half_width == pytest.approx(stats.t.ppf(0.975, 7) * 1.0)
+
+
+@pytest.mark.parametrize(("seeds", "half"), [(1, math.nan), (2, math.inf), (5, math.inf), (6, 0.0)])
+def test_equal_runs_are_no_certainty_before_their_signs_are(seeds: int, half: float) -> None:
+    for statistic in (MEAN, IQM):
+        interval = linearised(np.full((seeds, 3), 0.7), statistic)
+        assert (interval.estimate, interval.half_width) == pytest.approx((0.7, half), nan_ok=True)

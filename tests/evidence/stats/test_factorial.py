@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.anova import AnovaRM
 
-from atod_sweep.evidence.stats.factorial import difference_of_differences, effects
+from atod_sweep.evidence.stats.factorial import effects
 
 
 def test_deviations_by_hand() -> None:
@@ -14,7 +14,7 @@ def test_deviations_by_hand() -> None:
     found = effects(np.array([cell_AB, cell_AB + 0.1, cell_AB - 0.1]))  # seeds shift all cells alike
     assert [e.estimate for e in found.arms] == pytest.approx([0.15, -0.15, 0.0])
     assert [e.estimate for e in found.levels] == pytest.approx([0.15, -0.15])
-    assert found.arms[0].half_width == pytest.approx(0, abs=1e-12)
+    assert found.arms[0].half_width == np.inf  # the same on three seeds, which may be chance
 
 
 def test_agrees_with_repeated_measures_anova() -> None:
@@ -23,15 +23,7 @@ def test_agrees_with_repeated_measures_anova() -> None:
     rows = [{"s": s, "a": a, "b": b, "y": x_SAB[s, a, b]} for s in range(9) for a in range(2) for b in range(2)]
     f = AnovaRM(pd.DataFrame(rows), "y", "s", within=["a", "b"]).fit().anova_table["F Value"]
     found = effects(x_SAB)
-    ours = {"a": found.arms[0], "b": found.levels[0], "a:b": difference_of_differences(x_SAB, 0, 1, at=1, base=0)}
+    ours = {"a": found.arms[0], "b": found.levels[0]}
     for name, interval in ours.items():
         t = interval.estimate / (interval.half_width / stats.t.ppf(0.975, 8))
         assert t**2 == pytest.approx(f[name])
-
-
-def test_difference_of_differences() -> None:
-    cell_AB = np.array([[0.8, 0.6], [0.6, 0.2]])
-    x_SAB = np.array([cell_AB, cell_AB + np.array([[0.0, 0.1], [0.0, 0.0]])])
-    interval = difference_of_differences(x_SAB, arm=0, reference=1, at=1, base=0)
-    assert interval.estimate == pytest.approx(0.25)  # (0.6 - 0.2) - (0.8 - 0.6) = 0.2, and 0.3 on the second seed
-    assert interval.n == 2

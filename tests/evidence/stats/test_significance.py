@@ -1,8 +1,7 @@
-"""Corrections for several tests, and the odds of a difference."""
+"""Corrections for several tests."""
 
 import numpy as np
 import pytest
-from sleep_data import DRUG_1, DRUG_2
 from statsmodels.stats.multitest import multipletests
 
 from atod_sweep.evidence.stats import significance
@@ -20,11 +19,3 @@ def test_holm_agrees_with_statsmodels_and_ignores_missing_tests() -> None:
     with_gap = significance.holm([*p_K, np.nan])
     assert with_gap[:7] == pytest.approx(theirs)
     assert np.isnan(with_gap[7])
-
-
-def test_probability_better_is_one_minus_the_one_sided_p() -> None:
-    d_N = np.subtract(DRUG_2, DRUG_1)
-    assert significance.probability_better(d_N) == pytest.approx(1 - 0.00283289 / 2, abs=1e-8)
-    assert significance.probability_better(-d_N) == pytest.approx(0.00283289 / 2, abs=1e-8)
-    assert significance.probability_better([0.0, 0.0]) == 0.5
-    assert significance.probability_better([-0.1, -0.1]) == 0.0

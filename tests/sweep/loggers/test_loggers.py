@@ -214,3 +214,11 @@ def test_every_name_of_an_environment_is_one_that_mlflow_takes(key):
     validation = pytest.importorskip("mlflow.utils.validation")
     validation._validate_metric_name(content.name(key))
     assert content.name("eval/my room: 1") == "eval/my room: 1"
+
+
+@pytest.mark.parametrize("longest", [249, 250, 251, 400])
+def test_long_keys_that_begin_alike_stay_apart(longest):
+    stem = "k" * (longest - 1)
+    found = content.params({stem + "a": 1, stem + "b": 2})
+    assert sorted(found.values()) == ["1", "2"]
+    assert {len(key) for key in found} == {min(longest, 250)}

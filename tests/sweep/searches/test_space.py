@@ -247,6 +247,8 @@ EARLY = {"float": [0.0, 0.4]}
         ({"optimiser.lr": {"float": [0.1, 1.0], "setp": 0.1}}, {}, ["optimiser.lr", "'setp'", "'step'"]),
         ({"optimiser.lr": {"float": [0.1, 1.0], "int": [1, 2]}}, {}, ["optimiser.lr", "one of float, int"]),
         ({"update.epochs": {"choice": [1, 1]}}, {}, ["update.epochs", "[1, 1]"]),
+        ({"optimiser.lr": {"choice": ["0.001", 1e-2]}}, {}, ["optimiser.lr: '0.001'", "holds 0.001", "without quotes"]),
+        ({"update.epochs": {"choice": ["1", 2]}}, {}, ["update.epochs: '1'", "holds 1 instead"]),
         ({"seed": {"choice": [1, 2]}}, {}, ["seed", "budget.seeds"]),
         ({WEIGHT: {"end": {"when": {"knid": "cosine"}, "float": [0, 1]}, "kind": "cosine"}}, {}, ["'knid'", "'kind'?"]),
         (
@@ -336,3 +338,28 @@ def test_starting_points_come_first_and_give_the_config_that_they_name(space_of,
 def test_a_constraint_with_a_number():
     parameters = parse_parameters({"update.epochs": {"int": [1, 3]}}, "x")
     assert str(parse_constraint("update.epochs <= 2", parameters, "x")) == "update.epochs <= 2.0"
+
+
+@pytest.mark.parametrize(
+    ("values", "same"),
+    [
+        ([1, 1], "1 and 1"),
+        ([1, True], "1 and True"),  # Optuna's choices.index(True) is that of 1: true was never tried
+        ([False, 2, 0], "False and 0"),
+        ([2, 1, 1.0], "1 and 1.0"),
+        (["[1, 2]", [1, 2]], "'[1, 2]' and [1, 2]"),  # a list is drawn by its JSON text
+        ([[1], [1.0]], "[1] and [1.0]"),
+    ],
+)
+def test_values_that_a_draw_cannot_tell_apart_are_refused(values, same):
+    with pytest.raises(UserError) as error:
+        parse_parameters({"update.epochs": {"choice": values}}, "x")
+    assert f"choice: {same} count as one value; drop one of them, got {values}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "values", [[1, "1"], [True, "true"], [None, "null"], [0, None], [[1, 2], [2, 1]], ["1e-3", 1e-3]]
+)
+def test_values_that_only_look_alike_are_drawn_each(values):
+    domain = parse_parameters({"update.epochs": {"choice": values}}, "x")[0].branches[0].domain
+    assert [domain.values[domain.labels.index(label)] for label in domain.labels] == values

@@ -51,6 +51,13 @@ def test_another_text_of_the_same_study_is_vouched_for_when_it_takes_the_place(r
     assert len(studies) == 2  # and none more for resuming
 
 
+@pytest.mark.parametrize("folder", ["elsewhere", "mit Umläuten und 字"])
+def test_a_run_that_was_moved_goes_on_under_the_name_that_it_has(run, folder):
+    moved = run.rename(run.parent / folder)
+    assert _resume(moved).complete == 4
+    assert {row["name"] for row in read_ledger(moved) if row["event"] == "study"} == {"small"}
+
+
 def test_a_run_of_an_earlier_version_resumes_and_is_vouched_for_from_then_on(run):
     write_ledger(run, [{k: v for k, v in row.items() if k != "file_sha256"} for row in read_ledger(run)])
     assert _resume(run).complete == 4
