@@ -287,7 +287,9 @@ def test_plain_text_students_get_a_template() -> None:
 
 
 @pytest.mark.slow
-def test_registered_with_the_run_that_trained_it(run: Path, exported: Path, tmp_path: Path) -> None:
+def test_registered_with_the_run_that_trained_it(
+    run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlflow
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
@@ -305,7 +307,7 @@ def test_registered_with_the_run_that_trained_it(run: Path, exported: Path, tmp_
     expected = {"study": "study", "arm": "plain", "metric": "eval/success"}
     expected |= {key: str(record["model"][key]) for key in ("seed", "score", "trial")}
     assert expected.items() <= version.tags.items()
-    mlflow.set_tracking_uri(uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     folder = mlflow.artifacts.download_artifacts(artifact_uri="models:/agent/1", dst_path=str(tmp_path / "loaded"))
     assert "as recorded" in model.verify(Path(folder), evaluate_student, trust=True)[1]
     with pytest.raises(UserError, match="--register 'a:b': MLflow says"):

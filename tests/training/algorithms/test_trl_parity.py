@@ -35,7 +35,7 @@ def test_policy_loss_and_gradient(built, tmp_path, objective):
         settings["objective__reward_weight"] = 1.0
     config = tiny(rollout__tasks=len(TASKS), rollout__group_size=GROUP, **settings)
     form = HybridMix if objective == "hybrid" else InterpolatedMix
-    mix, policy = form(config, config.objective, None, None), Policy(model)
+    mix, policy = form(config, None, None), Policy(model)
     batch, _ = mix.prepare(policy, episodes, 0, 1.0, 10**6)
     (term,) = mix.terms(policy(batch.ids_ST, batch.index_N), batch).values()
     loss = term / batch.tokens
