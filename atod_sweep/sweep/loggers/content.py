@@ -145,4 +145,4 @@ def name(key: str) -> str:
     found = "/".join(part if part.strip(".") else f"_{part}" for part in parts)
     if len(found) > _KEY_LENGTH:
         return f"{found[: _KEY_LENGTH - 9]}_{content_hash(key)[:8]}"
-    return f"{found[:-1]}_" if found.endswith("/") else found
+    return found

@@ -103,6 +103,19 @@ def test_asha_lets_the_best_third_pass_each_rung_once():
     assert rule.add("a", config(), [row(75, 0.1)])
 
 
+def test_rungs_count_alike_whether_rows_come_one_by_one_or_all_at_once_on_resume():
+    rows = [row(step, 0.5) for step in (5, 10, 20, 30, 40)]
+    stops = []
+    for parts in ([[one] for one in rows], [rows]):
+        rule = StoppingRule(ASHA(grace=0.1, reduction=3), SUCCESS)
+        for part in parts:
+            rule.add("x", config(), part)
+        for better in "abc":
+            rule.add(better, config(), [row(50, 0.9), row(90, 0.9)])
+        stops.append([rule.add("x", config(), [row(step, 0.1)]) for step in (50, 90)])
+    assert stops == [[False, True]] * 2  # rungs at 10, 30 and 90: none between
+
+
 def recorded(name, values, seed=0):
     rows = [row(step, value) for step, value in zip((0, 25, 50, 75, 100), values, strict=True)]
     return Recorded(f"{name}-s{seed}", name, seed, config(seed), rows, values[-1])

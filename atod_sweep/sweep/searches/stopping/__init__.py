@@ -38,12 +38,14 @@ class StoppingRule:
     def add(self, name: str, config: Mapping[str, Any], rows: list[Row]) -> bool:
         """Take in the rows of a trial; True if it should end here."""
         trial = self._trials.setdefault(name, Evaluations(config["seed"]))
+        behind = None
         for row in rows:
             if row["phase"] == "eval" and self._metric.name in row and row["step"] not in trial.steps:
                 trial.steps.append(row["step"])
                 trial.env_steps.append(row.get("cost/env_steps", 0.0))
                 trial.values.append(self._metric.sign * row[self._metric.name])
-        return self._is_behind(name, trial, config)
+                behind = self._is_behind(name, trial, config)  # at each: rows of a resumed trial come all at once
+        return self._is_behind(name, trial, config) if behind is None else behind
 
     def _is_behind(self, name: str, trial: Evaluations, config: Mapping[str, Any]) -> bool:
         if not trial.steps or trial.steps[-1] >= config["steps"]:
