@@ -16,11 +16,11 @@ from benchmarks import tiny_models
 
 RAY = Site(backend="ray")
 GB = 1_000_000_000
+MODEL = {"kind": "pretrained", "path": "/models/m"}
 
 
 def config(**overrides):
-    model = {"kind": "pretrained", "path": "/models/m"}
-    base = {"env.kwargs": {"style": "natural"}, "student": model, "teacher": model}
+    base = {"env.kwargs": {"style": "natural"}, "student": MODEL, "teacher": MODEL}
     return load_train("presets/support_desk_compact", base | overrides).model_dump(mode="json")
 
 
@@ -56,8 +56,8 @@ def test_only_a_teacher_of_ours_that_is_asked_for_probabilities_alone(overrides,
 @pytest.mark.parametrize(
     "other",
     [
-        {"teacher.path": "/models/n"},
-        {"student.path": "/models/n"},  # whose tokenizer may be another one
+        {"teacher": MODEL | {"path": "/models/n"}},
+        {"student": MODEL | {"path": "/models/n"}},  # whose tokenizer may be another one
         {"teacher.dtype": "bfloat16"},
         {"runtime.hand_written": False},
     ],
