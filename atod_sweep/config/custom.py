@@ -157,10 +157,7 @@ def _run(path: str, module: str, text: str) -> types.ModuleType:
     sys.modules[made.__name__] = made  # dataclasses look their module up
     try:
         exec(compile(text, made.__file__, "exec"), made.__dict__)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # whatever a module may do while it is imported: not ours, and said in one line
+    except (Exception, SystemExit) as error:  # whatever a module does while it is imported is said in one line
         del sys.modules[made.__name__]
         raise UserError(f"path: {path!r}: running {module!r} fails: {type(error).__name__}: {error}") from error
     return made

@@ -33,10 +33,7 @@ def check(train: Train, where: str = "") -> None:
             _CHECKS[type(record)](record, train)
         except UserError as error:
             raise UserError(f"{where}{key}.{error}") from None
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # whatever a user's function may do: it is said in one line, before anything runs
+        except (Exception, SystemExit) as error:  # whatever a user's function does is said in one line, first of all
             raise UserError(f"{where}{key}.path: {record.path!r} fails: {type(error).__name__}: {error}") from error
 
 

@@ -46,6 +46,11 @@ def beside(v: Verdict) -> list[str]:
     return [*([] if v.survives else [NOT_AFTER_HOLM]), *found]
 
 
+def word(v: Verdict) -> str:
+    """The verdict's word with what stands beside it: `supported · not after Holm`."""
+    return " · ".join([v.outcome, *beside(v)])
+
+
 def is_firm(v: Verdict) -> bool:
     """Whether the verdict decides the claim, also as one of all of them."""
     return v.holds is not None and v.survives

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -195,8 +196,12 @@ def bounded_error(
     return task_sets.bounded([float(np.mean(scores)) for scores in sides], tasks * draws)
 
 
-def _draws(results: Results, conditions: Sequence[Levels]) -> int:
+def _draws(results: Results, conditions: Sequence[Levels]) -> float:
+    """How many draws of tasks the mean over conditions is worth, by Kish (1965): n² / sum of n_d².
+
+    2 where each of two draws is played at two conditions; 1.8 where one is at two and the other at one.
+    """
     factors = results.study.latest.get("definition", {}).get("factors", {})
     own = [[factors.get(factor, {}).get(level, {}) for factor, level in levels.items()] for levels in conditions]
     drawn = [[{k: v for k, v in one.items() if k.startswith(("env", "evaluation.seed"))} for one in o] for o in own]
-    return len({repr(one) for one in drawn})
+    return len(drawn) ** 2 / sum(n**2 for n in Counter(map(repr, drawn)).values())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from atod_sweep.evidence.analysis.claim_groups import Group, beside, groups, is_firm, short_claim
+from atod_sweep.evidence.analysis.claim_groups import Group, groups, is_firm, short_claim, word
 from atod_sweep.evidence.analysis.results import Results
 from atod_sweep.evidence.analysis.text import between, number
 from atod_sweep.evidence.analysis.verdict import Outcome, Verdict
@@ -104,7 +104,7 @@ def _claim(axis: Axes, where: reach.Span, y: float, v: Verdict, color: str) -> N
     words, line, seeds = y + 0.24, y + 0.62, y + 0.84
     across = axis.get_yaxis_transform()
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
-    told = " · ".join([v.outcome, *beside(v)])
+    told = word(v)
     claim = short(short_claim(v), max(16, CHARACTERS - len(told)))
     if len(claim) + len(told) + 8 <= CHARACTERS:
         told += f"  {number(v.interval.estimate, 3, signed=True)}"

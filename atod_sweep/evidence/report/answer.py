@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from atod_sweep.evidence.analysis.claim_groups import word
 from atod_sweep.evidence.analysis.comparisons import best_arm, summaries
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.results import Results, label
@@ -42,7 +43,7 @@ def _words(results: Results, verdicts: list[Verdict]) -> dict[str, str]:
     best = best_arm(results)
     return {
         "best_arm": best.arm if best else "",
-        "verdicts": "; ".join(f"{verdict.claim}: {verdict.outcome}" for verdict in verdicts),
+        "verdicts": "; ".join(f"{verdict.claim}: {word(verdict)}" for verdict in verdicts),
         "seeds": str(len(results.seeds)),
     }
 

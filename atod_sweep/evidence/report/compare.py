@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from atod_sweep.config.files import flatten
+from atod_sweep.evidence.analysis.claim_groups import word
 from atod_sweep.evidence.analysis.comparisons import summarise
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.results import Levels, Results, label
 from atod_sweep.evidence.analysis.text import NOTHING, duration, estimate, limits, markdown_cell, number
 from atod_sweep.evidence.analysis.verdicts import Verdict, judge
-from atod_sweep.evidence.stats.intervals import t_interval
+from atod_sweep.evidence.stats.procedures import STUDENT
 from atod_sweep.evidence.tables.cells import Cell, Table
 
 SETTINGS = ("numerics", "git", "versions", "hardware")
@@ -121,7 +122,7 @@ def _arm(a: Results, b: Results, arm: str, levels: Levels) -> list[Cell]:
     first, second = summarise(a, arm, levels), summarise(b, arm, levels)
     common = [seed for seed in first.scores if seed in second.scores]
     same_metric = a.study.metric == b.study.metric
-    change = t_interval([second.scores[s] - first.scores[s] for s in common] if same_metric else [])
+    change = STUDENT.interval([second.scores[s] - first.scores[s] for s in common] if same_metric else [])
     where = label(levels)
     return [
         Cell(f"{arm} ({where})" if where else arm),
@@ -132,7 +133,7 @@ def _arm(a: Results, b: Results, arm: str, levels: Levels) -> list[Cell]:
 
 
 def _verdicts(a: Results, b: Results, names: tuple[str, str]) -> Table:
-    sides = [{v.claim: f"{v.outcome} at n = {v.n}" for v in judge(r)} for r in (a, b)]
+    sides = [{v.claim: f"{word(v)} at n = {v.n}" for v in judge(r)} for r in (a, b)]
     claims = dict.fromkeys([*sides[0], *sides[1]])
     rows = [[Cell(claim), *(Cell(side.get(claim, NOTHING)) for side in sides)] for claim in claims]
     return Table("Verdicts.", ["claim", *names], rows)

@@ -175,7 +175,7 @@ def _selection(best: Best | None) -> str:
     text = f"{best.arm} has the best mean: {estimate(best.interval, 3)} over {plural(best.interval.n, 'seed')}."
     if best.candidates > 1:
         text += f" It is the best of {best.candidates}, and the best of several looks better than it is."
-        if best.interval.n > 1:
+        if not math.isnan(best.left_out):
             text += (
                 " Chosen on all seeds but one and scored on the one left out, in turn, the best arm reaches "
                 f"{number(best.left_out, 3)}."

@@ -17,7 +17,8 @@ alpha holds without a correction):
 - **all**: every seed, collapses at their face value, where the side that the outcome favours collapsed more often: a
   better result of the rest must not hide it.
 - **worst**: the first reading, and for every seed without a result (failed, NaN, pruned) the difference that speaks
-  loudest against the outcome. A metric without bounds has no worst difference, and decides nothing.
+  loudest against the outcome; as such a seed may have collapsed, too, also with **all** in the place of the first. A
+  metric without bounds has no worst difference, and decides nothing.
 """
 
 from __future__ import annotations
@@ -155,18 +156,21 @@ def readings(outcome: Decided, relation: Relation, data: Data) -> dict[ReadingNa
     if data.missing:
         low, high = (np.array(side) for side in zip(*data.missing, strict=True))
         ends = [low, high] if relation == "=" or outcome == "equivalent" else [low if outcome == "supported" else high]
-        found["worst"] = [np.concatenate([data.main, end]) for end in ends]
+        tips = len(data.main) < len(data.all) and _collapses_against(outcome, relation, data, len(data.missing))
+        known = [data.main, data.all] if tips else [data.main]
+        found["worst"] = [np.concatenate([values, end]) for values in known for end in ends]
     return found
 
 
-def _collapses_against(outcome: Decided, relation: Relation, data: Data) -> bool:
+def _collapses_against(outcome: Decided, relation: Relation, data: Data, more: int = 0) -> bool:
+    """Whether the side that the outcome favours collapsed more often, or would have with so many `more`."""
     match outcome:
         case "supported":
-            return data.only_arm > data.only_other
+            return data.only_arm + more > data.only_other
         case "refuted":  # of an equality: sides that collapse at different rates are no more equal for it
-            return relation != "=" and data.only_other > data.only_arm
+            return relation != "=" and data.only_other + more > data.only_arm
         case "equivalent":
-            return data.only_arm != data.only_other
+            return more > 0 or data.only_arm != data.only_other
         case _:
             assert_never(outcome)
 

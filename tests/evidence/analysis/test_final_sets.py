@@ -224,10 +224,11 @@ def two_settings(folder: Path, levels: dict[str, dict[str, Any]], final: bool) -
         ({"low": {"optimiser.lr": 0.001}, "high": {"optimiser.lr": 0.01}}, 1),  # both play the same 512 tasks
         ({"desk": {"env.id": "support_desk"}, "tools": {"env.id": "tool_use"}}, 2),
         ({"one": {"evaluation.seed": 1}, "two": {"evaluation.seed": 2}}, 2),
+        ({"desk": {}, "fast": {"optimiser.lr": 0.01}, "tools": {"env.id": "tool_use"}}, 9 / 5),  # 2/3 of it is one draw
     ],
 )
 def test_settings_that_play_the_same_tasks_are_one_draw_of_them(
-    tmp_path: Path, levels: dict[str, dict[str, Any]], draws: int
+    tmp_path: Path, levels: dict[str, dict[str, Any]], draws: float
 ) -> None:
     results = two_settings(tmp_path / "run", levels, final=False)
     found = compare(results, "a", "teacher", {}, results.study.metric).tasks

@@ -178,6 +178,18 @@ def test_how_seeds_end(tmp_path: Path, a: Sequence[End], b: Sequence[End], word:
     assert "nan" not in verdict.line() + verdict.sentence()
 
 
+@pytest.mark.parametrize("lead", [0.3, 0.4])
+@pytest.mark.parametrize("fallen", [[B[0]], [0.0]], ids=["a collapsed once", "each collapsed once"])
+def test_no_ending_of_a_missing_seed_undoes_a_verdict(tmp_path: Path, lead: float, fallen: list[float]) -> None:
+    """Had it collapsed, too, collapses would be read at their face value; so they are where it is at its worst."""
+    a = [0.0, *(b + lead + 0.01 * (i % 3) for i, b in enumerate(B[1:]))]
+    b = [fallen[0], *B[1:]] if fallen[0] else [B[0], 0.0, *B[2:]]
+    whole = one(tmp_path / "whole", [*a[:9], 0.0], b)
+    holed = one(tmp_path / "holed", [*a[:9], "FAILED"], b)
+    assert (whole.outcome, holed.outcome) == ("undecided", "undecided")
+    assert one(tmp_path / "before", a[:9], b[:9]).data.only_arm == 1
+
+
 def test_the_words_say_what_could_overturn_a_verdict(tmp_path: Path) -> None:
     failed = one(tmp_path / "failed", [*SMALL[:9], "FAILED"], B)
     assert "1 seed without a result could overturn the others" in failed.line()

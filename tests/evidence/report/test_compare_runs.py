@@ -7,6 +7,7 @@ from claim_ledgers import write_claims
 
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.verdicts import judge
+from atod_sweep.evidence.report.answer import answer
 from atod_sweep.evidence.report.compare import claims, lines, tables, text
 from atod_sweep.evidence.report.headline import headline
 
@@ -30,7 +31,13 @@ def test_what_differs_in_the_making_and_in_the_outcome(make_run: MakeRun) -> Non
 def test_a_run_against_itself_differs_in_nothing(make_run: MakeRun) -> None:
     run = make_run("same", {"a": 0.7, "b": 0.5})
     (arms,) = tables(load(run), load(run))
-    assert all(row[5].text == "0.000 [0.000, 0.000]" or row[5].text.startswith("+0.000") for row in arms.rows)
+    assert [row[5].text for row in arms.rows] == ["+0.000", "+0.000"]  # three equal seeds are no certainty
+
+
+def test_a_verdict_says_beside_another_runs_what_changes_its_reading(make_run: MakeRun) -> None:
+    run = make_run("late", {"a": 0.9, "b": 0.5}, seeds=5, late_hypotheses=[{"arm": "a", "other": "b"}])
+    assert tables(load(run), load(run))[-1].rows[0][1].text == "supported · exploratory at n = 5"
+    assert answer(run).words["verdicts"] == "a > b: supported · exploratory"
 
 
 def test_plain_text_is_aligned(make_run: MakeRun) -> None:

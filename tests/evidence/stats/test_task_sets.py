@@ -23,7 +23,14 @@ def test_two_half_widths_by_hand() -> None:
 
 def test_a_bound_is_normal() -> None:
     assert bounded([0.5], 400).half_width(0.05) == pytest.approx(1.959964 * 0.025, abs=1e-6)
-    assert bounded([0.0, 1.0], 400).half_width(0.05) == 0
+
+
+@pytest.mark.parametrize("tasks", [32, 400, 4096])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_share_at_its_end_is_no_certainty(share: float, tasks: int) -> None:
+    """As wide as the exact interval of none failing: 1 - 0.025^(1/T)."""
+    exact = 1 - 0.025 ** (1 / tasks)
+    assert exact < bounded([share], tasks).half_width(0.05) < 1.15 * exact
 
 
 @pytest.mark.parametrize("procedure", [STUDENT, SEQUENCE], ids=["student", "sequence"])
