@@ -171,9 +171,9 @@ def measure(backend: str, trials: int, seconds: float) -> Measured:
 
 def measure_tune(trials: int) -> Measured:
     """As many empty trials on Ray Tune alone, each reporting one number as often: what Ray itself costs and keeps."""
-    from atod_sweep.sweep.backends.ray_cluster import prepare
+    from atod_sweep.sweep.backends.ray_cluster import TUNE_ENVIRONMENT
 
-    prepare()
+    os.environ.update(TUNE_ENVIRONMENT)
     began = time.time()
     import ray
     from ray import tune

@@ -21,8 +21,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.backends import ray_internals
 
-# How Ray Tune behaves in the driver, wherever trials run. Ray must be told before it is imported; what a user has set
-# stays.
+# How Ray Tune behaves in the driver while it runs our trials, wherever that is. Ray must be told before it is imported.
 TUNE_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -45,17 +44,17 @@ _SESSION = len("/atod-12345678/ray/session_2026-11-30_04-22-59_849056_4194304/so
 @contextlib.contextmanager
 def own() -> Iterator[None]:
     """A cluster of our own on this machine, gone with the block. UserError if it does not start."""
-    prepare()
-    import ray
-
     environment = {_MODE: os.environ.get(_MODE), ray_internals.LOOPBACK: "0"}
     if not any(name in os.environ for name in (_MODE, *_TOKENS)):
         environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     with (
+        _told(),
         tempfile.TemporaryDirectory(prefix="atod-", dir=_place(), ignore_cleanup_errors=True) as folder,
         _environment(environment | {"RAY_TMPDIR": folder}),
         quiet(),
     ):
+        import ray
+
         try:
             try:
                 _init_here(ray)
@@ -70,11 +69,10 @@ def own() -> Iterator[None]:
 @contextlib.contextmanager
 def joined(address: str) -> Iterator[None]:
     """The user's cluster, with the user's settings. UserError if it does not answer, or does not let us in."""
-    prepare()
-    import ray
-
     mode = os.environ.get(_MODE)
-    with quiet():
+    with _told(), quiet():
+        import ray
+
         if mode is None and _has_token() and _asks_for_token(ray, address):
             mode = "token"
         with _environment({_MODE: mode}):
@@ -102,10 +100,9 @@ def _asks_for_token(ray: Any, address: str) -> bool:
     return False
 
 
-def prepare() -> None:
-    """Tell Ray how to behave, before it is imported."""
-    for name, value in TUNE_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+def _told() -> contextlib.AbstractContextManager[None]:
+    """Inside, Ray behaves as our runs need it, where the user has not said otherwise; a later sweep is the user's."""
+    return _environment({name: value for name, value in TUNE_ENVIRONMENT.items() if name not in os.environ})
 
 
 def _init_here(ray: Any) -> None:

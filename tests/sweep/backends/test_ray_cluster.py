@@ -60,6 +60,20 @@ def test_a_cluster_of_our_own_has_a_token_a_folder_and_the_loopback_of_its_own(s
     assert all(len(token) == 64 for token in tokens)
 
 
+@pytest.mark.parametrize("cluster", [ray_cluster.own, lambda: ray_cluster.joined("10.0.0.1:6379")])
+def test_a_sweep_of_the_users_own_finds_tune_as_it_was(seen, monkeypatch, cluster):
+    for name in ray_cluster.TUNE_ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TUNE_RESULT_BUFFER_LENGTH", "7")  # the user's stays, inside too
+    before = dict(os.environ)
+    with cluster():
+        inside = {name: os.environ[name] for name in ray_cluster.TUNE_ENVIRONMENT}
+    assert inside == ray_cluster.TUNE_ENVIRONMENT | {"TUNE_RESULT_BUFFER_LENGTH": "7"}
+    assert {name: os.environ.get(name) for name in before | inside} == {
+        name: before.get(name) for name in before | inside
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("RAY_AUTH_TOKEN", "a" * 64), ("RAY_AUTH_TOKEN_PATH", "/etc/token"), ("RAY_AUTH_MODE", "disabled")],
