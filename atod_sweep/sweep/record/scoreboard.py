@@ -53,7 +53,8 @@ class Scoreboard:
     def add(self, row: TrialRow) -> None:
         self._rows[row["trial"]] = row
         if row["state"] in ENDED:
-            self._seconds.append(row["seconds"])
+            if row["role"] in ("arm", "control"):  # a model that is only evaluated says nothing of a training
+                self._seconds.append(row["seconds"])
             self.running.pop(row["trial"], None)
         else:
             self.running[row["trial"]] = Running(row["trial"])

@@ -65,6 +65,15 @@ def test_counts_and_time_left_know_what_ran_before():
     assert board.seconds_left == 1.5 * 20.0  # three trials left, two at a time
 
 
+def test_models_that_are_only_evaluated_say_nothing_of_the_time_left():
+    board = Scoreboard(12, 2, "eval/success", {})
+    board.add(row("teacher-s0", "teacher", 0.6, role="teacher", seconds=12.0))
+    board.add(row("base_student-s0", "base_student", 0.1, role="base", seconds=100.0))
+    assert board.seconds_left is None
+    board.add(row("opd-s0", "opd", 0.6, role="control", seconds=1200.0))
+    assert board.seconds_left == 4.5 * 1200.0
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (161, "2:41"), (3599.9, "1:00:00"), (3723, "1:02:03")],
