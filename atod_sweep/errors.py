@@ -62,5 +62,11 @@ def meant(word: object, known: Iterable[str], otherwise: str = "", cutoff: float
     return f"did you mean {near[0]!r}?" if near else otherwise
 
 
+def check_list(name: str, given: object) -> None:
+    """UserError for a text in the place of a list of texts: it would be read letter by letter."""
+    if isinstance(given, str):
+        raise UserError(f"{name}: expected a list of names, got {given!r}; give [{given!r}]")
+
+
 class Stopped(BaseException):
     """Ends what is under way, for a reason outside of it: code that expects exceptions of its own must not catch it."""

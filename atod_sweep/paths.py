@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from atod_sweep.errors import UserError
 
@@ -50,6 +51,15 @@ def cache_dir() -> Path:
 def located(place: str) -> str:
     """A URI as it is, a path as `expanded` has it."""
     return place if "://" in place else str(expanded(place))
+
+
+def is_web_address(text: str) -> bool:
+    """Whether this is `http://` or `https://` with a host, and with a port that there can be, if with any."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def local_model(path: str | Path) -> Path | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from atod_sweep.api.ending import conclude, judge
 from atod_sweep.api.handle import Run
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, check_list
 from atod_sweep.paths import expanded, written
 from atod_sweep.sweep.record.progress import choose
 from atod_sweep.sweep.user_code import admit, command, started_from
@@ -88,6 +88,11 @@ def run(
     from atod_sweep.sweep.studies.run_study import run_study
     from atod_sweep.sweep.studies.until_decided import Rule
 
+    if not isinstance(until_decided, bool | Rule):
+        raise UserError(
+            f"until_decided: expected True, False or a Rule, got {until_decided!r}; of at most that many seeds: "
+            f"atod_sweep.sweep.studies.until_decided.Rule(max_seeds={until_decided!r})"
+        )
     rule = Rule() if until_decided is True else until_decided or None
     given |= {"out": expanded(out), "backend": backend or "ray", "until_decided": rule, "judge": judge}
     return _carried_out("run", run_study, given.pop("study"), given)
@@ -161,6 +166,7 @@ def resume(
 
 def _carried_out(verb: str, start: Callable[..., RunOutcome], source: Any, given: dict[str, Any]) -> Run:
     """What a verb starts, shown, reported, and taken up as a run. `given`: the verb's keywords."""
+    check_list("loggers", given["loggers"])
     callback, verbosity = given.pop("callback"), given.pop("verbosity")
     show = given.pop("show") or choose(callback=callback, verbosity=verbosity)
     admit(*(started_from(source) if verb == "resume" else [source]))
@@ -255,6 +261,7 @@ def report(
     from atod_sweep.evidence.report.pdf import check_formats
     from atod_sweep.training import NUMERICS
 
+    check_list("formats", formats)
     check_formats(formats)
     load(expanded(run_dir))
     from atod_sweep.evidence.report.write import write  # brings matplotlib

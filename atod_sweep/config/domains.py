@@ -27,6 +27,12 @@ def steps_between(low: float, high: float, step: float) -> int:
     return (Fraction(repr(high)) - Fraction(repr(low))) // Fraction(repr(step))
 
 
+def _check_order(low: float, high: float) -> None:
+    if low >= high:
+        fix = f"for one value write {low:.15g} alone" if low == high else f"swap them: [{high:.15g}, {low:.15g}]"
+        raise ValueError(f"a range needs two numbers in order, got [{low:.15g}, {high:.15g}]; {fix}")
+
+
 class Float(Record):
     """A real number between two bounds, both included."""
 
@@ -39,8 +45,7 @@ class Float(Record):
 
     @model_validator(mode="after")
     def _ordered(self) -> Float:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"needs two finite numbers in order, got [{self.low:g}, {self.high:g}]")
+        _check_order(self.low, self.high)
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError(f"log: needs a lower end above 0 and no step, got {self.low:g} and step {self.step}")
         if self.step is not None and self.size > LARGEST:
@@ -65,8 +70,7 @@ class Int(Record):
 
     @model_validator(mode="after")
     def _ordered(self) -> Int:
-        if self.low >= self.high:
-            raise ValueError(f"needs two numbers in order, got [{self.low}, {self.high}]")
+        _check_order(self.low, self.high)
         if self.log and (self.low <= 0 or self.step != 1):
             raise ValueError(f"log: needs a lower end above 0 and step 1, got {self.low} and step {self.step}")
         if max(abs(self.low), abs(self.high)) > LARGEST:

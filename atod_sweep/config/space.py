@@ -14,6 +14,7 @@ Keys may be nested or dotted. A name in `when` or `plus` is that of a neighbour,
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -252,4 +253,6 @@ def parse_constraint(text: str, parameters: tuple[Parameter, ...], where: str) -
         limit: str | float = float(right)
     except ValueError:
         limit = _full_key(right, right, keys, where)
+    if isinstance(limit, float) and not math.isfinite(limit):
+        raise UserError(f"{where}: {text!r} compares with {right!r}; write a finite number, or a parameter")
     return Constraint(_full_key(left, left, keys, where), relation, limit)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from atod_sweep.config.schedules import OfMeasurement
 from atod_sweep.config.settings import Settings
 from atod_sweep.config.signals import Distill, OverVocabulary, Relabel
 from atod_sweep.config.stand_ins import RandomTeacher
+from atod_sweep.paths import is_web_address
 
 if TYPE_CHECKING:
     from atod_sweep.config.train import Train
@@ -52,13 +53,9 @@ class Served(Record):
     @classmethod
     def _address(cls, value: str) -> str:
         shown = re.sub(r"[^/]*@", "…@", re.split("[?#]", value)[0])  # without what may be a secret
-        try:
-            parts = urlsplit(value)
-            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        except ValueError:
-            sound = False
-        if not sound:
+        if not is_web_address(value):
             raise ValueError(f"needs an address such as http://localhost:8000/v1, got {shown!r}")
+        parts = urlsplit(value)
         if "@" in parts.netloc or parts.query or parts.fragment:
             raise ValueError(
                 f"{shown!r}: needs an address alone; put the key into the environment variable that key_env names"

@@ -58,6 +58,19 @@ def test_what_is_no_study_and_no_run_is_told_in_one_line(verb, given, message):
         verb(given)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: api.run(STUDY, loggers="wandb"), r"loggers: expected a list of names, got 'wandb'; give \['wandb'\]"),
+        (lambda: api.report("nowhere", formats="html"), r"formats: .* got 'html'; give \['html'\]"),
+        (lambda: api.run(STUDY, until_decided=5), r"until_decided: .* got 5; .*Rule\(max_seeds=5\)"),
+    ],
+)
+def test_what_is_given_in_another_form_is_told_with_the_right_one(call, message):
+    with pytest.raises(UserError, match=message):
+        call()
+
+
 def test_a_run_is_whole_report_and_best_schedule_included(tiny, events):
     assert tiny.ok
     assert not tiny.interrupted

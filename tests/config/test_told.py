@@ -135,7 +135,7 @@ def test_all_mistakes_of_a_search(tmp_path: Path) -> None:
         f"{path}: 3 mistakes",
         "  sampler.kind: unknown kind 'tpee'; did you mean 'tpe'? known: tpe, random, grid, qmc, optuna",
         "  unknown key 'parametrs'; did you mean 'parameters'?",
-        "  parameters.optimiser.lr: needs two finite numbers in order, got [0.01, 0.0001]",
+        "  parameters.optimiser.lr: a range needs two numbers in order, got [0.01, 0.0001]; swap them: [0.0001, 0.01]",
     ]
 
 

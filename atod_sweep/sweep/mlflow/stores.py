@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from atod_sweep.errors import UserError
+from atod_sweep.paths import is_web_address
 from atod_sweep.records import layout, ledger
 from atod_sweep.records.redaction import HIDDEN, redacted
 from atod_sweep.sweep.mlflow import database
@@ -105,8 +106,10 @@ def check(place: Place) -> None:
     said = f"{place.said or '--tracking-uri'} {redacted(uri)!r}"
     if not is_installed():
         raise UserError(f"{said}: MLflow is not installed; pip install mlflow")
-    if file_of(uri) is not None or uri.startswith(("http://", "https://")):
+    if file_of(uri) is not None or is_web_address(uri):
         return
+    if re.match("https?:", uri):
+        raise UserError(f"{said}: names no host; give a server's address such as http://localhost:5000")
     client = _client_class()
     from mlflow import MlflowException
 

@@ -242,7 +242,9 @@ EARLY = {"float": [0.0, 0.4]}
     [
         ({"objective.distil_weight": SHAPE}, {}, ["'objective.distill_weight.end'?"]),
         ({"optimiser.lr": {"float": [1e-3]}}, {}, ["optimiser.lr.float", "[low, high]", "[0.001]"]),
-        ({"optimiser.lr": {"float": [1e-3, 1e-4]}}, {}, ["optimiser.lr", "in order", "[0.001, 0.0001]"]),
+        ({"optimiser.lr": {"float": [1e-3, 1e-4]}}, {}, ["in order", "[0.001, 0.0001]; swap them: [0.0001, 0.001]"]),
+        ({"update.epochs": {"int": [2, 2]}}, {}, ["in order, got [2, 2]; for one value write 2 alone"]),
+        ({"update.epochs": {"int": [True, 3]}}, {}, ["update.epochs: low: expected a number, got true"]),
         ({"optimiser.lr": {"float": [0.0, 1.0], "log": True}}, {}, ["optimiser.lr", "log", "0"]),
         ({"optimiser.lr": {"float": [0.1, 1.0], "setp": 0.1}}, {}, ["optimiser.lr", "'setp'", "'step'"]),
         ({"optimiser.lr": {"float": [0.1, 1.0], "int": [1, 2]}}, {}, ["optimiser.lr", "one of float, int"]),
@@ -271,6 +273,8 @@ EARLY = {"float": [0.0, 0.4]}
         ),
         ({"steps": {"int": [-5, 0]}}, {}, ["none of 200 random draws", "steps"]),
         ({"update.epochs": {"int": [1, 3]}}, {"constraints": ["update.epochs ~ 2"]}, ["'update.epochs ~ 2'", "write"]),
+        ({"update.epochs": {"int": [1, 3]}}, {"constraints": ["update.epochs < nan"]}, ["'nan'", "a finite number"]),
+        ({"update.epochs": {"int": [1, 3]}}, {"constraints": ["update.epochs < inf"]}, ["'inf'", "a finite number"]),
         ({"update.epochs": {"int": [1, 3]}}, {"constraints": ["update.epoch < 2"]}, ["'update.epoch'", "epochs"]),
     ],
 )
