@@ -87,23 +87,27 @@ def customs(record: BaseModel, key: str = "") -> Iterator[tuple[str, Custom]]:
 
 def check_sources(data: Any, where: str) -> None:
     """For configs from somebody else: UserError where code stands without its hash, for it would be run when read."""
-    if isinstance(data, Mapping) and data.get("kind") in KINDS and not data.get("source"):
-        raise UserError(
-            f"{where}: path: {data.get('path')!r} stands without the SHA-256 of its module in `source`; export the "
-            "schedule again, or put the path into a config of your own"
-        )
-    for value in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else []:
-        check_sources(value, where)
+    for own in _own(data):
+        if not own.get("source"):
+            raise UserError(
+                f"{where}: path: {own.get('path')!r} stands without the SHA-256 of its module in `source`; export the "
+                "schedule again, or put the path into a config of your own"
+            )
 
 
 def named_in(data: Any) -> list[str]:
     """The paths of all code of the user's own that a config names, as plain data."""
-    if isinstance(data, list):
-        return list(dict.fromkeys(path for value in data for path in named_in(value)))
-    if not isinstance(data, Mapping):
-        return []
-    own = [str(data["path"])] if data.get("kind") in KINDS and "path" in data else []
-    return list(dict.fromkeys([*own, *(path for value in data.values() for path in named_in(value))]))
+    return list(dict.fromkeys(str(own["path"]) for own in _own(data) if "path" in own))
+
+
+def _own(data: Any) -> Iterator[Mapping[str, Any]]:
+    """What of plain data, at any depth, names code of the user's own."""
+    if isinstance(data, Mapping):
+        if data.get("kind") in KINDS:
+            yield data
+        data = list(data.values())
+    for value in data if isinstance(data, list) else []:
+        yield from _own(value)
 
 
 def digest(text: str) -> str:

@@ -69,9 +69,8 @@ class ViolationReward(Record):
     kind: Literal["violations"] = "violations"
 
 
-Source = Annotated[
-    EnvReward | FunctionReward | ModelReward | PreferenceReward | ViolationReward, Field(discriminator="kind")
-]
+Single = EnvReward | FunctionReward | ModelReward | PreferenceReward | ViolationReward
+Source = Annotated[Single, Field(discriminator="kind")]
 
 
 class Part(Record):
@@ -91,10 +90,7 @@ class MixReward(Record):
     parts: list[Part] = Field(min_length=1, description="The rewards and their weights.")
 
 
-Reward = Annotated[
-    EnvReward | FunctionReward | ModelReward | PreferenceReward | ViolationReward | MixReward,
-    Field(discriminator="kind"),
-]
+Reward = Annotated[Single | MixReward, Field(discriminator="kind")]
 
 
 def parts_of(reward: Reward) -> list[Part]:

@@ -165,7 +165,6 @@ def _kind(context: Mapping[str, Any], value: Any) -> str:
 
 
 def _quotes(text: str) -> list[str]:
-    """What stands between single quotes."""
     return re.findall(r"'([^']+)'", text)
 
 

@@ -15,42 +15,41 @@ from atod_sweep.config.teachers import Served
 if TYPE_CHECKING:
     from atod_sweep.config.train import Train
 
-_METHOD = "the objective and its numbers are `objective`"
-_ROLLOUTS = "rollouts draw from all tokens, at `rollout.temperature`"
-_RECORD = "what is recorded and shown is the run's business"
-_BATCH = "`rollout.tasks` times `rollout.group_size` episodes; `per_device_train_batch_size` says how many at a time"
-# Arguments of GRPOConfig that the rest of a config decides, and by which key.
-OWNED = {
-    **dict.fromkeys(("max_steps", "num_train_epochs"), "`steps`"),
-    **dict.fromkeys(("seed", "data_seed", "full_determinism", "shuffle_dataset"), "`seed`"),
-    "learning_rate": "`optimiser.lr`",
-    **dict.fromkeys(("warmup_steps", "warmup_ratio"), "`optimiser.warmup_steps`"),
-    **dict.fromkeys(("lr_scheduler_type", "lr_scheduler_kwargs"), "`optimiser.decay`"),
-    "weight_decay": "`optimiser.weight_decay`",
-    **dict.fromkeys(("adam_beta1", "adam_beta2"), "`optimiser.betas`"),
-    "max_grad_norm": "`optimiser.max_grad_norm`",
-    "num_generations": "`rollout.group_size`",
-    **dict.fromkeys(("gradient_accumulation_steps", "generation_batch_size", "steps_per_generation"), _BATCH),
-    **dict.fromkeys(("max_completion_length", "generation_kwargs"), "`rollout.max_action_tokens`"),
-    **dict.fromkeys(("temperature", "top_p", "top_k", "min_p", "repetition_penalty"), _ROLLOUTS),
-    **dict.fromkeys(("chat_template_kwargs", "trust_remote_code", "model_init_kwargs"), "`student`"),
-    "beta": "`objective.kl_penalty`",
-    **dict.fromkeys(("epsilon", "epsilon_high", "delta"), "`objective.clip_ratio`"),
-    **dict.fromkeys(("entropy_coef", "use_adaptive_entropy"), "`objective.entropy_coef`"),
-    **dict.fromkeys(("loss_type", "scale_rewards", "importance_sampling_level", "num_iterations"), _METHOD),
-    **dict.fromkeys(("multi_objective_aggregation", "off_policy_mask_threshold", "top_entropy_quantile"), _METHOD),
-    **dict.fromkeys(("mask_truncated_completions", "use_bias_correction_kl", "sync_ref_model"), _METHOD),
-    **dict.fromkeys(("reward_weights", "neftune_noise_alpha", "label_smoothing_factor", "disable_dropout"), _METHOD),
-    "max_tool_calling_iterations": "`env.horizon`",
-    **dict.fromkeys(("bf16", "fp16"), "`runtime.precision`"),
-    "gradient_checkpointing": "`runtime.gradient_checkpointing`",
-    **dict.fromkeys(("use_cpu", "no_cuda"), "`runtime.device`"),
-    **dict.fromkeys(("save_strategy", "save_steps", "save_total_limit", "save_only_model"), "`checkpoint_every`"),
-    **dict.fromkeys(("resume_from_checkpoint", "ignore_data_skip", "load_best_model_at_end"), "`--resume`"),
-    **dict.fromkeys(("eval_strategy", "eval_steps", "do_eval", "num_generations_eval"), "`evaluation`"),
-    **dict.fromkeys(("output_dir", "logging_steps", "logging_strategy", "logging_dir", "report_to"), _RECORD),
-    **dict.fromkeys(("run_name", "push_to_hub", "hub_model_id", "log_completions", "disable_tqdm"), _RECORD),
+# Arguments of GRPOConfig that the rest of a config decides, by what does.
+_OWNERS = {
+    "`steps`": "max_steps num_train_epochs",
+    "`seed`": "seed data_seed full_determinism shuffle_dataset",
+    "`optimiser.lr`": "learning_rate",
+    "`optimiser.warmup_steps`": "warmup_steps warmup_ratio",
+    "`optimiser.decay`": "lr_scheduler_type lr_scheduler_kwargs",
+    "`optimiser.weight_decay`": "weight_decay",
+    "`optimiser.betas`": "adam_beta1 adam_beta2",
+    "`optimiser.max_grad_norm`": "max_grad_norm",
+    "`rollout.group_size`": "num_generations",
+    "`rollout.tasks` times `rollout.group_size` episodes; `per_device_train_batch_size` says how many at a time": """
+        gradient_accumulation_steps generation_batch_size steps_per_generation""",
+    "`rollout.max_action_tokens`": "max_completion_length generation_kwargs",
+    "rollouts draw from all tokens, at `rollout.temperature`": "temperature top_p top_k min_p repetition_penalty",
+    "`student`": "chat_template_kwargs trust_remote_code model_init_kwargs",
+    "`objective.kl_penalty`": "beta",
+    "`objective.clip_ratio`": "epsilon epsilon_high delta",
+    "`objective.entropy_coef`": "entropy_coef use_adaptive_entropy",
+    "the objective and its numbers are `objective`": """
+        loss_type scale_rewards importance_sampling_level num_iterations multi_objective_aggregation
+        off_policy_mask_threshold top_entropy_quantile mask_truncated_completions use_bias_correction_kl
+        sync_ref_model reward_weights neftune_noise_alpha label_smoothing_factor disable_dropout""",
+    "`env.horizon`": "max_tool_calling_iterations",
+    "`runtime.precision`": "bf16 fp16",
+    "`runtime.gradient_checkpointing`": "gradient_checkpointing",
+    "`runtime.device`": "use_cpu no_cuda",
+    "`checkpoint_every`": "save_strategy save_steps save_total_limit save_only_model",
+    "`--resume`": "resume_from_checkpoint ignore_data_skip load_best_model_at_end",
+    "`evaluation`": "eval_strategy eval_steps do_eval num_generations_eval",
+    "what is recorded and shown is the run's business": """
+        output_dir logging_steps logging_strategy logging_dir report_to run_name push_to_hub hub_model_id
+        log_completions disable_tqdm""",
 }
+OWNED = {name: owner for owner, names in _OWNERS.items() for name in names.split()}
 
 
 class Atod(Record):

@@ -5,21 +5,18 @@ What breaks the contract is known before training; code that hangs or ends its p
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import cycle
-from typing import IO, Any
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Env
-from atod_sweep.envs import registry
+from atod_sweep.envs import children, registry
 from atod_sweep.envs.checked import STAND_IN, Checked
 from atod_sweep.envs.contract import (
     EVAL_SEEDS,
@@ -92,20 +89,8 @@ def _is_worth_it(config: Env) -> bool:
 
 def _in_a_process(configs: list[Env], seconds: float) -> tuple[list[_Met], UserError | None]:
     """What is told of the first environments, and what is wrong with the next; both end early where time runs out."""
-    command = [sys.executable, "-P", "-c", "from atod_sweep.envs.look import main; main()"]
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    surroundings = {**os.environ, "PYTHONPATH": path, "PYTHONBREAKPOINT": "0"}
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            text=True,
-            encoding="utf-8",
-            env=surroundings,
-            start_new_session=True,
-        )
+        process = children.started("atod_sweep.envs.look", said)
         try:
             asked = json.dumps([config.model_dump(mode="json") for config in configs])
             told, _ = process.communicate(asked, timeout=seconds * len(configs))
@@ -113,8 +98,7 @@ def _in_a_process(configs: list[Env], seconds: float) -> tuple[list[_Met], UserE
         except subprocess.TimeoutExpired:
             in_time = False
         finally:
-            with contextlib.suppress(ProcessLookupError):  # whatever the environments started, too
-                os.killpg(process.pid, signal.SIGKILL)
+            children.end(process)
         if not in_time:
             told, _ = process.communicate()
         said.seek(0)
@@ -138,25 +122,18 @@ def _in_a_process(configs: list[Env], seconds: float) -> tuple[list[_Met], UserE
 def main() -> None:
     """Read configs as JSON, and write what was found, line by line."""
     configs = [validate(Env, data, "env") for data in json.load(sys.stdin)]
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what environments print is no message
+    tell = children.Mouth().tell
     for config in configs:
         try:
-            _tell(out, met=asdict(_meet(config, out)))
+            tell(met=asdict(_meet(config, tell)))
         except UserError as wrong:
-            _tell(out, wrong=str(wrong))
+            tell(wrong=str(wrong))
             break
-    out.flush()
     os._exit(0)  # threads and exit handlers of environments are not waited for
 
 
-def _tell(out: IO[str], **message: Any) -> None:
-    out.write(json.dumps(message) + "\n")
-    out.flush()
-
-
-def _meet(config: Env, out: IO[str]) -> _Met:
-    _tell(out, at="its constructor")
+def _meet(config: Env, tell: Callable[..., None]) -> _Met:
+    tell(at="its constructor")
     game = Checked(config)
     family = game.unwrapped
     notes, metrics = [], set[str]()
@@ -168,14 +145,14 @@ def _meet(config: Env, out: IO[str]) -> _Met:
         game.vocabulary()
     silent = False
     for seed in (TRAIN_SEEDS.start, EVAL_SEEDS.start):
-        _tell(out, at=f"reset() of a {split_of_seed(seed)} task")
+        tell(at=f"reset() of a {split_of_seed(seed)} task")
         first, again = (game.reset(seed, split_of_seed(seed)) for _ in range(2))
         if first != again:
             drawn = f"reset(seed={seed}) gave {first[:40]!r} and then {again[:40]!r}"
             notes.append(
                 f"env.id: {config.id!r}: {drawn}; seeds compare arms on the same tasks only if a seed is a task"
             )
-        metrics |= _play(game, seed, out).keys()
+        metrics |= _play(game, seed, tell).keys()
         silent = silent or not game.reports_success
     game.close()
     if silent:
@@ -184,11 +161,11 @@ def _meet(config: Env, out: IO[str]) -> _Met:
     return _Met(notes, sorted(metrics))
 
 
-def _play(game: Checked, seed: int, out: IO[str]) -> Mapping[str, float]:
+def _play(game: Checked, seed: int, tell: Callable[..., None]) -> Mapping[str, float]:
     """An episode of the demonstrator or of legal actions on a training task, of any text on a held-out one: what it
     reported beside success."""
     split = split_of_seed(seed)
-    _tell(out, at=f"reset() of a {split} task")
+    tell(at=f"reset() of a {split} task")
     game.reset(seed, split)
     for text in cycle(_TEXTS):
         action = text
@@ -196,7 +173,7 @@ def _play(game: Checked, seed: int, out: IO[str]) -> Mapping[str, float]:
             action = game.actions()[0]
         if split == "train" and isinstance(game.unwrapped, HasDemonstrator):
             action = game.demonstrator_action()
-        _tell(out, at=f"step({action!r})")
+        tell(at=f"step({action!r})")
         answer = game.step(action)
         if answer.terminated or answer.truncated:
             metrics: Mapping[str, float] = answer.info["metrics"]

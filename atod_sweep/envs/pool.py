@@ -262,7 +262,6 @@ _PROGRESS = None  # a part of a job is done, another one follows
 
 
 def _serve(pipe: Connection, config: Env) -> None:
-    """Answer jobs until the pipe is closed."""
     settle()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     games: dict[int, Checked] = {}

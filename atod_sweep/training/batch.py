@@ -5,13 +5,14 @@ Shapes: _S sequences, _T columns, _N generated tokens (sorted by sequence), _E e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from atod_sweep.training.play.outcomes import Episodes
+from atod_sweep.objective.distributions import tempered
+from atod_sweep.training.play.outcomes import Episodes, padded
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,20 @@ class TokenBatch:
             },
         )
 
+    @staticmethod
+    def rows(
+        rows: Sequence[Sequence[int]], tokens: Sequence[tuple[int, int, int, int]], pad: int, device: torch.device
+    ) -> TokenBatch:
+        """Sequences of ids; `tokens`: (sequence, column, turn, episode) of each that counts, for `turn`, `episode`."""
+        index = torch.tensor(tokens, dtype=torch.long, device=device).view(-1, 4)
+        return TokenBatch(
+            torch.as_tensor(padded(rows, pad), device=device),
+            torch.tensor([len(ids) for ids in rows], device=device),
+            index[:, 0],
+            index[:, 1],
+            {"turn": index[:, 2], "episode": index[:, 3]},
+        )
+
     @property
     def tokens(self) -> int:
         """Number of generated tokens N."""
@@ -62,6 +77,14 @@ class TokenBatch:
     def index_N(self) -> Tensor:
         """Flat positions in `ids_ST` whose logits predict the generated ids."""
         return self.sequence_N * self.ids_ST.shape[1] + self.column_N - 1
+
+    def logp(self, logits_NV: Tensor, temperature: float) -> Tensor:
+        """Log-probs (N) of the generated ids under logits at their positions."""
+        return self.of_targets(tempered(logits_NV, temperature))
+
+    def of_targets(self, x_NV: Tensor) -> Tensor:
+        """The entries (N) of the generated ids."""
+        return x_NV.gather(1, self.target_N[:, None])[:, 0]
 
     @property
     def rank_N(self) -> Tensor:

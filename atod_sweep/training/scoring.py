@@ -75,7 +75,7 @@ def score(
 
     for output, part in (said for several in batch.parts(padded(model, tokens)) for said in portions(model, several)):
         logp_NV = tempered(output.logits_NV, temperature)
-        put(f"{name}_logp", part, logp_NV.gather(1, part.target_N[:, None])[:, 0])
+        put(f"{name}_logp", part, part.of_targets(logp_NV))
         if full is not None and full.top_k is None and late:
             assert output.hidden_NC is not None
             put(f"{name}_hidden", part, output.hidden_NC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from atod_sweep.config import objective
 from atod_sweep.config.train import Train
-from atod_sweep.training.algorithms.preferences import Preferring
+from atod_sweep.training.algorithms.preferences import Preferring, with_preferences
 from atod_sweep.training.algorithms.stage import Collected, Needs, Stage
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Policy
@@ -40,5 +40,7 @@ class DPO(Preferring):
         """Let the student play every task several times, and pair what came out."""
         episodes = stage.play(stage.policy, step)
         pairs = best_and_worst(episodes.outcomes, self.group_size)
-        batch, metrics = self.prefer(stage.policy, TokenBatch.of(episodes), pairs, stage.score_tokens)
+        batch, metrics = with_preferences(
+            TokenBatch.of(episodes), pairs, stage.policy, self.reference, self.beta, stage.score_tokens
+        )
         return Collected(batch, episodes.outcomes, metrics)

@@ -37,7 +37,6 @@ class InterpolatedMix(Mixed):
         return terms
 
     def _distill(self, view: View, batch: TokenBatch) -> Tensor:
-        """The distillation signal per token."""
         config = self.objective.distill
         signal = SIGNALS[config.kind]
         match signal:

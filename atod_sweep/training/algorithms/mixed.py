@@ -7,7 +7,7 @@ that the caller divides by their unweighted number. Shapes: _N generated tokens,
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -27,9 +27,8 @@ from atod_sweep.objective.schedules import DecayCurve, build, progress
 from atod_sweep.objective.signals import SIGNALS, Imitation
 from atod_sweep.objective.signals.forward_kl import forward_kl
 from atod_sweep.training.algorithms.advantages import ADVANTAGES
-from atod_sweep.training.algorithms.preferences import token_logp
 from atod_sweep.training.algorithms.relabelling import beside, relabelled
-from atod_sweep.training.algorithms.stage import Collected, Metrics, Needs, Stage
+from atod_sweep.training.algorithms.stage import Algorithm, Collected, Metrics, Needs, Stage
 from atod_sweep.training.algorithms.stand_ins import STAND_INS
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
@@ -73,7 +72,7 @@ class View:
     old_logp_N: Tensor
 
 
-class Mixed(ABC):
+class Mixed(Algorithm):
     """Prepares batches for, and evaluates, an objective that mixes teacher and reward on the student's own episodes.
 
     The weights in force at a step travel with its batch: per token in its fields, the KL coefficient and the sampling
@@ -203,7 +202,6 @@ class Mixed(ABC):
     # ---- the loss --------------------------------------------------------------------------------------------------
 
     def terms(self, output: Output, batch: TokenBatch, split: bool = False) -> dict[str, Tensor]:
-        """Weighted terms of the loss, each summed over the batch's tokens."""
         if "taught" not in batch.fields:
             return self.played_terms(output, batch, split)
         own, taught = ((batch["taught"] == which).nonzero()[:, 0] for which in (0, 1))
@@ -216,7 +214,7 @@ class Mixed(ABC):
         """The term of what the teacher would have done, summed over its tokens."""
         signal = SIGNALS[self.objective.distill.kind]
         assert isinstance(signal, Imitation)
-        return (batch["distill_weight"] * signal.loss(token_logp(output, batch))).sum()
+        return (batch["distill_weight"] * signal.loss(batch.logp(output.logits_NV, 1.0))).sum()
 
     def played_terms(self, output: Output, batch: TokenBatch, split: bool) -> dict[str, Tensor]:
         """Those of tokens that were played."""
@@ -233,7 +231,7 @@ class Mixed(ABC):
             case "masked":
                 return {}
             case "cross_entropy":
-                loss_N = -logp_NV.gather(1, batch.target_N[:, None])[:, 0]
+                loss_N = -batch.of_targets(logp_NV)
             case "forward_kl" if "teacher_logp" not in batch.fields:  # the teacher has no weight at this step
                 return {}
             case "forward_kl":
@@ -257,7 +255,7 @@ class Mixed(ABC):
     def own_terms(self, output: Output, batch: TokenBatch, split: bool) -> dict[str, Tensor]:
         """Those of the tokens that the student sampled."""
         logp_NV = tempered(output.logits_NV, batch.numbers["temperature"])
-        logp_N = logp_NV.gather(1, batch.target_N[:, None])[:, 0]
+        logp_N = batch.of_targets(logp_NV)
         old_N = logp_N.detach() if self.on_policy else batch["old_logp"]
         terms = self.policy_terms(View(output.logits_NV, logp_NV, logp_N, old_N), batch, split)
         if "reference_logp" in batch.fields and not self.objective.kl_penalty.in_reward:

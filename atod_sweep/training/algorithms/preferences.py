@@ -9,22 +9,14 @@ Shapes: _N generated tokens, _E episodes, _P pairs.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from atod_sweep.objective import losses
-from atod_sweep.objective.distributions import tempered
-from atod_sweep.training.algorithms.stage import Metrics
+from atod_sweep.training.algorithms.stage import Algorithm, Metrics
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.scoring import score
-
-
-def token_logp(output: Output, batch: TokenBatch) -> Tensor:
-    """Log-probs of the batch's tokens at temperature 1, shape N."""
-    return tempered(output.logits_NV, 1.0).gather(1, batch.target_N[:, None])[:, 0]
 
 
 def with_preferences(
@@ -54,29 +46,12 @@ def with_preferences(
     return batch.having(preference=weight_E[batch["episode"]]), metrics
 
 
-class Preferring:
+class Preferring(Algorithm):
     """What DPO and SPIN share: the reference, and the loss of a batch with the field `preference`."""
 
     def __init__(self, beta: float, reference: Policy | None) -> None:
         assert reference is not None
         self.beta, self.reference = beta, reference
 
-    def prefer(
-        self, policy: Policy, batch: TokenBatch, pairs: list[tuple[int, int]], score_tokens: int
-    ) -> tuple[TokenBatch, Metrics]:
-        """The batch with its preferences, and metrics."""
-        return with_preferences(batch, pairs, policy, self.reference, self.beta, score_tokens)
-
     def terms(self, output: Output, batch: TokenBatch, split: bool = False) -> dict[str, Tensor]:
-        """The preference loss, summed over tokens."""
-        return {"preference": (batch["preference"] * token_logp(output, batch)).sum()}
-
-    def measured(self, metrics: Metrics) -> None:
-        """Nothing here follows a measurement."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing changes but the student."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+        return {"preference": (batch["preference"] * batch.logp(output.logits_NV, 1.0)).sum()}

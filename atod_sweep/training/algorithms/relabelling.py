@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from atod_sweep.training.algorithms.stage import Metrics, Stage
@@ -53,14 +52,7 @@ def relabelled(stage: Stage, episodes: Episodes, temperature: float) -> tuple[To
     metrics: Metrics = {"relabel/same": same / len(actions), "relabel/left_out": 1 - len(rows) / len(actions)}
     if not rows:
         return None, metrics
-    device = episodes.ids_ST.device
-    ids_ST = np.full((len(rows), max(map(len, rows))), talk.tokenizer.pad_token_id or 0, dtype=np.int64)
-    for row, ids in zip(ids_ST, rows, strict=True):
-        row[: len(ids)] = ids
-    index = torch.tensor(tokens, dtype=torch.long, device=device)
-    length_S = torch.tensor([len(ids) for ids in rows], device=device)
-    fields = {"turn": index[:, 2], "episode": index[:, 3]}
-    return TokenBatch(torch.as_tensor(ids_ST, device=device), length_S, index[:, 0], index[:, 1], fields), metrics
+    return TokenBatch.rows(rows, tokens, talk.tokenizer.pad_token_id or 0, episodes.ids_ST.device), metrics
 
 
 def _can_be_said(action: Action, talk: Conversation) -> bool:

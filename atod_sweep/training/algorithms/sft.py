@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from atod_sweep.config.train import Train
-from atod_sweep.training.algorithms.preferences import token_logp
-from atod_sweep.training.algorithms.stage import Collected, Metrics, Needs, Stage
+from atod_sweep.training.algorithms.stage import Algorithm, Collected, Needs, Stage
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Output, Policy
 from atod_sweep.training.teachers.teacher import Teacher
 
 
-class SFT:
+class SFT(Algorithm):
     """Learns from the teacher's text, so the teacher's vocabulary may differ from the student's."""
 
     @classmethod
@@ -29,13 +26,4 @@ class SFT:
         return Collected(batch, outcomes, {})
 
     def terms(self, output: Output, batch: TokenBatch, split: bool = False) -> dict[str, Tensor]:
-        return {"sft": -token_logp(output, batch).sum()}
-
-    def measured(self, metrics: Metrics) -> None:
-        """Nothing here follows a measurement."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
+        return {"sft": -batch.logp(output.logits_NV, 1.0).sum()}

@@ -8,7 +8,7 @@ import torch
 
 from atod_sweep.config import objective
 from atod_sweep.config.train import Train
-from atod_sweep.training.algorithms.preferences import Preferring
+from atod_sweep.training.algorithms.preferences import Preferring, with_preferences
 from atod_sweep.training.algorithms.stage import Collected, Needs, Stage
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Policy
@@ -41,15 +41,15 @@ class SPIN(Preferring):
         chosen, outcomes = stage.teacher_episodes(tasks, step)
         rejected = TokenBatch.of(stage.play(self.reference, step, tasks=tasks))
         pairs = [(i, i + len(tasks)) for i in range(len(tasks))]
-        batch, metrics = self.prefer(stage.policy, chosen.joined(rejected), pairs, stage.score_tokens)
+        batch, metrics = with_preferences(
+            chosen.joined(rejected), pairs, stage.policy, self.reference, self.beta, stage.score_tokens
+        )
         return Collected(batch, outcomes, metrics)
 
     def state_dict(self) -> dict[str, Any]:
-        """The opponent's weights."""
         return {"opponent": {name: p.detach() for name, p in self.reference.named_parameters()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the opponent's weights back."""
         with torch.no_grad():
             for name, parameter in self.reference.named_parameters():
                 parameter.copy_(state["opponent"][name])

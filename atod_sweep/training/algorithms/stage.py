@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -47,29 +48,34 @@ class Needs:
     shared_vocabulary: bool
 
 
-class Algorithm(Protocol):
+class Algorithm(ABC):
     """What an objective has to provide; it is made from a trial's config, its teacher and its reference."""
 
     @classmethod
+    @abstractmethod
     def needs(cls, config: Train) -> Needs:
         """What a trial of this config has to prepare."""
 
+    @abstractmethod
     def __init__(self, config: Train, teacher: Teacher | None, reference: Policy | None) -> None:
         """From what `needs` asked for."""
 
+    @abstractmethod
     def collect(self, stage: Stage, step: int) -> Collected:
         """Play and prepare one step's batch."""
 
+    @abstractmethod
     def terms(self, output: Output, batch: TokenBatch, split: bool = False) -> dict[str, Tensor]:
         """Weighted loss terms, each summed over the tokens of (a part of) that batch."""
 
-    def measured(self, metrics: Metrics) -> None:
-        """Learn of the step's metrics (adaptive weights do)."""
+    def measured(self, metrics: Metrics) -> None:  # noqa: B027  (as many do)
+        """Learn of the step's metrics (adaptive weights do); by default nothing is."""
 
     def state_dict(self) -> dict[str, Any]:
-        """State for checkpoints: numbers, strings, containers of them, tensors."""
+        """State for checkpoints, beside the student: numbers, strings, containers of them, tensors."""
+        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
         """The inverse of `state_dict`."""
 
 

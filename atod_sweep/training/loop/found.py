@@ -26,7 +26,6 @@ class Found:
     models: dict[str, str]
 
     def keep(self, directory: Path) -> None:
-        """Write it."""
         directory.mkdir(parents=True, exist_ok=True)
         staging = directory / f".{layout.FOUND}"
         staging.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")

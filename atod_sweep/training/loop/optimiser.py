@@ -37,14 +37,12 @@ class MasterAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One step of the masters; weights become their copies."""
         loss = super().step(closure)
         for weight, master in zip(self.rounded, self.masters, strict=True):
             weight.copy_(master)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of masters and of weights."""
         super().zero_grad(set_to_none)
         for weight in self.rounded:
             weight.grad = None
@@ -63,7 +61,6 @@ class MasterAdamW(torch.optim.AdamW):
 
 
 def adamw(config: Optimiser, parameters: Iterable[Tensor]) -> MasterAdamW:
-    """The optimiser of a trial."""
     return MasterAdamW(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
 
 

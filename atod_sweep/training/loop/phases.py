@@ -13,7 +13,7 @@ import torch
 
 from atod_sweep.config.objective import Mixture
 from atod_sweep.config.penalties import FullKL
-from atod_sweep.config.signals import OverVocabulary, Relabel
+from atod_sweep.config.signals import Distill, OverVocabulary, Relabel
 from atod_sweep.config.train import Train
 from atod_sweep.envs.contract import Split
 from atod_sweep.training.algorithms import ALGORITHMS
@@ -67,13 +67,15 @@ class Phases:
         """Rollouts and evaluations, with so many episodes at a time; scoring, the update's passes, its step."""
         played = self.config.rollout.tasks * self.config.rollout.group_size
         scores = self._scores(played * self.talk.said)
+        # relabelling has one for every state, padded to the longest, beside those of episodes
+        sequences = 1 + self.config.env.horizon if isinstance(self._signal, Relabel) else 1
         return [
             *(
                 {f"{PLAYS[split]} {part}": n * size for part, size in self.an_episode.items()} | self.to_play
                 for split, n in at_once.items()
             ),
             scores | self.scoring(),
-            scores | self._update(played * (1 + self.config.env.horizon if self._relabels else 1)),
+            scores | self._update(played * sequences),
             {"gradients": (self._gradient + 5) * self.student.trained},  # with what lost updates are counted by
         ]
 
@@ -142,21 +144,16 @@ class Phases:
         return 4 if self.student.width == 4 else 4 + self.student.width
 
     @property
-    def _over_vocabulary(self) -> bool:
-        objective = self.config.objective
-        return isinstance(objective, Mixture) and isinstance(objective.distill, OverVocabulary)
+    def _signal(self) -> Distill | None:
+        return self.config.objective.distill if isinstance(self.config.objective, Mixture) else None
 
     @property
-    def _relabels(self) -> bool:
-        """Whether there is a sequence for every state, padded to the longest, beside those of episodes."""
-        objective = self.config.objective
-        return isinstance(objective, Mixture) and isinstance(objective.distill, Relabel)
+    def _over_vocabulary(self) -> bool:
+        return isinstance(self._signal, OverVocabulary)
 
     @property
     def _top_k(self) -> int | None:
-        objective = self.config.objective
-        found: int | None = getattr(objective.distill, "top_k", None) if isinstance(objective, Mixture) else None
-        return found
+        return self._signal.top_k if isinstance(self._signal, OverVocabulary) else None
 
     @property
     def _over_vocabulary_of_reference(self) -> bool:

@@ -44,7 +44,6 @@ def save_standalone(config: Train, student: Path, out: Path) -> None:
 
 
 def _whole(source: Pretrained, student: Path) -> Any:
-    """The student as one model."""
     whole = source.made(str(student))
     file = source.gguf_file if source.recipe is None else None  # of the base of adapters; a recipe's is no GGUF
     saved = whole.model_copy(update={"gguf_file": file})

@@ -78,13 +78,11 @@ class Itself:
 
     @property
     def device(self) -> torch.device:
-        """Where random numbers are drawn."""
         return self.teacher.device
 
     def play(
         self, _: Any, seeds: list[int], split: Split, temperature: float, generator: torch.Generator, truncation: None
     ) -> Itself.Played:
-        """One episode per seed."""
         return Itself.Played(self.teacher.episodes(seeds, split, temperature, generator))
 
     @dataclass(frozen=True)

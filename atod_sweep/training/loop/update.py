@@ -16,7 +16,6 @@ from torch import Tensor
 
 from atod_sweep.config.objective import Hybrid, Interpolated
 from atod_sweep.config.train import Train
-from atod_sweep.objective.distributions import tempered
 from atod_sweep.records.metric_names import loss_of
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.failures import Diverged
@@ -90,7 +89,7 @@ class Updater:
         with self._autocast():
             for part in numbered.parts(self.config.update.micro_batch_tokens):
                 for output, some in portions(policy, part):
-                    old_N[some["row"]] = _logp(output, some, temperature)
+                    old_N[some["row"]] = some.logp(output.logits_NV, temperature)
         return batch.having(old_logp=old_N), float((old_N - batch["old_logp"]).abs().mean())
 
     def _step(self, batch: TokenBatch, terms: Terms, step: int, temperature: float) -> dict[str, float]:
@@ -132,11 +131,12 @@ class Updater:
             self.optimiser.step()
         return metrics
 
+    @torch.no_grad()
     def _noticed(self, output: Output, batch: TokenBatch, temperature: float) -> dict[str, Tensor]:
         """Sums over tokens of what is reported beside the loss."""
         if self.config.update.target_kl is None and not self.measures:
             return {}
-        d_N = _logp(output, batch, temperature) - batch["old_logp"]
+        d_N = batch.logp(output.logits_NV, temperature) - batch["old_logp"]
         seen = {"gap": d_N.abs().sum()} if self.measures else {}
         return seen if self.config.update.target_kl is None else {**seen, "drift": (d_N.expm1() - d_N).sum()}
 
@@ -201,7 +201,6 @@ class Updater:
         return [torch.as_tensor(np.sort(rows)) for rows in np.array_split(self.order.permutation(sequences), n)]
 
     def _sum(self, mine: float, batch: TokenBatch) -> float:
-        """The sum of every process's number."""
         if self.accelerator.num_processes == 1:
             return mine
         number = torch.tensor(mine, dtype=torch.float64, device=batch.ids_ST.device)
@@ -215,9 +214,3 @@ class Updater:
     def _syncing(self, last: bool) -> Any:
         # Data parallelism adds gradients up over processes with the last part only.
         return torch.enable_grad() if last else self.accelerator.no_sync(self.policy)
-
-
-@torch.no_grad()
-def _logp(output: Output, batch: TokenBatch, temperature: float) -> Tensor:
-    """Log-probs (N) of the batch's tokens, at the temperature of the rollouts."""
-    return tempered(output.logits_NV, temperature).gather(1, batch.target_N[:, None])[:, 0]

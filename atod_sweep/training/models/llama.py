@@ -67,7 +67,6 @@ class Heads:
 
     @staticmethod
     def of(config: Any) -> Heads:
-        """Those of a model's config."""
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return Heads(config.num_attention_heads, config.num_key_value_heads, width)
 
@@ -96,7 +95,6 @@ class Merged:
 
     @staticmethod
     def of(layer: Any, heads: Heads) -> Merged:
-        """Those of a layer of the model."""
 
         def paired(rows: Tensor) -> Tensor:
             by_half = rows.view(-1, 2, heads.dim // 2, *rows.shape[1:])

@@ -28,7 +28,6 @@ class Output:
     hidden_NC: Tensor | None = None
 
     def at(self, rows: Tensor) -> Output:
-        """At some of the positions."""
         value_N = None if self.value_N is None else self.value_N[rows]
         return Output(self.logits_NV[rows], value_N, None if self.hidden_NC is None else self.hidden_NC[rows])
 
@@ -41,12 +40,10 @@ class Silent:
     value_N: Tensor | None
 
     def said(self, policy: Policy, rows: slice) -> Output:
-        """At some of them."""
         hidden_NC = self.hidden_NC[rows]
         return Output(policy.logits(hidden_NC), self.value_at(rows), hidden_NC)
 
     def value_at(self, rows: slice) -> Tensor | None:
-        """Values at some of them."""
         return None if self.value_N is None else self.value_N[rows]
 
 
@@ -176,7 +173,6 @@ class Policy(nn.Module):
 
     @property
     def head(self) -> Any:
-        """The LM head."""
         return self.model.get_output_embeddings()
 
     @property
@@ -195,17 +191,14 @@ class Unadapted(Policy):
         student.train(training)  # of which one model has but one mode
 
     def hidden(self, ids_BT: Tensor, index_N: Tensor) -> Tensor:
-        """The student's, without adapters."""
         with self.model.disable_adapter():
             return super().hidden(ids_BT, index_N)
 
     def logits(self, hidden_NC: Tensor) -> Tensor:
-        """The student's, without adapters."""
         with self.model.disable_adapter():
             return super().logits(hidden_NC)
 
     def forward(self, ids_BT: Tensor, index_N: Tensor, silent: bool = False) -> Any:
-        """The student's, without adapters."""
         with self.model.disable_adapter():
             return super().forward(ids_BT, index_N, silent)  # type: ignore[call-overload]
 

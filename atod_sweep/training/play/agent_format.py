@@ -88,7 +88,6 @@ class AgentFormat:
         return "" if self.marks is None else f"{_ASK}{self.marks[0]}…{self.marks[1]}"
 
     def _bare(self, shown: str) -> str:
-        """The observation alone."""
         text = shown.removesuffix(self._ask)
         return text.rpartition(_LIST)[0] if self.lists else text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +64,6 @@ class Outcome:
 
     @property
     def exchanges(self) -> list[Exchange]:
-        """The turns so far."""
         return [Exchange(seen, act.ids) for (seen, _), act in zip(self.transcript, self.acts, strict=True)]
 
     @property
@@ -276,9 +276,6 @@ class EpisodeBook:
         sequences = sorted([*self.finished, *self.current], key=lambda s: s.episode)
         position = {id(s): i for i, s in enumerate(sequences)}
         length = [len(s.ids) for s in sequences]
-        ids = np.full((len(sequences), max(length)), self.pad, dtype=np.int64)
-        for row, s in zip(ids, sequences, strict=True):
-            row[: len(s.ids)] = s.ids
         spans = np.array([(i, *span) for i, s in enumerate(sequences) for span in s.spans], dtype=np.int64)
         count = spans[:, 2]
         offset = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count)
@@ -287,7 +284,7 @@ class EpisodeBook:
             return torch.as_tensor(x, device=device)
 
         return Episodes(
-            ids_ST=tensor(ids),
+            ids_ST=tensor(padded([s.ids for s in sequences], self.pad)),
             length_S=tensor(length),
             episode_S=tensor([s.episode for s in sequences]),
             sequence_N=tensor(np.repeat(spans[:, 0], count)),
@@ -297,6 +294,14 @@ class EpisodeBook:
             outcomes=self.outcomes,
             final={e: (position[id(s)], column) for e, (s, column) in self.final.items()},
         )
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Ids of different lengths as one array, filled up on the right."""
+    ids_ST = np.full((len(rows), max(map(len, rows))), pad, dtype=np.int64)
+    for row, ids in zip(ids_ST, rows, strict=True):
+        row[: len(ids)] = ids
+    return ids_ST
 
 
 def _common(cached: list[int], wanted: list[int]) -> int:

@@ -53,7 +53,6 @@ class RaggedCache(Cache):
         return self.visible
 
     def get_mask_sizes(self, *_: Any, **__: Any) -> tuple[int, int]:
-        """Number of visible slots, and the first of them."""
         return self.visible, 0
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from atod_sweep.config.train import Evaluation
@@ -70,7 +69,6 @@ class Retention:
         return found
 
     def close(self) -> None:
-        """Let go of the environments."""
         for asked in self.asked.values():
             if isinstance(asked, Player):
                 asked.batch.close()
@@ -108,12 +106,6 @@ def encoded(texts: list[str], player: Player, device: torch.device, where: str) 
             raise UserError(f"{where}: {text[:60]!r} holds words that the student's tokenizer does not have")
         whole = [start, *ids]
         rows += [whole[i : i + width + 1] for i in range(0, len(whole) - 1, width)]
-    pad = tokenizer.pad_token_id or 0
-    ids_ST = np.full((len(rows), max(map(len, rows))), pad, dtype=np.int64)
-    for row, ids in zip(ids_ST, rows, strict=True):
-        row[: len(ids)] = ids
-    place = [(s, column) for s, ids in enumerate(rows) for column in range(1, len(ids))]
-    sequence_N, column_N = torch.tensor(place, device=device).unbind(1)
-    lengths = torch.tensor([len(ids) for ids in rows], device=device)
-    batch = TokenBatch(torch.as_tensor(ids_ST, device=device), lengths, sequence_N, column_N, {})
+    tokens = [(s, column, 0, s) for s, ids in enumerate(rows) for column in range(1, len(ids))]
+    batch = TokenBatch.rows(rows, tokens, tokenizer.pad_token_id or 0, device)
     return Texts(batch, sum(len(text.encode()) for text in texts))

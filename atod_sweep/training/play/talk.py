@@ -42,7 +42,6 @@ class Thinking:
 
 
 def unchanged(text: str) -> str:
-    """The text."""
     return text
 
 
@@ -142,7 +141,6 @@ class Growing(Conversation):
     _encoded: dict[tuple[str, bool], tuple[int, ...]] = field(init=False, default_factory=dict, repr=False)
 
     def prompt(self, past: Sequence[Exchange], observation: str) -> list[int]:
-        """Turn by turn."""
         ids: list[int] = []
         for turn in past:
             ids += self.encode_turn(turn.observation, first=not ids)

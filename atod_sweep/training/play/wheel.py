@@ -55,7 +55,6 @@ class Given:
 
     @staticmethod
     def of(actions: Sequence[Action | None], device: torch.device) -> Given:
-        """The ids of these actions; rows without one are free."""
         said = [action.ids if action else () for action in actions]
         width = max(map(len, said))
         ids = torch.tensor([[*ids, *([0] * (width - len(ids)))] for ids in said], device=device)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from types import TracebackType
 
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
+from atod_sweep.envs import children
 from atod_sweep.errors import UserError
 from atod_sweep.training.pretraining.cache import ModelRef, ensure_made, recipes
 
@@ -48,8 +48,7 @@ class Builders:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for process in self._processes.values():
-            with contextlib.suppress(ProcessLookupError):  # whatever the environments started, too
-                os.killpg(process.pid, signal.SIGKILL)
+            children.end(process)
             process.wait()
 
     @property
@@ -97,16 +96,7 @@ class Builders:
 
 
 def _started(role: str, config: Train) -> subprocess.Popen[str]:
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", "from atod_sweep.training.pretraining.apart import main; main()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": path},
-        start_new_session=True,
-    )
+    process = children.started("atod_sweep.training.pretraining.apart")
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it is gone already
         process.stdin.write(json.dumps({"role": role, "config": config.model_dump(mode="json")}) + "\n")
@@ -121,13 +111,7 @@ def main() -> None:
     """Make the model that is asked for on stdin; leave with whoever asked."""
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=_follow, daemon=True).start()
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what an environment prints is none of our lines
-
-    def tell(**said: object) -> None:
-        out.write(json.dumps(said) + "\n")
-        out.flush()
-
+    tell = children.Mouth().tell
     try:
         config = validate(Train, asked["config"], "config")
         recipe = recipes(config)[asked["role"]]

@@ -59,7 +59,6 @@ def build(
 def _from_scratch(
     role: str, model: CompactTeacher | CompactStudent, env: Env, config: Train, say: Callable[[str], None]
 ) -> tuple[Any, Any, float]:
-    """A compact model, its tokenizer and its success."""
     sample = Checked(env)
     if not hasattr(sample.unwrapped, "vocabulary"):
         raise UserError(

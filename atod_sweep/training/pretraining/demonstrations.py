@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from atod_sweep.envs.pool import Pool
 from atod_sweep.errors import UserError
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.play.context import Context, TooLong
+from atod_sweep.training.play.episodes import Player
+from atod_sweep.training.play.outcomes import Outcome
 from atod_sweep.training.play.talk import Conversation, Growing
 
 
@@ -90,16 +93,10 @@ def encode(
                 tokens += [(len(rows) - 1, len(view.ids) + i, k, e) for i in range(len(action))]
             view.answer(action)
         dropped += view.dropped
-    pad = conversation.tokenizer.pad_token_id or 0
-    ids_ST = np.full((len(rows), max(map(len, rows))), pad, dtype=np.int64)
-    for row, ids in zip(ids_ST, rows, strict=True):
-        row[: len(ids)] = ids
-    index = torch.tensor(tokens, dtype=torch.long, device=device).view(-1, 4)
-    batch = TokenBatch(
-        torch.as_tensor(ids_ST, device=device),
-        torch.tensor([len(ids) for ids in rows], device=device),
-        index[:, 0],
-        index[:, 1],
-        {"turn": index[:, 2], "episode": index[:, 3]},
-    )
-    return batch, dropped
+    return TokenBatch.rows(rows, tokens, conversation.tokenizer.pad_token_id or 0, device), dropped
+
+
+def of_played(outcomes: Iterable[Outcome], player: Player, device: torch.device) -> tuple[TokenBatch, int]:
+    """`encode` of what was played, in the conversation and the context of another player."""
+    texts = [[DemonstratedTurn(*said) for said in outcome.transcript] for outcome in outcomes]
+    return encode(texts, player.conversation, device, player.limits.context)

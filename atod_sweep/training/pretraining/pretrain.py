@@ -85,7 +85,6 @@ class Pretraining:
         return float(sum(found) / len(found))
 
     def close(self) -> None:
-        """Close the environments."""
         for player in [*self.players, *self.others]:
             player.batch.close()
 
@@ -116,7 +115,6 @@ def train_teacher(training: Pretraining, note: Callable[[str], None]) -> None:
 
 
 def train_lessons(training: Pretraining, note: Callable[[str], None]) -> None:
-    """All steps of the recipe's curriculum."""
     for i, (lesson, env) in enumerate(zip(training.recipe.curriculum, training.lessons, strict=True), 1):
         with training.playing(env):
             _train(training, lesson.steps, note, f"lesson {i}, ")

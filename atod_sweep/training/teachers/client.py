@@ -152,7 +152,6 @@ class Client:
 
     @property
     def where(self) -> str:
-        """For messages."""
         return f"teacher.url: {self.config.url}"
 
     def _pause(self, asked: float | None, tries: int) -> None:

@@ -13,7 +13,7 @@ from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.models.policy import Policy
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.talk import Exchange
-from atod_sweep.training.pretraining.demonstrations import DemonstratedTurn, encode
+from atod_sweep.training.pretraining.demonstrations import of_played
 from atod_sweep.training.scoring import FullDistribution
 from atod_sweep.training.teachers.teacher import Action, Shown, State, Teacher
 
@@ -54,7 +54,5 @@ class LocalTeacher(Teacher):
         cost = played.cost | {"teacher_tokens": played.tokens}
         if self.player is self.pupil:
             return Shown(TokenBatch.of(played), played.outcomes, cost)
-        texts = [[DemonstratedTurn(*said) for said in outcome.transcript] for outcome in played.outcomes]
-        talk, room = self.pupil.conversation, self.pupil.limits.context
-        batch, dropped = encode(texts, talk, self.policy.device, room)
+        batch, dropped = of_played(played.outcomes, self.pupil, self.policy.device)
         return Shown(batch, played.outcomes, cost | {"dropped_turns": cost["dropped_turns"] + dropped})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -16,11 +15,11 @@ from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.play.episodes import Player
 from atod_sweep.training.play.outcomes import Act, EpisodeBook, Outcome
 from atod_sweep.training.play.talk import Exchange
-from atod_sweep.training.pretraining.demonstrations import DemonstratedTurn, encode
+from atod_sweep.training.pretraining.demonstrations import of_played
 from atod_sweep.training.scoring import FullDistribution
 from atod_sweep.training.teachers.answers import Answers, key_of, place
 from atod_sweep.training.teachers.client import Client, Json
-from atod_sweep.training.teachers.teacher import Action, Shown, State, Teacher
+from atod_sweep.training.teachers.teacher import Shown, State, Teacher
 
 C = TypeVar("C", bound=Served)
 
@@ -82,10 +81,6 @@ class Remote(Teacher, Generic[C]):
     def whole(self, batch: TokenBatch, temperature: float) -> Tensor:
         return batch["teacher_full"]
 
-    @abstractmethod
-    def act(self, states: Sequence[State], temperature: float, generator: torch.Generator) -> list[Action]:
-        """One action in each state."""
-
     def draws(self, count: int, temperature: float, generator: torch.Generator) -> list[int | None]:
         """What tells equal questions apart, so that each gets an action of its own; none where one is the likeliest."""
         if temperature == 0:
@@ -94,8 +89,7 @@ class Remote(Teacher, Generic[C]):
 
     def play(self, tasks: list[int], temperature: float, generator: torch.Generator) -> Shown:
         outcomes = self.episodes(tasks, "train", temperature, generator)
-        texts = [[DemonstratedTurn(*said) for said in outcome.transcript] for outcome in outcomes]
-        batch, dropped = encode(texts, self.pupil.conversation, self.device, self.pupil.limits.context)
+        batch, dropped = of_played(outcomes, self.pupil, self.device)
         cost = {
             "episodes": len(outcomes),
             "env_steps": sum(outcome.turns for outcome in outcomes),

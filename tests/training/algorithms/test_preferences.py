@@ -10,7 +10,7 @@ from small import make_model, play, tiny, tokenizer
 from atod_sweep.errors import UserError
 from atod_sweep.objective import losses
 from atod_sweep.training.algorithms.dpo import best_and_worst
-from atod_sweep.training.algorithms.preferences import token_logp, with_preferences
+from atod_sweep.training.algorithms.preferences import with_preferences
 from atod_sweep.training.algorithms.sft import SFT
 from atod_sweep.training.batch import TokenBatch
 from atod_sweep.training.loop.build import assemble
@@ -44,7 +44,7 @@ def prepared(beta: float, pairs: list[tuple[int, int]]):
 @pytest.mark.parametrize("pairs", [[(0, 1)], [(0, 1), (3, 2)], [(0, 1), (0, 2)]])
 def test_the_linear_form_has_the_gradient_of_the_dpo_loss(beta, pairs):
     policy, reference, batch, metrics = prepared(beta, pairs)
-    term = (batch["preference"] * token_logp(policy(batch.ids_ST, batch.index_N), batch)).sum() / batch.tokens
+    term = (batch["preference"] * batch.logp(policy(batch.ids_ST, batch.index_N).logits_NV, 1.0)).sum() / batch.tokens
     have = torch.autograd.grad(term, list(policy.parameters()))
 
     def episode_logp(model: Policy, episode: int) -> torch.Tensor:
@@ -70,7 +70,7 @@ def test_a_batch_without_pairs_has_no_gradient():
     policy, _, batch, metrics = prepared(0.1, [])
     assert metrics == {"pairs": 0}
     assert torch.equal(batch["preference"], torch.zeros(batch.tokens))
-    term = (batch["preference"] * token_logp(policy(batch.ids_ST, batch.index_N), batch)).sum()
+    term = (batch["preference"] * batch.logp(policy(batch.ids_ST, batch.index_N).logits_NV, 1.0)).sum()
     assert all(not g.any() for g in torch.autograd.grad(term, list(policy.parameters())))
 
 

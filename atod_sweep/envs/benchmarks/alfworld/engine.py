@@ -216,11 +216,9 @@ class Engine:
         return max(found.values(), default=0) >= goal.count
 
     def is_wanted(self, thing: int) -> bool:
-        """Of the object type that the task names."""
         return self.game.kind.get(thing) == self.wanted
 
     def is_target(self, receptacle: int) -> bool:
-        """Of the receptacle type that the task names."""
         return self.game.kind.get(receptacle) == self.target
 
     def processed(self, thing: int) -> bool:

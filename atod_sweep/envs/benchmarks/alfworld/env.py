@@ -91,7 +91,6 @@ class AlfWorld(Benchmark):
     # ---- for teachers and reports ------------------------------------------------------------------------------
 
     def demonstrator_action(self) -> str:
-        """The expert's next command in the current state."""
         return self._player.expert_command()
 
     def actions(self) -> list[str]:

@@ -27,19 +27,16 @@ class Fast:
         self._knowing = knowing
 
     def start(self, deal: Deal) -> str:
-        """The first observation."""
         self._engine = Engine(deal.game())
         self._expert = Expert(self._engine, self._knowing)
         return self._engine.reset()
 
     def step(self, command: str) -> tuple[str, bool]:
-        """(observation, won)"""
         text, won, action = self._engine.step(command)
         self._expert.observe(action)
         return text, won
 
     def commands(self) -> list[str]:
-        """Admissible commands, sorted."""
         return sorted(self._engine.commands())
 
     def expert_command(self) -> str:

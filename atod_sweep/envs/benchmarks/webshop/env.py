@@ -69,7 +69,6 @@ class WebShop(Benchmark):
     # ---- for teachers and reports ------------------------------------------------------------------------------
 
     def demonstrator_action(self) -> str:
-        """The buyer's next command in the current state."""
         return self._say(*buyer.command(self.session))
 
     def actions(self) -> list[str]:
@@ -83,7 +82,6 @@ class WebShop(Benchmark):
         return vocabulary(self.catalogue, self.style == "natural")
 
     def remarks(self) -> list[str]:
-        """What of the files could not be used."""
         return list(self.catalogue.remarks)
 
     def card(self) -> str:

@@ -133,7 +133,6 @@ def _limit(product: Product) -> tuple[float, str]:
 
 @lru_cache(maxsize=4)
 def generated(count: int, seed: int) -> Catalogue:
-    """A made-up catalogue."""
     items, known = generate.catalogue(count, seed)
     attributes = {asin: [record] for asin, record in known.items()}
     account = Account("generated", "records")

@@ -116,7 +116,6 @@ class GeneralisedAdvantage:
         )
 
     def terms(self, output: Output, batch: TokenBatch) -> dict[str, Tensor]:
-        """The value loss, summed over tokens."""
         assert output.value_N is not None
         error_N = losses.clipped_value(output.value_N, batch["old_value"], batch["return"], self.config.value_clip)
         return {"value": self.config.value_coef * (batch["value_weight"] * error_N).sum()}

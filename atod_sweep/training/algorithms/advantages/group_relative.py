@@ -31,5 +31,4 @@ class GroupAdvantage:
         return batch.having(advantage=advantage_E.float().to(batch.ids_ST.device)[batch["episode"]])
 
     def terms(self, output: Output, batch: TokenBatch) -> dict[str, Tensor]:
-        """None."""
         return {}
