@@ -67,3 +67,11 @@ def local_model(path: str | Path) -> Path | None:
     text = str(path)
     is_local = text.startswith((".", "/", "~", "$")) or text.count("/") > 1
     return expanded(text) if is_local else None
+
+
+def existing_model(path: str, where: str = "") -> Path | None:
+    """`local_model`; UserError for a directory that is not there. `where`: the config's name for it."""
+    folder = local_model(path)
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"{where}model directory {path!r} does not exist; give a directory or a hub id")
+    return folder

@@ -9,14 +9,7 @@ from pydantic import Field, model_validator
 
 from atod_sweep.config.base import Later, Record
 from atod_sweep.config.penalties import KLPenalty, NoKL, check_weight
-from atod_sweep.config.schedules import (
-    ClosedFormSchedule,
-    Cosine,
-    Linear,
-    OfMeasurement,
-    OfProgress,
-    Schedule,
-)
+from atod_sweep.config.schedules import ClosedFormSchedule, Cosine, Linear, OfMeasurement, OfProgress, Schedule
 from atod_sweep.config.signals import Distill, ForwardKL, SampledReverseKL
 from atod_sweep.config.stand_ins import StandIn
 from atod_sweep.config.turns import TurnProfile, Uniform

@@ -58,11 +58,7 @@ class Uniform(OverTurns):
 
 
 def bounds(
-    horizon: float,
-    early_turns: float | None,
-    early_fraction: float,
-    late_turns: float | None,
-    late_fraction: float,
+    horizon: float, early_turns: float | None, early_fraction: float, late_turns: float | None, late_fraction: float
 ) -> tuple[float, float]:
     """(end of the early part, start of the late part) in turns; a part's turns go before its fraction.
 

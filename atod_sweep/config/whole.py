@@ -32,13 +32,7 @@ M = TypeVar("M", bound=File)
 Resolve = Callable[[M, Path, str], object]
 
 
-def validate_whole(
-    model: type[M],
-    data: Mapping[str, Any],
-    folder: Path,
-    where: str,
-    resolve: Resolve[M] | None,
-) -> M:
+def validate_whole(model: type[M], data: Mapping[str, Any], folder: Path, where: str, resolve: Resolve[M] | None) -> M:
     """`validate`; if that fails, tell too what is wrong with the fields that can be read.
 
     If the spine is broken, nothing more is said. `resolve` is asked for the mistakes that show only there.

@@ -34,10 +34,7 @@ class Speed(NamedTuple):
 
 
 def measure(
-    config: Env,
-    player: Player = "demonstrator",
-    seconds: float = 1.0,
-    clock: Callable[[], float] = time.perf_counter,
+    config: Env, player: Player = "demonstrator", seconds: float = 1.0, clock: Callable[[], float] = time.perf_counter
 ) -> Speed:
     """Play whole episodes for `seconds` of a clock, after one that does not count: it pays for imports and caches.
 

@@ -22,7 +22,7 @@ from atod_sweep.cores import gpu_count, in_words, memory_bytes
 from atod_sweep.envs import registry
 from atod_sweep.envs.look import look as first_look
 from atod_sweep.errors import UserError
-from atod_sweep.paths import local_model
+from atod_sweep.paths import existing_model
 from atod_sweep.records.metric_names import check_reported
 from atod_sweep.sweep.sharing import Holding, key_of, left
 from atod_sweep.sweep.studies.asked import stood_in
@@ -185,9 +185,7 @@ def _texts(path: str) -> None:
 
 def model(role: str, path: str) -> None:
     """UserError for a model directory that is not there."""
-    folder = local_model(path)
-    if folder is not None and not folder.is_dir():
-        raise UserError(f"{role}.path: model directory {path!r} does not exist; give a directory or a hub id")
+    existing_model(path, f"{role}.path: ")
 
 
 def _device(device: str) -> None:

@@ -233,12 +233,7 @@ class SupportDesk(Game):
         return INSTEAD if self.guarded and told == "repay" and self._repaid >= MOST_REPAID else told
 
     def actions(self) -> list[str]:
-        return [
-            *PROTOCOL,
-            *DECISIONS,
-            *(COURTESIES if self.courtesies else ()),
-            *((OVERRIDE,) if self.guarded else ()),
-        ]
+        return [*PROTOCOL, *DECISIONS, *(COURTESIES if self.courtesies else ()), *((OVERRIDE,) if self.guarded else ())]
 
     def vocabulary(self) -> list[str]:
         w = self.wording

@@ -19,16 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from atod_sweep.training.models import llama
-from atod_sweep.training.models.llama import (
-    Heads,
-    Merged,
-    Wanted,
-    are_few,
-    has_few_words,
-    inverse_rms,
-    pairs,
-    rotary,
-)
+from atod_sweep.training.models.llama import Heads, Merged, Wanted, are_few, has_few_words, inverse_rms, pairs, rotary
 
 # (layer, queries B x L x H x D, keys and values 2 x B x L x G x D) -> attended values, M x (H D).
 # Where few positions go on, the last layer's queries and attended values are theirs alone: N x H x D, N x (H D).

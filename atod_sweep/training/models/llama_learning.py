@@ -110,13 +110,7 @@ class _Rotate(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        qkv: Tensor,
-        rotary_TD: Tensor,
-        heads: tuple[int, ...],
-        turned: int,
-        scale: Tensor | None,
-        eps: Tensor,
+        ctx: Any, qkv: Tensor, rotary_TD: Tensor, heads: tuple[int, ...], turned: int, scale: Tensor | None, eps: Tensor
     ) -> tuple[Tensor, ...]:
         by_head = _by_head(qkv, rotary_TD, sum(heads))
         x = by_head[:, :turned]
@@ -178,15 +172,7 @@ class _Leave(torch.autograd.Function):
         torch.ops.aten.silu_backward.grad_input(dm_MI.mul_(up_MI), gate_MI, grad_input=dgate_MI)
         dfolded = dgate_up.T @ n_MC
         dx_MC = _through_norm(dgate_up @ folded, n_MC, r_M1).add_(dy_MC)
-        return (
-            dx_MC,
-            dx_MC @ out,
-            dx_MC.T @ a_MC,
-            (dfolded * weight).sum(0),
-            dfolded * scale_C,
-            dy_MC.T @ m_MI,
-            None,
-        )
+        return (dx_MC, dx_MC @ out, dx_MC.T @ a_MC, (dfolded * weight).sum(0), dfolded * scale_C, dy_MC.T @ m_MI, None)
 
 
 class _Norm(torch.autograd.Function):

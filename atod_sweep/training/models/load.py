@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from atod_sweep.config.models import Pretrained
 from atod_sweep.errors import UserError
-from atod_sweep.paths import local_model
+from atod_sweep.paths import existing_model, local_model
 from atod_sweep.training.models import adapters, identity
 from atod_sweep.training.runtime import torch_dtype
 
@@ -68,9 +68,7 @@ def _load_whole(source: Pretrained, dtype: torch.dtype) -> Any:
 
 
 def _load(loader: Any, source: Pretrained, **kwargs: Any) -> Any:
-    folder = local_model(source.path)
-    if folder is not None and not folder.is_dir():
-        raise UserError(f"model directory {source.path!r} does not exist; give a directory or a hub id")
+    folder = existing_model(source.path)
     if folder is not None and source.revision is not None:
         raise UserError(f"revision: {source.revision!r} is of a hub's model, and {source.path!r} is a folder; drop it")
     for key in ("gguf_file", "revision"):

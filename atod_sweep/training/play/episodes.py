@@ -166,13 +166,7 @@ class Player:
         return book
 
     def _play(
-        self,
-        policy: Policy,
-        table: EpisodeBook,
-        episodes: range,
-        split: Split,
-        sampling: Sampling,
-        bootstrap: bool,
+        self, policy: Policy, table: EpisodeBook, episodes: range, split: Split, sampling: Sampling, bootstrap: bool
     ) -> None:
         """Play some of the book's episodes, the first one in the environment of slot 0."""
         rows = list(episodes)  # episode played by each row of the decoder

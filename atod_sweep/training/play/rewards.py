@@ -17,15 +17,7 @@ from transformers import AutoModelForSequenceClassification
 
 from atod_sweep.config.kinds import one_each
 from atod_sweep.config.models import Pretrained
-from atod_sweep.config.reward import (
-    EnvReward,
-    FunctionReward,
-    ModelReward,
-    Part,
-    PreferenceReward,
-    Source,
-    parts_of,
-)
+from atod_sweep.config.reward import EnvReward, FunctionReward, ModelReward, Part, PreferenceReward, Source, parts_of
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.objective.schedules import build, progress
@@ -128,13 +120,7 @@ def _env(reward: Any, config: Train, device: torch.device) -> None:
 
 _SCORERS: dict[str, Callable[[Any, Train, torch.device], Scores | None]] = one_each(
     Source,
-    {
-        "env": _env,
-        "function": _function,
-        "model": _model,
-        "preferences": _preferences,
-        "violations": _violations,
-    },
+    {"env": _env, "function": _function, "model": _model, "preferences": _preferences, "violations": _violations},
 )
 
 

@@ -26,11 +26,7 @@ SHORT_CHECK = Evaluation(tasks=64, temperature=0.4)  # of models for which an ep
 
 
 def build(
-    role: str,
-    model: CompactTeacher | CompactStudent | Pretrained,
-    env: Env,
-    config: Train,
-    note: Callable[[str], None],
+    role: str, model: CompactTeacher | CompactStudent | Pretrained, env: Env, config: Train, note: Callable[[str], None]
 ) -> tuple[Any, Any, dict[str, Any]]:
     """The model, its tokenizer, and how it was made. Raises UserError."""
     started = time.perf_counter()

@@ -18,8 +18,7 @@ from atod_sweep.config.models import CompactStudent, CompactTeacher, NoTeacher, 
 from atod_sweep.config.teachers import Served
 from atod_sweep.config.train import Env, Train
 from atod_sweep.envs import registry as envs
-from atod_sweep.errors import UserError
-from atod_sweep.paths import cache_dir, local_model
+from atod_sweep.paths import cache_dir, existing_model
 from atod_sweep.training import NUMERICS
 from atod_sweep.training.pretraining import model_folder
 
@@ -88,17 +87,11 @@ def _models(config: Train, made: Callable[[str, Recipe], ModelRef]) -> Models:
         if role in known:
             return made(role, known[role])
         assert isinstance(model, Pretrained)
-        _check_there(role, model)
+        existing_model(model.path, f"{role}.path: ")
         return ModelRef(model.path, content_hash(model.model_dump(mode="json")), None, False, 0.0)
 
     teacher = None if isinstance(config.teacher, NoTeacher | Served) else one("teacher", config.teacher)
     return Models(teacher, one("student", config.student))
-
-
-def _check_there(role: str, model: Pretrained) -> None:
-    folder = local_model(model.path)
-    if folder is not None and not folder.is_dir():
-        raise UserError(f"{role}.path: model directory {model.path!r} does not exist; give a directory or a hub id")
 
 
 def ensure_made(role: str, recipe: Recipe, config: Train, note: Callable[[str], None]) -> ModelRef:
@@ -133,7 +126,7 @@ def _recipe(role: str, model: CompactTeacher | CompactStudent | Pretrained, conf
     if isinstance(model, Pretrained):  # what lies at its path counts, wherever that is
         from atod_sweep.training.models.load import origin  # brings torch
 
-        _check_there(role, model)
+        existing_model(model.path, f"{role}.path: ")
         del made_of["model"]["path"]
         made_of["base"] = origin(model)
         # How it is talked to, too: what is remembered of a conversation, and how an action is spelled.

@@ -39,11 +39,7 @@ def score(product: Product, goal: Goal, options: Iterable[str]) -> Score:
     cheap = product.price <= goal.price
     total = kind * (matched + granted + cheap) / (len(goal.attributes) + len(goal.options) + 1)
     return Score(
-        total,
-        kind,
-        matched / len(goal.attributes),
-        granted / len(goal.options) if goal.options else 1.0,
-        float(cheap),
+        total, kind, matched / len(goal.attributes), granted / len(goal.options) if goal.options else 1.0, float(cheap)
     )
 
 
