@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from atod_sweep.config.train import Env
 from atod_sweep.envs import registry
-from atod_sweep.envs.contract import Split
+from atod_sweep.envs.contract import Offer, Split
 from atod_sweep.envs.failures import EnvironmentFailed
 from atod_sweep.errors import Stopped, UserError
 from atod_sweep.records.metric_names import HABITS
@@ -54,7 +54,7 @@ def admitted(answer: Answer) -> bool | None:
 class Checked:
     """The environment of a config. Raises UserError if there is none, EnvironmentFailed if it does not answer as asked.
 
-    `unwrapped` is the environment itself, to see which of the optional methods it has; they are called here.
+    `unwrapped` is the environment itself; which of the optional methods it `has` are called here.
     `reports_success`: whether the last finished episode said in `info` whether it was solved.
     """
 
@@ -127,6 +127,9 @@ class Checked:
             self._guarded("close()", close)
 
     # ---- the optional methods ------------------------------------------------------------------------------------
+
+    def has(self, what: Offer) -> bool:
+        return hasattr(self.unwrapped, what)
 
     def demonstrator_action(self) -> str:
         try:

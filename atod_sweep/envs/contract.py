@@ -11,15 +11,25 @@ the metrics `violations` and `restraint` come. `checked` holds every environment
 An environment whose steps take milliseconds has the attribute `slow = True` (of the class or of the instance) and is
 stepped in worker processes.
 
-The optional methods below are looked up on `env.unwrapped`. An environment without a demonstrator can still be trained
-by reward, or with a teacher from a directory.
+Optional, and looked up on `env.unwrapped`:
+
+- `demonstrator_action() -> str`: what the demonstrator does in the current state, also after somebody else's mistakes.
+  Teachers are trained on it. Without it one can train by reward, or with a teacher from a directory.
+- `actions() -> list[str]`: texts that are legal in the current state. Demonstrations are perturbed with these.
+- `vocabulary() -> list[str]`: every word that observations and actions can hold, at any horizon; words are split at
+  white space. Compact models get a word-level tokenizer made of these.
+- `metric_names: tuple[str, ...]`: what `info["metrics"]` can hold, where some episodes report what others do not:
+  otherwise the first episodes show which there are.
+- `remarks() -> list[str]`: sentences to know at the start of a run, such as what was left out of a data file.
+- `card() -> str`: Markdown for `atod-sweep envs NAME`: the rules, the demonstrator's flaw, the limits.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 Split = Literal["train", "eval"]
+Offer = Literal["demonstrator_action", "actions", "vocabulary", "metric_names", "remarks", "card"]
 
 # Task seeds of the two splits never meet.
 TRAIN_SEEDS = range(0, 2**30)
@@ -29,51 +39,3 @@ EVAL_SEEDS = range(2**30, 2**31)
 def split_of_seed(seed: int) -> Split:
     """The split that a task seed belongs to."""
     return "eval" if seed >= EVAL_SEEDS.start else "train"
-
-
-@runtime_checkable
-class HasDemonstrator(Protocol):
-    """Teachers are trained on it."""
-
-    def demonstrator_action(self) -> str:
-        """What the demonstrator does in the current state, also after somebody else's mistakes."""
-
-
-@runtime_checkable
-class HasActions(Protocol):
-    """Demonstrations are perturbed with these."""
-
-    def actions(self) -> list[str]:
-        """Action texts that are legal in the current state."""
-
-
-@runtime_checkable
-class HasVocabulary(Protocol):
-    """Compact models get a word-level tokenizer made of these."""
-
-    def vocabulary(self) -> list[str]:
-        """Every word that observations and actions can hold, at any horizon; words are split at white space."""
-
-
-@runtime_checkable
-class HasMetricNames(Protocol):
-    """For metrics that some episodes report and others do not: otherwise the first episodes show which there are."""
-
-    metric_names: tuple[str, ...]
-    """The names that `info["metrics"]` can hold."""
-
-
-@runtime_checkable
-class HasRemarks(Protocol):
-    """Told at the start of a run."""
-
-    def remarks(self) -> list[str]:
-        """Sentences that a user should know, such as what was left out of a data file."""
-
-
-@runtime_checkable
-class HasCard(Protocol):
-    """Printed by `atod-sweep envs NAME`."""
-
-    def card(self) -> str:
-        """Markdown: the rules, the demonstrator's flaw, the limits."""

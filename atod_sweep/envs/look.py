@@ -18,16 +18,7 @@ from atod_sweep.config.base import validate
 from atod_sweep.config.train import Env
 from atod_sweep.envs import children, registry
 from atod_sweep.envs.checked import STAND_IN, Checked
-from atod_sweep.envs.contract import (
-    EVAL_SEEDS,
-    TRAIN_SEEDS,
-    HasActions,
-    HasDemonstrator,
-    HasMetricNames,
-    HasRemarks,
-    HasVocabulary,
-    split_of_seed,
-)
+from atod_sweep.envs.contract import EVAL_SEEDS, TRAIN_SEEDS, split_of_seed
 from atod_sweep.envs.failures import EnvironmentFailed
 from atod_sweep.errors import UserError
 
@@ -135,13 +126,12 @@ def main() -> None:
 def _meet(config: Env, tell: Callable[..., None]) -> _Met:
     tell(at="its constructor")
     game = Checked(config)
-    family = game.unwrapped
     notes, metrics = [], set[str]()
-    if isinstance(family, HasRemarks):
+    if game.has("remarks"):
         notes += [f"env.id: {config.id!r}: {line}" for line in game.remarks()]
-    if isinstance(family, HasMetricNames):
+    if game.has("metric_names"):
         metrics |= set(game.metric_names())
-    if isinstance(family, HasVocabulary):
+    if game.has("vocabulary"):
         game.vocabulary()
     silent = False
     for seed in (TRAIN_SEEDS.start, EVAL_SEEDS.start):
@@ -169,9 +159,9 @@ def _play(game: Checked, seed: int, tell: Callable[..., None]) -> Mapping[str, f
     game.reset(seed, split)
     for text in cycle(_TEXTS):
         action = text
-        if split == "train" and isinstance(game.unwrapped, HasActions):
+        if split == "train" and game.has("actions"):
             action = game.actions()[0]
-        if split == "train" and isinstance(game.unwrapped, HasDemonstrator):
+        if split == "train" and game.has("demonstrator_action"):
             action = game.demonstrator_action()
         tell(at=f"step({action!r})")
         answer = game.step(action)

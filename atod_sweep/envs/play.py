@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from atod_sweep.config.train import Env
 from atod_sweep.envs.checked import STAND_IN, Checked
-from atod_sweep.envs.contract import HasActions, HasDemonstrator, HasRemarks, Split
+from atod_sweep.envs.contract import Split
 from atod_sweep.errors import UserError
 
 Transcript = list[tuple[str, str]]  # (observation, action) of the turns so far
@@ -35,7 +35,7 @@ def play(config: Env, choose: Chooser, seeds: Iterable[int], split: Split, say: 
     game = Checked(config)
     successes = []
     try:
-        if isinstance(game.unwrapped, HasRemarks):
+        if game.has("remarks"):
             for line in game.remarks():
                 say(line)
         for seed in seeds:
@@ -75,9 +75,8 @@ def prompt(transcript: Transcript) -> str:
 
 def demonstrator(game: Checked, transcript: Transcript, observation: str) -> tuple[str, list[str]]:
     """The environment's expert. Raises UserError if it has none."""
-    expert: Any = game.unwrapped
-    if not isinstance(expert, HasDemonstrator):
-        raise UserError(f"{type(expert).__name__} has no demonstrator_action(); play it without --demonstrator")
+    if not game.has("demonstrator_action"):
+        raise UserError(f"{type(game.unwrapped).__name__} has no demonstrator_action(); play it without --demonstrator")
     action = game.demonstrator_action()
     return action, [prompt(transcript) + action]
 
@@ -97,5 +96,5 @@ class Person:
                 raise LeftError from None
             if text.strip() != HELP:
                 return text, []
-            known = isinstance(game.unwrapped, HasActions)
+            known = game.has("actions")
             self.say(", ".join(game.actions()) if known else "this environment does not list its actions")

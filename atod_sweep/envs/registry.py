@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from atod_sweep.envs.contract import HasCard
 from atod_sweep.errors import UserError, meant
 
 if TYPE_CHECKING:
@@ -93,9 +92,9 @@ def card(env_id: str) -> str:
 
     game = make(Env(id=env_id, horizon=usual_horizon(env_id)))
     try:
-        if not isinstance(game.unwrapped, HasCard):
+        if not hasattr(game.unwrapped, "card"):
             raise UserError(f"{env_id}: has no card(); add that method, or read its source")
-        return game.unwrapped.card()
+        return str(game.unwrapped.card())
     finally:
         game.close()
 

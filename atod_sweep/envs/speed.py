@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple
 from atod_sweep.config.train import Env
 from atod_sweep.envs import registry as envs
 from atod_sweep.envs.checked import Checked
-from atod_sweep.envs.contract import HasActions, HasDemonstrator
 from atod_sweep.errors import UserError
 
 Player = Literal["demonstrator", "random"]
@@ -70,10 +69,10 @@ def lines(seconds: float) -> Iterator[str]:
 
 def _chooser(game: Checked, player: Player, env_id: str) -> Callable[[], str]:
     if player == "demonstrator":
-        if isinstance(game.unwrapped, HasDemonstrator):
+        if game.has("demonstrator_action"):
             return game.demonstrator_action
         raise UserError(f"env.id: {env_id!r} has no demonstrator_action(); measure it with the random player")
-    if isinstance(game.unwrapped, HasActions):
+    if game.has("actions"):
         rng, actions = random.Random(0), game.actions
         return lambda: rng.choice(actions())
     raise UserError(f"env.id: {env_id!r} has no actions() for the random player")

@@ -17,7 +17,7 @@ from atod_sweep.config.stand_ins import RandomTeacher
 from atod_sweep.config.train import Train
 from atod_sweep.envs.batch import Batch
 from atod_sweep.envs.checked import Checked
-from atod_sweep.envs.contract import HasActions, Split
+from atod_sweep.envs.contract import Split
 from atod_sweep.envs.pool import Pool
 from atod_sweep.errors import UserError
 from atod_sweep.training.algorithms.stage import Needs
@@ -126,8 +126,7 @@ def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 
 def check_admissible(config: Train, game: Checked) -> None:
     """Raise UserError if admissible actions are to be listed, and the environment does not tell them."""
-    expert: Any = game.unwrapped
-    if config.rollout.admissible and not isinstance(expert, HasActions):
+    if config.rollout.admissible and not game.has("actions"):
         raise UserError(
             f"rollout.admissible: env.id {config.env.id!r} has no actions() that tells which are; add that method, "
             "or leave admissible out"

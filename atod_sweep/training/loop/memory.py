@@ -11,7 +11,7 @@ from atod_sweep.config.models import CompactTeacher, Pretrained
 from atod_sweep.config.train import Train
 from atod_sweep.cores import in_words, memory_bytes
 from atod_sweep.envs.checked import Checked
-from atod_sweep.envs.contract import TRAIN_SEEDS, HasActions, HasDemonstrator, Split
+from atod_sweep.envs.contract import TRAIN_SEEDS, Split
 from atod_sweep.errors import UserError
 from atod_sweep.training import share
 from atod_sweep.training.loop import cast
@@ -214,10 +214,9 @@ def longest_talk(config: Train, source: Pretrained) -> Talk:
 
 def _action(game: Checked) -> str:
     """What goes on longest without ending the episode badly: what the demonstrator or the rules offer."""
-    family: Any = game.unwrapped
-    if isinstance(family, HasDemonstrator):
+    if game.has("demonstrator_action"):
         return game.demonstrator_action()
-    return game.actions()[0] if isinstance(family, HasActions) else "x"
+    return game.actions()[0] if game.has("actions") else "x"
 
 
 def _at_once(config: Train, fitting: int) -> dict[Split, tuple[int, int]]:

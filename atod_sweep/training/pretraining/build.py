@@ -56,13 +56,13 @@ def _from_scratch(
     role: str, model: CompactTeacher | CompactStudent, env: Env, config: Train, say: Callable[[str], None]
 ) -> tuple[Any, Any, float]:
     sample = Checked(env)
-    if not hasattr(sample.unwrapped, "vocabulary"):
+    if not sample.has("vocabulary"):
         raise UserError(
             f"{role}.kind: a compact {role} needs the words of the environment, and {env.id!r} has no vocabulary(); "
             "add that method, or use kind: pretrained"
         )
     also = [Checked(other) for other in also_of(config)]
-    if any(not hasattr(other.unwrapped, "vocabulary") for other in also):
+    if not all(other.has("vocabulary") for other in also):
         raise UserError("student.recipe.also: each needs a vocabulary(), by which a compact model gets its words")
     tokenizer = compact.make_tokenizer([word for game in (sample, *also) for word in game.vocabulary()])
     conversation = conversation_for(tokenizer, chat_template=True, stop_strings=[])

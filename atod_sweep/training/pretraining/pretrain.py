@@ -204,11 +204,12 @@ def _lesson(env: Env, kwargs: dict[str, Any], index: int, new_words: bool) -> En
 
 def check_can_teach(env: Env, recipe: TeacherRecipe) -> None:
     """Raises UserError if the environment has no demonstrator, or no actions to perturb demonstrations with."""
-    family = Checked(env).unwrapped
-    if not hasattr(family, "demonstrator_action"):
+    game = Checked(env)
+    name = type(game.unwrapped).__name__
+    if not game.has("demonstrator_action"):
         raise UserError(
-            f"{type(family).__name__} has no demonstrator_action(), so no teacher or student can be trained on it; "
+            f"{name} has no demonstrator_action(), so no teacher or student can be trained on it; "
             "give both as directories without a recipe (kind: pretrained), or teacher.kind: none"
         )
-    if recipe.perturb > 0 and not hasattr(family, "actions"):
-        raise UserError(f"{type(family).__name__} has no actions() to perturb with; set recipe.perturb: 0")
+    if recipe.perturb > 0 and not game.has("actions"):
+        raise UserError(f"{name} has no actions() to perturb with; set recipe.perturb: 0")
