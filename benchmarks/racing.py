@@ -27,7 +27,7 @@ from atod_sweep.config.search import Racing, Search
 from atod_sweep.evidence.stats.intervals import Array
 from atod_sweep.records import ledger
 from atod_sweep.sweep.searches import racing as rule
-from atod_sweep.sweep.searches.draws import GivenDraw
+from atod_sweep.sweep.searches.draws import GivenDraw, OptunaDraw
 from atod_sweep.sweep.searches.space import Space, resolve_space
 
 HERE = Path(__file__).parent
@@ -97,7 +97,7 @@ def tpe(score_CS: Array, rng: np.random.Generator) -> int:
     tried: list[int] = []
     while len(tried) < BUDGET // 2:
         asked = study.ask()
-        wanted = space.draw(asked)[1]
+        wanted = space.draw(OptunaDraw(asked))[1]
         study.tell(asked, state=optuna.trial.TrialState.FAIL)
         left = [c for c in range(len(score_CS)) if c not in tried]
         nearest = min(left, key=lambda c: _distance(wanted, points[c], space))

@@ -105,7 +105,7 @@ def check(
 @spaces.command("show")
 def show_space(
     file: Annotated[Path, typer.Argument(help="Search file (YAML).")],
-    samples: Annotated[int, typer.Option(help="Samples to draw.")] = 5,
+    samples: Annotated[int, typer.Option(min=0, help="Samples to draw.")] = 5,
 ) -> None:
     """Show a search space: its tree, its size, and samples as they reach the trainer."""
     from atod_sweep.sweep.searches.show import space_lines

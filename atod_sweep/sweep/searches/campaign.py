@@ -24,7 +24,7 @@ from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
 from atod_sweep.sweep.searches.stopping import StoppingRule
 from atod_sweep.sweep.studies.plan import Trial
-from atod_sweep.sweep.trials.desk import Decided, Desk, Expected, Redefined, Remarked, RunLimits
+from atod_sweep.sweep.trials.desk import Desk, RunLimits
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 from atod_sweep.sweep.trials.source import Queue
 
@@ -56,11 +56,10 @@ class Campaign:
         self._by_trial: dict[str, Candidate] = {}
         self._asked = 0
         self._exhausted, self._selected, self._confirming = False, False, False
-        self._running: set[str] = set()
         self._began = time.monotonic()
         for line in cuts(space.parameters):
-            desk.tell(Remarked(f"parameters.{line}"))
-        self._file = OptunaFile(desk.folder, search, space, lambda text: desk.tell(Remarked(text)))
+            desk.remark(f"parameters.{line}")
+        self._file = OptunaFile(desk.folder, search, space, desk.remark)
         stopping = search.early_stopping
         self._rule = StoppingRule(stopping, search.metric) if isinstance(stopping, EarlyStopping) else None
         self._racing = search.budget.racing
@@ -99,20 +98,16 @@ class Campaign:
         if job is None and not self._confirming and not self._under_way():
             self._confirm()
             job = self._queue.next()
-        if job is not None:
-            self._running.add(job.trial)
         return job
 
     def ended(self, job: Job, attempt: Attempt) -> bool:
-        self._running.discard(job.trial)
         if self._queue.ended(job, attempt):
             return True
         candidate = self._by_trial.get(job.trial)
         if candidate is not None:
             candidate.open.discard(job.trial)
             if attempt.pruned:  # its other seeds need not start
-                candidate.open &= self._running
-                self._queue.drop({trial.id for trial in candidate.trials} - self._running)
+                candidate.open -= self._queue.drop(candidate.open)
             if not candidate.open:
                 self._settle(candidate)
         return False
@@ -127,7 +122,7 @@ class Campaign:
         earner = self._earner()
         if earner is not None:
             seed = len(earner.trials)
-            self._desk.tell(Decided({"event": "earned", "arm": earner.arm, "seed": seed}))
+            self._desk.record({"event": "earned", "arm": earner.arm, "seed": seed})
             self._queue.add([self._desk.job(self._grow(earner))])
         elif self._may_ask():
             self._ask(None)
@@ -151,7 +146,6 @@ class Campaign:
         return {candidate.arm for candidate in self._candidates.values() if candidate.open}
 
     def _earner(self) -> Candidate | None:
-        """The racing configuration whose next seed is due."""
         if self._racing is None or not self._may_start():
             return None
         known = {c.arm: self._scores(c) for c in self._candidates.values() if c.state != "FAIL"}
@@ -165,7 +159,6 @@ class Campaign:
         return [self._search.metric.sign * score for row in rows if (score := row.get("score")) is not None]
 
     def _grow(self, candidate: Candidate) -> Trial:
-        """One trial more of a configuration, on its next seed."""
         trial = _trial(candidate.arm, candidate.sample, len(candidate.trials), "search")
         candidate.trials.append(trial)
         candidate.open.add(trial.id)
@@ -200,7 +193,7 @@ class Campaign:
         arm = f"c{len(self._candidates):03d}"
         if recorded is None:
             row = {"event": "configuration", "arm": arm, "configuration": sample.hash, "number": number}
-            self._desk.tell(Decided({**row, "params": sample.params, "values": sample.values}))
+            self._desk.record({**row, "params": sample.params, "values": sample.values})
         elif recorded["configuration"] != sample.hash:
             raise UserError(
                 f"{self._desk.folder}: the sampler proposes another {arm} than the ledger records: another version "
@@ -217,7 +210,7 @@ class Campaign:
         if state != "FAIL" and self._earner() is candidate:
             return
         if (state, values) != (candidate.state, candidate.values):
-            self._desk.tell(Decided({"event": "told", "arm": candidate.arm, "state": state, "values": values}))
+            self._desk.record({"event": "told", "arm": candidate.arm, "state": state, "values": values})
             self._learn(candidate, state, values)
 
     def _result(self, candidate: Candidate) -> tuple[str, list[float] | None]:
@@ -299,11 +292,10 @@ class Campaign:
         confirm = self._search.budget.confirm
         best = self._ranked()[: confirm.top]
         searched = sum(t.id in self._desk.latest for c in self._candidates.values() for t in c.trials)  # not dropped
-        self._desk.tell(Expected(searched))
+        seeds = list(range(confirm.first_seed, confirm.first_seed + confirm.seeds))
+        self._desk.expect(searched + (len(best) + 1) * len(seeds) if best else searched)
         if not best:
             return
-        seeds = list(range(confirm.first_seed, confirm.first_seed + confirm.seeds))
-        self._desk.tell(Expected(searched + (len(best) + 1) * len(seeds)))
         arms = {REFERENCE: Sample({}, {}, self._space.base), **{c.arm: c.sample for c in best}}
         study = ledger.fold(ledger.read(self._desk.folder)).study  # a new revision's row has no selection yet
         same = {"arms": list(arms), "seeds": seeds, "definition_hash": self._desk.definition_hash}
@@ -312,8 +304,8 @@ class Campaign:
                 {"arm": c.arm, "configuration": c.sample.hash, "values": c.sample.values, "score": c.values}
                 for c in best
             ]
-            self._desk.tell(Decided({"event": "selection", "top": chosen, **same}))
-            self._desk.tell(Redefined({"arms": list(arms), "seeds": seeds}))
+            self._desk.record({"event": "selection", "top": chosen, **same})
+            self._desk.redefine({"arms": list(arms), "seeds": seeds})
         trials = [_trial(arm, sample, seed, "confirm") for seed in seeds for arm, sample in arms.items()]
         self._queue.add(self._desk.jobs(trials))
 

@@ -1,44 +1,73 @@
-"""Ways to draw from a space other than Optuna's: from unit cubes, along a grid, from given values.
-
-All have the `suggest_*` methods of an Optuna trial, so that a space need not know the difference.
-"""
+"""Ways to draw from a space: by an Optuna trial, from unit cubes, along a grid, from given values."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from atod_sweep.config.domains import Scalar, on_grid, steps_between
+from atod_sweep.config.domains import Choice, Float, Int, on_grid
+
+Varying = Float | Int | Choice
+# The name of a branch and its domain -> a value of it; a choice gives one of its labels.
+Draw = Callable[[str, Varying], Any]
+
+
+class OptunaDraw:
+    """What an Optuna trial suggests."""
+
+    def __init__(self, trial: Any) -> None:
+        self._trial = trial
+
+    def __call__(self, name: str, domain: Varying) -> Any:
+        match domain:
+            case Choice():
+                return self._trial.suggest_categorical(name, domain.labels)
+            case Int():
+                return self._trial.suggest_int(name, domain.low, domain.high, step=domain.step, log=domain.log)
+            case Float():
+                return self._trial.suggest_float(name, domain.low, domain.high, step=domain.step, log=domain.log)
 
 
 class CubeDraw:
-    """Maps coordinates in [0, 1) to values, one per suggestion, in the order in which the space asks."""
+    """Maps coordinates in [0, 1) to values, one per draw, in the order in which the space asks.
+
+    Uniform in [low, high], in its logarithm (of whole numbers: in that of [low, high + 1)), or on the steps from low.
+    """
 
     def __init__(self, units: Iterator[float]) -> None:
         self._units = units
 
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
-        """Uniform in [low, high] (in its logarithm), or on the steps from low."""
+    def __call__(self, name: str, domain: Varying) -> Any:
         unit = next(self._units)
-        if step is not None:
-            return on_grid(low, step, int(unit * (steps_between(low, high, step) + 1)))
-        if log:
-            return min(max(math.exp(math.log(low) + unit * (math.log(high) - math.log(low))), low), high)
-        return low + unit * (high - low)
+        match domain:
+            case Int(log=True):
+                return min(int(_between(domain.low, domain.high + 1, unit)), domain.high)
+            case Float(log=True):
+                return min(max(_between(domain.low, domain.high, unit), domain.low), domain.high)
+            case Float(step=None):
+                return domain.low + unit * (domain.high - domain.low)
+            case Int() | Float() | Choice():
+                return _value(domain, int(unit * domain.size))
 
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        """Uniform on the steps from low; with `log`, in the logarithm of [low, high + 1)."""
-        unit = next(self._units)
-        if log:
-            return min(int(math.exp(math.log(low) + unit * (math.log(high + 1) - math.log(low)))), high)
-        return low + step * int(unit * ((high - low) // step + 1))
 
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        return choices[int(next(self._units) * len(choices))]
+def _between(low: float, high: float, unit: float) -> float:
+    return math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+
+
+def _value(domain: Varying, index: int) -> Any:
+    """The value of this index of a domain that has so many."""
+    match domain:
+        case Choice():
+            return domain.labels[index]
+        case Int():
+            return domain.low + domain.step * index
+        case Float():
+            assert domain.step is not None
+            return on_grid(domain.low, domain.step, index)
 
 
 def random_units(seed: int, draws: int | None = None) -> Iterator[Iterator[float]]:
@@ -57,23 +86,13 @@ class GridDraw:
 
     def __init__(self, path: Sequence[int] = ()) -> None:
         self._wanted = list(path)
-        self._taken: list[tuple[int, int]] = []  # (index, number of options) of every suggestion so far
+        self._taken: list[tuple[int, int]] = []  # (index, number of options) of every draw so far
 
-    def _pick(self, size: int) -> int:
+    def __call__(self, name: str, domain: Varying) -> Any:
         depth = len(self._taken)
         index = self._wanted[depth] if depth < len(self._wanted) else 0
-        self._taken.append((index, size))
-        return index
-
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
-        assert step is not None, name
-        return on_grid(low, step, self._pick(steps_between(low, high, step) + 1))
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        return low + step * self._pick((high - low) // step + 1)
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        return choices[self._pick(len(choices))]
+        self._taken.append((index, int(domain.size)))
+        return _value(domain, index)
 
     def next(self) -> GridDraw | None:
         path = list(self._taken)
@@ -90,12 +109,6 @@ class GivenDraw:
     def __init__(self, params: Mapping[str, Any]) -> None:
         self._params = params
 
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
-        return float(self._params[name])
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        return int(self._params[name])
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        value: Scalar = self._params[name]
-        return value
+    def __call__(self, name: str, domain: Varying) -> Any:
+        value = self._params[name]
+        return value if isinstance(domain, Choice) else int(value) if isinstance(domain, Int) else float(value)

@@ -91,9 +91,7 @@ def search_work(search: Search, folder: Path, where: str, text: str = "") -> Wor
                 f"to judge its choice by; use {watched(objective.name)}"
             )
     budget = search.budget
-    configurations = budget.configurations
-    if points is not None:
-        configurations = min(configurations, points)
+    configurations = budget.configurations if points is None else points
     trials, seeds = configurations * budget.seeds, f"{configurations} configurations × {budget.seeds} seeds"
     if budget.racing is not None:
         trials = min(budget.configurations * budget.seeds, configurations * budget.racing.max_seeds)

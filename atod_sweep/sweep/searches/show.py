@@ -15,6 +15,8 @@ from atod_sweep.sweep.searches.samplers.grid import every_point
 from atod_sweep.sweep.searches.samplers.listed import feasible
 from atod_sweep.sweep.searches.space import Space, resolve_space
 
+_COUNTED = 10_000  # points that are tried out, one by one: some break constraints, or come to the same
+
 
 def space_lines(path: Path, samples: int = 5) -> list[str]:
     """What `atod-sweep space show FILE` prints. UserError if the file is no valid space."""
@@ -34,11 +36,11 @@ def _size(space: Space) -> str:
     words = f"{len(varying)} parameters" + (
         ", some only beside certain values of others" if space.is_conditional else ""
     )
-    endless = [
-        p.key for p in varying if any(not isinstance(b.domain, Fixed) and math.isinf(b.domain.size) for b in p.branches)
-    ]
-    if endless:
-        return f"{words}; {len(endless)} of them continuous"
+    sizes = [max(1 if isinstance(b.domain, Fixed) else b.domain.size for b in p.branches) for p in varying]
+    if endless := sizes.count(math.inf):
+        return f"{words}; {endless} of them continuous"
+    if (most := math.prod(sizes)) > _COUNTED:
+        return f"{words}; up to {most} configurations"
     return f"{words}; {len({sample.hash for sample in every_point(space)})} configurations"
 
 
@@ -60,9 +62,10 @@ def _domain(branch: Branch) -> str:
         return f"= {_value(domain.value)}"
     if isinstance(domain, Choice):
         return " | ".join(_value(value) for value in domain.values)
-    kind = "whole numbers" if isinstance(domain, Int) else "real"
+    is_whole = isinstance(domain, Int)
+    kind = "whole numbers" if is_whole else "real"
     scale = ", log" if domain.log else ""
-    step = f", step {domain.step:g}" if domain.step not in (None, 1) else ""
+    step = "" if domain.step is None or (is_whole and domain.step == 1) else f", step {domain.step:g}"
     plus = f" above {domain.plus}" if domain.plus else ""
     cut = f"; cut from {domain.cut_from:g}" if domain.cut_from is not None else ""
     return f"{domain.low:g} .. {domain.high:g}  ({kind}{scale}{step}{cut}){plus}"

@@ -7,35 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from atod_sweep.config.base import content_hash, validate, with_overrides
-from atod_sweep.config.domains import Branch, Choice, Constraint, Domain, Fixed, Float, Int, Parameter, Scalar, on_grid
+from atod_sweep.config.domains import Branch, Choice, Constraint, Domain, Fixed, Float, Int, Parameter, on_grid
 from atod_sweep.config.files import train_data
 from atod_sweep.config.search import Search
 from atod_sweep.config.space import OURS
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
 from atod_sweep.objective import own_code
-from atod_sweep.sweep.searches.draws import CubeDraw, random_units
+from atod_sweep.sweep.searches.draws import CubeDraw, Draw, random_units
 from atod_sweep.sweep.studies.plan import with_horizons
 
 _RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 PROBES = 200  # random draws that a space must survive before anything runs
 _HORIZONS = 1000
-
-
-class Draw(Protocol):
-    """What a space draws from; an Optuna trial is one."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
-        """A real number in [low, high]."""
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        """A whole number in [low, high]."""
-
-    def suggest_categorical(self, name: str, choices: tuple[Scalar, ...]) -> Scalar:
-        """One of `choices`."""
 
 
 @dataclass(frozen=True)
@@ -147,18 +134,12 @@ def _value(domain: Domain, drawn: Any, values: Mapping[str, Any]) -> Any:
 
 def _drawn(branch: Branch, draw: Draw) -> Any:
     domain = branch.domain
-    match domain:
-        case Fixed():
-            return domain.value
-        case Choice():
-            return draw.suggest_categorical(branch.name, domain.labels)
-        case Int():
-            return draw.suggest_int(branch.name, domain.low, domain.high, step=domain.step, log=domain.log)
-        case Float():
-            value = draw.suggest_float(branch.name, domain.low, domain.high, step=domain.step, log=domain.log)
-            if domain.step is None:
-                return value
-            return on_grid(domain.low, domain.step, round((value - domain.low) / domain.step))
+    if isinstance(domain, Fixed):
+        return domain.value
+    value = draw(branch.name, domain)
+    if isinstance(domain, Float) and domain.step is not None:
+        return on_grid(domain.low, domain.step, round((value - domain.low) / domain.step))
+    return value
 
 
 def value_at(config: Mapping[str, Any], key: str) -> Any:

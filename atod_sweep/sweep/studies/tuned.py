@@ -21,7 +21,7 @@ from atod_sweep.records import ledger
 from atod_sweep.records.metric_names import direction, watched
 from atod_sweep.sweep.studies.controls import CONTROLS, constant_weight
 from atod_sweep.sweep.studies.plan import Plan, Trial, resolve
-from atod_sweep.sweep.trials.desk import Decided, Desk, Event, Expected, Remarked
+from atod_sweep.sweep.trials.desk import Desk
 from atod_sweep.sweep.trials.jobs import Attempt, Job, Row
 from atod_sweep.sweep.trials.source import Queue, Source
 from atod_sweep.sweep.work import Work
@@ -149,13 +149,13 @@ class Tuned:
             sign = -1.0 if direction(self._plan.study.metric.name) == "min" else 1.0
             scores = {c.weight: statistics.fmean(s) for c in options if (s := self._scores(c))}
             if not scores:
-                self._desk.tell(Remarked(f"{NAME}: none of its weights has a result, so it is left out"))
+                self._desk.remark(f"{NAME}: none of its weights has a result, so it is left out")
                 return ()
             best = max(scores, key=lambda weight: sign * scores[weight])
             self._chosen[levels] = best
             top = {"arm": NAME, "levels": levels, "values": {KEY: best}, "score": scores[best]}
             row: dict[str, Any] = {"event": "selection", "top": [top], "arms": [NAME], "seeds": SEEDS}
-            self._desk.tell(Decided({**row, "definition_hash": self._desk.definition_hash}))
+            self._desk.record({**row, "definition_hash": self._desk.definition_hash})
         return next(c.trials for c in options if c.weight == self._chosen[levels])
 
     def _scores(self, candidate: Candidate) -> list[float]:
@@ -175,8 +175,4 @@ class Tuned:
             limits = replace(limits, max_trials=max(0, limits.max_trials - len(self._started)))
         if limits.time_budget is not None:
             limits = replace(limits, time_budget=limits.time_budget - (time.monotonic() - self._began))
-
-        def tell(event: Event) -> None:
-            self._desk.tell(Expected(event.total + len(self._tried)) if isinstance(event, Expected) else event)
-
-        return replace(self._desk, limits=limits, tell=tell)
+        return replace(self._desk, limits=limits, expect=lambda total: self._desk.expect(total + len(self._tried)))

@@ -15,7 +15,7 @@ from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger, looks
 from atod_sweep.sweep.studies.plan import Plan, Trial
-from atod_sweep.sweep.trials.desk import Decided, Desk, Expected, Redefined
+from atod_sweep.sweep.trials.desk import Desk
 from atod_sweep.sweep.trials.jobs import Job
 from atod_sweep.sweep.trials.source import Queue
 from atod_sweep.sweep.work import Work
@@ -112,17 +112,17 @@ class Blocks(Queue):
         look: dict[str, Any] = {"event": "look", "seeds": self._seeds, **self._judge(self._desk.folder)}
         looks = [row for row in ledger.read(self._desk.folder) if row["event"] == "look"]
         if not looks or {**looks[-1], "time": 0} != {**look, "time": 0}:
-            self._desk.tell(Decided(look))
+            self._desk.record(look)
         return bool(look["decided"])
 
     def _record_seeds(self) -> None:
         study = ledger.fold(ledger.read(self._desk.folder)).study
         if study is None or study["seeds"] != self._seeds:
-            self._desk.tell(Redefined({"seeds": self._seeds}))
+            self._desk.redefine({"seeds": self._seeds})
 
     def _add(self, seeds: list[int]) -> None:
         due = self._due()
-        self._desk.tell(Expected(len(due)))
+        self._desk.expect(len(due))
         self.add(self._desk.jobs(trial for trial in due if trial.seed in seeds))
 
     def _due(self) -> list[Trial]:

@@ -1,7 +1,4 @@
-"""What a source of trials gets from the run, and what it says of its decisions. It never touches the run itself.
-
-The session writes down what it is told, in the ledger and on the console.
-"""
+"""What a source of trials gets from the run, and whom it tells its decisions. It never touches the run itself."""
 
 from __future__ import annotations
 
@@ -19,36 +16,7 @@ from atod_sweep.sweep.trials.jobs import Job
 FINISHED = ("COMPLETE", "PRUNED")
 
 
-@dataclass(frozen=True)
-class Decided:
-    """A decision, as a ledger row of its own kind: `configuration`, `told`, `earned`, `selection`, `look`."""
-
-    row: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Redefined:
-    """The study row changes: further seeds, the arms of a confirmation."""
-
-    changes: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Expected:
-    """From now on the run amounts to this many trials."""
-
-    total: int
-
-
-@dataclass(frozen=True)
-class Remarked:
-    """A line for the reader."""
-
-    text: str
-
-
 Judge = Callable[[Path], dict[str, Any]]
-Event = Decided | Redefined | Expected | Remarked
 
 
 @dataclass(frozen=True)
@@ -65,7 +33,7 @@ class Desk:
     """The run as a source sees it.
 
     `latest`: the last ledger row of every trial, kept up to date while trials run. `at_a_time`: attempts side by side.
-    `job` makes the next attempt at a trial; `tell` is where events go, and has written them when it returns.
+    `job` makes the next attempt at a trial. What a decision is told to has written it when it returns.
     """
 
     folder: Path
@@ -74,7 +42,14 @@ class Desk:
     limits: RunLimits
     at_a_time: int
     job: Callable[[Trial], Job]
-    tell: Callable[[Event], None]
+    record: Callable[[Mapping[str, Any]], None]
+    """A decision, as a ledger row of its own kind: `configuration`, `told`, `earned`, `selection`, `look`."""
+    redefine: Callable[[Mapping[str, Any]], None]
+    """The study row changes: further seeds, the arms of a confirmation."""
+    expect: Callable[[int], None]
+    """From now on the run amounts to this many trials."""
+    remark: Callable[[str], None]
+    """A line for the reader."""
     judge: Judge | None = None
     """Looks at the claims of the run in a folder: what to record of them, with `decided` among it."""
 

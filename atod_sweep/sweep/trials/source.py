@@ -73,9 +73,11 @@ class Queue:
     def add(self, jobs: Iterable[Job]) -> None:
         self._waiting.extend(jobs)
 
-    def drop(self, trials: Container[str]) -> None:
-        """Forget the waiting jobs of these trials."""
-        self._waiting = deque(job for job in self._waiting if job.trial not in trials)
+    def drop(self, trials: Container[str]) -> set[str]:
+        """Forget those of these trials that wait for their first attempt; which they were."""
+        dropped = {job.trial for job in self._waiting if job.attempt == 1 and job.trial in trials}
+        self._waiting = deque(job for job in self._waiting if job.trial not in dropped)
+        return dropped
 
     def ended(self, job: Job, attempt: Attempt) -> bool:
         """Put the trial back in front if its failure may pass and it has tries left."""

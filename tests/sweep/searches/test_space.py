@@ -14,12 +14,12 @@ from atod_sweep.config.search import Search
 from atod_sweep.config.space import parse_constraint, parse_parameters
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
-from atod_sweep.sweep.searches.draws import CubeDraw, GridDraw, random_units
+from atod_sweep.sweep.searches.draws import CubeDraw, GridDraw, OptunaDraw, random_units
 from atod_sweep.sweep.searches.run_search import search_work
 from atod_sweep.sweep.searches.samplers import proposer
 from atod_sweep.sweep.searches.samplers.grid import every_point as grid
 from atod_sweep.sweep.searches.show import space_lines
-from atod_sweep.sweep.searches.space import PROBES, Infeasible, resolve_space
+from atod_sweep.sweep.searches.space import PROBES, Infeasible, Space, resolve_space
 from atod_sweep.sweep.searches.starting_points import starting_points
 
 SHIPPED = sorted((Path(__file__).parents[3] / "search_spaces").glob("*.yaml"))
@@ -87,6 +87,29 @@ def test_a_shipped_space_can_be_shown(path):
     assert sum(line.startswith("sample ") for line in lines) == 2
 
 
+def test_a_space_says_its_size_without_trying_millions_of_points_and_its_steps(tmp_path):
+    def shown(**parameters):
+        path = tmp_path / "space.yaml"
+        path.write_text(yaml.safe_dump({"base": {}, "parameters": parameters}))
+        return space_lines(path, 0)
+
+    whole = {"int": [100, 10_000]}
+    assert shown(steps=whole, **{"rollout.tasks": whole})[0] == "space: 2 parameters; up to 98029801 configurations"
+    few = shown(steps={"int": [100, 104], "step": 2}, **{"optimiser.max_grad_norm": {"float": [1, 3], "step": 1.0}})
+    assert few[0] == "space: 2 parameters; 9 configurations"
+    assert "    max_grad_norm      1 .. 3  (real, step 1)" in few
+
+
+def test_a_grid_is_counted_as_far_as_the_budget_asks(monkeypatch):
+    tried, sample = [], Space.sample
+    monkeypatch.setattr(Space, "sample", lambda self, draw: tried.append(draw) or sample(self, draw))
+    search = Search.model_validate(
+        {"name": "grid", "base": {}, "parameters": {"steps": {"int": [1, 10_000]}}, "sampler": {"kind": "grid"}}
+    )
+    assert search_work(search, Path(), "grid", "").total == 40 * 2 + 4 * 9
+    assert len(tried) < 300
+
+
 # ---- conditions, sums, names ---------------------------------------------------------------------------------------
 
 
@@ -139,7 +162,7 @@ def test_the_space_is_picklable_and_speaks_to_optuna(space_of):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
         trial = study.ask()
-        sample = space.sample(trial)
+        sample = space.sample(OptunaDraw(trial))
         assert sample.params == trial.params
         assert sample.values["optimiser.warmup_steps"] % 5 == 0
 

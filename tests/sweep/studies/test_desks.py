@@ -11,12 +11,13 @@ from atod_sweep.config.search import Search
 from atod_sweep.config.study import Study
 from atod_sweep.errors import UserError
 from atod_sweep.records.ledger import Ledger
+from atod_sweep.records.status import Status
 from atod_sweep.sweep.searches.run_search import search_work
 from atod_sweep.sweep.studies.plan import resolve
 from atod_sweep.sweep.studies.run_study import study_work
 from atod_sweep.sweep.studies.until_decided import Rule, in_blocks
-from atod_sweep.sweep.trials.desk import Decided, Desk, Expected, Redefined, RunLimits
-from atod_sweep.sweep.trials.jobs import Attempt, Job, Trainer
+from atod_sweep.sweep.trials.desk import Desk, RunLimits
+from atod_sweep.sweep.trials.jobs import Attempt, Failure, Job, Trainer
 
 STUDY = {
     "name": "small",
@@ -32,20 +33,32 @@ class Table:
     """A desk, what was told at it, and ledger rows of trials that ended."""
 
     def __init__(self, folder: Path, judge=None, **limits):
-        self.told, self.rows, folder = [], {}, Path(folder)
-        self.desk = Desk(folder, "hash", self.rows, RunLimits(**limits), 1, self._job, self.told.append, judge)
+        self.told, self.rows = [], {}
+        told = {
+            kind: lambda said, kind=kind: self.told.append((said["event"] if kind == "record" else kind, said))
+            for kind in ("record", "redefine", "expect", "remark")
+        }
+        self.desk = Desk(Path(folder), "hash", self.rows, RunLimits(**limits), 1, self._job, **told, judge=judge)
 
     def _job(self, trial):
-        return Job(trial.id, 1, trial.config, f"/runs/{trial.id}", ("eval/success",), Trainer())
+        return Job(
+            trial.id, 1 + (trial.id in self.rows), trial.config, f"/runs/{trial.id}", ("eval/success",), Trainer()
+        )
 
     def end(self, source, job, score):
         """The job is complete, and the source hears of it."""
-        row = {"trial": job.trial, "state": "COMPLETE", "score": score, "seconds": 1.0, "config_hash": "c"}
+        return self.end_with(source, job, "COMPLETE", Attempt(1.0, "", {"eval/success": score}), score)
+
+    def end_with(self, source, job, state, attempt, score=None):
+        row = {"trial": job.trial, "state": state, "score": score, "seconds": 1.0, "config_hash": "c"}
         self.rows[job.trial] = {**row, "seed": job.config["seed"], "time": 2.0}
-        return source.ended(job, Attempt(1.0, "", {"eval/success": score}))
+        return source.ended(job, attempt)
 
     def kinds(self):
-        return [event.row["event"] if isinstance(event, Decided) else type(event).__name__ for event in self.told]
+        return [kind for kind, _ in self.told]
+
+    def said(self, kind):
+        return [said for one, said in self.told if one == kind]
 
 
 def plan(**changes):
@@ -88,23 +101,43 @@ def test_seeds_come_in_blocks_until_a_look_decides(tmp_path):
         source = work.source(table.desk)
         ran = drain(source, table, lambda job: 0.5)
     assert ran == ["slow-s0", "fast-s0", "slow-s1", "fast-s1", "slow-s2", "fast-s2"]
-    assert table.kinds() == ["Redefined", "Expected", "look", "Redefined", "Expected", "look"]
-    assert [event.total for event in table.told if isinstance(event, Expected)] == [2, 6]
-    assert [event.changes["seeds"] for event in table.told if isinstance(event, Redefined)] == [[0], [0, 1, 2]]
+    assert table.kinds() == ["redefine", "expect", "look", "redefine", "expect", "look"]
+    assert table.said("expect") == [2, 6]
+    assert table.said("redefine") == [{"seeds": [0]}, {"seeds": [0, 1, 2]}]
+
+
+SPACE = {
+    "base": {"steps": 40},
+    "parameters": {"optimiser.lr": {"choice": [0.001, 0.002, 0.003]}},
+    "sampler": {"kind": "grid"},
+    "budget": {"configurations": 3, "seeds": 1, "confirm": {"top": 1, "seeds": 2}},
+}
 
 
 def test_a_search_tells_every_decision_in_order(tmp_path):
-    space = {
-        "base": {"steps": 40},
-        "parameters": {"optimiser.lr": {"choice": [0.001, 0.002, 0.003]}},
-        "sampler": {"kind": "grid"},
-        "budget": {"configurations": 3, "seeds": 1, "confirm": {"top": 1, "seeds": 2}},
-    }
     table = Table(tmp_path)
     with Ledger(tmp_path):
-        source = search_work(given(Search, space).record, Path(), "search", "").source(table.desk)
+        source = search_work(given(Search, SPACE).record, Path(), "search", "").source(table.desk)
         ran = drain(source, table, lambda job: job.config["optimiser"]["lr"])
     assert ran[:3] == ["c000-s0", "c001-s0", "c002-s0"]
     assert sorted(ran[3:]) == ["c002-s1000", "c002-s1001", "reference-s1000", "reference-s1001"]
     told = ["configuration", "told"] * 3
-    assert table.kinds() == [*told, "Expected", "Expected", "selection", "Redefined"]
+    assert table.kinds() == [*told, "expect", "selection", "redefine"]
+
+
+@pytest.mark.parametrize("second", ["COMPLETE", "FAILED"])
+def test_a_seed_that_is_to_be_tried_again_is_tried_although_the_other_one_was_pruned(tmp_path, second):
+    table = Table(tmp_path)
+    space = SPACE | {"budget": {**SPACE["budget"], "configurations": 1, "seeds": 3}}
+    lost = Attempt(1.0, "", error=Failure(Status.WORKER_DIED, "WorkerDied", "gone"))
+    with Ledger(tmp_path):
+        source = search_work(given(Search, space).record, Path(), "search", "").source(table.desk)
+        first, other = source.next(), source.next()
+        assert table.end_with(source, first, "FAILED", lost)
+        assert not table.end_with(source, other, "PRUNED", Attempt(1.0, "", pruned=True), 0.4)
+        again = source.next()
+        assert (again.trial, again.attempt) == ("c000-s0", 2)
+        assert source.next() is None  # the third seed need not start, and results are due
+        table.end_with(source, again, second, lost if second == "FAILED" else Attempt(1.0, ""), 0.6)
+    (told,) = table.said("told")
+    assert (told["state"], told["values"]) == (("PRUNED", [0.5]) if second == "COMPLETE" else ("FAIL", None))

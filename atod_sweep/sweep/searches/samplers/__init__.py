@@ -29,7 +29,7 @@ class Proposer(Protocol):
         """How point `number` ended: COMPLETE with a mean per objective, PRUNED with what it reached, or FAIL."""
 
     def total(self) -> int | None:
-        """How many points there are; None: it never runs out."""
+        """How many points there are, as far as the budget asks for them; None: it never runs out."""
 
 
 # From a space, the search's file, the sampler's own config and the starting points.

@@ -16,7 +16,7 @@ from typing import Any
 from atod_sweep.config.search import OptunaSampler, Search
 from atod_sweep.config.told import nearest
 from atod_sweep.errors import UserError
-from atod_sweep.sweep.searches.draws import GivenDraw
+from atod_sweep.sweep.searches.draws import GivenDraw, OptunaDraw
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
 
 # Samplers that model all parameters at once: one that some points lack, they would draw at random without a word.
@@ -52,7 +52,7 @@ class AnyOptuna:
             with self._told():
                 trial = self._study.ask()
                 self._known[number] = (trial.number, {})
-                sample = self._space.sample(trial)
+                sample = self._space.sample(OptunaDraw(trial))
         except Infeasible as infeasible:
             return infeasible
         self._known[number] = (trial.number, sample.params)
@@ -135,7 +135,7 @@ class AnyOptuna:
             for value in range(_REHEARSED):
                 trial = study.ask()
                 with contextlib.suppress(Infeasible):
-                    self._space.sample(trial)
+                    self._space.sample(OptunaDraw(trial))
                     study.tell(trial, [float(value)] * len(study.directions))
 
     @contextlib.contextmanager

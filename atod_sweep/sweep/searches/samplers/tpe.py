@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atod_sweep.config.search import TPE, Search
+from atod_sweep.sweep.searches.draws import OptunaDraw
 from atod_sweep.sweep.searches.space import Infeasible, Sample, Space
 
 
@@ -41,7 +42,7 @@ class Estimator:
         trial = self._study.ask()
         self._trials[trial.number] = trial
         try:
-            return self._space.sample(trial)
+            return self._space.sample(OptunaDraw(trial))
         except Infeasible as infeasible:
             return infeasible
 
