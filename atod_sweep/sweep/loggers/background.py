@@ -10,7 +10,7 @@ from pathlib import Path
 from atod_sweep.records import layout
 from atod_sweep.records.answer import Answer
 from atod_sweep.records.ledger_rows import TrialRow
-from atod_sweep.sweep.loggers.contract import Logger
+from atod_sweep.sweep.loggers.contract import Logger, bring
 from atod_sweep.sweep.record.progress import Progress
 
 INTERVAL = 5.0  # seconds between looks at the metrics of running trials
@@ -31,6 +31,7 @@ class Background:
         self._begun, self._placed = False, False
         self.problem: str | None = None
         self._told = False
+        self._all_tried = False  # whether the last round came to its end, though the store may have refused rows
         self._thread = threading.Thread(target=self._work, name="logger", daemon=True)
 
     def begin(self, wait: bool) -> None:
@@ -51,8 +52,10 @@ class Background:
         """Bring over what is left, as long as the store takes it, and close the run there; or say what to do later."""
         try:
             self._finish()
-            if self.problem is None and not self._thread.is_alive():
+            if self._all_tried and not self._thread.is_alive():
+                refused = self.problem
                 self._attempt(lambda: self._logger.end(status, answer))
+                self.problem = refused or self.problem
         except KeyboardInterrupt:
             self.problem = "not waited for"
         if self.problem is None:
@@ -115,7 +118,7 @@ class Background:
         self._begun = True
 
     def _round(self) -> None:
-        """Log what changed. A row that fails does not hold back the next one; if that fails too, the store is away."""
+        self._all_tried = False
         if not self._begun:
             self._begin()
             with self._lock:
@@ -125,25 +128,22 @@ class Background:
         for trial, (row, size) in list(self._running.items()):
             if trial not in rows and self._size(trial) != size:
                 rows[trial] = row
-        failed: Exception | None = None
-        for trial, row in rows.items():
-            size = self._size(trial)
-            try:
-                self._logger.trial(row)
-            except Exception as error:
-                if failed is not None:
-                    raise
-                failed = error
-                continue
+        sizes = {trial: self._size(trial) for trial in rows}
+
+        def brought(row: TrialRow) -> None:
+            trial = row["trial"]
             if row["state"] == "RUNNING":
-                self._running[trial] = (row, size)
+                self._running[trial] = (row, sizes[trial])
             else:
                 self._running.pop(trial, None)
             with self._lock:
                 if self._latest.get(trial) is row:
                     del self._latest[trial]
-        if failed is not None:
-            raise failed
+
+        refused = bring(self._logger, rows.values(), brought)
+        self._all_tried = True
+        if refused is not None:
+            raise refused
 
     def _size(self, trial: str) -> int:
         path = layout.trial_folder(self._run_dir, trial) / layout.METRICS

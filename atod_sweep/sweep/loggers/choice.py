@@ -12,7 +12,7 @@ from atod_sweep.records.ledger_rows import StudyRow
 from atod_sweep.sweep.loggers import tensorboard, wandb
 from atod_sweep.sweep.loggers.contract import Logger
 from atod_sweep.sweep.mlflow.mirror import Mirror
-from atod_sweep.sweep.mlflow.stores import EXPERIMENT, Place, check, is_installed, place_of, placed
+from atod_sweep.sweep.mlflow.stores import EXPERIMENT, check, is_installed, place_of, placed
 from atod_sweep.sweep.work import Site
 
 Maker = Callable[[Path, StudyRow], Logger]
@@ -24,19 +24,15 @@ LOGGERS: dict[str, tuple[Maker, Callable[[], None]]] = {
 }
 
 
-def checked(names: Sequence[str]) -> tuple[str, ...]:
-    """The loggers of these names, each once. UserError for one that is unknown or cannot work here."""
+def checked(names: Sequence[str], known: Sequence[str] = tuple(LOGGERS)) -> tuple[str, ...]:
+    """The loggers of these names, each once. UserError, with all that are `known`, for one that is unknown or cannot
+    work here."""
     for name in names:
         if name not in LOGGERS:
             also = " (MLflow is written to in any case)" if name == "mlflow" else ""
-            raise UserError(f"--logger {name!r}: unknown; {nearest(name, tuple(LOGGERS))}{also}")
+            raise UserError(f"--logger {name!r}: unknown; {nearest(name, known)}{also}")
         LOGGERS[name][1]()
     return tuple(dict.fromkeys(names))
-
-
-def place(run_dir: Path, site: Site) -> Place:
-    """Where in MLflow a run with these options is recorded."""
-    return placed(run_dir.parent, site.tracking_uri, site.experiment)
 
 
 def settled(run_dir: Path, site: Site) -> Site:
@@ -44,7 +40,7 @@ def settled(run_dir: Path, site: Site) -> Site:
 
     UserError where a logger is unknown or cannot work here.
     """
-    where = place(run_dir, site)
+    where = placed(run_dir.parent, site.tracking_uri, site.experiment)
     if site.tracking_uri is not None or (is_installed() and not where.is_usual):
         check(where)
     return replace(
@@ -60,7 +56,7 @@ def made(
 ) -> Callable[[StudyRow], Logger]:
     """What makes the logger of a run that is there. UserError for one that is unknown or cannot work here."""
     if name != "mlflow":
-        maker = LOGGERS[checked([name])[0]][0]
+        maker = LOGGERS[checked([name], ("mlflow", *LOGGERS))[0]][0]
         return lambda study: maker(run_dir, study)
     place = place_of(run_dir, tracking_uri, experiment)
     check(place)

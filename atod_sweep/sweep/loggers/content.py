@@ -139,10 +139,12 @@ def tags(found: Mapping[str, Any]) -> dict[str, str]:
 def name(key: str) -> str:
     """A key as MLflow accepts it: in its letters, and one that as a path has no part that is empty or made of dots.
 
-    One that is too long ends in its hash, so that keys that begin alike stay apart.
+    One that had to be changed, or is too long, ends in its hash, so that keys that are nearly alike stay apart; but for
+    `pass@4`, which is known as `pass_4`.
     """
-    parts = re.sub(r"[^\w\-. :/]", "_", key).split("/")
+    known = re.sub(r"\bpass@(?=[0-9]+(?:/|$))", "pass_", key)
+    parts = re.sub(r"[^\w\-. :/]", "_", known).split("/")
     found = "/".join(part if part.strip(".") else f"_{part}" for part in parts)
-    if len(found) > _KEY_LENGTH:
-        return f"{found[: _KEY_LENGTH - 9]}_{content_hash(key)[:8]}"
-    return found
+    if found == known and len(found) <= _KEY_LENGTH:
+        return found
+    return f"{found[: _KEY_LENGTH - 9]}_{content_hash(key)[:8]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from atod_sweep.records.answer import Answer
@@ -35,6 +36,25 @@ class Logger(Protocol):
 
     def explain(self, error: Exception) -> str:
         """One line that says what is wrong and names the remedy."""
+
+
+def bring(logger: Logger, rows: Iterable[TrialRow], brought: Callable[[TrialRow], object]) -> Exception | None:
+    """Write down rows; `brought` hears of each that is there. What the logger said of the last one that it refused.
+
+    A row that fails does not hold back the next one; if that fails, too, the store is away, and its error is raised.
+    """
+    refused, failed = None, False
+    for row in rows:
+        try:
+            logger.trial(row)
+        except Exception as error:  # whatever a library raises
+            if failed:
+                raise
+            refused, failed = error, True
+        else:
+            failed = False
+            brought(row)
+    return refused
 
 
 def status_of(history: History) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import ledger, packed
 from atod_sweep.records.answer import Answer
-from atod_sweep.records.ledger_rows import StudyRow
-from atod_sweep.sweep.loggers.contract import Logger, status_of
+from atod_sweep.records.ledger_rows import StudyRow, TrialRow
+from atod_sweep.sweep.loggers.contract import Logger, bring, status_of
 
 _NEWS = 2.0  # seconds between lines that tell how far it is
 
@@ -33,16 +33,23 @@ def sync(
         history = ledger.fold(ledger.read(run_dir))
         assert history.study is not None
         logger = make({**history.study, "time": history.studies[0]["time"]})
-        total, told = len(history.trials), time.monotonic()
-        try:
-            logger.begin()
+        total = len(history.trials)
+
+        def rows() -> Iterator[TrialRow]:
+            told = time.monotonic()
             for number, row in enumerate(history.trials.values(), start=1):
                 # Nobody is writing: what the ledger left as RUNNING is not.
-                logger.trial({**row, "state": "FAILED"} if row["state"] == "RUNNING" else row)
+                yield {**row, "state": "FAILED"} if row["state"] == "RUNNING" else row
                 if time.monotonic() - told > _NEWS:
                     say(f"{logger.name}: {number} of {total} trials")
                     told = time.monotonic()
+
+        try:
+            logger.begin()
+            refused = bring(logger, rows(), lambda row: None)
             logger.end(status_of(history), answer(run_dir))
+            if refused is not None:
+                raise refused
         except UserError:
             raise
         except Exception as error:  # whatever the library raises

@@ -6,6 +6,7 @@ The files are copies of what the run's folder has. A process that takes up a run
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -46,6 +47,9 @@ class TensorBoard:
         return f"TensorBoard: tensorboard --logdir {self._folder}"
 
     def begin(self) -> None:
+        for file in self._files.values():  # what a failure left open is written anew
+            with contextlib.suppress(Exception):
+                file.close()
         self._files, self._logged = {}, {}
         self._folder.mkdir(exist_ok=True)
 

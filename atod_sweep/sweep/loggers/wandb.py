@@ -6,6 +6,7 @@ Where `WANDB_MODE` is offline, the runs lie in `wandb/` of the run's folder unti
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from importlib.util import find_spec
@@ -43,6 +44,7 @@ class WandB:
         self._run_dir, self._study = run_dir, study
         self._home = Path(os.environ.get("WANDB_DIR") or run_dir)
         self._runs: dict[str, Any] = {}  # open ones, by trial
+        self._parent: Any = None
         self._logged: dict[str, int] = {}  # by trial, how many points
 
     @property
@@ -54,6 +56,9 @@ class WandB:
         return f"W&B: {run.url or 'disabled'}"
 
     def begin(self) -> None:
+        for left in [*self._runs.values(), *([] if self._parent is None else [self._parent])]:
+            with contextlib.suppress(Exception):  # what a failure left open is taken up anew
+                left.finish(exit_code=1)
         self._runs, self._logged = {}, {}
         base = self._study.get("base", self._study["definition"].get("base", {}))
         self._parent = self._open(self._study["id"], self._study["name"], "study", base)

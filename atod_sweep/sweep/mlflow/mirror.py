@@ -26,7 +26,7 @@ from atod_sweep.sweep.mlflow.problems import Lost, explain
 from atod_sweep.sweep.mlflow.stores import Place, connect, file_of, search
 
 _STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAILED": "FAILED"}
-_CLOSED = "atod.closed"  # time of the last ledger row that a parent run was closed with
+_CLOSED = "atod.closed"  # time of the last ledger row that a parent run was closed with; 0: it lacks a trial
 _PARAM_BATCH, _METRIC_BATCH = 100, 800  # MLflow's limits are 100, and 1000 for everything in a batch
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI shows runs and charts, not traces of chats
 
@@ -71,6 +71,7 @@ class Mirror:
         self._found: dict[str, Any] | None = None
         self._logged: dict[str, int] = {}
         self._configs: dict[str, dict[str, Any]] = {}
+        self._missing: set[str] = set()  # trials that the store refused
         self._until = self._study["time"]  # of the last row; a run that is entered later did not last until then
         self._client.update_run(self.parent, status="RUNNING")
         self._describe()
@@ -80,7 +81,7 @@ class Mirror:
 
     def connect(self) -> None:
         """Find or create the experiment, and close there what was left as running by processes that are gone."""
-        self._client = connect(self.uri, self._say)
+        self._client = connect(self.uri)
         self._file = file_of(self.uri)
         self._experiment = self._find_experiment()
         close_left_running(self._client, self._experiment, self._study["id"])
@@ -163,6 +164,11 @@ class Mirror:
         self._until = max(self._until, row["time"])
         if row["state"] != "RUNNING" and row["time"] <= self._closed:
             return
+        self._missing.add(row["trial"])
+        self._bring(row)
+        self._missing.remove(row["trial"])
+
+    def _bring(self, row: TrialRow) -> None:
         run = self._children.get(row["trial"])
         if run is not None and _is_current(run, row):
             return
@@ -248,7 +254,7 @@ class Mirror:
         for name in (layout.FIGURES, layout.TABLES):
             if (self._run_dir / name).is_dir():
                 self._client.log_artifacts(self.parent, str(self._run_dir / name), name)
-        self._client.set_tag(self.parent, _CLOSED, repr(self._until))  # every trial is there, or we would not be here
+        self._client.set_tag(self.parent, _CLOSED, repr(0.0 if self._missing else self._until))
         self._client.set_terminated(self.parent, status, int(self._until * 1000))
 
     def _answered(self, answer: Answer) -> None:

@@ -22,6 +22,7 @@ _KINDS = (
         "close what holds it (MLflow's UI, a database browser, a copy that is still running)",
     ),
     ("not a database|malformed", "is damaged", "move the file away, or restore it from a backup"),
+    ("table \\S+ already exists|duplicate column", "was left half made", "move the file away"),
     ("disk is full|no space left", "does not fit on the disk", "make room"),
     (
         "error code 401|error code 403|unauthenticated|permission_denied",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -126,12 +125,12 @@ def check(place: Place) -> None:
         raise UserError(f"{said}: not a store of this MLflow; give sqlite:///FILE or a server's http://…") from None
 
 
-def connect(uri: str, say: Callable[[str], None]) -> Any:
-    """A client of the store. Raises whatever is wrong with it; `say` gets a line if something was repaired."""
+def connect(uri: str) -> Any:
+    """A client of the store. Raises whatever is wrong with it."""
     client = _client_class()
     path = file_of(uri)
     if path is not None:
-        database.ensure(uri, path, say)
+        database.ensure(uri, path)
     elif _is_sql(uri):
         from sqlalchemy import create_engine
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from fake_training import FAKE
+from ledger_files import study_row, trial_row
 from no_mlflow import NoMlflow
 
 from atod_sweep import api
@@ -66,6 +69,11 @@ def test_an_unknown_logger_is_refused_before_anything_runs(go, tmp_path, monkeyp
     with pytest.raises(UserError, match=said):
         go(*names)
     assert not (tmp_path / "runs").exists()
+
+
+def test_sync_says_that_it_brings_mlflow_up_to_date_too(tmp_path):
+    with pytest.raises(UserError, match=r"'wnb': unknown; .*known: mlflow, wandb, tensorboard$"):
+        api.sync(tmp_path, logger="wnb")
 
 
 @pytest.mark.parametrize("name", LOGGERS)
@@ -214,6 +222,49 @@ def test_every_name_of_an_environment_is_one_that_mlflow_takes(key):
     validation = pytest.importorskip("mlflow.utils.validation")
     validation._validate_metric_name(content.name(key))
     assert content.name("eval/my room: 1") == "eval/my room: 1"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("a+b", "a*b"), ("a+b", "a_b"), ("a/..", "a/_.."), ("eval/x@4", "eval/x_4")]
+)
+def test_keys_that_differ_in_signs_that_mlflow_refuses_stay_apart(one, other):
+    assert sorted(content.params({one: 1, other: 2}).values()) == ["1", "2"]
+    assert content.name("eval/pass@4") == "eval/pass_4"
+
+
+class Handle:
+    """A run or a file of a library, which knows whether it is open."""
+
+    made: ClassVar[list[Handle]] = []
+
+    def __init__(self, *args):
+        self.open = True
+        self.config = self.summary = self
+        self.made.append(self)
+
+    def close(self, exit_code=0):
+        self.open = False
+
+    finish = close
+
+    def log(self, *args, **more):
+        pass
+
+    update = scalars = flush = hyperparameters = log
+
+
+@pytest.mark.parametrize("name", LOGGERS)
+def test_a_logger_that_begins_anew_leaves_nothing_open_that_was(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(Handle, "made", [])
+    monkeypatch.setattr("atod_sweep.sweep.loggers.tensorboard._EventFile", Handle)
+    monkeypatch.setattr("atod_sweep.sweep.loggers.wandb.WandB._open", lambda *args: Handle())
+    (tmp_path / "trials" / "a-s0").mkdir(parents=True)
+    (tmp_path / "trials" / "a-s0" / "config.yaml").write_text("{steps: 1}")
+    logger = LOGGERS[name][0](tmp_path, study_row())
+    for begun in (1, 2):
+        logger.begin()
+        logger.trial(trial_row())
+        assert [handle.open for handle in Handle.made].count(True) == len(Handle.made) / begun
 
 
 @pytest.mark.parametrize("longest", [249, 250, 251, 400])

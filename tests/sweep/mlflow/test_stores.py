@@ -30,7 +30,7 @@ from atod_sweep.sweep.studies.run_study import run_study
 def whole(tmp_path_factory):
     """A new database, as a file to copy."""
     path = tmp_path_factory.mktemp("whole") / "mlflow.db"
-    connect(f"sqlite:///{path}", pytest.fail)
+    connect(f"sqlite:///{path}")
     assert not list(path.parent.glob(".mlflow.db-new-*"))
     return path
 
@@ -44,10 +44,6 @@ def _impatient(monkeypatch):
 
 
 # ---- the file is there whole or not at all --------------------------------------------------------------------------
-
-
-def emptied(path):
-    path.write_bytes(b"")
 
 
 def first_tables_only(path):
@@ -72,36 +68,42 @@ def killed_before_the_last_line(path):
         db.commit()
 
 
-HALVES = [emptied, first_tables_only, killed_in_a_migration, killed_before_the_last_line]
+def test_a_database_of_which_only_the_file_was_made_is_made(tmp_path):
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(b"")
+    connect(f"sqlite:///{path}").create_experiment("mine")
+    assert connect(f"sqlite:///{path}").get_experiment_by_name("mine") is not None
 
 
-@pytest.mark.parametrize("damage", HALVES)
-def test_a_database_that_a_killed_run_left_half_made_is_made_anew(whole, tmp_path, damage):
+HALF = "was left half made; move the file away"
+OLDER = "was made by another version of MLflow; back it up, then: mlflow db upgrade {uri}"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [(first_tables_only, HALF), (killed_in_a_migration, HALF), (killed_before_the_last_line, OLDER)],
+)
+def test_a_database_that_somebody_else_left_half_made_is_told_with_a_remedy(whole, tmp_path, damage, said):
     path = tmp_path / "mlflow.db"
     shutil.copy(whole, path)
     damage(path)
-    before, said = path.read_bytes(), []
-    client = connect(f"sqlite:///{path}", said.append)
-    client.create_experiment("mine")
-    assert connect(f"sqlite:///{path}", pytest.fail).get_experiment_by_name("mine") is not None
-    moved = list(tmp_path.glob("mlflow.db.half-made-*"))
-    assert len(said) == len(moved) <= 1
-    if moved:
-        assert f"{path} was left half made, with nothing in it; made anew (the old one is {moved[0].name})" in said[0]
-        assert len(moved[0].read_bytes()) >= len(before)
+    uri = f"sqlite:///{path}"
+    with pytest.raises(Exception, match=r"schema|already exists|duplicate column") as caught:
+        connect(uri)
+    assert explain(caught.value, uri) == f"MLflow at {uri} {said.format(uri=uri)}"
 
 
 def test_a_database_with_something_in_it_is_never_replaced(whole, tmp_path):
     path = tmp_path / "mlflow.db"
     shutil.copy(whole, path)
-    client = connect(f"sqlite:///{path}", pytest.fail)
+    client = connect(f"sqlite:///{path}")
     client.create_run(client.create_experiment("thesis"))
     copy = tmp_path / "older.db"  # a name that MLflow has not opened in this process
     shutil.copy(path, copy)
     killed_before_the_last_line(copy)
     before = copy.read_bytes()
     with pytest.raises(Exception, match="out-of-date database schema") as caught:
-        connect(f"sqlite:///{copy}", pytest.fail)
+        connect(f"sqlite:///{copy}")
     assert copy.read_bytes() == before
     assert explain(caught.value, f"sqlite:///{copy}") == (
         f"MLflow at sqlite:///{copy} was made by another version of MLflow; "
@@ -121,8 +123,7 @@ def test_what_a_killed_maker_left_is_removed_and_two_makers_make_one(whole, tmp_
 
     monkeypatch.setattr(database, "_make", slowly)
     threads = [
-        threading.Thread(target=database.ensure, args=(default_uri(tmp_path), tmp_path / "mlflow.db", pytest.fail))
-        for _ in range(2)
+        threading.Thread(target=database.ensure, args=(default_uri(tmp_path), tmp_path / "mlflow.db")) for _ in range(2)
     ]
     for thread in threads:
         thread.start()
@@ -140,14 +141,14 @@ def test_an_attempt_that_is_cut_off_leaves_nothing(tmp_path, monkeypatch, stop):
 
     monkeypatch.setattr(database, "_make", half)
     with pytest.raises(type(stop) if isinstance(stop, Exception) else stop):
-        connect(default_uri(tmp_path), pytest.fail)
+        connect(default_uri(tmp_path))
     assert [file.name for file in tmp_path.iterdir()] == [".mlflow.db.lock"]
 
 
 STARTER = """
 import sys
 from atod_sweep.sweep.mlflow.stores import EXPERIMENT, Place, check, connect, default_uri, file_of
-connect(sys.argv[1], lambda line: print(line, flush=True)).get_experiment_by_name("x")
+connect(sys.argv[1]).get_experiment_by_name("x")
 print("whole", flush=True)
 """
 
@@ -305,7 +306,7 @@ def a_folder(path, whole):
 @contextlib.contextmanager
 def deleted(path, whole):
     shutil.copy(whole, path)
-    client = connect(f"sqlite:///{path}", pytest.fail)
+    client = connect(f"sqlite:///{path}")
     client.delete_experiment(client.create_experiment(EXPERIMENT))
     yield f"sqlite:///{path}"
 
@@ -402,7 +403,7 @@ def test_a_run_that_was_deleted_in_mlflow_is_recorded_again(write_study, tmp_pat
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     options = {"backend": "local", "trainer": FAKE, "tracking_uri": uri}
     outcome = run_study(write_study(seeds=1), out=tmp_path / "runs", **options)
-    client = connect(uri, pytest.fail)
+    client = connect(uri)
     number = client.get_experiment_by_name(EXPERIMENT).experiment_id
     for run in client.search_runs([number]):
         client.delete_run(run.info.run_id)

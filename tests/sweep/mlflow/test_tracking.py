@@ -14,7 +14,7 @@ import urllib.request
 
 import pytest
 from fake_training import FAKE
-from ledger_files import study_row
+from ledger_files import study_row, trial_row
 
 from atod_sweep.api import sync
 from atod_sweep.errors import UserError
@@ -22,6 +22,7 @@ from atod_sweep.records import ledger
 from atod_sweep.records.ledger import Ledger
 from atod_sweep.sweep.loggers.background import Background
 from atod_sweep.sweep.loggers.content import points, thinning
+from atod_sweep.sweep.loggers.sync import sync as bring_up_to_date
 from atod_sweep.sweep.mlflow.mirror import Mirror
 from atod_sweep.sweep.mlflow.problems import explain
 from atod_sweep.sweep.mlflow.stores import EXPERIMENT, default_uri
@@ -41,7 +42,7 @@ def test_points_are_evaluations_and_training_rows_thinned_between_them():
         {"phase": "train", "step": 5, "loss": 0.4},
     ]
     evaluations = [(0, {"eval/success": 0.1, "cost/episodes": 0.0}), (4, {"eval/success": 0.2, "cost/episodes": 32.0})]
-    second = (2, {"loss": 2.0, "turn_weight/0": 1.0, "turn_weight/1": 0.5, "odd key_": 1.0})
+    second = (2, {"loss": 2.0, "turn_weight/0": 1.0, "turn_weight/1": 0.5, "odd key__e4afb23c": 1.0})
     last_before = (3, {"loss": 1.0})
     assert list(points(rows, 2)) == [
         evaluations[0],
@@ -177,8 +178,20 @@ def test_a_row_that_the_store_refuses_holds_back_no_other(store, tmp_path):
     for seed in range(4):
         tracker.add({"trial": f"a-s{seed}", "state": "COMPLETE"})
     tracker.close("FINISHED")
-    assert {trial for trial, _ in store.seen} == {"a-s0", "a-s2", "a-s3"}
-    assert "says: never" in said[-1]
+    assert {trial for trial, _ in store.seen[:-1]} == {"a-s0", "a-s2", "a-s3"}
+    assert store.seen[-1] == "FINISHED"  # the run does not stay open for it
+    assert said[-1].startswith("MLflow is behind the ledger (MLflow at http://store says: never); catch up with: ")
+
+
+def test_a_row_that_the_store_refuses_is_told_by_sync_after_all_others(store, tmp_path):
+    rows = [trial_row("a", seed, "COMPLETE") for seed in range(3)]
+    with Ledger(tmp_path) as writer:
+        for row in (study_row(), *rows):
+            writer.append(row)
+    store.poison = "a-s1"
+    with pytest.raises(UserError, match=r"says: never; then again: atod-sweep sync"):
+        bring_up_to_date(tmp_path, lambda study: store, lambda line: None, lambda folder: None)
+    assert store.seen == [("a-s0", "COMPLETE"), ("a-s2", "COMPLETE"), "FINISHED"]
 
 
 def test_a_store_that_hangs_is_left_and_ctrl_c_ends_the_wait(store, tmp_path, monkeypatch):
@@ -242,6 +255,25 @@ def test_a_run_taken_up_again_looks_for_the_trials_that_are_new_alone(write_stud
     assert runs_of(uri)[2].keys() == {"fast-s0", "slow-s1", "fast-s1"}
     sync(folder)  # looks at every trial
     assert runs_of(uri)[2].keys() == {"slow-s0", "fast-s0", "slow-s1", "fast-s1"}
+
+
+def test_a_run_that_was_closed_without_a_trial_gets_it_when_it_is_taken_up_again(write_study, tmp_path, monkeypatch):
+    options = {"backend": "local", "trainer": FAKE, "out": tmp_path / "runs"}
+    log = Mirror._log
+
+    def refuse(self, run, row, *rest):
+        if row["trial"] == "slow-s0":
+            raise ValueError("never")
+        log(self, run, row, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Mirror, "_log", refuse)
+        run_study(write_study(seeds=1), **options)
+    _, (parent,), children = runs_of(default_uri(tmp_path / "runs"))
+    assert (parent.info.status, children["fast-s0"].info.status) == ("FINISHED", "FINISHED")
+    assert children["slow-s0"].info.status == "RUNNING"
+    run_study(write_study(seeds=1), resume=True, **options)
+    assert runs_of(default_uri(tmp_path / "runs"))[2]["slow-s0"].info.status == "FINISHED"
 
 
 @pytest.mark.slow

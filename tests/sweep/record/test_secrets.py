@@ -52,7 +52,7 @@ def test_a_run_keeps_no_secret(write_study, tmp_path, words, capfd, uri):
         resume_run(outcome.run_dir, trainer=FAKE)
     assert resume_run(outcome.run_dir, trainer=FAKE, tracking_uri=f"sqlite:///{tmp_path / 'm.db'}").ok
     assert holding(tmp_path) == []
-    client = connect(f"sqlite:///{tmp_path / 'm.db'}", pytest.fail)
+    client = connect(f"sqlite:///{tmp_path / 'm.db'}")
     assert len(client.search_runs(["1"])) == 3
 
 
