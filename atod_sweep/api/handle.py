@@ -31,8 +31,8 @@ def load(run_dir: str | Path) -> Run:
 class Run:
     """A study or search that was run.
 
-    What is shown is read from `folder` once; `reload()` reads again. DataFrames hold unrounded numbers, one row per
-    trial, arm, point of a curve, or hypothesis, with the columns of the run's `tables/*.csv`.
+    What is shown is read from `folder` once; `load(run.folder)` reads again. DataFrames hold unrounded numbers, one row
+    per trial, arm, point of a curve, or hypothesis, with the columns of the run's `tables/*.csv`.
     """
 
     def __init__(self, folder: Path, outcome: RunOutcome | None = None) -> None:

@@ -167,8 +167,7 @@ def resume(
 def _carried_out(verb: str, start: Callable[..., RunOutcome], source: Any, given: dict[str, Any]) -> Run:
     """What a verb starts, shown, reported, and taken up as a run. `given`: the verb's keywords."""
     check_list("loggers", given["loggers"])
-    callback, verbosity = given.pop("callback"), given.pop("verbosity")
-    show = given.pop("show") or choose(callback=callback, verbosity=verbosity)
+    show = choose(**{name: given.pop(name) for name in ("callback", "verbosity", "show")})
     admit(*(started_from(source) if verb == "resume" else [source]))
     after = partial(conclude, say=show.note)
     with closing(show):

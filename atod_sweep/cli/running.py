@@ -165,19 +165,19 @@ def close(run: Run, json_output: bool, extensible: bool = False) -> None:
 
 
 def _print(run: Run, extensible: bool) -> None:
-    from atod_sweep.records import ledger
+    from atod_sweep.records import layout, ledger
     from atod_sweep.records.redaction import redacted
     from atod_sweep.sweep.record.endings import lines as endings
 
     folder = run.folder
     for line in endings(ledger.read(folder)):
         say(line)
-    if not (folder / "report.html").exists():
+    if not (folder / layout.REPORT_HTML).exists():
         return
     say(run.summary())
-    say(f"\n report    {folder / 'report.html'}")
-    if (folder / "best_schedule.yaml").exists():
-        say(f" schedule  {folder / 'best_schedule.yaml'}")
+    say(f"\n report    {folder / layout.REPORT_HTML}")
+    if (folder / layout.BEST_SCHEDULE).exists():
+        say(f" schedule  {folder / layout.BEST_SCHEDULE}")
     if extensible and run.ok and run.has_open_claims:
         given = [part for part in sys.argv[1:] if part not in ("--resume", "--extend", "--overwrite")]
         say(f" next      {redacted(shlex.join(['atod-sweep', *given, '--extend', '--until-decided']))}")

@@ -9,7 +9,8 @@ from typing import Any
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train, model_key
 from atod_sweep.cores import cpu_cores
-from atod_sweep.sweep.record.progress import Progress, clock
+from atod_sweep.sweep.record.progress import Progress
+from atod_sweep.sweep.record.scoreboard import clock
 from atod_sweep.sweep.trials.jobs import Trainer, load
 from atod_sweep.training.pretraining.apart import Builders
 from atod_sweep.training.pretraining.cache import expected

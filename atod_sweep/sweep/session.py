@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import MappingProxyType
-from typing import Any, assert_never, cast
+from typing import Any, cast
 
 from atod_sweep.config.base import content_hash
 from atod_sweep.config.shipped import time_of
@@ -27,9 +27,9 @@ from atod_sweep.sweep import preflight
 from atod_sweep.sweep.backends import local
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.loggers.background import Background
-from atod_sweep.sweep.loggers.choice import LOGGERS, place
+from atod_sweep.sweep.loggers.choice import LOGGERS
 from atod_sweep.sweep.mlflow.mirror import Mirror
-from atod_sweep.sweep.mlflow.stores import is_installed
+from atod_sweep.sweep.mlflow.stores import is_installed, placed
 from atod_sweep.sweep.models import ensure_models, expected_models
 from atod_sweep.sweep.record import endings, provenance
 from atod_sweep.sweep.record.progress import Progress
@@ -38,7 +38,7 @@ from atod_sweep.sweep.record.scoreboard import Scoreboard
 from atod_sweep.sweep.sharing import Holding, key_of, left
 from atod_sweep.sweep.studies.plan import Trial
 from atod_sweep.sweep.took import Pace, in_words
-from atod_sweep.sweep.trials.desk import FINISHED, Decided, Desk, Event, Expected, Redefined, Remarked
+from atod_sweep.sweep.trials.desk import FINISHED, Desk
 from atod_sweep.sweep.trials.jobs import Bounds, Job, SavedModel, Trainer
 from atod_sweep.sweep.trials.source import Source
 from atod_sweep.sweep.work import Options, Site, Work
@@ -117,26 +117,21 @@ class Session:
             limits=self.options.limits,
             at_a_time=self._width,
             job=self._job,
-            tell=self._told,
+            record=self.record,
+            redefine=self._redefine,
+            expect=self._expect,
+            remark=self.show.note,
             judge=self.options.judge,
         )
 
-    def _told(self, event: Event) -> None:
-        """Write down what the source decided."""
-        match event:
-            case Decided(row):
-                self.record(row)
-            case Redefined(changes):
-                self._row |= changes
-                self.record(self._row)
-            case Expected(total):
-                self.total = total
-                if self._board is not None:
-                    self._board.total = total
-            case Remarked(text):
-                self.show.note(text)
-            case _:
-                assert_never(event)
+    def _redefine(self, changes: Mapping[str, Any]) -> None:
+        self._row |= changes
+        self.record(self._row)
+
+    def _expect(self, total: int) -> None:
+        self.total = total
+        if self._board is not None:
+            self._board.total = total
 
     def _job(self, trial: Trial) -> Job:
         """The next attempt at a trial, which is from now on known by its id. UserError if it ran as another config."""
@@ -190,11 +185,11 @@ class Session:
         self._open_loggers()
 
     def _open_loggers(self) -> None:
-        """MLflow, where it is installed, and what was asked for beside it."""
         study = cast(StudyRow, {**self._row, "time": time.time()})
         if is_installed():
             self.show.doing("opening MLflow")
-            mirror = Mirror(place(self.run_dir, self.options.site), self.run_dir, study, self.show.note)
+            place = placed(self.run_dir.parent, self.options.site.tracking_uri, self.options.site.experiment)
+            mirror = Mirror(place, self.run_dir, study, self.show.note)
             self._log(Background(mirror, self.run_dir, self.show), wait=True)
         else:
             sync = f"atod-sweep sync {self.run_dir}"
@@ -209,7 +204,6 @@ class Session:
             logger.add(old)
 
     def close(self, status: str, answer: Answer | None = None) -> None:
-        """Its loggers have all of it."""
         for logger in self._loggers:
             logger.close(status, answer)
 
@@ -276,7 +270,6 @@ class Session:
             self.record({"event": "models", "models": next(iter(pairs.values())), "pairs": pairs})
 
     def _begin(self) -> tuple[Source, Recorder]:
-        """Where trials come from, and who is told of them."""
         goal, show = self.work.goal, self.show
         source = self.work.source(self._desk())
         board = self._board = Scoreboard(self.total, self._width, goal.metric.name, self.history.trials, goal.sign)

@@ -114,6 +114,19 @@ def test_what_was_cut_short_can_be_resumed(call, tmp_path, rows, state):
     assert (f" next      atod-sweep resume {tmp_path}" in out) == (state == "interrupted")
 
 
+def test_the_time_of_a_run_is_that_while_trials_were_under_way(call, tmp_path):
+    night = 30_000.0
+    rows = [
+        trial_row("a", 0, "COMPLETE", time=1000.0, seconds=100.0),
+        trial_row("b", 0, "COMPLETE", time=1050.0, seconds=100.0),  # beside it for 50 s
+        trial_row("c", 0, "COMPLETE", time=night + 1060.0, seconds=60.0),  # resumed in the morning
+    ]
+    with Ledger(tmp_path) as writer:
+        for row in (study_row(time=900.0), *rows):
+            writer.append(row)
+    assert " time      3:30 with trials under way, last written " in call("status", str(tmp_path))[1]
+
+
 def test_runs_are_listed_the_latest_first(call, finished):
     code, out, _ = call("ls", str(finished))
     assert code == 0

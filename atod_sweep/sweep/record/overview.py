@@ -23,14 +23,14 @@ from atod_sweep.sweep.record.scoreboard import ENDED, Running, clock
 @dataclass(frozen=True)
 class Overview:
     """A run at a glance. `counts`: trials by their last state; `is_written`: a process holds the run right now;
-    `is_cut`: its last process was stopped, or is gone, in the middle."""
+    `is_cut`: its last process was stopped, or is gone, in the middle; `seconds`: while trials were under way."""
 
     folder: Path
     question: str
     counts: dict[str, int]
     is_written: bool
     is_cut: bool
-    started: float
+    seconds: float
     last: float
     running: tuple[Running, ...]
     endings: tuple[str, ...]
@@ -45,7 +45,8 @@ class Overview:
         found = [f"{self.folder}  {self.state}", f" question  {self.question}", f" trials    {said}"]
         found += [f" running   {one}" for one in self.running] if self.is_written else []
         found += [line for line in self.endings if not line.startswith(" trials")]
-        found.append(f" time      {clock(self.last - self.started)}, last written {clock(time.time() - self.last)} ago")
+        ago = clock(time.time() - self.last)
+        found.append(f" time      {clock(self.seconds)} with trials under way, last written {ago} ago")
         if self.state == "interrupted":
             found.append(f" next      atod-sweep resume {self.folder}")
         for name in (layout.REPORT_HTML, layout.BEST_SCHEDULE):
@@ -66,17 +67,20 @@ def overview(run_dir: Path) -> Overview:
     history = ledger.fold(rows)
     if history.study is None:
         raise ledger.nothing_in(run_dir)
-    times = [row["time"] for row in rows if "time" in row]
-    running = [_running(run_dir, row, history.study) for row in history.trials.values() if row["state"] not in ENDED]
+    under_way = [row for row in history.trials.values() if row["state"] not in ENDED]
+    is_written = _is_written(run_dir)
+    trials = [row for row in rows if row["event"] == "trial"]
+    spans = [(row["time"] - row["seconds"], row["time"]) for row in trials if "seconds" in row]
+    spans += [(row["time"], time.time()) for row in under_way if is_written]
     return Overview(
         folder=run_dir,
         question=history.study["question"],
         counts=dict(Counter(row["state"] for row in history.trials.values())),
-        is_written=_is_written(run_dir),
+        is_written=is_written,
         is_cut=not history.trials or any(map(_is_cut, history.trials.values())),
-        started=min(times, default=0.0),
-        last=max(times, default=0.0),
-        running=tuple(running),
+        seconds=_covered(spans),
+        last=max((row["time"] for row in rows if "time" in row), default=0.0),
+        running=tuple(_running(run_dir, row, history.study) for row in under_way),
         endings=tuple(endings(rows)),
     )
 
@@ -92,6 +96,15 @@ def runs_in(out: Path) -> Iterator[Overview]:
         except UserError:  # killed before its first row: there is nothing to tell of it
             continue
     yield from sorted(found, key=lambda run: -run.last)
+
+
+def _covered(spans: list[tuple[float, float]]) -> float:
+    """The length of what they cover together."""
+    length, until = 0.0, 0.0
+    for start, end in sorted(spans):
+        length += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return length
 
 
 def _is_cut(row: TrialRow) -> bool:

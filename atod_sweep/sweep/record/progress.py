@@ -20,8 +20,6 @@ from atod_sweep.records.redaction import shown
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.record.scoreboard import ENDED, Running, Scoreboard, clock
 
-__all__ = ["Bar", "Events", "Plain", "Progress", "Quiet", "Scoreboard", "choose", "clock"]
-
 SILENCE = 2.5  # seconds without a line after which a plain log says what is being done
 PATIENCE = 60  # … and after a while, this part of the time so far: a day's run shall not fill its log
 
@@ -62,12 +60,12 @@ class Quiet(Progress):
     def note(self, text: str, **data: Any) -> None:
         """Lines that carry an event are routine; the others are remarks that a reader needs."""
         if not data:
-            print(shown(text), flush=True)
+            _print(shown(text))
 
     def trial(self, row: TrialRow) -> None:
         assert self._board is not None
         if row["state"] == "FAILED":
-            print(shown(_ended(self._board, row)), flush=True)
+            _print(shown(_ended(self._board, row)))
 
 
 class Plain(Progress):
@@ -108,7 +106,7 @@ class Plain(Progress):
 
     def _say(self, line: str) -> None:
         self._spoke = time.monotonic()
-        print(shown(line), flush=True)
+        _print(shown(line))
 
     def _beat(self) -> None:
         while not self._over.wait(0.5):
@@ -280,19 +278,30 @@ def reserve_stdout() -> None:
 
 
 def print_event(event: Mapping[str, Any]) -> None:
-    print(json.dumps(event, ensure_ascii=False), flush=True, file=_events[0] if _events else None)
+    _print(json.dumps(event, ensure_ascii=False), _events[0] if _events else None)
+
+
+def _print(line: str, file: TextIO | None = None) -> None:
+    """Where nobody reads any more, as behind `| head`, the run goes on unseen."""
+    try:
+        print(line, flush=True, file=file)
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), (file or sys.stdout).fileno())
 
 
 def choose(
     json_output: bool = False,
     callback: Callable[[Event], None] | None = None,
     verbosity: int = 0,
+    show: Progress | None = None,
 ) -> Progress:
-    """JSON if asked for, a live display on a terminal or in a notebook, plain lines elsewhere; beside it the callback.
+    """JSON if asked for, a live display on a terminal or in a notebook, plain lines elsewhere, or a way of the caller's
+    own (`show`); beside it the callback.
 
     `verbosity`: below 0 warnings and failures only, above 0 also every trial and evaluation.
     """
-    ways: list[Progress] = [Events(print_event) if json_output else _display(verbosity)]
+    ways: list[Progress] = [show or (Events(print_event) if json_output else _display(verbosity))]
     if callback is not None:
         ways.append(Events(callback))
     return ways[0] if len(ways) == 1 else Several(ways)

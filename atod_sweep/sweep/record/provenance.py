@@ -38,12 +38,8 @@ def circumstances(definition: dict[str, Any], argv: Sequence[str]) -> Row:
 
 def is_news(old: StudyRow | None, row: Mapping[str, Any]) -> bool:
     """True if more than the command line and the models' whereabouts differ, or what the run itself decided since."""
-    if old is None:
-        return True
-    if old["definition_hash"] != row["definition_hash"]:
-        return True
-    keys = ("question", "reference", "file_sha256", "versions", "numerics", "git", "hardware")
-    return any(old.get(key) != row[key] for key in keys)
+    keys = ("definition_hash", "question", "reference", "file_sha256", "versions", "numerics", "git", "hardware")
+    return old is None or any(old.get(key) != row[key] for key in keys)
 
 
 def are_others(old: StudyRow | None, pairs: Mapping[str, Row]) -> bool:

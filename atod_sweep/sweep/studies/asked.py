@@ -73,14 +73,11 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
     """
     try:
         check_retained(metric.name, retained_metrics(config))
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from None
-    if registry.is_shipped(config["env"]["id"]):
-        try:
+        if registry.is_shipped(config["env"]["id"]):
             own = [*registry.metric_names(config["env"]["id"], config["env"]["kwargs"]), *stood_in(config)]
             check_reported(metric.name, own, config["evaluation"]["attempts"])
-        except ValueError as error:
-            raise UserError(f"{where}: {error}") from None
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
     if metric.name.startswith("final/"):
         if "final" not in config["evaluation"]:
             raise UserError(

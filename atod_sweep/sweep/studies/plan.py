@@ -15,11 +15,11 @@ from atod_sweep.config.study import Bars, Study
 from atod_sweep.config.train import Train
 from atod_sweep.errors import Gathered, UserError, meant
 from atod_sweep.objective import own_code, schedules
+from atod_sweep.records.ledger_rows import Role
 from atod_sweep.sweep.studies import asked
 from atod_sweep.sweep.studies.controls import CONTROLS, Make, mean_weight, override
 
 MATCH = ".match_mean_of"
-Role = Literal["arm", "control", "teacher", "base"]
 BASE_STUDENT = "base_student"  # the student before training, on the final sets
 FINAL_METRIC = "final/success"
 
@@ -139,7 +139,6 @@ def _overrides(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _resolved(study: Study, data: dict[str, Any], name: str) -> dict[str, Any]:
-    """The plain form of a trial's config. UserError unless it is valid."""
     train = validate(Train, data, name)
     if train.seed == study.seed_list[0]:
         own_code.check(train, f"{name}: ")

@@ -21,13 +21,10 @@ from atod_sweep.sweep.studies import tuned
 from atod_sweep.sweep.studies.plan import MATCH, Plan, resolve
 from atod_sweep.sweep.studies.until_decided import Blocks, Rule, in_blocks
 from atod_sweep.sweep.trials.desk import Desk
-from atod_sweep.sweep.trials.jobs import Trainer
 from atod_sweep.sweep.trials.source import Queue, Source
 from atod_sweep.sweep.work import Document, Goal, Options, RunOutcome, Work
 
 StudySource = str | Path | Mapping[str, Any] | Study
-
-__all__ = ["Options", "Rule", "RunOutcome", "Trainer", "dry_run", "resume_study", "run_study"]
 
 
 def run_study(

@@ -9,7 +9,8 @@ import pytest
 
 from atod_sweep.config.study import Resources
 from atod_sweep.sweep.backends.ray import capacity
-from atod_sweep.sweep.record.progress import Bar, Scoreboard, clock
+from atod_sweep.sweep.record.progress import Bar, Progress, choose
+from atod_sweep.sweep.record.scoreboard import Scoreboard, clock
 
 
 def row(trial, arm, score, state="COMPLETE", role="arm", seconds=10.0, levels=None):
@@ -109,3 +110,37 @@ def test_what_user_code_prints_is_not_among_the_events():
     done = subprocess.run([sys.executable, "-c", LOUD], capture_output=True, text=True, check=True, encoding="utf-8")
     assert done.stdout == 'before\n{"event": "note", "text": "\u2026"}\n'
     assert {"printed", "said"} <= set(done.stderr.replace("written", "").split())
+
+
+def test_a_callback_hears_beside_a_display_of_ones_own():
+    heard = []
+    show = choose(callback=heard.append, show=Progress())
+    show.note("so far, so good")
+    assert heard == [{"event": "note", "text": "so far, so good"}]
+
+
+UNREAD = """
+import sys
+from atod_sweep.sweep.record.progress import Plain, print_event, reserve_stdout
+if sys.argv[1] == "json":
+    reserve_stdout()
+    say = lambda text: print_event({"text": text})
+else:
+    say = Plain().doing
+say("first")
+input()
+for number in range(3):
+    say(f"unread {number}")
+print("the run is over", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("way", ["json", "plain"])
+def test_a_run_goes_on_where_nobody_reads_any_more(way):
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", UNREAD, way], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as run:
+        assert "first" in run.stdout.readline()
+        run.stdout.close()  # what `| head -1` does
+        run.stdin.write("\n")
+        run.stdin.flush()
+        assert (run.stderr.read(), run.wait()) == ("the run is over\n", 0)
