@@ -177,12 +177,11 @@ class Pool:
         """Give up the job that `worker` is at, and send the others to a new process, with what it needs to know."""
         _, *others = worker.queue
         worker.restart()
-        worker.queue = deque([job if job.start else self._again(job) for job in others])
+        worker.queue = deque(
+            [job if job.start else self._job(job.slot, next(iter(job.actions), None), job.ask) for job in others]
+        )
         if worker.queue:
             worker.send(self._timeout)
-
-    def _again(self, job: Errand) -> Errand:
-        return self._job(job.slot, job.actions[0] if job.actions else None, job.ask)
 
 
 def _context() -> SpawnContext | ForkServerContext:

@@ -167,17 +167,15 @@ def game_files(place: str, split: Split) -> tuple[Path, ...]:
     if root.is_file():
         return (root,)
     parts = root / split
-    found = sorted(path for path in (parts if parts.is_dir() else root).rglob("*") if _is_game(path))
+    found = sorted(
+        path for path in (parts if parts.is_dir() else root).rglob("*") if re.fullmatch(r"\.(z[1-8]|ulx)", path.suffix)
+    )
     if not found:
         raise UserError(f"env.kwargs.games: no .z8 or .ulx file in {place!r}; leave games out to generate some")
     if parts.is_dir() or len(found) == 1:
         return tuple(found)
     held_out = found[3::4] or found[-1:]
     return tuple(held_out if split == "eval" else [path for path in found if path not in held_out])
-
-
-def _is_game(path: Path) -> bool:
-    return re.fullmatch(r"\.(z[1-8]|ulx)", path.suffix) is not None
 
 
 def generated(suite: str, settings: tuple[tuple[str, int], ...], split: Split, index: int) -> Path:

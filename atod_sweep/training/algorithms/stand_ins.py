@@ -51,11 +51,6 @@ def partners(turn_N: np.ndarray[Any, Any], rng: np.random.Generator) -> tuple[An
     return start_K[partner_K[turn_N]] + rank_N, alone_K[turn_N]
 
 
-def as_it_is(batch: TokenBatch, config: Any, rng: np.random.Generator) -> tuple[TokenBatch, Metrics]:
-    """A teacher without training says what it says (`loop/cast.py` makes it)."""
-    return batch, {}
-
-
 def pushed(batch: TokenBatch, config: ConstantPush, rng: np.random.Generator) -> tuple[TokenBatch, Metrics]:
     """The field `pull`: -push on the least likely share of the tokens, else 0."""
     least = lowest(batch["old_logp"], config.lowest)
@@ -73,5 +68,10 @@ def lowest(logp_N: Tensor, share: float) -> Tensor:
 
 
 STAND_INS: dict[str, Put] = one_each(
-    StandIn, {"shuffled_teacher": shuffled, "random_teacher": as_it_is, "constant_push": pushed}
+    StandIn,
+    {
+        "shuffled_teacher": shuffled,
+        "random_teacher": lambda batch, *_: (batch, {}),  # it says what it says (`loop/cast.py` makes it)
+        "constant_push": pushed,
+    },
 )

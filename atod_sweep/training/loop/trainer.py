@@ -19,12 +19,8 @@ from atod_sweep.training.runtime import check_autocast
 Report = Callable[[list[Row]], None]
 
 
-def _silent(_: list[Row]) -> None:
-    """Report to nobody."""
-
-
 def train(
-    config: Train, directory: Path, report: Report = _silent, resume: bool = False, mutable: bool = False
+    config: Train, directory: Path, report: Report = lambda rows: None, resume: bool = False, mutable: bool = False
 ) -> Result:
     """Train one student.
 

@@ -53,7 +53,7 @@ def anatomy(source: Pretrained, dtype: torch.dtype, checkpointing: bool = False)
 
     Raises UserError for a model that is not there. Remembered by shape: all trials of a study ask, of a few models.
     """
-    config, lora = load_config(source), source.lora or _adapters(source)
+    config, lora = load_config(source), source.lora or (None if adapters.base_of(source) is None else Lora())
     shape = {**config.to_dict(), "_name_or_path": None}  # wherever it lies
     key = (type(config), repr(shape), repr(lora), dtype, checkpointing)
     if key not in _KNOWN:
@@ -62,10 +62,6 @@ def anatomy(source: Pretrained, dtype: torch.dtype, checkpointing: bool = False)
         except Exception:  # kernels that want values, or real memory: each fails in its own way; nothing hangs on it
             _KNOWN[key] = None
     return _KNOWN[key]
-
-
-def _adapters(source: Pretrained) -> Lora | None:
-    return None if adapters.base_of(source) is None else Lora()
 
 
 def _anatomy(config: Any, lora: Lora | None, dtype: torch.dtype, checkpointing: bool) -> Anatomy:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atod_sweep.training.play.outcomes import EpisodeBook
+from atod_sweep.training.play.outcomes import EpisodeBook, padded
 from atod_sweep.training.play.talk import Conversation
 from atod_sweep.training.teachers.teacher import Action, State
 
@@ -56,9 +56,9 @@ class Given:
     @staticmethod
     def of(actions: Sequence[Action | None], device: torch.device) -> Given:
         said = [action.ids if action else () for action in actions]
-        width = max(map(len, said))
-        ids = torch.tensor([[*ids, *([0] * (width - len(ids)))] for ids in said], device=device)
-        return Given(ids, torch.tensor([len(ids) for ids in said], device=device))
+        return Given(
+            torch.as_tensor(padded(said, 0), device=device), torch.tensor([len(ids) for ids in said], device=device)
+        )
 
     def impose(
         self, i: int, token_B: Tensor, logp_B: Tensor, logits_BV: Tensor, temperature: float

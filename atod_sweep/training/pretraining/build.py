@@ -12,13 +12,12 @@ from atod_sweep.config.models import CompactStudent, CompactTeacher, Pretrained
 from atod_sweep.config.train import Env, Evaluation, Train
 from atod_sweep.envs.checked import Checked
 from atod_sweep.errors import UserError
-from atod_sweep.training import NUMERICS
 from atod_sweep.training.loop.cast import Voice
 from atod_sweep.training.models import compact, limits
 from atod_sweep.training.models.policy import Policy, checkpoint_activations
 from atod_sweep.training.play.conversation import conversation_for
 from atod_sweep.training.play.outcomes import Limits
-from atod_sweep.training.pretraining import pretrain
+from atod_sweep.training.pretraining import model_folder, pretrain
 from atod_sweep.training.pretraining.cache import also_of
 from atod_sweep.training.runtime import keep_freed_memory, one_thread, torch_dtype
 
@@ -40,16 +39,7 @@ def build(
     else:
         with one_thread():  # rounding depends on their number, and a cached model must not
             made, tokenizer, reached = _from_scratch(role, model, env, config, say)
-    meta = {
-        "role": role,
-        "success": reached,
-        "seconds": time.perf_counter() - started,
-        "model": model.model_dump(mode="json"),
-        "env": env.model_dump(mode="json"),
-        "numerics": NUMERICS,
-        "torch": torch.__version__,
-    }
-    return made, tokenizer, meta
+    return made, tokenizer, model_folder.about(role, reached, started, model, env)
 
 
 def _from_scratch(

@@ -96,18 +96,15 @@ def _models(config: Train, made: Callable[[str, Recipe], ModelRef]) -> Models:
 
 def ensure_made(role: str, recipe: Recipe, config: Train, note: Callable[[str], None]) -> ModelRef:
     """Find or build one model. Raises UserError."""
-    path = recipe.path
-    with model_folder.locked(path):
-        if path.is_dir() and (problem := model_folder.problem(path)):
-            note(f"{role}: {path} is damaged ({problem}); it is built again")
-            model_folder.discard(path)
-        built = not path.is_dir()
-        if built:
-            from atod_sweep.training.pretraining.build import build  # brings torch
 
-            model_folder.keep(path, *build(role, recipe.model, recipe.env, config, note))
-        meta = model_folder.recipe(path)
-    return ModelRef(str(path), recipe.digest, meta["success"], built, meta["seconds"] if built else 0.0)
+    def make() -> tuple[Any, Any, dict[str, Any]]:
+        from atod_sweep.training.pretraining.build import build  # brings torch
+
+        return build(role, recipe.model, recipe.env, config, note)
+
+    built = model_folder.ensure(recipe.path, make, lambda line: note(f"{role}: {line}"))
+    meta = model_folder.recipe(recipe.path)
+    return ModelRef(str(recipe.path), recipe.digest, meta["success"], built, meta["seconds"] if built else 0.0)
 
 
 def _recipe(role: str, model: CompactTeacher | CompactStudent | Pretrained, config: Train) -> Recipe:

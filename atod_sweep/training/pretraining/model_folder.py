@@ -8,22 +8,40 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, manifest
+from atod_sweep.training import NUMERICS
 
 _checked: set[Path] = set()  # models that this process has found to be as they were written
 
 
+def ensure(path: Path, make: Callable[[], tuple[Any, Any, dict[str, Any]]], damaged: Callable[[str], None]) -> bool:
+    """Whether a model was not in the cache, or `damaged`, which is told, and has been made.
+
+    `make` gives the model, its tokenizer and how it was made (`about`). UserError if the cache may not be written.
+    """
+    with _locked(path):
+        if path.is_dir() and (wrong := problem(path)):
+            damaged(f"{path} is damaged ({wrong}); it is built again")
+            _discard(path)
+        if path.is_dir():
+            return False
+        _keep(path, *make())
+        return True
+
+
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     """One process at a time looks for the model and builds it. One that is whole is used from a read-only cache too."""
     lock = FileLock(f"{path}.lock")
     try:
@@ -65,15 +83,14 @@ def recipe(path: Path) -> dict[str, Any]:
     return meta
 
 
-def discard(path: Path) -> None:
-    """Remove a damaged model. UserError if the cache may not be written."""
+def _discard(path: Path) -> None:
     try:
         shutil.rmtree(path)
     except OSError as error:
         raise _unwritable(path, error) from None
 
 
-def keep(path: Path, model: Any, tokenizer: Any, meta: dict[str, Any]) -> None:
+def _keep(path: Path, model: Any, tokenizer: Any, meta: dict[str, Any]) -> None:
     """Put a model and how it was made (`meta`) into the cache. UserError if that may not be written, or is full."""
     try:
         for old in path.parent.glob(f".{path.name}-*"):  # what a killed process was writing: this one holds the lock
@@ -82,6 +99,21 @@ def keep(path: Path, model: Any, tokenizer: Any, meta: dict[str, Any]) -> None:
     except OSError as error:
         raise _unwritable(path, error) from None
     _checked.add(path)
+
+
+def about(role: str, success: float, started: float, model: BaseModel, env: BaseModel) -> dict[str, Any]:
+    """How a model was made, from `time.perf_counter()` = `started` on."""
+    import torch
+
+    return {
+        "role": role,
+        "success": success,
+        "seconds": time.perf_counter() - started,
+        "model": model.model_dump(mode="json"),
+        "env": env.model_dump(mode="json"),
+        "numerics": NUMERICS,
+        "torch": torch.__version__,
+    }
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:

@@ -8,6 +8,7 @@ students. Shapes: _P pairs, _E episodes.
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ SWERVES = (0.0, 0.2, 0.5, 1.0)  # shares of random actions in an episode
 LEAST = 64  # pairs that can be learned from
 HELD_OUT = 8  # one pair in so many is not learned from, and tells how well it was learned
 
+log = logging.getLogger(__name__)
+
 
 def ensure_rater(reward: PreferenceReward, config: Train) -> str:
     """The folder of the classifier, which is built unless the cache holds it. Raises UserError."""
@@ -49,12 +52,7 @@ def ensure_rater(reward: PreferenceReward, config: Train) -> str:
         }
     )
     path = cache_dir() / "models" / f"rater-{digest}"
-    with model_folder.locked(path):
-        if path.is_dir() and model_folder.problem(path):
-            model_folder.discard(path)
-        if not path.is_dir():
-            with one_thread():
-                model_folder.keep(path, *_build(reward, config.env))
+    model_folder.ensure(path, lambda: _build(reward, config.env), log.warning)
     return str(path)
 
 
@@ -63,6 +61,7 @@ def agreement(path: Path) -> float:
     return float(model_folder.recipe(path)["success"])
 
 
+@one_thread()
 def _build(reward: PreferenceReward, env: Env) -> tuple[Any, Any, dict[str, Any]]:
     started = time.perf_counter()
     _check(env, reward)
@@ -77,16 +76,7 @@ def _build(reward: PreferenceReward, env: Env) -> tuple[Any, Any, dict[str, Any]
     with torch.no_grad():
         margin_P = _scores(model, ids_EL[: 2 * held_out]).view(-1, 2).diff(dim=1)[:, 0]
     agreed = float(((margin_P > 0) == (wins_P[:held_out] > 0)).float().mean())
-    meta = {
-        "role": "rater",
-        "success": agreed,
-        "seconds": time.perf_counter() - started,
-        "model": reward.model_dump(mode="json"),
-        "env": env.model_dump(mode="json"),
-        "numerics": NUMERICS,
-        "torch": torch.__version__,
-    }
-    return model, tokenizer, meta
+    return model, tokenizer, model_folder.about("rater", agreed, started, reward, env)
 
 
 def _check(env: Env, reward: PreferenceReward) -> None:

@@ -99,7 +99,7 @@ class Server(Remote[config.ServerTeacher]):
     def _continuing(self, questions: Sequence[Json]) -> Json:
         (question,) = questions
         talk = self.pupil.conversation
-        body = {"model": question["model"], "prompt": question["act"], **_only(question, "max_tokens", "temperature")}
+        body = {name: question[name] for name in ("model", "max_tokens", "temperature")} | {"prompt": question["act"]}
         strings = list(talk.stop_strings)
         match self.config.api:
             case "vllm":
@@ -180,10 +180,6 @@ class Server(Remote[config.ServerTeacher]):
                 f"teacher.model: {self.config.url} serves another model as {self.config.model!r} than the one whose "
                 f"answers are kept in {self.answers.path}; serve it under a name of its own, or delete that file"
             )
-
-
-def _only(question: Json, *names: str) -> Json:
-    return {name: question[name] for name in names}
 
 
 # ---- reading answers -------------------------------------------------------------------------------------------------
