@@ -75,8 +75,5 @@ def runs(
     """List the runs in a folder, the latest first."""
     from atod_sweep.sweep.record.overview import runs_in
 
-    found = list(runs_in(expanded(out)))
-    for run in found:
-        say(run.line())
-    if not found:
-        say(f"{out} holds no runs")
+    for line in runs_in(expanded(out)) or [f"{out} holds no runs"]:
+        say(line)

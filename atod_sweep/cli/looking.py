@@ -22,7 +22,7 @@ def envs(
     seconds: Annotated[float, typer.Option(help="Seconds of play per environment.")] = 1.0,
 ) -> None:
     """List the shipped environments, with the speed measured here and the demonstrator's success."""
-    from atod_sweep.envs import registry as registry
+    from atod_sweep.envs import registry
     from atod_sweep.envs.speed import lines
     from atod_sweep.sweep.user_code import admit
 
@@ -59,7 +59,7 @@ def play(
     from atod_sweep.config.base import parse_assignments, validate, with_overrides
     from atod_sweep.config.train import Env, Evaluation
     from atod_sweep.envs import play as playing
-    from atod_sweep.envs import registry as registry
+    from atod_sweep.envs import registry
     from atod_sweep.sweep.user_code import admit
 
     admit()

@@ -8,7 +8,6 @@ from typing import Any
 
 from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
-from atod_sweep.records.ledger import History
 from atod_sweep.sweep import preflight, sharing
 from atod_sweep.sweep.backends import ray as runner
 from atod_sweep.sweep.loggers.choice import settled
@@ -67,7 +66,15 @@ def _execute(session: Session, building: Builders) -> RunOutcome:
     try:
         stopped = session.run(building)
         history = ledger.fold(ledger.read(run_dir))
-        outcome = _outcome(session, history, stopped)
+        outcome = RunOutcome(
+            run_dir=run_dir,
+            total=max(session.total, len(history.trials)),
+            complete=history.count("COMPLETE"),
+            failed=history.count("FAILED"),
+            pruned=history.count("PRUNED"),
+            interrupted=stopped,
+            min_complete=session.work.goal.min_complete,
+        )
         if outcome.complete + outcome.pruned + outcome.failed < outcome.total or stopped:
             show.note(f"{'stopped' if stopped else 'ended'} before its end; atod-sweep resume {run_dir} continues")
         if not stopped and after is not None:
@@ -84,15 +91,3 @@ def _execute(session: Session, building: Builders) -> RunOutcome:
         raise
     session.close("KILLED" if stopped else status_of(history), answer)
     return outcome
-
-
-def _outcome(session: Session, history: History, stopped: bool) -> RunOutcome:
-    return RunOutcome(
-        run_dir=session.run_dir,
-        total=max(session.total, len(history.trials)),
-        complete=history.count("COMPLETE"),
-        failed=history.count("FAILED"),
-        pruned=history.count("PRUNED"),
-        interrupted=stopped,
-        min_complete=session.work.goal.min_complete,
-    )

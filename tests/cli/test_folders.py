@@ -131,6 +131,14 @@ def test_runs_are_listed_the_latest_first(call, finished):
     code, out, _ = call("ls", str(finished))
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == ["cut", "small"]
+    (finished / "dead").mkdir()
+    (finished / "dead" / "ledger.jsonl").write_text('{"event": "stu')  # killed in its first row
+    ledger = finished / "cut" / "ledger.jsonl"
+    ledger.write_bytes(ledger.read_bytes().replace(b'"RUNNING"', b'"RUNNIN?"', 1))
+    damaged, line = call("ls", str(finished))[1].splitlines()
+    assert damaged.split()[:2] == ["cut", "damaged"]
+    assert "its checksum is another" in damaged
+    assert line.split()[:2] == ["small", "ended"]
     code, _, err = call("ls", str(finished / "nowhere"))
     assert code == 2
     assert "no such folder" in err

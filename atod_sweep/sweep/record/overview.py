@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from atod_sweep.errors import UserError
 from atod_sweep.records import layout, ledger
 from atod_sweep.records.ledger_rows import StudyRow, TrialRow
 from atod_sweep.records.metrics import read_metrics
+from atod_sweep.records.rows import whole
 from atod_sweep.records.status import Status
 from atod_sweep.sweep.record.endings import lines as endings
 from atod_sweep.sweep.record.scoreboard import ENDED, Running, clock
@@ -85,17 +85,19 @@ def overview(run_dir: Path) -> Overview:
     )
 
 
-def runs_in(out: Path) -> Iterator[Overview]:
-    """Every run in a folder of runs, the one written last first. UserError if there is no such folder."""
+def runs_in(out: Path) -> list[str]:
+    """A line for every run in a folder of runs, the one written last first. UserError if there is no such folder."""
     if not out.is_dir():
         raise UserError(f"{out}: no such folder; runs are kept where --out says, by default in runs")
     found = []
-    for folder in sorted(path.parent for path in out.glob(f"*/{layout.LEDGER}")):
+    for path in sorted(out.glob(f"*/{layout.LEDGER}")):
         try:
-            found.append(overview(folder))
-        except UserError:  # killed before its first row: there is nothing to tell of it
-            continue
-    yield from sorted(found, key=lambda run: -run.last)
+            run = overview(path.parent)
+            found.append((run.last, run.line()))
+        except UserError as error:
+            if whole(path.read_bytes()):  # else it was killed before its first row: there is nothing to tell of it
+                found.append((path.stat().st_mtime, f"{path.parent.name:24} {'damaged':12} {error}"))
+    return [line for _, line in sorted(found, key=lambda run: -run[0])]
 
 
 def _covered(spans: list[tuple[float, float]]) -> float:

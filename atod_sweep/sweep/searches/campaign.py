@@ -256,13 +256,21 @@ class Campaign:
             for trial in candidate.trials:
                 self._recall(trial)
             if candidate.state in (None, "COMPLETE"):
-                candidate.open = {trial.id for trial in candidate.trials if not self._desk.is_finished(trial)}
-                self._queue.add(self._desk.job(t) for t in candidate.trials if t.id in candidate.open)
+                left = self._left(candidate)
+                candidate.open = {trial.id for trial in left}
+                self._queue.add(map(self._desk.job, left))
         for candidate in self._candidates.values():
             if candidate.state in (None, "COMPLETE") and not candidate.open:
                 self._settle(candidate)
         if not self._may_ask() and self._earner() is None and not self._under_way():
             self._confirm()
+
+    def _left(self, candidate: Candidate) -> list[Trial]:
+        """Its trials without a result; of those that had not begun when another one was pruned, none starts."""
+        left = [trial for trial in candidate.trials if not self._desk.is_finished(trial)]
+        if any(row["state"] == "PRUNED" for row in self._rows(candidate)):
+            return [trial for trial in left if trial.id in self._desk.latest]
+        return left
 
     def _of_arm(self, arm: str) -> Candidate:
         return next(candidate for candidate in self._candidates.values() if candidate.arm == arm)

@@ -72,7 +72,8 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
     What an environment of the user's reports beside success shows when it is looked at.
     """
     try:
-        check_retained(metric.name, retained_metrics(config))
+        kept = [Retained.model_validate(one) for one in config["evaluation"].get("retention", [])]
+        check_retained(metric.name, [name for one in kept for name in one.metrics])
         if registry.is_shipped(config["env"]["id"]):
             own = [*registry.metric_names(config["env"]["id"], config["env"]["kwargs"]), *stood_in(config)]
             check_reported(metric.name, own, config["evaluation"]["attempts"])
@@ -100,9 +101,3 @@ def check_metric(metric: Metric, config: dict[str, Any], where: str) -> None:
 def stood_in(config: dict[str, Any]) -> list[str]:
     """What evaluations report beside the environment's metrics if its reward is not what is trained on."""
     return ["proxy"] if "reward" in config else []
-
-
-def retained_metrics(config: dict[str, Any]) -> list[str]:
-    """What trials of this config report of what they were not trained on."""
-    kept = [Retained.model_validate(one) for one in config["evaluation"].get("retention", [])]
-    return [name for one in kept for name in one.metrics]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ledger_files import study_row
 
 from atod_sweep.config.given import given
 from atod_sweep.config.search import Search
@@ -141,3 +142,19 @@ def test_a_seed_that_is_to_be_tried_again_is_tried_although_the_other_one_was_pr
         table.end_with(source, again, second, lost if second == "FAILED" else Attempt(1.0, ""), 0.6)
     (told,) = table.said("told")
     assert (told["state"], told["values"]) == (("PRUNED", [0.5]) if second == "COMPLETE" else ("FAIL", None))
+
+
+def test_a_search_that_resumes_starts_no_seed_of_a_configuration_that_was_pruned(tmp_path):
+    space = SPACE | {"budget": {**SPACE["budget"], "configurations": 1, "seeds": 3}}
+    before, table = Table(tmp_path), Table(tmp_path)
+    with Ledger(tmp_path) as writer:
+        work = search_work(given(Search, space).record, Path(), "search", "")
+        pruned, under_way = (source := work.source(before.desk)).next(), source.next()
+        before.end_with(source, pruned, "PRUNED", Attempt(1.0, "", pruned=True), 0.4)
+        for row in (study_row(), {**before.said("configuration")[0], "time": 1.0}):
+            writer.append(row)
+        row = {"trial": under_way.trial, "state": "RUNNING", "config_hash": "c", "seed": 1, "time": 3.0}
+        table.rows |= before.rows | {under_way.trial: row}
+        source = work.source(table.desk)
+        assert source.next().trial == under_way.trial == "c000-s1"
+        assert source.next() is None
