@@ -68,5 +68,15 @@ def check_list(name: str, given: object) -> None:
         raise UserError(f"{name}: expected a list of names, got {given!r}; give [{given!r}]")
 
 
+def in_a_line(error: BaseException, longest: int = 300) -> str:
+    """The kind of an error and what it says, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:longest]
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its kind where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 class Stopped(BaseException):
     """Ends what is under way, for a reason outside of it: code that expects exceptions of its own must not catch it."""

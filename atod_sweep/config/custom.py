@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import BaseModel, Field, model_validator
 
 from atod_sweep.config.base import Record
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, in_a_line
 
 Function = Callable[..., Any]
 
@@ -163,7 +163,7 @@ def _run(path: str, module: str, text: str) -> types.ModuleType:
         exec(compile(text, made.__file__, "exec"), made.__dict__)
     except (Exception, SystemExit) as error:  # whatever a module does while it is imported is said in one line
         del sys.modules[made.__name__]
-        raise UserError(f"path: {path!r}: running {module!r} fails: {type(error).__name__}: {error}") from error
+        raise UserError(f"path: {path!r}: running {module!r} fails: {in_a_line(error)}") from error
     return made
 
 

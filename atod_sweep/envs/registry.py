@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from atod_sweep.errors import UserError, meant
+from atod_sweep.errors import UserError, in_a_line, meant
 
 if TYPE_CHECKING:
     import gymnasium
@@ -165,5 +165,4 @@ def _module(env_id: str, name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise UserError(f"env.id: {env_id!r} needs the module {error.name!r}, which is not installed here") from None
     except (Exception, SystemExit) as error:  # a user's module
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"env.id: {env_id!r}: importing {name!r} raised {said}") from error
+        raise UserError(f"env.id: {env_id!r}: importing {name!r} raised {in_a_line(error)}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, first_line
 
 
 def push(folder: Path, name: str, dry_run: bool) -> list[str]:
@@ -24,6 +24,5 @@ def push(folder: Path, name: str, dry_run: bool) -> list[str]:
         api.create_repo(name, exist_ok=True)
         url = api.upload_folder(repo_id=name, folder_path=folder, commit_message=f"atod-sweep export {folder.name}")
     except (HfHubHTTPError, OSError, ValueError) as error:  # of an offline mode, a missing token, a connection
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise UserError(f"--push {name}: {said[:200]}; the export itself is whole: {folder}") from None
+        raise UserError(f"--push {name}: {first_line(error)[:200]}; the export itself is whole: {folder}") from None
     return [f"pushed           {len(files)} files to {url}"]

@@ -14,7 +14,7 @@ from atod_sweep.config.schedules import CustomDecay
 from atod_sweep.config.signals import CustomSignal
 from atod_sweep.config.train import Train
 from atod_sweep.config.turns import CustomTurns
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, in_a_line
 from atod_sweep.objective import schedules
 from atod_sweep.objective.profiles import profile
 
@@ -34,7 +34,7 @@ def check(train: Train, where: str = "") -> None:
         except UserError as error:
             raise UserError(f"{where}{key}.{error}") from None
         except (Exception, SystemExit) as error:  # whatever a user's function does is said in one line, first of all
-            raise UserError(f"{where}{key}.path: {record.path!r} fails: {type(error).__name__}: {error}") from error
+            raise UserError(f"{where}{key}.path: {record.path!r} fails: {in_a_line(error)}") from error
 
 
 def _decay(record: CustomDecay, train: Train) -> None:

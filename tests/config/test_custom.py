@@ -97,6 +97,7 @@ def test_another_path_gets_another_hash(write: Any) -> None:
         ("def half(p, q):\n    return p\n", "mine:half", r"is called as half\(progress\), which its parameters do not"),
         ("def half():\n    return 0\n", "mine:half", r"is called as half\(progress\)"),
         ("def half(p:\n", "mine:half", r"'\(' was never closed in line 1"),
+        ("raise ValueError('a\\nb')\n", "mine:half", "running 'mine' fails: ValueError: a b$"),
         ("1 / 0\n", "mine:half", "running 'mine' fails: ZeroDivisionError: division by zero"),
         ("import helper\n", "mine:half", "imports 'helper', which is neither installed nor part of the hash"),
         ("def half(p):\n    import helper\n    return p\n", "mine:half", "imports 'helper'"),

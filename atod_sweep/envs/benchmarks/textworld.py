@@ -14,7 +14,7 @@ from atod_sweep.envs.benchmarks.base import Answer, Benchmark, choice
 from atod_sweep.envs.benchmarks.optional import optional
 from atod_sweep.envs.contract import Split
 from atod_sweep.envs.families.game import STYLES, read_action
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, in_a_line
 from atod_sweep.paths import cache_dir, expanded
 
 # Suite -> its settings, as the challenge of that name takes them.
@@ -94,8 +94,7 @@ class TextWorld(Benchmark):
             try:
                 return self._library.start(str(path), self._library.EnvInfos(**wanted))
             except Exception as error:  # an interpreter has a way of its own for every broken file
-                said = " ".join(f"{type(error).__name__}: {error}".split())
-                raise UserError(f"env.kwargs.games: cannot play {str(path)!r}: {said}") from error
+                raise UserError(f"env.kwargs.games: cannot play {str(path)!r}: {in_a_line(error)}") from error
 
     def play(self, text: str) -> Answer:
         command = re.sub(r"[^a-z0-9 ',.-]", "", read_action(text))

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from atod_sweep.config.models import Pretrained
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, first_line
 from atod_sweep.paths import existing_model, local_model
 from atod_sweep.training.models import adapters, identity
 from atod_sweep.training.runtime import torch_dtype
@@ -79,7 +79,7 @@ def _load(loader: Any, source: Pretrained, **kwargs: Any) -> Any:
         # Said outright: left open, transformers asks on the terminal whether to run code that the model brings
         return loader.from_pretrained(where, trust_remote_code=source.trust_remote_code, **kwargs)
     except (OSError, ValueError, ImportError) as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = first_line(error)
         if "custom code" in reason:
             reason = (
                 "it brings code of its own, which is not run unless it is allowed to; read that code, then set "

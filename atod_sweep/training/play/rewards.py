@@ -19,7 +19,7 @@ from atod_sweep.config.kinds import one_each
 from atod_sweep.config.models import Pretrained
 from atod_sweep.config.reward import EnvReward, FunctionReward, ModelReward, Part, PreferenceReward, Source, parts_of
 from atod_sweep.config.train import Train
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, first_line, in_a_line
 from atod_sweep.objective.schedules import build, progress
 from atod_sweep.paths import local_model
 from atod_sweep.training.failures import RewardFailed
@@ -80,7 +80,7 @@ def _function(reward: Any, config: Train, device: torch.device) -> Scores:
         except RewardFailed:
             raise
         except Exception as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            said = in_a_line(error, 200)
             raise RewardFailed(f"{where} raised {said} on the episode of task seed {outcome.seed}") from error
         return _finite(found, where, outcome)
 
@@ -139,8 +139,8 @@ class Reader:
             tokenizer = load_tokenizer(Pretrained(path=path, revision=revision))
             model = AutoModelForSequenceClassification.from_pretrained(path, revision=revision or "main")
         except (OSError, ValueError, UserError) as error:
-            said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise RewardFailed(f"reward.path: {path!r} cannot be loaded as a sequence classifier: {said}") from None
+            said = f"cannot be loaded as a sequence classifier: {first_line(error)}"
+            raise RewardFailed(f"reward.path: {path!r} {said}") from None
         model.config.pad_token_id = tokenizer.pad_token_id
         tokenizer.padding_side, tokenizer.truncation_side = "right", "left"
         return Reader(path, model.to(device).eval(), tokenizer)

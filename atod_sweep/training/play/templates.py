@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from atod_sweep.errors import UserError
+from atod_sweep.errors import UserError, in_a_line
 
 Message = Mapping[str, str]
 # What a date is made of, in the directives that templates use.
@@ -54,13 +54,14 @@ class Template:
                 )
             )
         except Exception as error:  # whatever a template raises
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             line = getattr(error, "lineno", None)
             place = f" (line {line - self.source.startswith(_CLOCK)})" if line else ""
             remedy = f"try it with{'out its' if said else ' a'} system message (system: ...)"
             if line:  # it cannot be read
                 remedy = "mend it"
-            raise UserError(f"{self.name} fails with {reason}{place}; {remedy}, or set chat_template: false") from error
+            raise UserError(
+                f"{self.name} fails with {in_a_line(error)}{place}; {remedy}, or set chat_template: false"
+            ) from error
 
 
 _CLOCK = "{% macro strftime_now(format) %}"
