@@ -37,7 +37,7 @@ def digest(config, role: str) -> str:
         raise InterruptedError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_folder, "keep", stop)
+        patch.setattr(model_folder, "_keep", stop)
         patch.setattr(pretrain, "train_teacher", lambda *_: None)
         patch.setattr(pretrain, "train_student", lambda *_: 0.0)
         patch.setattr(Pretraining, "success", lambda _: 0.0)
