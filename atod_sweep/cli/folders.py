@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from atod_sweep.cli.app import PLAY, app
+from atod_sweep.cli.options import RunDir
 from atod_sweep.cli.printing import say
 from atod_sweep.errors import UserError
 from atod_sweep.paths import expanded, written
@@ -58,9 +59,7 @@ def init(
 
 
 @app.command(rich_help_panel=PLAY)
-def status(
-    run_dir: Annotated[Path, typer.Argument(help="Folder of a run, for example runs/quickstart.")],
-) -> None:
+def status(run_dir: RunDir) -> None:
     """Tell where a run stands, also while another terminal runs it."""
     from atod_sweep.sweep.record.overview import overview
 

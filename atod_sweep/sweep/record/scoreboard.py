@@ -36,7 +36,10 @@ class Running:
 
 
 class Scoreboard:
-    """Counts, the leading arm and the time left, from the rows of a run. `sign`: -1 if small values are good."""
+    """Counts, the leading arm and the time left, from the rows of a run. `sign`: -1 if small values are good.
+
+    A display asks from a thread of its own while rows come in.
+    """
 
     def __init__(
         self, total: int, concurrency: int, metric: str, before: Mapping[str, TrialRow], sign: float = 1
@@ -67,7 +70,7 @@ class Scoreboard:
             self.running[trial] = Running(trial, rows[-1]["step"], steps, values[-1] if values else before.value)
 
     def count(self, *states: str) -> int:
-        return sum(row["state"] in states for row in self._rows.values())
+        return sum(row["state"] in states for row in list(self._rows.values()))
 
     @property
     def done(self) -> int:
@@ -77,7 +80,7 @@ class Scoreboard:
     def best(self) -> str:
         """The arm (and level) with the best mean, ± half its 95 % t interval; empty before any result."""
         scores: dict[str, list[float]] = {}
-        for row in self._rows.values():
+        for row in list(self._rows.values()):
             score = row.get("score")
             if row["state"] == "COMPLETE" and row["role"] == "arm" and score is not None:
                 label = " ".join([row["arm"], *row["levels"].values()])
@@ -96,7 +99,7 @@ class Scoreboard:
     @property
     def share(self) -> float:
         """Trials that are done, and of the running ones what they have done of their steps."""
-        return self.done + math.fsum(one.share for one in self.running.values())
+        return self.done + math.fsum(one.share for one in list(self.running.values()))
 
     @property
     def seconds_left(self) -> float | None:

@@ -75,6 +75,21 @@ def test_models_that_are_only_evaluated_say_nothing_of_the_time_left():
     assert board.seconds_left == 4.5 * 1200.0
 
 
+def test_a_display_may_ask_while_rows_come_in():
+    """Each row that is looked at brings another one, as a driver would that is faster than its display."""
+    board = Scoreboard(9, 1, "eval/success", {})
+
+    class Busy(dict):
+        def __getitem__(self, key):
+            if len(board._rows) < 9:
+                board._rows[f"more-{len(board._rows)}"] = row("more", "more", None, "RUNNING")
+            return super().__getitem__(key)
+
+    for i in range(3):
+        board._rows[f"a-s{i}"] = Busy(row(f"a-s{i}", "a", 0.5))
+    assert (board.done, board.best, board.share) == (3, "a 0.50 ± 0.00", 3.0)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (161, "2:41"), (3599.9, "1:00:00"), (3723, "1:02:03")],
