@@ -81,7 +81,10 @@ class Run:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """One row per trial: arm, role, levels, seed, state, metrics, costs."""
+        """One row per trial that is evidence: arm, role, levels, seed, state, metrics, costs.
+
+        What a search tried before its choices is in `tables["configurations"]`.
+        """
         return self._frame("trials")
 
     @property
