@@ -101,3 +101,4 @@ def blank_pictures(monkeypatch):
         Path(file).write_text(f"<svg><desc>{lines}</desc></svg>")
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+    monkeypatch.setattr("atod_sweep.evidence.figures.style.in_palette", lambda png: None)

@@ -107,7 +107,7 @@ def summarise(results: Results, arm: str, levels: Levels) -> ArmSummary:
         levels=levels,
         scores=scores,
         expected=sum(not rests(results, arm, levels, seed) for seed in results.seeds),
-        interval=STUDENT.over_tasks(level_error(results, arm, levels, list(scores))).interval(list(scores.values())),
+        interval=level_interval(results, arm, levels, scores),
         start=results.start(arm, levels),
         cost={
             key: mean([t.cost[key] for t in done if key in t.cost]) for key in sorted({k for t in done for k in t.cost})
@@ -115,6 +115,11 @@ def summarise(results: Results, arm: str, levels: Levels) -> ArmSummary:
         seconds=mean([t.seconds for t in done]),
         applied_teacher=mean([w for t in done if (w := applied_teacher(t)) is not None]),
     )
+
+
+def level_interval(results: Results, arm: str, at: Levels, scores: dict[int, float]) -> Interval:
+    """The arm's mean of these scores by seed, with its 95 % interval over seeds and what the draw of tasks adds."""
+    return STUDENT.over_tasks(level_error(results, arm, at, list(scores))).interval(list(scores.values()))
 
 
 def applied_teacher(trial: Trial) -> float | None:
@@ -218,8 +223,7 @@ def best_arm(results: Results) -> Best | None:
         return None
     sign = results.study.sign
     arm = max(candidates, key=lambda a: sign * mean(list(candidates[a].values())))
-    error = level_error(results, arm, {}, list(candidates[arm]))
-    interval = STUDENT.over_tasks(error).interval(list(candidates[arm].values()))
+    interval = level_interval(results, arm, {}, candidates[arm])
     return Best(arm, interval, len(candidates), not complete, _left_out(complete, sign))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from atod_sweep.evidence.analysis.results import Levels, Results, Trial
-from atod_sweep.evidence.analysis.scores import teacher_level
+from atod_sweep.evidence.analysis.scores import teacher_level, within
 from atod_sweep.evidence.analysis.text import between
 from atod_sweep.evidence.stats.curves import first_reached, median_reached
 from atod_sweep.evidence.stats.intervals import Array
@@ -34,6 +35,21 @@ def stacked(trials: list[Trial], key: str, phase: str, x: str = "step") -> tuple
     steps = sorted(set.intersection(*(set(points) for points in tables))) if tables else []
     table_SE2 = np.array([[points[step] for step in steps] for points in tables]).reshape(len(tables), len(steps), 2)
     return table_SE2[..., 0].mean(axis=0) if tables else np.empty(0), table_SE2[..., 1]
+
+
+def seed_curves(results: Results, arm: str, at: Levels, key: str, phase: str, x: str = "step") -> tuple[Array, Array]:
+    """`stacked` curves of an arm's seeds; where `at` leaves factors open, the mean of each seed over all conditions.
+
+    A seed that lacks the curve at one of them is left out then.
+    """
+    trials, conditions = complete(results, arm, at), len(within(results, at))
+    if conditions == 1:
+        return stacked(trials, key, phase, x)
+    told = [trial for trial in trials if trial.points(key, phase, x)]
+    count = Counter(trial.seed for trial in told)
+    whole = [trial for trial in told if count[trial.seed] == conditions]  # by seed
+    x_E, y_NE = stacked(whole, key, phase, x)
+    return x_E, y_NE.reshape(len(whole) // conditions, conditions, len(x_E)).mean(axis=1) if whole else y_NE
 
 
 def by_turn(trials: list[Trial], key: str, phase: str = "train") -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from atod_sweep.evidence.analysis.curves import complete, seeds_drawn, stacked
+from atod_sweep.evidence.analysis.curves import complete, seed_curves, seeds_drawn, stacked
 from atod_sweep.evidence.analysis.results import Levels, Results, label
 from atod_sweep.evidence.analysis.scores import teacher_level
 from atod_sweep.evidence.figures.cost import SAME
@@ -23,6 +23,7 @@ from atod_sweep.evidence.figures.style import (
     save,
     short,
     styles,
+    together,
 )
 from atod_sweep.evidence.stats.intervals import Array, t_interval
 from atod_sweep.records.metric_names import watched
@@ -163,7 +164,7 @@ def draw(results: Results, chart: Chart, folder: Path) -> Figure | None:
             axis.xaxis.set_major_formatter(EngFormatter(sep=" "))
     label_axes([axis for axis, _ in axes], chart.x_label, chart.y_label)
     legend_below(canvas, [axis for axis, _ in axes])
-    return save(canvas, folder, chart.name, chart.title, caption + hidden(results))
+    return save(canvas, folder, chart.name, chart.title, caption + together(results) + hidden(results))
 
 
 def _is_idle(results: Results, chart: Chart) -> bool:
@@ -196,7 +197,7 @@ def _arms(axis: Axes, results: Results, levels: Levels, chart: Chart) -> bool:
     drawn = False
     looks = styles(results)
     for arm in sorted(results.arms, key=lambda a: looks[a].shown):
-        x_E, y_SE = stacked(complete(results, arm, levels), chart.key, chart.phase, chart.x)
+        x_E, y_SE = seed_curves(results, arm, levels, chart.key, chart.phase, chart.x)
         if len(x_E):
             _line(axis, arm, looks[arm], x_E, y_SE, band=chart.phase == "eval")
             drawn = True

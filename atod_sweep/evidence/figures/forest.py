@@ -6,18 +6,22 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from atod_sweep.evidence.analysis.comparisons import ArmSummary, Comparison, compare, summaries
+from atod_sweep.evidence.analysis.comparisons import Comparison, compare, level_interval, summaries
 from atod_sweep.evidence.analysis.results import Results
+from atod_sweep.evidence.analysis.scores import known_scores
 from atod_sweep.evidence.analysis.text import between
 from atod_sweep.evidence.figures import reach
-from atod_sweep.evidence.figures.style import Figure, condition_panels, save, short, styles
+from atod_sweep.evidence.figures.style import Figure, condition_panels, save, short, shown_conditions, styles, together
+from atod_sweep.evidence.stats.intervals import Interval
 
 MOST = 20  # arms in the opening picture
 
 
-def differences(results: Results, comparisons: list[Comparison], folder: Path) -> Figure | None:
+def differences(results: Results, folder: Path) -> Figure | None:
     """Arm minus reference: the mean with its 95 % interval, and every seed as a dot."""
-    found = [c for c in comparisons if c.values]
+    reference, metric = results.study.reference, results.study.metric
+    cells = [(arm, at) for at in shown_conditions(results) for arm in results.arms if arm != reference]
+    found = [c for arm, at in cells if (c := compare(results, arm, reference, at, metric)).values]
     if not found:
         return None
     arms = _worth_showing(results, found)
@@ -58,7 +62,8 @@ def differences(results: Results, comparisons: list[Comparison], folder: Path) -
         caption += f" The {len(arms)} arms with the best means; {left_out} more are in the table."
     if any(c.missing for c in found):
         caption += " Diamonds mark arms with missing seeds."
-    return save(canvas, folder, "differences", f"Difference to {short(results.study.reference, 40)}", caption)
+    title = f"Difference to {short(results.study.reference, 40)}"
+    return save(canvas, folder, "differences", title, caption + together(results))
 
 
 def _worth_showing(results: Results, found: list[Comparison]) -> list[str]:
@@ -75,28 +80,28 @@ def _bars(results: Results) -> str:
     return "large dot: mean" if seeds == "1 seed" else f"large dot and bar: mean and its 95 % interval ({seeds})"
 
 
-def scores(results: Results, arms: list[ArmSummary], folder: Path) -> Figure | None:
+def scores(results: Results, folder: Path) -> Figure | None:
     """Every arm's result with its interval: the opening picture where there is nothing to compare with."""
-    found = [s for s in arms if s.scores]
-    if not found:
+    names = [s.arm for s in summaries(results) if s.scores]
+    names = [arm for arm in results.arms if arm in names]
+    if not names:
         return None
-    names = [arm for arm in results.arms if any(s.arm == arm for s in found)]
     canvas, axes = condition_panels(results, height=0.5 + 0.32 * len(names))
     looks = styles(results)
-    for axis, levels in axes:
-        _scores(axis, [s for s in found if s.levels == levels], names, {n: looks[n].color for n in names})
+    for axis, at in axes:
+        for row, arm in enumerate(names):
+            by_seed = known_scores(results, arm, at, results.seeds, results.study.metric)
+            _score(axis, row, list(by_seed.values()), level_interval(results, arm, at, by_seed), looks[arm].color)
+        _names(axis, names)
     canvas.supxlabel(results.study.measure, fontsize=10)
     caption = f"Every arm. Small dots: single seeds; {_bars(results)}."
-    return save(canvas, folder, "scores", "Results", caption)
+    return save(canvas, folder, "scores", "Results", caption + together(results))
 
 
-def _scores(axis: Axes, found: list[ArmSummary], names: list[str], colors: dict[str, str]) -> None:
-    for s in found:
-        row = names.index(s.arm)
-        axis.scatter(list(s.scores.values()), [row + 0.24] * len(s.scores), s=12, color=colors[s.arm], alpha=0.6, lw=0)
-        axis.plot([s.interval.low, s.interval.high], [row, row], color=colors[s.arm], lw=2.2)
-        axis.scatter([s.interval.estimate], [row], s=40, color=colors[s.arm], zorder=3)
-    _names(axis, names)
+def _score(axis: Axes, row: int, values: list[float], interval: Interval, color: str) -> None:
+    axis.scatter(values, [row + 0.24] * len(values), s=12, color=color, alpha=0.6, lw=0)
+    axis.plot([interval.low, interval.high], [row, row], color=color, lw=2.2)
+    axis.scatter([interval.estimate], [row], s=40, color=color, zorder=3)
 
 
 def _names(axis: Axes, names: list[str]) -> None:

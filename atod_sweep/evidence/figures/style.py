@@ -15,6 +15,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as MatplotlibFigure
+from PIL import Image
 
 from atod_sweep.evidence.analysis.results import Levels, Results, label
 
@@ -25,6 +26,7 @@ KNOWN = {"linear": 0, "cosine": 1, "exponential": 2, "constant": 3}  # places in
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
 GREY = "#9A9A9A"
 WIDTH = 6.4  # inches: text stays readable when a phone shrinks the picture to its width
+PANELS = 6  # conditions that have a panel each; of more, one panel shows the mean over them all
 LINES = 8  # arms that a line chart can carry; the others become grey
 FALLBACK = "'DejaVu Sans', Verdana, sans-serif"
 CJK = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Droid Sans Fallback")
@@ -136,10 +138,20 @@ def panels(
 
 
 def condition_panels(results: Results, height: float = 2.7) -> tuple[Canvas, list[tuple[Axes, Levels]]]:
-    """One panel per condition, titled by its levels."""
-    conditions = results.conditions
+    """One panel per condition that is shown, titled by its levels."""
+    conditions = shown_conditions(results)
     canvas, axes = panels([label(levels) for levels in conditions], height)
     return canvas, list(zip(axes, conditions, strict=True))
+
+
+def shown_conditions(results: Results) -> list[Levels]:
+    """The conditions that have a panel each; of too many `{}`, at which all of them count together."""
+    return results.conditions if len(results.conditions) <= PANELS else [{}]
+
+
+def together(results: Results) -> str:
+    """A sentence on conditions that share one panel; empty where each has its own."""
+    return f" All {len(results.conditions)} settings together." if len(results.conditions) > PANELS else ""
 
 
 def hidden(results: Results) -> str:
@@ -181,4 +193,11 @@ def save(canvas: Canvas, folder: Path, name: str, title: str, caption: str) -> F
         svg.write_text(svg.read_text(encoding="utf-8").replace("'DejaVu Sans'", FALLBACK), encoding="utf-8")
         canvas.set_layout_engine("none")  # keeps the layout found for the SVG, which takes longer than drawing
         canvas.savefig(png, dpi=160)
+        in_palette(png)
     return Figure(name, title, caption, svg, png, canvas)
+
+
+def in_palette(png: Path) -> None:
+    """Store a picture with the 256 colours that suit it best: a third of the bytes, and nobody sees the difference."""
+    with Image.open(png) as picture:
+        picture.convert("RGB").quantize(256).save(png, optimize=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,21 @@ from matplotlib.ticker import MaxNLocator
 
 from atod_sweep.evidence.analysis.curves import by_turn, complete, seeds_drawn, stacked
 from atod_sweep.evidence.analysis.results import Levels, Results, Trial, label
-from atod_sweep.evidence.figures.style import Figure, label_axes, legend_below, panels, save, short, styles
+from atod_sweep.evidence.figures.style import (
+    Figure,
+    label_axes,
+    legend_below,
+    panels,
+    save,
+    short,
+    shown_conditions,
+    styles,
+    together,
+)
 from atod_sweep.evidence.stats.intervals import Array
 
 MAPS = 8  # heat maps in one figure
+_ENDS = {"eval/ended_by_turn", "eval/success_by_turn"}
 
 
 @dataclass(frozen=True)
@@ -108,13 +120,13 @@ def endings(results: Results, folder: Path) -> Figure | None:
     """Success of the episodes that reach a turn, and the turn at which the others end, at the last evaluation."""
     counts = {
         (arm, label(levels)): found
-        for levels in results.conditions
+        for levels in shown_conditions(results)
         for arm, look in styles(results).items()
         if look.shown and (found := _endings(complete(results, arm, levels))) is not None
     }
     if not counts:
         return None
-    names = [label(levels) for levels in results.conditions]
+    names = [label(levels) for levels in shown_conditions(results)]
     titles = [f"{where}: {what}" if where else what for where in names for what in ("success", "failures")]
     canvas, axes = panels(titles, height=2.2)
     looks = styles(results)
@@ -135,15 +147,15 @@ def endings(results: Results, folder: Path) -> Figure | None:
         "turn, the share that ends in success; where a line falls, long episodes are the lost ones. Failures: share of "
         "all episodes that end without success at this turn; a peak at the last turn means that time ran out."
     )
-    return save(canvas, folder, "endings", "Where episodes succeed and fail", caption)
+    return save(canvas, folder, "endings", "Where episodes succeed and fail", caption + together(results))
 
 
 def _endings(trials: list[Trial]) -> tuple[Array, Array] | None:
     """`ended_K`, `won_K`: episodes of the last evaluation that ended at each turn, and the successful ones."""
-    ended = [by_turn([t], "eval/ended_by_turn", "eval")[1][-1] for t in trials if _has_endings(t)]
-    won = [by_turn([t], "eval/success_by_turn", "eval")[1][-1] for t in trials if _has_endings(t)]
-    return (np.sum(ended, axis=0), np.sum(won, axis=0)) if ended else None
-
-
-def _has_endings(trial: Trial) -> bool:
-    return any("eval/ended_by_turn" in row and "eval/success_by_turn" in row for row in trial.rows)
+    told = [[row for row in trial.rows if row["phase"] == "eval" and row.keys() >= _ENDS] for trial in trials]
+    counts = {key: [rows[-1][key] for rows in told if rows] for key in _ENDS}  # of horizons that may differ
+    ended_K, won_K = (
+        np.array([sum(at) for at in zip_longest(*counts[key], fillvalue=0)], dtype=np.float64)
+        for key in ("eval/ended_by_turn", "eval/success_by_turn")
+    )
+    return (ended_K, won_K) if len(ended_K) else None

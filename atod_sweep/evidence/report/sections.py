@@ -48,8 +48,8 @@ def sections(
     """Everything below the opening, and the opening picture: the claims, or without any the arms."""
     table, versus, best = summaries(results), against_reference(results), best_arm(results)
     opening = claim_figures.forest(results, verdicts, folder)
-    differences = forest.differences(results, versus, folder)
-    hero = opening or differences or forest.scores(results, table, folder)
+    differences = forest.differences(results, folder)
+    hero = opening or differences or forest.scores(results, folder)
 
     def charts(*wanted: curves.Chart) -> list[Figure]:
         return _some(*(curves.draw(results, chart, folder) for chart in wanted))
