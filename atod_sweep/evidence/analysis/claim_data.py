@@ -72,7 +72,9 @@ def task_error(c: Comparison, data: Data) -> TaskError | None:
     """What the draw of tasks adds to the claim's interval: on final sets, among the seeds that it is judged by."""
     bad = {seed for seed, s in zip(c.differences, data.seeds, strict=True) if s.arm_collapsed or s.other_collapsed}
     kept = [row for seed, row in c.by_set.items() if not (data.is_sound and seed in bad)]
-    return measured(kept) if kept else c.tasks
+    if not kept or not (found := measured(kept)).error:  # of sets that all agree, what could be told of them at all
+        return c.tasks
+    return found
 
 
 def _cells(results: Results, arm: str, at: Levels, without: Sequence[Levels]) -> list[Trial]:

@@ -9,7 +9,8 @@ from atod_sweep.evidence.analysis.results import label
 from atod_sweep.evidence.analysis.verdict import Verdict
 
 # First words of a verdict's marks that change how its word is to be read, and how they stand beside it.
-BESIDE = ("exploratory", "incomplete", "partial")
+EXPLORATORY = "exploratory"
+BESIDE = (EXPLORATORY, "incomplete", "partial")
 NOT_AFTER_HOLM = "not after Holm"
 
 
@@ -52,5 +53,5 @@ def word(v: Verdict) -> str:
 
 
 def is_firm(v: Verdict) -> bool:
-    """Whether the verdict decides the claim, also as one of all of them."""
-    return v.holds is not None and v.survives
+    """Whether the verdict decides a claim that was made beforehand, also as one of all of them."""
+    return v.holds is not None and v.survives and v.registered

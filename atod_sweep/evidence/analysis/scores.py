@@ -144,10 +144,9 @@ def level_error(results: Results, arm: str, at: Levels, seeds: Sequence[int]) ->
     Measured on final sets; with one set of tasks alone, the most that it can be.
     """
     metric = results.study.metric
-    table = by_task_set(results, arm, seeds, at, metric)
-    if table:
-        return task_sets.measured(list(table.values()))
-    return bounded_error(results, [list(known_scores(results, arm, at, seeds, metric).values())], at, metric)
+    table = list(by_task_set(results, arm, seeds, at, metric).values())
+    scores = list(known_scores(results, arm, at, seeds, metric).values())
+    return _measured(table, [scores]) or bounded_error(results, [scores], at, metric)
 
 
 def fixed_level(results: Results, arm: str, at: Levels) -> Interval:
@@ -175,11 +174,22 @@ def difference_error(
     `by_set`: the differences of every seed on final sets. With one set of tasks alone: two arms have played the same
     tasks and much alike; a teacher fails at others than its students, so the most that it can be is taken.
     """
-    if by_set:
-        return task_sets.measured(by_set)
-    if all(name in results.arms for name, _ in sides):
+    scores = [scores for _, scores in sides]
+    if measured := _measured(by_set, scores):
+        return measured
+    if not by_set and all(name in results.arms for name, _ in sides):
         return None
-    return bounded_error(results, [scores for _, scores in sides], at, metric, without)
+    return bounded_error(results, scores, at, metric, without)
+
+
+def _measured(by_set: Sequence[Sequence[float]], sides: Sequence[Sequence[float]]) -> TaskError | None:
+    """From the sets by seed; None without any, and where nobody failed, or solved, a task on one of them.
+
+    Sets that all end at 0 or 1 agree, and yet tell no more than that the share is not far from there.
+    """
+    if not by_set or all(score in (0.0, 1.0) for scores in sides for score in scores):
+        return None
+    return task_sets.measured(by_set)
 
 
 def bounded_error(

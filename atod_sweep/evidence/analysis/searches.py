@@ -51,7 +51,8 @@ class Chosen:
 class Quote:
     """What the search is worth against the reference, free of the choice among the confirmed.
 
-    `first`: the configuration that it ranked first, before any fresh seed had run, so an ordinary interval is honest.
+    `first`: the configuration that it ranked first, before any fresh seed had run, so an ordinary interval is honest;
+    without an estimate where that has no result on fresh seeds, for the next one is not the search's choice.
     `best`: the one that did best on the fresh seeds, which is the luckiest as well; its interval (`n` fresh seeds) is
     one of all `candidates` at once (Bonferroni), so that it holds whichever was picked. Differences to the reference in
     the metric's good direction.
@@ -157,10 +158,16 @@ def _quote(results: Results, chosen: tuple[Chosen, ...], objective: Objective, r
     gains = {arm: c.gain(1 - ALPHA) for arm, c in versus.items() if c.values}
     if not gains:
         return None
-    ahead = [c for c in chosen if c.arm in gains]  # as the search ranked them; that of a race is not by the mean alone
-    first = (ahead[0] if racing else max(ahead, key=lambda c: objective.sign * c.searched)).arm
+    # as the search ranked them; that of a race is not by the mean alone
+    first = (chosen[0] if racing else max(chosen, key=lambda c: objective.sign * c.searched)).arm
     best = max(gains, key=lambda arm: gains[arm].estimate)
-    return Quote(first, gains[first], best, versus[best].gain(1 - ALPHA / len(gains)), len(gains))
+    return Quote(
+        first,
+        gains.get(first, Interval(math.nan, math.nan, math.nan, 0)),
+        best,
+        versus[best].gain(1 - ALPHA / len(gains)),
+        len(gains),
+    )
 
 
 def _is_fixed(parameter: Parameter) -> bool:

@@ -52,7 +52,8 @@ class Trend:
 def trends(rows: Sequence[Row], second: bool = False) -> list[Trend]:
     """The trend of every parameter of the search in a ledger for its objective, or the second; none without a search.
 
-    Only configurations whose seeds all completed count.
+    Those that were stopped early for being worse count as worse than all others in the correlations for the objective:
+    without them the rest would be a choice by the very score. They have no mean, and nothing of the second objective.
     """
     study = next((row for row in reversed(rows) if row["event"] == "study"), {})
     search = study.get("search", {})
@@ -62,7 +63,12 @@ def trends(rows: Sequence[Row], second: bool = False) -> list[Trend]:
     sign = Objective.model_validate(search[wanted]).sign
     drawn = {row["arm"]: row for row in rows if row["event"] == "configuration"}
     last = {row["arm"]: row for row in rows if row["event"] == "told"}
-    told = {arm: row["values"][second] for arm, row in last.items() if row["state"] == "COMPLETE"}
+    ranked = ("COMPLETE",) if second else ("COMPLETE", "PRUNED")
+    told = {
+        arm: row["values"][second] if row["state"] == "COMPLETE" else None
+        for arm, row in last.items()
+        if row["state"] in ranked
+    }
     unseen = {arm for i, arm in enumerate(drawn) if is_unseen(search, drawn[arm].get("number", i))}
     parameters = parse_parameters(search["parameters"], "parameters")
     keys = [p.key for p in parameters if not all(isinstance(branch.domain, Fixed) for branch in p.branches)]
@@ -80,15 +86,19 @@ def is_unseen(search: Row, number: int) -> bool:
     return sampler["kind"] != "tpe" or number < sampler["startup"]
 
 
-def _trend(key: str, found: list[tuple[Any, float, bool]], sign: float) -> Trend:
-    """`found`: value, score, unseen of every configuration that has the parameter."""
-    honest = [(value, score) for value, score, unseen in found if unseen]
+def _trend(key: str, found: list[tuple[Any, float | None, bool]], sign: float) -> Trend:
+    """`found`: value, score (None: stopped early), unseen of every configuration that has the parameter."""
+    honest = [(value, score) for value, score, unseen in found if unseen and score is not None]
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value, _, _ in found):
         nothing = Interval(math.nan, math.nan, math.nan, 0)
         words = dict.fromkeys(str(value) for value, _, _ in found)
         return Trend(key, nothing, nothing, _slices({w: [s for value, s in honest if str(value) == w] for w in words}))
-    unseen = spearman([value for value, _ in honest], [sign * score for _, score in honest])
-    every = spearman([value for value, _, _ in found], [sign * score for _, score, _ in found])
+    last = min((sign * score for _, score, _ in found if score is not None), default=0.0) - 1
+    ranked = [(value, last if score is None else sign * score, unseen) for value, score, unseen in found]
+    unseen = spearman(
+        [value for value, _, unseen in ranked if unseen], [score for _, score, unseen in ranked if unseen]
+    )
+    every = spearman([value for value, _, _ in ranked], [score for _, score, _ in ranked])
     whole = Interval(every.estimate, math.nan, math.nan, every.n)
     return Trend(key, unseen, whole, _slices(_parts(honest)))
 

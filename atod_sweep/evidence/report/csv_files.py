@@ -116,6 +116,7 @@ def _comparison(c: Comparison) -> Record:
 
 
 def _verdicts(results: Results) -> list[Record]:
+    """Estimates and limits in the claim's own direction, as docs/files.md says."""
     return [
         {"claim": v.claim, "registered": v.registered, "outcome": v.outcome, "holds": v.holds}
         | _interval(v.interval)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atod_sweep.evidence.analysis.claim_groups import NOT_AFTER_HOLM, beside, groups, is_firm, short_claim
+from atod_sweep.evidence.analysis.claim_groups import EXPLORATORY, NOT_AFTER_HOLM, beside, groups, is_firm, short_claim
 from atod_sweep.evidence.analysis.comparisons import Comparison, against_reference, best_arm, summaries
 from atod_sweep.evidence.analysis.results import Results, label
 from atod_sweep.evidence.analysis.searches import Searched
@@ -58,19 +58,26 @@ class Headline:
 def headline(results: Results, verdicts: Sequence[Verdict], found: Searched | None = None) -> Headline:
     """From the verdicts; of a search its first choice; without claims from all comparisons, or an arm's result."""
     if found and (q := found.quote):
+        if not q.first_gain.n:
+            return Headline("Undecided", f"{q.first}, the search's first choice, has no result on fresh seeds.", (), ())
         fresh = plural(q.first_gain.n, "fresh seed")
         answer = f"{q.first}, fixed before any fresh seed had run, is {worth(q)} ({fresh})."
         return Headline("Found" if q.told_apart else "Undecided", answer, (), ())
     if not verdicts:
         lead, answer = _without_claims(results)
         return Headline(lead, answer, (), ())
-    words = Counter(
-        (ORDER.index(v.outcome), v.outcome if v.survives else f"{v.outcome} · {NOT_AFTER_HOLM}") for v in verdicts
-    )
+    words = Counter((ORDER.index(v.outcome), _counted(v)) for v in verdicts)
     listed = tuple(Rows(group.title, tuple(map(_row, group.verdicts))) for group in groups(verdicts))
     return Headline(
         _lead(verdicts), _answer(verdicts), tuple((word, n) for (_, word), n in sorted(words.items())), listed
     )
+
+
+def _counted(v: Verdict) -> str:
+    """The verdict's word, and why it does not weigh as others do."""
+    if v.holds is None or is_firm(v):
+        return v.outcome
+    return f"{v.outcome} · {EXPLORATORY if v.survives else NOT_AFTER_HOLM}"
 
 
 def _row(v: Verdict) -> Row:
@@ -93,7 +100,10 @@ def _row(v: Verdict) -> Row:
 
 
 def _lead(verdicts: Sequence[Verdict]) -> str:
-    """How the claims fared together. Verdicts that do not stand as one of many count as open."""
+    """How the claims made beforehand fared together. Verdicts that do not stand as one of many count as open."""
+    verdicts = [v for v in verdicts if v.registered]
+    if not verdicts:
+        return "Exploratory"
     holds = [v.holds for v in verdicts if is_firm(v)]
     yes, no, every = holds.count(True), holds.count(False), len(verdicts)
     if yes == every:
@@ -112,13 +122,17 @@ def _lead(verdicts: Sequence[Verdict]) -> str:
 def _answer(verdicts: Sequence[Verdict]) -> str:
     firm = [v for v in verdicts if is_firm(v)]
     alone = [v for v in verdicts if v.holds is not None and not v.survives]
+    late = [v for v in verdicts if v.holds is not None and v.survives and not v.registered]
     unclear = [v for v in verdicts if v.outcome == "undecided"]
-    unjudged = len(verdicts) - len(firm) - len(alone) - len(unclear)
+    unjudged = len(verdicts) - len(firm) - len(alone) - len(late) - len(unclear)
     parts = _findings(firm, few=False)
     if alone:
         many = f"as one of {plural(alone[0].claims, 'claim')}"
         told = [f"{words} by itself, though not {many}" for words in _findings(alone)]
         parts += told or [f"{plural(len(alone), 'claim')} would be decided each by itself, though not {many}"]
+    if late:
+        told = [f"{words} by a claim added later" for words in _findings(late)]
+        parts += told or [f"{plural(len(late), 'claim')} added later would be decided"]
     if unclear:
         told = [f"whether {words} is open" for words in _findings(unclear)]
         parts += told or [f"{plural(len(unclear), 'claim')} {'is' if len(unclear) == 1 else 'are'} open"]

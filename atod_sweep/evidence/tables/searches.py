@@ -80,11 +80,17 @@ def quote(found: Searched) -> str:
     q = found.quote
     if q is None:
         return ""
+    if not q.first_gain.n:
+        gain = estimate(q.best_gain, 3, signed=True)
+        return (
+            f"The search's first choice, {q.first}, has no result on fresh seeds. Of those it ranked lower {q.best} "
+            f"did best there, {gain} (an interval for {q.candidates} at once), which does not speak for the search."
+        )
     text = (
         f"The search's first choice, {q.first}, was fixed before any fresh seed had run: it is {worth(q)} "
         f"on {plural(q.first_gain.n, 'fresh seed')}."
     )
-    if q.best != q.first and q.candidates > 1:
+    if q.best != q.first:
         text += (
             f" Of the {q.candidates} that ran again {q.best} did best there, {estimate(q.best_gain, 3, signed=True)}; "
             "picked on the seeds that it is judged by, it looks better than it is, and its interval is widened to hold "
@@ -116,13 +122,16 @@ def trends(found: Searched) -> list[Table]:
             ]
             for t in records
         ]
-        metric = objective.name.removeprefix("eval/")
+        metric, rank = objective.name.removeprefix("eval/"), objective == found.objectives[0]
         caption = (
             f"Rank correlation of each parameter with better {metric}, and mean {metric} by parts of its range, with "
             "95 % intervals, on configurations that were drawn before the sampler saw any result. Over all of them the "
             "sampler went where it was good, so that correlation is only an indication; but it shows what importance "
             "cannot, a parameter on which the search has settled."
         )
+        if any(c.state == "PRUNED" for c in found.configurations):
+            worse = "count as worse than all others in the correlations, and in no mean" if rank else "are left out"
+            caption += f" Configurations that were stopped early {worse}."
         tables.append(Table(caption, ["parameter", "draws", "correlation", "over all", f"mean {metric}"], rows))
     return tables
 

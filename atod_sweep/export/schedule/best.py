@@ -9,12 +9,12 @@ from pathlib import Path
 from atod_sweep.config.base import validate
 from atod_sweep.config.train import Train
 from atod_sweep.errors import UserError
-from atod_sweep.evidence.analysis.comparisons import Comparison, compare
+from atod_sweep.evidence.analysis.comparisons import Comparison, compare, level_interval
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.results import Levels, Missing, Results, Trial, label, matches
 from atod_sweep.evidence.analysis.scores import seed_score, seeds_of_all
 from atod_sweep.evidence.analysis.text import estimate
-from atod_sweep.evidence.stats.intervals import Interval, t_interval
+from atod_sweep.evidence.stats.intervals import Interval
 from atod_sweep.export.schedule import schedule_file
 from atod_sweep.export.schedule.schedule_file import ScheduleFile
 from atod_sweep.records import layout
@@ -103,7 +103,7 @@ def choose(results: Results, at: Mapping[str, str] | None = None) -> BestSchedul
         at=at,
         levels=levels,
         scores=complete[best],
-        interval=t_interval(list(complete[best].values())),
+        interval=level_interval(results, best, at, complete[best]),
         runner_up=compare(results, best, order[1], at, metric) if len(order) > 1 else None,
         tied=tuple(arm for arm in order[1:] if means[arm] == means[best]),
         left_out=tuple(left_out),

@@ -43,8 +43,8 @@ class _Registry(Mirror):
         try:
             self._ensure_name(name)
             source = self._upload(run_id, folder, record)
-            for version in self._client.search_model_versions(f"name = '{name}'"):
-                if version.source == source:
+            for version in self._client.search_model_versions(f"run_id = '{run_id}'"):  # a name may hold quotes
+                if (version.name, version.source) == (name, source):
                     return str(version.version)
             version = self._client.create_model_version(
                 name,

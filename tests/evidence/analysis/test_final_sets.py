@@ -14,7 +14,7 @@ from atod_sweep.evidence.analysis.aggregates import interactions
 from atod_sweep.evidence.analysis.comparisons import against_reference, best_arm, compare, summarise
 from atod_sweep.evidence.analysis.reading import load
 from atod_sweep.evidence.analysis.results import Results
-from atod_sweep.evidence.analysis.scores import fixed_level
+from atod_sweep.evidence.analysis.scores import fixed_level, level_error
 from atod_sweep.evidence.analysis.verdicts import judge
 from atod_sweep.evidence.report.write import write
 from atod_sweep.evidence.stats import task_sets
@@ -259,3 +259,26 @@ def test_the_best_arms_interval_is_that_of_the_table(tmp_path: Path) -> None:
     best = best_arm(results)
     assert best is not None
     assert best.interval == summarise(results, "a", {}).interval
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_sets_that_all_end_at_an_edge_tell_no_more_than_that_it_is_near(tmp_path: Path, level: float) -> None:
+    """4 of 6 x 256 tasks at the most: p = 4 / 1536 has the standard error sqrt(p (1 - p) / 1536) = 0.0013."""
+    results = run(tmp_path / "run", claims=[{"arm": "a", "relation": "=", "other": "b", "margin": 0.01}])
+    rows = read_ledger(results.folder)
+    for row in rows:
+        if row["event"] == "trial" and row["role"] == "arm":
+            row["metrics"] = {**metrics(level, np.zeros(6)), "eval/success": 0.9}
+    write_ledger(results.folder, rows)
+    results = load(results.folder)
+    error = task_sets.bounded([level], 1536).error
+    assert error == pytest.approx(0.0013, rel=0.01)
+    one = level_error(results, "a", {}, results.seeds)
+    assert one is not None
+    assert one.error == error
+    both = compare(results, "a", "b", {}, results.study.metric).tasks
+    assert both is not None
+    assert both.error == pytest.approx(math.sqrt(2) * error)
+    (verdict,) = judge(results)
+    assert verdict.outcome == "equivalent"
+    assert verdict.interval.high > 1.6 * both.error

@@ -101,6 +101,7 @@ def test_few_configurations_are_shown_but_not_weighed(make_search: Make) -> None
     assert "importance_1" not in markdown
     with (run / "tables/configurations.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    assert "Configurations that were stopped early count as worse than all others" in markdown
     assert [row["state"] for row in rows].count("COMPLETE") == 7
     assert float(rows[0]["optimiser.lr"]) > 0
 
@@ -169,6 +170,24 @@ def test_a_first_choice_is_called_better_only_where_its_interval_says_so(
     assert told.lead == lead
     assert words in told.answer
     assert words in quote(found).replace("it is", "is")
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_the_next_configuration_is_no_first_choice_where_that_has_no_fresh_result(tmp_path: Path, others: int) -> None:
+    told: dict[str, list[float] | None] = {"c002": [0.6], "c001": [0.7], "c000": [0.8]}
+    fresh = {"c000": [], "reference": QUOTED["reference"], "c001": [0.6, 0.63, 0.6], "c002": [0.5, 0.6, 0.5]}
+    fresh = {arm: fresh[arm] for arm in list(fresh)[: 2 + others]}
+    results = load(write_hand(tmp_path, told, fresh, "max", "eval/success"))
+    found = searched(results)
+    assert found is not None
+    assert found.quote is not None
+    assert (found.quote.first, found.quote.best, found.quote.first_gain.n) == ("c000", "c001", 0)
+    opening = headline(results, [], found)
+    assert (opening.lead, opening.answer) == (
+        "Undecided",
+        "c000, the search's first choice, has no result on fresh seeds.",
+    )
+    assert "first choice, c000, has no result on fresh seeds. Of those it ranked lower c001 did best" in quote(found)
 
 
 @pytest.mark.usefixtures("blank_pictures")

@@ -62,6 +62,24 @@ def test_failed_configurations_do_not_count_and_few_draws_have_no_slices() -> No
     assert trends([{"event": "study"}]) == []
 
 
+@pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])
+def test_what_was_stopped_early_was_worse_whatever_it_had_reached(mode: str, sign: int) -> None:
+    """Scores fall, and those at the right end were stopped."""
+    points = [(i / 12, "uniform", 0.5 - sign * i / 24) for i in range(12)]
+    rows = ledger(points, mode, second={"name": "cost/env_steps", "last": 1, "mode": "min"})
+    for row in rows[1:]:
+        if row["event"] == "told":
+            at = int(row["arm"][1:])
+            row["values"] = [*row["values"], float(at)]
+            row |= {"state": "PRUNED", "values": [9.0, 0.0]} if at > 7 else {}
+    lr, _ = trends(rows)
+    assert (lr.unseen.n, lr.all.n) == (12, 12)
+    assert lr.unseen.estimate < -0.9
+    assert sum(s.score.n for s in lr.slices) == 8  # what it had reached is in no mean
+    cost, _ = trends(rows, second=True)
+    assert cost.unseen.n == 8  # it was cheap because it was stopped
+
+
 @pytest.mark.parametrize(
     ("sampler", "number", "unseen"),
     [

@@ -107,7 +107,24 @@ def test_what_stands_in_a_chip(tmp_path: Path, make_run: MakeRun) -> None:
     assert found.lead == "Undecided"
     assert "good is above rival (+0.032) by itself, though not as one of 4 claims" in found.answer
     late = load(make_run("late", {"a": 0.9, "b": 0.5}, late_hypotheses=[{"arm": "a", "other": "b"}], seeds=5, steps=10))
-    assert headline(late, judge(late)).groups[0].rows[0].beside == ("exploratory",)
+    (row,) = headline(late, judge(late)).groups[0].rows
+    assert (row.beside, row.firm) == (("exploratory",), False)
+
+
+def test_a_claim_that_was_added_later_bears_nothing_out(make_run: MakeRun) -> None:
+    late = [{"arm": "a", "other": "b"}]
+    before: list[dict[str, Any]] = [{"arm": "c", "other": "b"}]
+    arms = {"b": 0.5, "a": 0.9, "c": 0.5}
+    found = {
+        name: headline(
+            results := load(make_run(name, arms, late_hypotheses=late, seeds=5, steps=10, **more)), judge(results)
+        )
+        for name, more in {"alone": {}, "beside": {"hypotheses": before}}.items()
+    }
+    assert {name: opening.lead for name, opening in found.items()} == {"alone": "Exploratory", "beside": "Undecided"}
+    assert "a is above b (+0.387" in found["beside"].answer
+    assert ") by a claim added later; whether c is above b" in found["beside"].answer
+    assert found["beside"].counts == (("supported · exploratory", 1), ("undecided", 1))
 
 
 def test_claims_are_grouped_by_metric_and_setting(make_run: MakeRun) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ledger_files import read_ledger, write_ledger
 
 from atod_sweep.errors import UserError
+from atod_sweep.evidence.analysis.comparisons import best_arm
 from atod_sweep.evidence.analysis.reading import load
+from atod_sweep.evidence.stats.intervals import t_interval
 from atod_sweep.export.schedule import schedule_file
 from atod_sweep.export.schedule.best import choose, write_best
 from atod_sweep.export.schedule.provenance import provenance
@@ -32,6 +35,20 @@ def test_best_mean_wins_and_controls_do_not_take_part(make_run: MakeRun) -> None
     assert best.runner_up is not None
     assert best.runner_up.differences == pytest.approx({0: 0.2, 1: 0.2, 2: -0.1})
     assert [note for note in best.notes() if "Not separated from the runner-up linear at n = 3" in note]
+
+
+def test_its_interval_is_the_reports_with_the_draw_of_tasks(make_run: MakeRun) -> None:
+    run = make_run({"linear": (LINEAR, {0: 0.5, 1: 0.6, 2: 0.7}), "cosine": (COSINE, {0: 0.7, 1: 0.8, 2: 0.6})})
+    rows = read_ledger(run)
+    rows[0]["definition"] = {"base": {"evaluation": {"tasks": 64}}}
+    write_ledger(run, rows)
+    results = load(run)
+    best, reported = choose(results), best_arm(results)
+    assert reported is not None
+    assert best.interval == reported.interval
+    assert best.interval.half_width > t_interval([0.7, 0.8, 0.6]).half_width + 0.01
+    low, high = f"{best.interval.low:.3f}", f"{best.interval.high:.3f}"
+    assert f"0.700 [{low}, {high}] over 3 seeds." in write_best(run).read_text()
 
 
 def test_a_clear_winner_has_no_notes(make_run: MakeRun) -> None:

@@ -310,5 +310,6 @@ def test_registered_with_the_run_that_trained_it(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     folder = mlflow.artifacts.download_artifacts(artifact_uri="models:/agent/1", dst_path=str(tmp_path / "loaded"))
     assert "as recorded" in model.verify(Path(folder), evaluate_student, trust=True)[1]
+    assert [register(run, exported, "bob's", place) for _ in range(2)] == ["1", "1"]
     with pytest.raises(UserError, match="--register 'a:b': MLflow says"):
         register(run, exported, "a:b", place)
