@@ -36,6 +36,7 @@ def tiny(events, tmp_path_factory):
         patch.setenv("ATOD_SWEEP_CACHE", str(tmp_path_factory.getbasetemp() / "cli-cache"))
         patch.setattr("atod_sweep.sweep.session.Background", NoMlflow)
         patch.setattr("matplotlib.figure.Figure.savefig", lambda self, file, **_: Path(file).write_text("<svg/>"))
+        patch.setattr("atod_sweep.evidence.figures.style.in_palette", lambda png: None)
         run = atod.run(study, out=folder / "runs", backend="local", callback=events.append, verbosity=-1)
     assert run.ok
     return run
