@@ -105,7 +105,8 @@ class Scoreboard:
     def seconds_left(self) -> float | None:
         """From the mean time of a trial, what the running ones have done already taken off; None if it is not known."""
         each = statistics.fmean(self._seconds) if self._seconds else self.expected
-        return None if each is None else max(0.0, (self.total - self.share) / self._concurrency) * each
+        side_by_side = max(1, min(self._concurrency, self.total - self.done))  # the last one runs alone
+        return None if each is None else max(0.0, (self.total - self.share) / side_by_side) * each
 
 
 def _half_width(values: list[float]) -> float | None:

@@ -75,6 +75,14 @@ def test_models_that_are_only_evaluated_say_nothing_of_the_time_left():
     assert board.seconds_left == 4.5 * 1200.0
 
 
+def test_the_last_trial_runs_alone():
+    board = Scoreboard(2, 2, "eval/success", {})
+    board.add(row("a-s0", "a", 0.6, seconds=100.0))
+    assert board.seconds_left == 100.0
+    board.add(row("a-s1", "a", 0.6, seconds=100.0))
+    assert board.seconds_left == 0.0
+
+
 def test_a_display_may_ask_while_rows_come_in():
     """Each row that is looked at brings another one, as a driver would that is faster than its display."""
     board = Scoreboard(9, 1, "eval/success", {})
