@@ -118,7 +118,7 @@ def _shares(points: Sequence[Row], scores_N: Array, branches: dict[str, Branch])
             target_quantile=max(0.1, min(0.5, BEST / len(points)))
         )
         found: dict[str, float] = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return found
+    return {name: round(share, 12) for name, share in found.items()}  # the last digits differ from CPU to CPU
 
 
 def _distribution(branch: Branch) -> Any:
