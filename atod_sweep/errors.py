@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 
 class UserError(ValueError):
@@ -63,9 +63,11 @@ def meant(word: object, known: Iterable[str], otherwise: str = "", cutoff: float
 
 
 def check_list(name: str, given: object) -> None:
-    """UserError for a text in the place of a list of texts: it would be read letter by letter."""
-    if isinstance(given, str):
-        raise UserError(f"{name}: expected a list of names, got {given!r}; give [{given!r}]")
+    """UserError for what is neither None nor a list of texts; a text alone would be read letter by letter."""
+    is_list = isinstance(given, Collection) and not isinstance(given, str) and all(isinstance(x, str) for x in given)
+    if given is not None and not is_list:
+        fix = [given] if isinstance(given, str) else "a list of texts"
+        raise UserError(f"{name}: expected a list of names, got {given!r}; give {fix}")
 
 
 def in_a_line(error: BaseException, longest: int = 300) -> str:

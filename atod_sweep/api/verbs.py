@@ -90,8 +90,8 @@ def run(
 
     if not isinstance(until_decided, bool | Rule):
         raise UserError(
-            f"until_decided: expected True, False or a Rule, got {until_decided!r}; of at most that many seeds: "
-            f"atod_sweep.sweep.studies.until_decided.Rule(max_seeds={until_decided!r})"
+            f"until_decided: expected True, False or a Rule, got {until_decided!r}; for a limit of seeds give "
+            "atod_sweep.sweep.studies.until_decided.Rule(max_seeds=…)"
         )
     rule = Rule() if until_decided is True else until_decided or None
     given |= {"out": expanded(out), "backend": backend or "ray", "until_decided": rule, "judge": judge}

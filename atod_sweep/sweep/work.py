@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from atod_sweep.config.study import Hypothesis, Metric, Resources
+from atod_sweep.errors import UserError
 from atod_sweep.records.answer import Answer
 from atod_sweep.records.redaction import redacted
 from atod_sweep.sweep.record.progress import Progress
@@ -39,6 +40,9 @@ class Site:
         return {name: redacted(value) if isinstance(value, str) else value for name, value in given.items()}
 
 
+_LEAST = {"max_retries": 0, "time_budget": 0, "max_trials": 1}
+
+
 @dataclass(frozen=True)
 class Options:
     """How a study or a search runs; none of it decides a trial's result."""
@@ -56,7 +60,16 @@ class Options:
 
     @classmethod
     def of(cls, **given: Any) -> Options:
-        """From keywords, each a field of this record, of its site or its limits. TypeError for a name of none."""
+        """From keywords, each a field of this record, of its site or its limits.
+
+        TypeError for a name of none, UserError for a limit that cannot be.
+        """
+        for name, least in _LEAST.items():
+            value = given.get(name)
+            if value is not None and not (isinstance(value, int | float) and value >= least):
+                raise UserError(
+                    f"{name}: expected a number, at least {least}, got {value!r}; leave it out for the usual"
+                )
 
         def part(kind: type[Site] | type[RunLimits]) -> Any:
             return kind(**{one.name: given.pop(one.name) for one in fields(kind) if one.name in given})

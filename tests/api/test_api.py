@@ -62,8 +62,15 @@ def test_what_is_no_study_and_no_run_is_told_in_one_line(verb, given, message):
     ("call", "message"),
     [
         (lambda: api.run(STUDY, loggers="wandb"), r"loggers: expected a list of names, got 'wandb'; give \['wandb'\]"),
+        (lambda: api.run(STUDY, loggers=3), "loggers: expected a list of names, got 3; give a list of texts"),
+        (lambda: api.run(STUDY, loggers=b"wandb"), "loggers: expected a list of names, got b'wandb'"),
+        (lambda: api.run(STUDY, loggers=["wandb", 3]), r"got \['wandb', 3\]"),
+        (lambda: api.report(".", formats=3), "formats: expected a list of names, got 3; give a list of texts"),
         (lambda: api.report("nowhere", formats="html"), r"formats: .* got 'html'; give \['html'\]"),
-        (lambda: api.run(STUDY, until_decided=5), r"until_decided: .* got 5; .*Rule\(max_seeds=5\)"),
+        (lambda: api.run(STUDY, until_decided=5), r"until_decided: .* got 5; .*Rule\(max_seeds=…\)"),
+        (lambda: api.run(STUDY, max_trials=0), "max_trials: expected a number, at least 1, got 0; leave it out"),
+        (lambda: api.run(STUDY, time_budget=float("nan")), "time_budget: expected a number, at least 0, got nan"),
+        (lambda: api.run(STUDY, max_retries=-1), "max_retries: expected a number, at least 0, got -1"),
     ],
 )
 def test_what_is_given_in_another_form_is_told_with_the_right_one(call, message):

@@ -108,7 +108,7 @@ def check(place: Place) -> None:
     if file_of(uri) is not None or is_web_address(uri):
         return
     if re.match("https?:", uri):
-        raise UserError(f"{said}: names no host; give a server's address such as http://localhost:5000")
+        raise UserError(f"{said}: no server can be there; give an address such as http://localhost:5000")
     client = _client_class()
     from mlflow import MlflowException
 

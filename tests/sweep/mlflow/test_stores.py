@@ -188,9 +188,12 @@ def test_the_file_of_an_address(uri, path):
     ("uri", "message"),
     [
         ("htp://u:geheim@h", r"--tracking-uri 'htp://u:\*\*\*@h': not a store of this MLflow; give sqlite:///FILE or"),
-        ("https://", "--tracking-uri 'https://': names no host; give a server's address such as http://localhost:5000"),
-        ("http:/x", "--tracking-uri 'http:/x': names no host"),
-        ("http://h:99999", "names no host"),
+        (
+            "https://",
+            "--tracking-uri 'https://': no server can be there; give an address such as http://localhost:5000",
+        ),
+        ("http:/x", "--tracking-uri 'http:/x': no server can be there"),
+        ("http://h:99999", "no server can be there"),
         ("mlruns", "--tracking-uri 'mlruns': not a store of this MLflow"),
         ("file:///tmp/mlruns", "not a store of this MLflow"),
         ("postgresql+pg8000://u:geheim@h/d", r"'postgresql\+pg8000://u:\*\*\*@h/d': needs the package pg8000"),
